@@ -1,0 +1,12 @@
+"""How much does each weight matter? Each criterion is one file; `ALL` enrols it everywhere."""
+
+from budbreak.criteria.displacement import Displacement
+from budbreak.criteria.gradient import Gradient
+from budbreak.criteria.least_moved_negative import LeastMovedNegative
+from budbreak.criteria.magnitude import Magnitude
+from budbreak.criteria.random import Random
+from budbreak.criteria.taylor import Taylor
+
+ALL = (Displacement, Gradient, LeastMovedNegative, Magnitude, Random, Taylor)
+
+__all__ = ["ALL", "Displacement", "Gradient", "LeastMovedNegative", "Magnitude", "Random", "Taylor"]

@@ -1,0 +1,29 @@
+"""Displacement: weights that training moved least go first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from budbreak.evidence import Evidence
+from budbreak.probes import StartWeights, Weights
+from budbreak.scores import Scores
+
+
+@dataclass(frozen=True)
+class Displacement:
+    """Score weights by how far this level's training moved them.
+
+    score[i] = |w[i] - w_start[i]|, w_start = the weight at the start of the level, after rewinding.
+
+    Source: the AP authors' reading of "gradient pruning" (spec ap.md 4). Not movement pruning, which sums w*g.
+    """
+
+    needs = (Weights(), StartWeights())
+
+    def __call__(self, evidence: Evidence) -> Scores:
+        """Scores: name -> float [shape of the weight], >= 0.
+
+        Raises:
+            MissingEvidence: without `Weights` and `StartWeights`.
+        """
+        return Scores.elementwise(lambda w, start: (w - start).abs(), evidence[Weights()], evidence[StartWeights()])

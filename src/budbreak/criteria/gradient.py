@@ -1,0 +1,31 @@
+"""Gradient: weights that the loss hardly feels go first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from budbreak.evidence import Evidence
+from budbreak.probes import Gradients
+from budbreak.scores import Scores
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """Score weights by the magnitude of their mean gradient.
+
+    score[i] = |g[i]|, g = the gradient of the loss averaged over the calibration set.
+
+    Source: Blalock et al. 2020, arXiv 2003.03033 (gradient magnitude).
+    """
+
+    needs = (Gradients(),)
+
+    def __call__(self, evidence: Evidence) -> Scores:
+        """Scores: name -> float [shape of the weight], >= 0.
+
+        Raises:
+            MissingEvidence: without `Gradients`.
+        """
+        return Scores.elementwise(torch.abs, evidence[Gradients()])

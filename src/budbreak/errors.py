@@ -1,0 +1,136 @@
+"""Every error that budbreak raises, each with the value, the rule and the nearest fix."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class BudbreakError(Exception):
+    """The base of every error of this library: catch it to catch them all.
+
+    Args:
+        value: what was received, in words that contain the value itself.
+        rule: what would have been right.
+        fix: the nearest thing to do about it; empty if there is none.
+    """
+
+    def __init__(self, value: str, rule: str, fix: str = "") -> None:
+        self.value, self.rule, self.fix = value, rule, fix
+        super().__init__(value, rule, fix)
+
+    def __str__(self) -> str:
+        """Three lines; spelt out because KeyError and OSError print their arguments otherwise."""
+        return "\n".join(line for line in (self.value, self.rule, self.fix) if line)
+
+    def __reduce__(self) -> tuple[type[BudbreakError], tuple[str, str, str]]:
+        """Cross process boundaries whole: pickle would call the class with the joined text."""
+        return type(self), (self.value, self.rule, self.fix)
+
+
+class InvalidValue(BudbreakError, ValueError):
+    """An argument or a field lies outside its range."""
+
+
+class UnknownName(BudbreakError, KeyError):
+    """A name matches nothing; the message holds the nearest one that does."""
+
+
+class MissingEvidence(BudbreakError, LookupError):
+    """A criterion or diagnostic asked for what no probe collected."""
+
+
+class EmptyBatches(BudbreakError, ValueError):
+    """An iterable of batches yielded nothing, or nothing any more."""
+
+
+class NothingToPrune(BudbreakError, ValueError):
+    """No parameter of the model is prunable."""
+
+
+class NotFinite(BudbreakError, ArithmeticError):
+    """A score, loss or weight is NaN or infinite where a finite number is needed."""
+
+
+class MaskMismatch(BudbreakError, ValueError):
+    """A mask, snapshot or checkpoint belongs to another architecture."""
+
+
+class ForeignParameter(BudbreakError, ValueError):
+    """The optimizer does not hold the parameters of the model."""
+
+
+class MissingReset(BudbreakError, ValueError):
+    """Something that changes during training was not given to ``resets``."""
+
+
+class StoreMismatch(BudbreakError, ValueError):
+    """A store on disk was written by another plan, model or optimizer."""
+
+
+class StoreBusy(BudbreakError, RuntimeError):
+    """Another living process writes to the same store."""
+
+
+class CorruptFile(BudbreakError, ValueError):
+    """A file is truncated, was changed, or is not what it should be."""
+
+
+class CannotWrite(BudbreakError, OSError):
+    """A file could not be written; what was there before is untouched."""
+
+
+class MissingData(BudbreakError, FileNotFoundError):
+    """A data directory lacks the files of the data set."""
+
+
+class DownloadFailed(BudbreakError, OSError):
+    """A download ended without the official file."""
+
+
+class InvariantBroken(BudbreakError, AssertionError):
+    """Something that must hold in every run does not: the result cannot be trusted."""
+
+
+class LayerCollapsed(InvariantBroken):
+    """A layer lost all its weights: no signal passes through it any more."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The nearest known name as a question, or the list of the first known names.
+
+    >>> did_you_mean("fc9.weight", ["fc1.weight", "conv.weight"])
+    "did you mean 'fc1.weight'?"
+    """
+    options = list(known)
+    nearest = difflib.get_close_matches(name, options, n=1, cutoff=0.5)
+    if nearest:
+        return f"did you mean {nearest[0]!r}?"
+    shown = ", ".join(repr(option) for option in options[:12])
+    return f"known: {shown}{', ...' if len(options) > 12 else ''}" if options else "nothing is known here"
+
+
+def check_fraction(name: str, value: float, *, zero: bool = True) -> None:
+    """Refuse a fraction outside [0, 1), or outside (0, 1) where ``zero`` is false.
+
+    Raises:
+        InvalidValue: with the value, the range, and the fix for a percentage.
+    """
+    low_ok = value >= 0 if zero else value > 0
+    if isinstance(value, bool) or not isinstance(value, int | float) or not (low_ok and value < 1):  # pyright: ignore[reportUnnecessaryIsInstance]
+        fix = f"a percentage? write {value / 100:g}" if _looks_like_percentage(value) else "choose a value inside"
+        raise InvalidValue(f"{name} is {value!r}", f"it must lie in {'[' if zero else '('}0, 1)", fix)
+
+
+def check_count(name: str, value: int, *, least: int = 1) -> None:
+    """Refuse what is not a whole number of at least ``least``.
+
+    Raises:
+        InvalidValue: with the value and the range.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidValue(f"{name} is {value!r}", f"it must be a whole number >= {least}")
+
+
+def _looks_like_percentage(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 1 < value < 100

@@ -1,0 +1,186 @@
+"""Which weights stay: a frozen mapping from parameter names to bool tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from budbreak.errors import CorruptFile, MaskMismatch, UnknownName, did_you_mean
+from budbreak.prunable import Prunable, conv_and_linear, parameter_named, prunable_parameters
+from budbreak.storage import read_tree, write_tree
+
+_FORMAT = "budbreak mask 1"
+
+
+class Mask(Mapping[str, Tensor]):
+    """What stays, for a whole model: state_dict name -> bool tensor of the weight's shape, True = kept.
+
+    Frozen: the tensors are copies on the CPU, and every operation returns a new mask. Order is the order of
+    the mapping it was made from (state_dict order, for masks made from a model).
+
+    >>> mask = Mask({"fc.weight": torch.tensor([[True, False], [True, True]])})
+    >>> mask.kept, mask.total, mask.density
+    (3, 4, 0.75)
+    """
+
+    def __init__(self, entries: Mapping[str, Tensor]) -> None:
+        self._adopt({name: entry.detach().to("cpu", torch.bool, copy=True) for name, entry in entries.items()})
+
+    def _adopt(self, entries: dict[str, Tensor]) -> None:
+        self._entries = {name: entry.contiguous() for name, entry in entries.items()}
+        self._kept = {name: int(entry.count_nonzero()) for name, entry in self._entries.items()}
+
+    @classmethod
+    def owning(cls, entries: dict[str, Tensor]) -> Mask:
+        """A mask that takes these CPU bool tensors over without a copy: the caller must forget them."""
+        mask = cls.__new__(cls)
+        mask._adopt(entries)
+        return mask
+
+    @classmethod
+    def dense(cls, model: nn.Module, prunable: Prunable = conv_and_linear) -> Mask:
+        """The mask that keeps every prunable weight."""
+        parameters = prunable_parameters(model, prunable)
+        return cls.owning({name: torch.ones(p.shape, dtype=torch.bool) for name, p in parameters.items()})
+
+    @classmethod
+    def from_zeros(cls, model: nn.Module, prunable: Prunable = conv_and_linear) -> Mask:
+        """The mask that a model's own zeros spell: kept where the weight is not exactly 0."""
+        parameters = prunable_parameters(model, prunable)
+        return cls.owning({name: (p.detach() != 0).cpu() for name, p in parameters.items()})
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name not in self._entries:
+            raise UnknownName(
+                f"the mask has no entry {name!r}", "it covers prunable weights only", did_you_mean(name, self)
+            )
+        return self._entries[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Mask):
+            return NotImplemented
+        return list(self) == list(other) and all(torch.equal(self[name], other[name]) for name in self)
+
+    __hash__ = None
+
+    def __repr__(self) -> str:
+        return f"Mask({len(self)} entries, {self.kept} of {self.total} kept, density {self.density:.4f})"
+
+    @property
+    def kept(self) -> int:
+        """The number of weights that stay."""
+        return sum(self._kept.values())
+
+    @property
+    def total(self) -> int:
+        """The number of prunable weights."""
+        return sum(entry.numel() for entry in self._entries.values())
+
+    @property
+    def density(self) -> float:
+        """Kept / prunable, in [0, 1]."""
+        return self.kept / self.total
+
+    @property
+    def sparsity(self) -> float:
+        """Pruned / prunable, in [0, 1]."""
+        return 1 - self.density
+
+    def kept_in(self, name: str) -> int:
+        """The number of weights that stay in one entry."""
+        return self._kept[name]
+
+    def collapsed(self) -> list[str]:
+        """The entries in which nothing stays."""
+        return [name for name in self if self._kept[name] == 0]
+
+    def is_within(self, other: Mask) -> bool:
+        """Whether everything kept here is kept in ``other`` too."""
+        self._check_same(other)
+        return not any(bool((self[name] & ~other[name]).any()) for name in self)
+
+    def __and__(self, other: Mask) -> Mask:
+        """What both keep."""
+        self._check_same(other)
+        return Mask.owning({name: self[name] & other[name] for name in self})
+
+    def __or__(self, other: Mask) -> Mask:
+        """What either keeps."""
+        self._check_same(other)
+        return Mask.owning({name: self[name] | other[name] for name in self})
+
+    def agreement(self, other: Mask) -> float:
+        """Jaccard index of the kept sets, in [0, 1]; 1 for two masks that keep nothing."""
+        union = (self | other).kept
+        return (self & other).kept / union if union else 1.0
+
+    def parameters(self, model: nn.Module) -> dict[str, nn.Parameter]:
+        """The live parameters that this mask covers.
+
+        Raises:
+            UnknownName: if the model lacks one of the names.
+            MaskMismatch: if a shape differs.
+        """
+        found: dict[str, nn.Parameter] = {}
+        for name, entry in self._entries.items():
+            parameter = parameter_named(model, name)
+            if parameter.shape != entry.shape:
+                raise MaskMismatch(
+                    f"mask entry {name!r} has shape {tuple(entry.shape)}, the parameter {tuple(parameter.shape)}",
+                    "a mask fits only the architecture that it was made for",
+                    "make it from this model, or load the checkpoint it belongs to",
+                )
+            found[name] = parameter
+        return found
+
+    def save(self, path: str | Path) -> None:
+        """Write one bit per weight to a safetensors file, atomically, with a checksum."""
+        entries = {
+            name: {"shape": list(entry.shape), "bits": np.packbits(entry.numpy().reshape(-1))}
+            for name, entry in self._entries.items()
+        }
+        write_tree(Path(path), {"format": _FORMAT, "entries": entries})
+
+    @classmethod
+    def load(cls, path: str | Path) -> Mask:
+        """Read what `save` wrote.
+
+        Raises:
+            CorruptFile: if the file is truncated, was changed, or is not a mask.
+        """
+        tree = read_tree(Path(path))
+        if not isinstance(tree, dict) or tree.get("format") != _FORMAT:
+            raise CorruptFile(f"{path} is not a mask", f"a mask file says {_FORMAT!r}", "give the file of Mask.save")
+        return cls.owning({name: _unpack_bits(entry) for name, entry in tree["entries"].items()})
+
+    def _check_same(self, other: Mask) -> None:
+        mine = {name: entry.shape for name, entry in self._entries.items()}
+        theirs = {name: entry.shape for name, entry in other.items()}
+        if mine != theirs:
+            odd = sorted(set(mine.items()) ^ set(theirs.items()), key=str)[0][0]
+            raise MaskMismatch(
+                f"the masks differ at {odd!r}",
+                "both must cover the same names and shapes",
+                "make both from one model",
+            )
+
+
+def _unpack_bits(entry: Mapping[str, Any]) -> Tensor:
+    shape = [int(n) for n in entry["shape"]]
+    count = int(np.prod(shape))
+    bits = np.unpackbits(entry["bits"], count=count)
+    return torch.from_numpy(bits.astype(bool).reshape(shape))

@@ -1,0 +1,137 @@
+"""How often each unit fires, counted exactly and cheaply."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from budbreak.errors import InvalidValue, MaskMismatch
+from budbreak.evidence import Site, View
+
+_INTEGERS = {torch.float32: torch.int32, torch.bfloat16: torch.int16, torch.float16: torch.int16}
+_SIGN_OFF = {torch.int32: 0x7FFFFFFF, torch.int16: 0x7FFF}
+
+
+@dataclass(frozen=True)
+class SiteCounts:
+    """How often each output of one site was active.
+
+    Args:
+        site: where.
+        active: int64 [units, positions]: the number of samples with |output| > threshold.
+        samples: how many samples were seen (for outputs whose units lie last: samples x tokens).
+    """
+
+    site: Site
+    active: Tensor
+    samples: int
+
+
+@dataclass(frozen=True)
+class UnitCounts:
+    """The number of samples in which each output of each nonlinearity is active: site name -> `SiteCounts`.
+
+    active = |output| > threshold. With the default 0.0 inactive means exactly 0, which is "dead" for ReLU and
+    ReLU6; a smooth activation needs a threshold > 0. NaN counts as active.
+    Source: PERFORMANCE.md 5: the order of non-negative floats is the order of their bits, so integer views
+    compare, and bytes are summed.
+    """
+
+    threshold: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (self.threshold >= 0 and math.isfinite(self.threshold)):
+            raise InvalidValue(f"threshold is {self.threshold!r}", "it must be finite and >= 0")
+
+    def start(self, view: View) -> Callable[[], Mapping[str, SiteCounts]]:
+        """See `Probe.start`."""
+        running: dict[str, _Running] = {}
+
+        def listen(site: Site, output: Tensor) -> None:
+            if site.name not in running:
+                running[site.name] = _Running(site, output)
+            running[site.name].add(output, self.threshold)
+
+        view.on_activation(listen)
+        return lambda: {name: state.result() for name, state in running.items()}
+
+
+class _Running:
+    """The counts of one site while batches come in, in the memory order of its outputs."""
+
+    def __init__(self, site: Site, output: Tensor) -> None:
+        self.site = site
+        self.units_last = site.unit_dim == -1 or output.dim() == 2
+        self.shape = output.shape[-1:] if self.units_last else output.shape[1:]
+        self.channels_last = not self.units_last and _is_channels_last(output)
+        self.active = np.zeros(math.prod(self.shape), dtype=np.int64)
+        self.samples = 0
+
+    def add(self, output: Tensor, threshold: float) -> None:
+        rows = self._rows(output)
+        self.active += count_active(rows, threshold)
+        self.samples += len(rows)
+
+    def _rows(self, output: Tensor) -> Tensor:
+        """[samples, units x positions] without a copy where the memory order allows it."""
+        if self.units_last:
+            return output.reshape(-1, output.shape[-1])
+        if output.shape[1:] != self.shape:
+            raise MaskMismatch(
+                f"site {self.site.name!r} gave {tuple(output.shape[1:])} after {tuple(self.shape)}",
+                "positions can be counted only where every sample has the same shape",
+                "resize or group the samples",
+            )
+        if self.channels_last:
+            output = output.movedim(1, -1)
+        return output.reshape(len(output), -1)
+
+    def result(self) -> SiteCounts:
+        active = torch.from_numpy(self.active.copy())
+        if self.units_last:
+            active = active.reshape(-1, 1)
+        elif self.channels_last:
+            active = active.reshape(*self.shape[1:], self.shape[0]).movedim(-1, 0).reshape(self.shape[0], -1)
+        else:
+            active = active.reshape(self.shape[0], -1)
+        return SiteCounts(self.site, active.contiguous(), self.samples)
+
+
+def count_active(rows: Tensor, threshold: float) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """int64 [columns]: in how many rows |value| > threshold.
+
+    Args:
+        rows: [rows, columns], any floating dtype, any device.
+        threshold: >= 0.
+    """
+    integer = _INTEGERS.get(rows.dtype)
+    if rows.device.type != "cpu" or integer is None or rows.numel() == 0:
+        return (rows.abs() > threshold).sum(0).cpu().numpy()
+    rows = rows.contiguous()
+    if threshold == 0 and rows.dtype == torch.float32:
+        active = (rows.numpy() != 0).view(np.uint8)
+    else:
+        magnitudes = rows.view(integer).numpy() & _SIGN_OFF[integer]
+        active = (magnitudes > _bits_at_most(threshold, rows.dtype, integer)).view(np.uint8)
+    total = np.zeros(active.shape[1], dtype=np.int64)
+    for first in range(0, len(active), 255):  # a byte holds a sum of 255 ones
+        total += np.add.reduce(active[first : first + 255], axis=0, dtype=np.uint8)
+    return total
+
+
+def _bits_at_most(threshold: float, dtype: torch.dtype, integer: torch.dtype) -> int:
+    """The bits of the largest value of ``dtype`` that is <= threshold."""
+    rounded = torch.tensor(threshold, dtype=dtype)
+    bits = int(rounded.view(integer))
+    return bits - 1 if float(rounded) > threshold else bits
+
+
+def _is_channels_last(output: Tensor) -> bool:
+    if output.dim() == 4:
+        return output.is_contiguous(memory_format=torch.channels_last) and not output.is_contiguous()
+    return False

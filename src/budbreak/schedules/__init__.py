@@ -1,0 +1,9 @@
+"""How sparse, when? Each schedule is one file; `ALL` enrols it in the contract tests."""
+
+from budbreak.schedules.cubic import Cubic
+from budbreak.schedules.geometric import Geometric
+from budbreak.schedules.one_shot import OneShot
+
+ALL = (Cubic, Geometric, OneShot)
+
+__all__ = ["ALL", "Cubic", "Geometric", "OneShot"]

@@ -1,0 +1,412 @@
+"""From scores to a mask: exact counts, ties by index, in streaming passes without concatenation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from budbreak.errors import InvalidValue, MaskMismatch, NotFinite, check_count
+from budbreak.mask import Mask
+from budbreak.scores import Score, Scores
+
+Scope = Literal["global", "layer"]
+Array = Any
+"""A numpy array on the CPU, a tensor elsewhere: both compare, index and take minima alike."""
+
+_CHUNK = {"cpu": 1 << 18}  # 1 MiB of float32 stays in a core's cache (PERFORMANCE.md 4)
+_CHUNK_ELSEWHERE = 1 << 26
+_SAMPLE_BLOCKS, _SAMPLE_BLOCK = 512, 512
+
+
+class Granularity(Protocol):
+    """What is removed as one."""
+
+    def merge(self, score: Score) -> Score:
+        """The scores of the things that are removed as one, for one weight."""
+        ...
+
+    def shrink(self, entry: Tensor) -> Tensor:
+        """Bool [of the merged shape]: the things of which anything is kept."""
+        ...
+
+    def spread(self, entry: Tensor, shape: torch.Size) -> Tensor:
+        """Bool [shape] from bool [of the merged shape]."""
+        ...
+
+
+@dataclass(frozen=True)
+class Element:
+    """Single weights."""
+
+    def merge(self, score: Score) -> Score:
+        """See `Granularity`."""
+        return score
+
+    def shrink(self, entry: Tensor) -> Tensor:
+        """See `Granularity`."""
+        return entry
+
+    def spread(self, entry: Tensor, shape: torch.Size) -> Tensor:
+        """See `Granularity`."""
+        return entry
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Whole units: all weights with the same index along ``dim``, scored by the mean of their scores.
+
+    Args:
+        dim: 0 for output units of Linear and Conv, 1 for their input units.
+    """
+
+    dim: int = 0
+
+    def merge(self, score: Score) -> Score:
+        """See `Granularity`."""
+        units = score.shape[self._dim(score.shape)]
+        return Score(torch.Size([units]), lambda: self._slices(score))
+
+    def shrink(self, entry: Tensor) -> Tensor:
+        """See `Granularity`."""
+        return entry.movedim(self._dim(entry.shape), 0).flatten(1).any(1)
+
+    def spread(self, entry: Tensor, shape: torch.Size) -> Tensor:
+        """See `Granularity`."""
+        dim = self._dim(shape)
+        view = entry.reshape([-1 if i == dim else 1 for i in range(len(shape))])
+        return view.expand(shape).contiguous()
+
+    def _slices(self, score: Score) -> Callable[[int, int], Tensor]:
+        whole = score.tensor()
+        means = whole.movedim(self._dim(score.shape), 0).flatten(1).mean(1)
+        return lambda lo, hi: means[lo:hi]
+
+    def _dim(self, shape: torch.Size) -> int:
+        if not 0 <= self.dim < len(shape) or len(shape) < 2:
+            raise InvalidValue(
+                f"Unit(dim={self.dim}) on a weight of shape {tuple(shape)}",
+                "dim must be one of its dimensions",
+            )
+        return self.dim
+
+
+class Allocation(Protocol):
+    """How a target is divided over layers (scope "layer"): ``(sizes, capacities, keep) -> name -> keep``."""
+
+    def __call__(
+        self, shapes: Mapping[str, torch.Size], capacities: Mapping[str, int], keep: int, /
+    ) -> Mapping[str, int]:
+        """Divide ``keep`` exactly; no layer gets more than its capacity."""
+        ...
+
+
+def select(
+    scores: Scores,
+    keep: int,
+    *,
+    scope: Scope = "global",
+    granularity: Granularity | None = None,
+    allocation: Allocation | None = None,
+    within: Mask | None = None,
+) -> Mask:
+    """Keep exactly the ``keep`` highest scores.
+
+    Of equal scores the lower flat index is kept (entries in the order of ``scores``, elements in logical C
+    order, whatever the memory format). Memory beyond the mask: the scores near the threshold, and one slice.
+
+    Args:
+        scores: higher = keep, +inf = never prune; float64, float32, bfloat16 or float16.
+        keep: how many stay: weights for `Element`, units for `Unit`; 0 to all that compete.
+        scope: ``"global"``: all compete; ``"layer"``: within each layer, by ``allocation``.
+        granularity: what goes as one; `Element` unless given.
+        allocation: divides ``keep`` over layers; the same density everywhere unless given.
+        within: only what this mask keeps competes, and nothing else is kept.
+
+    Raises:
+        InvalidValue: if keep is out of range, or would prune what has score +inf.
+        NotFinite: if a competing score is NaN; names the layer.
+        MaskMismatch: if ``within`` does not fit the scores.
+    """
+    _check(scores, scope, allocation, within)
+    granularity = granularity or Element()
+    merged = {name: granularity.merge(score) for name, score in scores.items()}
+    limits = None if within is None else {name: granularity.shrink(within[name]) for name in scores}
+    capacities = {name: _capacity(score, limits, name) for name, score in merged.items()}
+    _check_keep(keep, sum(capacities.values()))
+    if scope == "global":
+        kept = _select_competing(merged, keep, limits)
+    else:
+        shapes = {name: score.shape for name, score in merged.items()}
+        shares = (allocation or proportional)(shapes, capacities, keep)
+        kept = {n: _select_competing({n: s}, shares[n], limits)[n] for n, s in merged.items()}
+    spread = {name: granularity.spread(kept[name], scores[name].shape) for name in scores}
+    if within is not None and not isinstance(granularity, Element):
+        spread = {name: entry & within[name] for name, entry in spread.items()}
+    return Mask.owning(spread)
+
+
+def proportional(shapes: Mapping[str, torch.Size], capacities: Mapping[str, int], keep: int) -> dict[str, int]:
+    """The same density in every layer, exactly ``keep`` in total, no layer above its capacity.
+
+    What a full layer cannot take is divided among the others by size; remainders go to the largest
+    fractions, of equal ones to the earlier layer.
+
+    >>> sizes = {"a": torch.Size([6]), "b": torch.Size([3])}
+    >>> proportional(sizes, {"a": 6, "b": 3}, 4)
+    {'a': 3, 'b': 1}
+    """
+    shares = dict.fromkeys(shapes, 0)
+    room = {name: capacities[name] for name in shapes if capacities[name] > 0}
+    left = keep
+    while left > 0:
+        size = sum(shapes[name].numel() for name in room)
+        ideal = {name: left * shapes[name].numel() / size for name in room}
+        full = [name for name in room if ideal[name] >= room[name]]
+        if not full:
+            for name, extra in _largest_remainders(ideal, left, room).items():
+                shares[name] += extra
+            break
+        for name in full:
+            shares[name] += room[name]
+            left -= room.pop(name)
+    return shares
+
+
+def _largest_remainders(ideal: Mapping[str, float], total: int, room: Mapping[str, int]) -> dict[str, int]:
+    whole = {name: min(math.floor(share), room[name]) for name, share in ideal.items()}
+    order = sorted(ideal, key=lambda name: whole[name] - ideal[name])  # stable: the earlier layer of equal ones
+    missing = total - sum(whole.values())
+    for name in order:
+        if missing and whole[name] < room[name]:
+            whole[name] += 1
+            missing -= 1
+    return whole
+
+
+def competing(scores: Scores, within: Mask | None = None) -> int:
+    """How many weights may be pruned: those kept by ``within`` whose score is below +inf."""
+    limits = None if within is None else {name: within[name] for name in scores}
+    source = _Source(dict(scores), limits)
+    return sum(_count(values < math.inf) for _, values in source.values())
+
+
+# --- the streaming core ------------------------------------------------------------------------------------
+
+
+class _Source:
+    """All competing scores, chunk by chunk, as comparable arrays of one dtype."""
+
+    def __init__(self, scores: Mapping[str, Score], limits: Mapping[str, Tensor] | None) -> None:
+        self.scores, self.limits = scores, limits
+        self.dtype = torch.float32
+        for score in scores.values():
+            if score.shape.numel():
+                self.dtype = torch.promote_types(self.dtype, score.open()(0, 1).dtype)
+
+    def chunks(self, name: str) -> Iterator[tuple[int, int, Array]]:
+        """(lo, hi, scores of lo..hi) for one weight, not limited."""
+        size, read = self.scores[name].shape.numel(), self.scores[name].open()
+        if not size:
+            return
+        step = _CHUNK.get(read(0, 1).device.type, _CHUNK_ELSEWHERE)
+        for lo in range(0, size, step):
+            hi = min(lo + step, size)
+            yield lo, hi, self._array(read(lo, hi))
+
+    def limit(self, name: str, lo: int, hi: int, like: Array) -> Array | None:
+        """Bool for lo..hi where something competes; None where everything does."""
+        if self.limits is None:
+            return None
+        flat = self.limits[name].reshape(-1)[lo:hi]
+        return flat.numpy() if isinstance(like, np.ndarray) else flat.to(like.device)
+
+    def values(self) -> Iterator[tuple[str, Array]]:
+        """The scores that compete, chunk by chunk."""
+        for name in self.scores:
+            for lo, hi, chunk in self.chunks(name):
+                limit = self.limit(name, lo, hi, chunk)
+                yield name, chunk if limit is None else chunk[limit]
+
+    def sample(self) -> np.ndarray[Any, Any]:
+        """About 2^18 scores, sorted: blocks spread evenly over all weights; without NaN."""
+        total = sum(score.shape.numel() for score in self.scores.values())
+        parts: list[Array] = []
+        for name, score in self.scores.items():
+            size = score.shape.numel()
+            blocks = max(1, round(_SAMPLE_BLOCKS * size / total)) if size else 0
+            read = score.open()
+            for block in range(blocks):
+                lo = (2 * block + 1) * size // (2 * blocks) - _SAMPLE_BLOCK // 2
+                lo = max(0, min(lo, size - _SAMPLE_BLOCK))
+                chunk = self._array(read(lo, min(lo + _SAMPLE_BLOCK, size)))
+                limit = self.limit(name, lo, lo + len(chunk), chunk)
+                parts.append(_cpu(chunk if limit is None else chunk[limit]))
+        sample = np.concatenate(parts)
+        return np.sort(sample[~np.isnan(sample)])
+
+    def _array(self, chunk: Tensor) -> Array:
+        if not chunk.is_floating_point():
+            raise InvalidValue(f"scores of dtype {chunk.dtype}", "scores are floating point numbers")
+        chunk = chunk.detach().to(self.dtype)
+        return chunk.numpy() if chunk.device.type == "cpu" else chunk
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """Keep scores above ``threshold``, and the first ``ties`` of those equal to it."""
+
+    threshold: float
+    ties: int
+
+
+def _select_competing(scores: Mapping[str, Score], keep: int, limits: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
+    source = _Source(scores, limits)
+    total = sum(_capacity(score, limits, name) for name, score in scores.items())
+    cut = _find_cut(source, total, keep) if 0 < keep < total else _trivial_cut(source, keep)
+    _check_spared(source, cut, keep)
+    return _cut_masks(source, cut)
+
+
+def _trivial_cut(source: _Source, keep: int) -> _Cut:
+    """Keep all or nothing; looks at the scores all the same, because NaN is refused always."""
+    _census(source, math.inf, math.inf)
+    return _Cut(-math.inf, keep) if keep else _Cut(math.inf, 0)
+
+
+def _find_cut(source: _Source, total: int, keep: int) -> _Cut:
+    """The threshold of rank total - keep: bracket it by a sample, then count and gather in one pass.
+
+    Where the bracket misses, or ends on a heap of equal scores, the next pass looks on the missed side with
+    a bracket four times as wide; the last bracket is the whole line, so this ends.
+    """
+    rank = total - keep
+    sample = source.sample()
+    middle, width = rank / total * len(sample), 6 * math.sqrt(len(sample)) / 2 + 2
+    lo, hi = _at(sample, middle - width), _at(sample, middle + width)
+    while True:
+        upto, between = _census(source, lo, hi)
+        if rank < upto:
+            below = sum(_count(values < lo) for _, values in source.values())
+            if rank >= below:
+                return _Cut(lo, keep - (total - upto))
+            width *= 4
+            lo, hi = _at(sample, middle - width), lo
+        elif rank < upto + len(between):
+            threshold = np.partition(between, rank - upto)[rank - upto]
+            above = total - upto - int(np.count_nonzero(between <= threshold))
+            return _Cut(float(threshold), keep - above)
+        else:
+            width *= 4
+            lo, hi = hi, _at(sample, middle + width)
+
+
+def _census(source: _Source, lo: float, hi: float) -> tuple[int, np.ndarray[Any, Any]]:
+    """How many scores are <= lo, and the scores strictly between lo and hi."""
+    upto, parts = 0, [np.empty(0, dtype=np.float32)]
+    for name, values in source.values():
+        _check_nan_free(name, values)
+        upto += _count(values <= lo)
+        parts.append(_cpu(values[(values > lo) & (values < hi)]))
+    return upto, np.concatenate(parts)
+
+
+def _cut_masks(source: _Source, cut: _Cut) -> dict[str, Tensor]:
+    masks: dict[str, Tensor] = {}
+    ties = cut.ties
+    for name, score in source.scores.items():
+        flat = torch.empty(score.shape.numel(), dtype=torch.bool)
+        for lo, hi, values in source.chunks(name):
+            limit = source.limit(name, lo, hi, values)
+            kept = values > cut.threshold
+            if limit is not None:
+                kept &= limit
+            if ties:
+                equal = values == cut.threshold
+                first = _first(equal if limit is None else equal & limit, ties)
+                kept[first] = True
+                ties -= len(first)
+            flat[lo:hi] = torch.as_tensor(kept)
+        masks[name] = flat.reshape(score.shape)
+    return masks
+
+
+def _first(flags: Array, count: int) -> Array:
+    found = np.flatnonzero(flags) if isinstance(flags, np.ndarray) else flags.nonzero().flatten()
+    return found[:count]
+
+
+def _count(flags: Array) -> int:
+    return int(np.count_nonzero(flags)) if isinstance(flags, np.ndarray) else int(flags.sum())
+
+
+def _cpu(values: Array) -> np.ndarray[Any, Any]:
+    return values if isinstance(values, np.ndarray) else values.cpu().numpy()
+
+
+def _at(sample: np.ndarray[Any, Any], position: float) -> float:
+    if position < 0:
+        return -math.inf
+    return float(sample[int(position)]) if position < len(sample) else math.inf
+
+
+# --- checks ------------------------------------------------------------------------------------------------
+
+
+def _capacity(score: Score, limits: Mapping[str, Tensor] | None, name: str) -> int:
+    return score.shape.numel() if limits is None else int(limits[name].count_nonzero())
+
+
+def _check(scores: Scores, scope: str, allocation: Allocation | None, within: Mask | None) -> None:
+    if scope not in ("global", "layer"):
+        raise InvalidValue(f"scope is {scope!r}", "it must be 'global' or 'layer'")
+    if allocation is not None and scope == "global":
+        raise InvalidValue(
+            "an allocation was given for scope 'global'",
+            "an allocation divides a target over layers; globally the scores alone decide",
+            "use scope='layer', or leave the allocation out",
+        )
+    if within is not None:
+        _check_within(scores, within)
+
+
+def _check_within(scores: Scores, within: Mask) -> None:
+    for name, score in scores.items():
+        if within[name].shape != score.shape:
+            raise MaskMismatch(
+                f"within[{name!r}] has shape {tuple(within[name].shape)}, the scores {tuple(score.shape)}",
+                "a mask entry has the shape of its weight",
+            )
+
+
+def _check_keep(keep: int, capacity: int) -> None:
+    check_count("keep", keep, least=0)
+    if keep > capacity:
+        raise InvalidValue(f"keep is {keep}", f"only {capacity} compete", f"keep at most {capacity}")
+
+
+def _check_nan_free(name: str, values: Array) -> None:
+    if len(values) and math.isnan(float(values.min())):  # the minimum of anything with NaN is NaN
+        raise NotFinite(
+            f"a score of {name!r} is NaN",
+            "NaN has no rank",
+            "look for a NaN weight or gradient in that layer",
+        )
+
+
+def _check_spared(source: _Source, cut: _Cut, keep: int) -> None:
+    """Nothing with score +inf may fall below the cut or among the ties that lose."""
+    if cut.threshold < math.inf:
+        return
+    spared = sum(_count(values == math.inf) for _, values in source.values())
+    if spared > keep:
+        raise InvalidValue(
+            f"keep is {keep}, but {spared} scores are +inf",
+            "+inf means never prune",
+            f"keep at least {spared}, or score fewer weights with +inf",
+        )
