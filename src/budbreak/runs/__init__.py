@@ -1,0 +1,1 @@
+"""Recipes, run directories, and comparison with confidence intervals."""
