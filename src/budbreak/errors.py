@@ -96,6 +96,10 @@ class LayerCollapsed(InvariantBroken):
     """A layer lost all its weights: no signal passes through it any more."""
 
 
+class ContractBroken(BudbreakError, AssertionError):
+    """A plug-in does not do what its kind promises; raised by `budbreak.testing`."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The nearest known name as a question, or the list of the first known names.
 
@@ -116,8 +120,8 @@ def check_fraction(name: str, value: float, *, zero: bool = True) -> None:
     Raises:
         InvalidValue: with the value, the range, and the fix for a percentage.
     """
-    low_ok = value >= 0 if zero else value > 0
-    if isinstance(value, bool) or not isinstance(value, int | float) or not (low_ok and value < 1):  # pyright: ignore[reportUnnecessaryIsInstance]
+    number = isinstance(value, int | float) and not isinstance(value, bool)  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not number or not (value >= 0 if zero else value > 0) or not value < 1:
         fix = f"a percentage? write {value / 100:g}" if _looks_like_percentage(value) else "choose a value inside"
         raise InvalidValue(f"{name} is {value!r}", f"it must lie in {'[' if zero else '('}0, 1)", fix)
 

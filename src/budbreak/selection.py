@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -97,7 +98,7 @@ class Unit:
 
 
 class Allocation(Protocol):
-    """How a target is divided over layers (scope "layer"): ``(sizes, capacities, keep) -> name -> keep``."""
+    """How a target is divided over layers (scope "layer"): ``(shapes, capacities, keep) -> name -> keep``."""
 
     def __call__(
         self, shapes: Mapping[str, torch.Size], capacities: Mapping[str, int], keep: int, /
@@ -144,6 +145,7 @@ def select(
     else:
         shapes = {name: score.shape for name, score in merged.items()}
         shares = (allocation or proportional)(shapes, capacities, keep)
+        _check_shares(shares, capacities, keep)
         kept = {n: _select_competing({n: s}, shares[n], limits)[n] for n, s in merged.items()}
     spread = {name: granularity.spread(kept[name], scores[name].shape) for name in scores}
     if within is not None and not isinstance(granularity, Element):
@@ -166,7 +168,8 @@ def proportional(shapes: Mapping[str, torch.Size], capacities: Mapping[str, int]
     left = keep
     while left > 0:
         size = sum(shapes[name].numel() for name in room)
-        ideal = {name: left * shapes[name].numel() / size for name in room}
+        # exact: floats miscount beyond 2^53, and equal remainders must stay equal
+        ideal = {name: Fraction(left * shapes[name].numel(), size) for name in room}
         full = [name for name in room if ideal[name] >= room[name]]
         if not full:
             for name, extra in _largest_remainders(ideal, left, room).items():
@@ -178,7 +181,7 @@ def proportional(shapes: Mapping[str, torch.Size], capacities: Mapping[str, int]
     return shares
 
 
-def _largest_remainders(ideal: Mapping[str, float], total: int, room: Mapping[str, int]) -> dict[str, int]:
+def _largest_remainders(ideal: Mapping[str, Fraction], total: int, room: Mapping[str, int]) -> dict[str, int]:
     whole = {name: min(math.floor(share), room[name]) for name, share in ideal.items()}
     order = sorted(ideal, key=lambda name: whole[name] - ideal[name])  # stable: the earlier layer of equal ones
     missing = total - sum(whole.values())
@@ -388,6 +391,16 @@ def _check_keep(keep: int, capacity: int) -> None:
     check_count("keep", keep, least=0)
     if keep > capacity:
         raise InvalidValue(f"keep is {keep}", f"only {capacity} compete", f"keep at most {capacity}")
+
+
+def _check_shares(shares: Mapping[str, int], capacities: Mapping[str, int], keep: int) -> None:
+    fits = shares.keys() == capacities.keys() and all(0 <= shares[name] <= room for name, room in capacities.items())
+    if not fits or sum(shares.values()) != keep:
+        raise InvalidValue(
+            f"the allocation divides {keep} into {dict(shares)}",
+            f"the shares must add up to {keep} and be at most {dict(capacities)}",
+            "mend the allocation",
+        )
 
 
 def _check_nan_free(name: str, values: Array) -> None:

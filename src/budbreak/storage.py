@@ -73,7 +73,10 @@ def digest(value: object) -> str:
 
 def write_json(path: Path, payload: Mapping[str, object]) -> None:
     """Write a JSON object with its own checksum under ``"sha256"``."""
-    body = {**payload, "sha256": digest(payload)}
+    if "sha256" in payload:
+        raise InvalidValue("the payload has a key 'sha256'", "it is the name of the checksum", "name it otherwise")
+    plain = json.loads(json.dumps(payload))  # keys become strings as they will be when read: the digest sorts them
+    body = {**plain, "sha256": digest(plain)}
     write_text(path, json.dumps(body, indent=1, ensure_ascii=False) + "\n")
 
 
@@ -144,12 +147,12 @@ def _tensors_digest(tensors: Mapping[str, Tensor], skeleton: str) -> str:
 def _pack(node: Tree, path: str, tensors: dict[str, Tensor]) -> object:
     """The JSON skeleton of a tree: every node is [kind, content]."""
     if isinstance(node, Tensor):
-        # clone: safetensors refuses tensors that share storage
-        tensors[path] = node.detach().cpu().contiguous().clone()
-        return ["tensor", path]
+        return ["tensor", _keep(_storable(node, path), path, tensors)]
     if isinstance(node, np.ndarray):
-        tensors[path] = torch.from_numpy(np.ascontiguousarray(node).view(np.uint8).copy())
-        return ["array", path, str(node.dtype), list(node.shape)]
+        if node.dtype.hasobject or node.dtype.names or isinstance(node, np.ma.MaskedArray):
+            raise _unstorable(node, path)
+        plain = torch.from_numpy(np.ascontiguousarray(node).view(np.uint8).copy())
+        return ["array", _keep(plain, path, tensors), str(node.dtype), list(node.shape)]
     if isinstance(node, Mapping):
         pairs = [[_pack_key(key, path), _pack(value, f"{path}/{key}", tensors)] for key, value in node.items()]
         return ["dict", pairs]
@@ -161,6 +164,19 @@ def _pack(node: Tree, path: str, tensors: dict[str, Tensor]) -> object:
     if node is None or isinstance(node, bool | int | float | str):
         return ["value", node]
     raise _unstorable(node, path)
+
+
+def _keep(tensor: Tensor, path: str, tensors: dict[str, Tensor]) -> str:
+    name = f"{len(tensors)}{path}"  # numbered: the paths of {1: x, "1": y} are equal
+    tensors[name] = tensor
+    return name
+
+
+def _storable(tensor: Tensor, path: str) -> Tensor:
+    unheard_of = tensor.dtype == torch.complex128 or tensor.is_quantized  # by the safetensors format
+    if tensor.layout != torch.strided or tensor.is_meta or unheard_of:
+        raise _unstorable(tensor, path)
+    return tensor.detach().cpu().contiguous().clone()  # clone: safetensors refuses tensors that share storage
 
 
 def _pack_key(key: object, path: str) -> list[object]:
@@ -184,7 +200,7 @@ def _unpack(node: list[Any], tensors: Mapping[str, Tensor]) -> Tree:
 def _unstorable(node: object, path: str) -> InvalidValue:
     return InvalidValue(
         f"cannot store {type(node).__name__} at {path or '/'!r}",
-        "a checkpoint holds tensors, arrays, numbers, strings, None and containers of them",
+        "a checkpoint holds dense tensors, plain arrays, numbers, strings, None and containers of them",
         "give it a state_dict() made of these",
     )
 

@@ -142,10 +142,12 @@ def load_result(folder: Path) -> RunResult:
         raise CorruptFile(f"{path} has another schema", f"this version reads schema {SCHEMA}", "run the recipe again")
     body["levels"] = tuple(_level(level) for level in body["levels"])
     body["differences"] = tuple(PairedDifference(**row) for row in body["differences"])
-    return RunResult(**{**body, "arms": tuple(body["arms"]), "seeds": tuple(body["seeds"])})
+    body.update(arms=tuple(body["arms"]), seeds=tuple(body["seeds"]))
+    return RunResult(**body)
 
 
 def _level(body: dict[str, Any]) -> LevelResult:
-    layers = tuple(LayerResult(**layer) for layer in body.pop("layers"))
-    curve = tuple(EpochResult(**epoch) for epoch in body.pop("curve"))
-    return LevelResult(**{**body, "notes": tuple(body["notes"])}, layers=layers, curve=curve)
+    body["layers"] = tuple(LayerResult(**layer) for layer in body["layers"])
+    body["curve"] = tuple(EpochResult(**epoch) for epoch in body["curve"])
+    body["notes"] = tuple(body["notes"])
+    return LevelResult(**body)

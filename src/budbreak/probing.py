@@ -1,0 +1,208 @@
+"""Look at a live model: run batches through it and collect evidence. Every hook is removed in the end."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from budbreak.errors import EmptyBatches, InvalidValue, MissingEvidence, NotFinite, check_count
+from budbreak.evidence import Evidence, Probe, Site
+from budbreak.prunable import Prunable, conv_and_linear, prunable_parameters, unwrap
+from budbreak.tracing import SiteTracer
+
+Batches = Iterable[Any]
+"""Batches of inputs, (inputs, targets) or mappings; a mapping is passed to the model by keyword."""
+Loss = Callable[[Any, Any], Tensor]
+"""``loss(outputs, targets) -> scalar``, the mean over the batch; for a mapping, targets are the mapping."""
+Forward = Callable[[nn.Module, Any], Any]
+"""``forward(model, batch) -> outputs``, for models that are not called with the inputs alone."""
+
+
+def probe(
+    model: nn.Module,
+    probes: Sequence[Probe[object]],
+    *,
+    batches: Batches | None = None,
+    loss: Loss | None = None,
+    forward: Forward | None = None,
+    prunable: Prunable = conv_and_linear,
+    start: Mapping[str, Tensor] | None = None,
+    every: int = 1,
+) -> Evidence:
+    """Collect what the probes ask for, in one pass over the batches.
+
+    The model runs in eval mode, in its own dtype, without autocast, and comes back as it was: modes, hooks,
+    ``.grad`` and random generators untouched. Tensors of a batch are moved to the model's device.
+
+    Args:
+        model: any module; ``torch.compile`` and data-parallel wrappers are looked through.
+        probes: what to observe; equal probes are observed once.
+        batches: the calibration set; needed by probes that look at activations or gradients.
+        loss: needed by probes that look at gradients.
+        forward: how to run the model on a batch, if not ``model(inputs)``.
+        prunable: which weights count as prunable.
+        start: weights by state_dict name from the start of the level, for `StartWeights`.
+        every: use each ``every``-th batch only.
+
+    Raises:
+        MissingEvidence: batches or loss are wanted but were not given.
+        EmptyBatches: the batches yielded nothing.
+        NotFinite: the loss is NaN or infinite; names the batch.
+    """
+    check_count("every", every)
+    live = unwrap(model)
+    session = _Session(live, prunable_parameters(live, prunable), start)
+    finish = {probe: probe.start(session) for probe in dict.fromkeys(probes)}
+    if session.wants_batches:
+        _require(batches, loss, session)
+        device = next(iter(session.parameters.values())).device
+        with _undisturbed(live, device), session.hooks():
+            _run(session, batches or (), loss, forward or _call, every)
+    return Evidence({probe: result() for probe, result in finish.items()})
+
+
+@dataclass
+class _Session:
+    """The `View` that probes register with."""
+
+    model: nn.Module
+    parameters: Mapping[str, nn.Parameter]
+    start_weights: Mapping[str, Tensor] | None
+    activation_listeners: list[Callable[[Site, Tensor], None]] = field(default_factory=list)
+    gradient_listeners: list[Callable[[Mapping[str, Tensor], int], None]] = field(default_factory=list)
+
+    @property
+    def weights(self) -> Mapping[str, Tensor]:
+        return {name: parameter.detach() for name, parameter in self.parameters.items()}
+
+    @property
+    def wants_batches(self) -> bool:
+        return bool(self.activation_listeners or self.gradient_listeners)
+
+    def on_activation(self, listener: Callable[[Site, Tensor], None]) -> None:
+        self.activation_listeners.append(listener)
+
+    def on_gradients(self, listener: Callable[[Mapping[str, Tensor], int], None]) -> None:
+        self.gradient_listeners.append(listener)
+
+    def hooks(self) -> contextlib.AbstractContextManager[object]:
+        if not self.activation_listeners:
+            return contextlib.nullcontext()
+        return SiteTracer(self.model, {id(p): name for name, p in self.parameters.items()}, self.heard)
+
+    def heard(self, site: Site, output: Tensor) -> None:
+        for listener in self.activation_listeners:
+            listener(site, output)
+
+
+def _run(session: _Session, batches: Batches, loss: Loss | None, forward: Forward, every: int) -> None:
+    device = next(iter(session.parameters.values())).device
+    used = 0
+    for index, raw in enumerate(batches):
+        if index % every:
+            continue
+        used += 1
+        batch = _to(raw, device)
+        if session.gradient_listeners and loss is not None:
+            _backward(session, batch, loss, forward, index)
+        else:
+            with torch.no_grad():
+                forward(session.model, batch)
+    if not used:
+        raise EmptyBatches(
+            "the batches yielded nothing",
+            "a probe needs at least one batch",
+            "an iterator is exhausted after one pass: give a list or a DataLoader",
+        )
+
+
+def _backward(session: _Session, batch: Any, loss: Loss, forward: Forward, index: int) -> None:
+    names, parameters = list(session.parameters), list(session.parameters.values())
+    with torch.enable_grad(), _requiring_grad(parameters):
+        value = loss(forward(session.model, batch), _target(batch))
+        if not bool(torch.isfinite(value.detach()).all()):
+            raise NotFinite(
+                f"the loss of batch {index} is {value.detach().tolist()}",
+                "gradients of it would score nothing",
+                "look for NaN in that batch, or in the weights",
+            )
+        found: Sequence[Tensor | None] = torch.autograd.grad(value, parameters, allow_unused=True)
+    gradients = {
+        name: torch.zeros_like(parameter) if gradient is None else gradient.detach()
+        for name, parameter, gradient in zip(names, parameters, found, strict=True)
+    }
+    for listener in session.gradient_listeners:
+        listener(gradients, _samples(batch))
+
+
+def _require(batches: Batches | None, loss: Loss | None, session: _Session) -> None:
+    if batches is None:
+        raise MissingEvidence(
+            "no batches were given", "activations and gradients are observed on data", "give batches=loader"
+        )
+    if session.gradient_listeners and loss is None:
+        raise MissingEvidence(
+            "gradients are wanted, but no loss was given", "a gradient is that of a loss", "give loss=loss_fn"
+        )
+
+
+@contextlib.contextmanager
+def _undisturbed(model: nn.Module, device: torch.device) -> Generator[None, None, None]:
+    """Eval mode inside; modes and random generators as before outside."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.inference_mode(False), torch.random.fork_rng(), torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+@contextlib.contextmanager
+def _requiring_grad(parameters: Sequence[nn.Parameter]) -> Generator[None, None, None]:
+    frozen = [parameter for parameter in parameters if not parameter.requires_grad]
+    for parameter in frozen:
+        parameter.requires_grad_(True)
+    try:
+        yield
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(False)
+
+
+def _call(model: nn.Module, batch: Any) -> Any:
+    if isinstance(batch, Mapping):
+        return model(**batch)
+    return model(batch[0] if isinstance(batch, list | tuple) else batch)
+
+
+def _target(batch: Any) -> Any:
+    if isinstance(batch, list | tuple):
+        if len(batch) < 2:
+            raise InvalidValue(
+                f"a batch of {len(batch)} item", "a loss needs (inputs, targets)", "give batches of pairs"
+            )
+        return batch[1]
+    return batch
+
+
+def _samples(batch: Any) -> int:
+    first = next(iter(batch.values())) if isinstance(batch, Mapping) else batch
+    first = first[0] if isinstance(first, list | tuple) else first
+    return len(first)
+
+
+def _to(batch: Any, device: torch.device) -> Any:
+    if isinstance(batch, Tensor):
+        return batch.to(device)
+    if isinstance(batch, list | tuple):
+        return tuple(_to(item, device) for item in batch)
+    if isinstance(batch, Mapping):
+        return {key: _to(value, device) for key, value in batch.items()}
+    return batch

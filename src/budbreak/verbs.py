@@ -1,0 +1,113 @@
+"""The verbs that work alone on a live model: prune it in one shot, measure its dead neurons."""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.optim import Optimizer
+
+from budbreak.criteria import Magnitude
+from budbreak.diagnostics import DeadUnits, dead_units
+from budbreak.errors import check_fraction
+from budbreak.holding import apply_mask, check_ownership
+from budbreak.mask import Mask
+from budbreak.probes import UnitCounts
+from budbreak.probing import Batches, Forward, Loss, probe
+from budbreak.prunable import Prunable, conv_and_linear, prunable_parameters
+from budbreak.scores import Criterion
+from budbreak.selection import Allocation, Element, Granularity, Scope, select
+
+
+def prune(
+    model: nn.Module,
+    *,
+    sparsity: float,
+    criterion: Criterion | None = None,
+    scope: Scope = "global",
+    granularity: Granularity | None = None,
+    allocation: Allocation | None = None,
+    prunable: Prunable = conv_and_linear,
+    mask: Mask | None = None,
+    optimizer: Optimizer | None = None,
+    batches: Batches | None = None,
+    loss: Loss | None = None,
+    forward: Forward | None = None,
+) -> Mask:
+    """Prune a model in one shot: its pruned weights are set to zero in place.
+
+    To keep them there through further training, `hold` the returned mask.
+
+    Args:
+        model: the live model.
+        sparsity: pruned / prunable in the end, in [0, 1): a total, not a step; exactly
+            ``round((1 - sparsity) * prunable)`` weights stay (of units, for `Unit` granularity).
+        criterion: `criteria.Magnitude` unless given.
+        scope: ``"global"`` or ``"layer"``.
+        granularity: `Element` unless given.
+        allocation: divides the target over layers; for scope ``"layer"``.
+        prunable: which weights may go.
+        mask: what is still alive; `Mask.from_zeros` unless given, so that zeros stay zeros.
+        optimizer: refused if it does not hold the pruned parameters, which catches a stale one.
+        batches, loss, forward: for criteria that need data; see `probe`.
+
+    Returns:
+        The mask: its ``density`` is what was reached.
+
+    Raises:
+        InvalidValue: for a sparsity outside [0, 1), or below what is already pruned.
+        NothingToPrune, MissingEvidence, NotFinite: see `probe` and `select`.
+    """
+    check_fraction("sparsity", sparsity)
+    parameters = prunable_parameters(model, prunable)
+    if optimizer is not None:
+        check_ownership(optimizer, dict(parameters))
+    alive = Mask.from_zeros(model, prunable) if mask is None else mask
+    criterion, granularity = criterion or Magnitude(), granularity or Element()
+    evidence = probe(model, criterion.needs, batches=batches, loss=loss, forward=forward, prunable=prunable)
+    scores = criterion(evidence)
+    things = sum(granularity.merge(score).shape.numel() for score in scores.values())
+    keep = round((1 - sparsity) * things)
+    chosen = select(scores, keep, scope=scope, granularity=granularity, allocation=allocation, within=alive)
+    apply_mask(model, chosen)
+    return chosen
+
+
+def dead_neurons(
+    model: nn.Module,
+    batches: Batches,
+    *,
+    mask: Mask | None = None,
+    threshold: float = 0.0,
+    every: int = 1,
+    forward: Forward | None = None,
+    prunable: Prunable = conv_and_linear,
+) -> DeadUnits:
+    """Measure the dead neuron rate of a model: total, static, dynamic, permanent; overall and per site.
+
+    Sites are the activation modules (nn.ReLU and the like) that the forward pass calls. The model runs in eval
+    mode and in the dtype of its weights: float32 for numbers that are published.
+
+    Args:
+        model: the live model; it is left as it was.
+        batches: any iterable of inputs, (inputs, targets) or mappings.
+        mask: decides what is static; `Mask.from_zeros` unless given, and the result says which.
+        threshold: |output| <= threshold counts as zero: 0 for ReLU; a smooth activation needs one.
+        every: use each ``every``-th batch only.
+        forward: how to run the model on a batch, if not ``model(inputs)``.
+        prunable: which weights the default mask covers.
+
+    Raises:
+        MissingEvidence: if the model calls no activation module.
+        EmptyBatches: if the batches yield nothing.
+
+    Source: Liu et al. 2023 (AP).
+    """
+    counts = UnitCounts(threshold)
+    evidence = probe(model, [counts], batches=batches, forward=forward, prunable=prunable, every=every)
+    dtype = str(next(iter(prunable_parameters(model, prunable).values())).dtype).removeprefix("torch.")
+    return dead_units(
+        evidence[counts],
+        Mask.from_zeros(model, prunable) if mask is None else mask,
+        threshold=threshold,
+        mask_source="zeros of the model" if mask is None else "given",
+        dtype=dtype,
+    )
