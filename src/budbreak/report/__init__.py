@@ -1,0 +1,6 @@
+"""Records in; tables, figures and one self-contained page out."""
+
+from budbreak.report.conclusion import conclusion
+from budbreak.report.terminal import terminal_table
+
+__all__ = ["conclusion", "terminal_table"]

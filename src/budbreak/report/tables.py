@@ -1,0 +1,68 @@
+"""The records of runs as tidy rows: one per run, arm, seed and level; one per paired difference."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+
+from budbreak.runs.result import LevelResult, RunResult
+
+Row = dict[str, object]
+
+
+def level_rows(runs: Sequence[RunResult]) -> list[Row]:
+    """One row per run, arm, seed and level; every row has the same columns, None where a run lacks a metric."""
+    names = sorted({name for run in runs for level in run.levels for name in level.metrics})
+    return [_level_row(run, level, names) for run in runs for level in run.levels]
+
+
+def _level_row(run: RunResult, level: LevelResult, names: Sequence[str]) -> Row:
+    return {
+        "run": run.name,
+        "identity": run.identity,
+        "arm": level.arm,
+        "seed": level.seed,
+        "level": level.level,
+        "kept": level.kept,
+        "total": level.total,
+        "density": level.density,
+        "density_all": level.density_all,
+        **{name: level.metrics.get(name) for name in names},
+        "epochs": level.epochs,
+        "steps": level.steps,
+        "seconds": level.seconds,
+        "invariants_held": all(level.invariants.values()),
+        "invariants_broken": "; ".join(name for name, held in level.invariants.items() if not held),
+        "notes": "; ".join(level.notes),
+    }
+
+
+def difference_rows(runs: Sequence[RunResult]) -> list[Row]:
+    """One row per paired difference; shares, not points."""
+    return [{"run": run.name, "identity": run.identity, **asdict(row)} for run in runs for row in run.differences]
+
+
+def to_csv(rows: Sequence[Mapping[str, object]]) -> str:
+    r"""Rows as CSV with a header; floats by their shortest exact form, None as an empty field.
+
+    >>> to_csv([{"arm": "a, b", "density": 0.1, "low": None}])
+    'arm,density,low\n"a, b",0.1,\n'
+    """
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    if rows:
+        writer.writerow(rows[0])
+        writer.writerows(row.values() for row in rows)
+    return stream.getvalue()
+
+
+def to_json(rows: Sequence[Mapping[str, object]]) -> list[Row]:
+    """Rows for a JSON file: what is not finite becomes null, since JSON has no word for it."""
+    return [{key: _finite(value) for key, value in row.items()} for row in rows]
+
+
+def _finite(value: object) -> object:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
