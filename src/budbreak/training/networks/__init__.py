@@ -1,0 +1,139 @@
+"""The networks of the papers, by name; one row enrols a new one in the command and the tests."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from budbreak.errors import InvalidValue, UnknownName, did_you_mean
+from budbreak.training.networks.initialisation import INITIALISATIONS, initialise
+from budbreak.training.networks.lenet import lenet_5, lenet_300_100, small_mlp
+from budbreak.training.networks.resnet import resnet_20
+
+Factory = Callable[[Sequence[int], int], nn.Module]
+"""(shape of one image as (C, H, W), classes) -> a network whose every activation is a module of its own."""
+
+NETWORKS: Mapping[str, Factory] = {
+    "lenet-300-100": lenet_300_100,
+    "lenet-5": lenet_5,
+    "mlp": small_mlp,
+    "resnet-20": resnet_20,
+}
+
+__all__ = ["INITIALISATIONS", "NETWORKS", "Task", "build", "check_init", "check_network", "count_parameters"]
+
+
+class Task(Protocol):
+    """What a network must fit; a `DataSet` is one."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of one image: (C, H, W)."""
+        ...
+
+    @property
+    def classes(self) -> int:
+        """How many labels there are."""
+        ...
+
+
+def build(name: str, task: Task, *, init: str | None = None, seed: int) -> nn.Module:
+    """A fresh network; equal arguments give equal bits, and torch's global generator is left as it was.
+
+    Args:
+        name: a key of `NETWORKS`, or ``"package.module:factory"``. The factory is called with whichever of
+            ``classes`` and ``shape`` it has parameters for, and returns a module.
+        task: gives ``shape`` and ``classes``.
+        init: a key of `INITIALISATIONS`; if None, "kaiming" for our networks, "own" for a factory's.
+        seed: of the draw.
+
+    Raises:
+        UnknownName: for an unknown network, initialisation, module or attribute.
+        InvalidValue: if a factory wants other arguments or gives something else than a module.
+    """
+    ours = ":" not in name
+    rule = INITIALISATIONS[check_init(init or ("kaiming" if ours else "own"))]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = NETWORKS[check_network(name)](task.shape, task.classes) if ours else _from_factory(name, task)
+        initialise(model, rule)
+    return model
+
+
+def check_network(name: str) -> str:
+    """The name itself, if `build` may know it; factories are looked up only by `build`.
+
+    Raises:
+        UnknownName: with the nearest known name.
+    """
+    if ":" not in name and name not in NETWORKS:
+        rule = "a network is one of ours, or 'package.module:factory'"
+        raise UnknownName(f"no network named {name!r}", rule, did_you_mean(name, NETWORKS))
+    return name
+
+
+def check_init(name: str) -> str:
+    """The name itself, if it is a key of `INITIALISATIONS`.
+
+    Raises:
+        UnknownName: with the nearest known name.
+    """
+    if name not in INITIALISATIONS:
+        rule = "an initialisation is a preset"
+        raise UnknownName(f"no initialisation named {name!r}", rule, did_you_mean(name, INITIALISATIONS))
+    return name
+
+
+def count_parameters(model: nn.Module) -> int:
+    """All parameters, prunable or not.
+
+    >>> count_parameters(lenet_300_100((1, 28, 28), 10))
+    266610
+    """
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _from_factory(name: str, task: Task) -> nn.Module:
+    factory = _imported(name)
+    offered = {"classes": task.classes, "shape": task.shape}
+    model = factory(**_accepted(name, factory, offered))
+    if not isinstance(model, nn.Module):
+        raise InvalidValue(f"{name!r} returned a {type(model).__name__}", "a factory returns a torch.nn.Module")
+    return model
+
+
+def _imported(name: str) -> Callable[..., object]:
+    module_name, _, attribute = name.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except (ImportError, ValueError, TypeError) as error:  # an empty or relative name raises one of the latter
+        rule = "'package.module:factory' names an importable module"
+        fix = "install it, or add its folder to PYTHONPATH"
+        raise UnknownName(f"cannot import {module_name!r}: {error}", rule, fix) from error
+    factory = getattr(module, attribute, None)
+    if factory is None:
+        value = f"module {module_name!r} has no attribute {attribute!r}"
+        known = [key for key in vars(module) if not key.startswith("_")]
+        raise UnknownName(value, "'package.module:factory' names a factory in it", did_you_mean(attribute, known))
+    if not callable(factory):
+        raise InvalidValue(f"{name!r} is a {type(factory).__name__}", "a factory can be called")
+    return factory
+
+
+def _accepted(name: str, factory: Callable[..., object], offered: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the offered arguments that the factory has parameters for."""
+    signature = inspect.signature(factory)
+    parameters = signature.parameters.values()
+    takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+    chosen = {key: value for key, value in offered.items() if takes_all or key in signature.parameters}
+    try:
+        signature.bind(**chosen)
+    except TypeError as error:
+        rule = "a factory is called with classes and shape by name, or with nothing"
+        raise InvalidValue(f"{name!r}{signature}: {error}", rule, "wrap it in a function of (classes, shape)") from None
+    return chosen
