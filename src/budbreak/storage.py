@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -155,7 +156,7 @@ def _pack(node: Tree, path: str, tensors: dict[str, Tensor]) -> object:
         return ["array", _keep(plain, path, tensors), str(node.dtype), list(node.shape)]
     if isinstance(node, Mapping):
         pairs = [[_pack_key(key, path), _pack(value, f"{path}/{key}", tensors)] for key, value in node.items()]
-        return ["dict", pairs]
+        return ["counter" if isinstance(node, Counter) else "dict", pairs]
     if isinstance(node, list | tuple):
         kind = "list" if isinstance(node, list) else "tuple"
         return [kind, [_pack(value, f"{path}/{index}", tensors) for index, value in enumerate(node)]]
@@ -190,6 +191,7 @@ def _unpack(node: list[Any], tensors: Mapping[str, Tensor]) -> Tree:
         "tensor": lambda: tensors[node[1]],
         "array": lambda: tensors[node[1]].numpy().view(np.dtype(node[2])).reshape(node[3]),
         "dict": lambda: {key[1]: _unpack(value, tensors) for key, value in node[1]},
+        "counter": lambda: Counter({key[1]: value[1] for key, value in node[1]}),  # MultiStepLR's milestones
         "list": lambda: [_unpack(value, tensors) for value in node[1]],
         "tuple": lambda: tuple(_unpack(value, tensors) for value in node[1]),
         "value": lambda: node[1],

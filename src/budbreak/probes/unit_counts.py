@@ -110,25 +110,25 @@ def count_active(rows: Tensor, threshold: float) -> np.ndarray[tuple[int], np.dt
         threshold: >= 0.
     """
     integer = _INTEGERS.get(rows.dtype)
+    limit = _at_most(threshold, rows.dtype)
     if rows.device.type != "cpu" or integer is None or rows.numel() == 0:
-        return (rows.abs() > threshold).sum(0).cpu().numpy()
+        return (~(rows.abs() <= limit)).sum(0).cpu().numpy()  # not ">": NaN counts as active
     rows = rows.contiguous()
     if threshold == 0 and rows.dtype == torch.float32:
         active = (rows.numpy() != 0).view(np.uint8)
     else:
         magnitudes = rows.view(integer).numpy() & _SIGN_OFF[integer]
-        active = (magnitudes > _bits_at_most(threshold, rows.dtype, integer)).view(np.uint8)
+        active = (magnitudes > int(limit.view(integer))).view(np.uint8)
     total = np.zeros(active.shape[1], dtype=np.int64)
     for first in range(0, len(active), 255):  # a byte holds a sum of 255 ones
         total += np.add.reduce(active[first : first + 255], axis=0, dtype=np.uint8)
     return total
 
 
-def _bits_at_most(threshold: float, dtype: torch.dtype, integer: torch.dtype) -> int:
-    """The bits of the largest value of ``dtype`` that is <= threshold."""
+def _at_most(threshold: float, dtype: torch.dtype) -> Tensor:
+    """The largest value of ``dtype`` that is <= threshold: against it, narrow values compare without rounding."""
     rounded = torch.tensor(threshold, dtype=dtype)
-    bits = int(rounded.view(integer))
-    return bits - 1 if float(rounded) > threshold else bits
+    return torch.nextafter(rounded, torch.zeros_like(rounded)) if float(rounded) > threshold else rounded
 
 
 def _is_channels_last(output: Tensor) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from budbreak.errors import check_count, check_fraction
+from budbreak.errors import InvalidValue, check_count, check_fraction
 from budbreak.progress import Progress
 
 
@@ -31,6 +31,10 @@ class Geometric:
     def __post_init__(self) -> None:
         check_fraction("rate", self.rate, zero=False)
         check_count("levels", self.levels)
+        if self(Progress(self.levels)) == 1:  # 1 - 1e-17 is 1
+            raise InvalidValue(
+                f"{self} leaves nothing", "the density of the last level must exceed 1e-16", "fewer levels"
+            )
 
     def __call__(self, progress: Progress) -> float:
         """The sparsity of this level, in [0, 1)."""
