@@ -108,7 +108,8 @@ def train_epoch(
 def evaluate(model: nn.Module, data: Images, *, engine: Engine, batch_size: int = 1000) -> Evaluation:
     """Accuracy and loss over every image, in float32 and evaluation mode whatever the engine trains in.
 
-    The training mode of each submodule is as before afterwards. An output that is NaN counts as wrong.
+    The training mode of each submodule is as before afterwards. An image with an output that is not finite
+    counts as wrong.
 
     Raises:
         EmptyBatches: if there are no images.
