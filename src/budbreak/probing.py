@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -131,7 +131,7 @@ def _backward(session: _Session, batch: Any, loss: Loss, forward: Forward, index
                 "gradients of it would score nothing",
                 "look for NaN in that batch, or in the weights",
             )
-        found: Sequence[Tensor | None] = torch.autograd.grad(value, parameters, allow_unused=True)
+        found = cast(Sequence[Tensor | None], torch.autograd.grad(value, parameters, allow_unused=True))
     gradients = {
         name: torch.zeros_like(parameter) if gradient is None else gradient.detach()
         for name, parameter, gradient in zip(names, parameters, found, strict=True)

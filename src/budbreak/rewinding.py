@@ -141,8 +141,17 @@ class TrainingState:
     def restore(self, optimizer: Optimizer, resets: Sequence[Resettable]) -> None:
         """Put it back."""
         optimizer.load_state_dict(copy.deepcopy(self.optimizer))
+        _match_memory_format(optimizer)
         for item, state in zip(resets, self.resets, strict=True):
             _set(item, copy.deepcopy(state))
+
+
+def _match_memory_format(optimizer: Optimizer) -> None:
+    """Lay state out in memory as its parameter is: another layout may round differently, and is slower."""
+    for parameter, state in optimizer.state.items():
+        for key, value in state.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
+                state[key] = torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
 
 
 def check_resettable(resets: Sequence[object]) -> None:

@@ -109,7 +109,8 @@ def write_tree(path: Path, tree: Tree) -> None:
     tensors: dict[str, Tensor] = {}
     skeleton = canonical(_pack(tree, "", tensors))
     checksum = _tensors_digest(tensors, skeleton)
-    write_bytes(path, save(tensors, {"tree": skeleton, "sha256": checksum}))
+    # one note: safetensors writes several in random order, and equal trees make equal files
+    write_bytes(path, save(tensors, {"tree": f"{checksum} {skeleton}"}))
 
 
 def read_tree(path: Path) -> Tree:
@@ -117,6 +118,7 @@ def read_tree(path: Path) -> Tree:
 
     Raises:
         CorruptFile: if the file is truncated, was changed, or is of another kind.
+        FileNotFoundError: if there is none.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -124,11 +126,14 @@ def read_tree(path: Path) -> Tree:
         with safe_open(path, framework="pt") as opened:
             notes = opened.metadata() or {}
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise
     except (SafetensorError, OSError, ValueError) as error:
         raise _corrupt(path, f"it is not a whole safetensors file ({error})") from None
-    if "tree" not in notes or notes.get("sha256") != _tensors_digest(tensors, notes["tree"]):
+    checksum, _, skeleton = notes.get("tree", "").partition(" ")
+    if checksum != _tensors_digest(tensors, skeleton):
         raise _corrupt(path, "its content does not match its checksum")
-    return _unpack(json.loads(notes["tree"]), tensors)
+    return _unpack(json.loads(skeleton), tensors)
 
 
 def tensor_bytes(tensor: Tensor) -> np.ndarray[Any, Any]:

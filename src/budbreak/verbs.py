@@ -47,7 +47,9 @@ def prune(
         prunable: which weights may go.
         mask: what is still alive; `Mask.from_zeros` unless given, so that zeros stay zeros.
         optimizer: refused if it does not hold the pruned parameters, which catches a stale one.
-        batches, loss, forward: for criteria that need data; see `probe`.
+        batches: the calibration set, for criteria that need data.
+        loss: for criteria that need gradients.
+        forward: how to run the model on a batch, if not ``model(inputs)``.
 
     Returns:
         The mask: its ``density`` is what was reached.

@@ -1,0 +1,23 @@
+"""Plan, level, iterate: prune iteratively around the user's own training loop."""
+
+from budbreak.iteration.followups import ActivateWhilePruning, FollowUp, Retrain, SplitRemoval
+from budbreak.iteration.level import Level
+from budbreak.iteration.levels import Levels
+from budbreak.iteration.loop import iterate
+from budbreak.iteration.plan import LevelTarget, Plan
+from budbreak.iteration.preview import Preview
+from budbreak.iteration.record import LevelRecord
+
+__all__ = [
+    "ActivateWhilePruning",
+    "FollowUp",
+    "Level",
+    "LevelRecord",
+    "LevelTarget",
+    "Levels",
+    "Plan",
+    "Preview",
+    "Retrain",
+    "SplitRemoval",
+    "iterate",
+]

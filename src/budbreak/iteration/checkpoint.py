@@ -1,0 +1,99 @@
+"""Where an iteration stands, and all that is needed to go on from there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torch import Tensor
+
+from budbreak.iteration.record import LevelRecord
+from budbreak.iteration.removal import Removal
+from budbreak.mask import Mask
+from budbreak.rewinding import TrainingState
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where an iteration stands.
+
+    Args:
+        level, stage: the training that runs, or that ended last.
+        alive: things alive before this level.
+        epochs: done in this training; ``ended``: whether it is over and recorded.
+        steps: optimizer steps in all trainings; ``first_step``: of them, before this training.
+        host, follow_ups, shortfall: see `Removal`.
+        rewound: hash of the state after rewinding, or None.
+        seconds: this training took in earlier sessions.
+        metrics: recorded so far in this training.
+    """
+
+    level: int
+    stage: int
+    alive: int
+    epochs: int = 0
+    ended: bool = False
+    steps: int = 0
+    first_step: int = 0
+    host: int = 0
+    follow_ups: tuple[int, ...] = ()
+    shortfall: int = 0
+    rewound: str | None = None
+    seconds: float = 0.0
+    metrics: Mapping[str, float] | None = None
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """All that is needed to go on bit for bit, besides the rewind point."""
+
+    position: Position
+    mask: Mask
+    records: tuple[LevelRecord, ...]
+    model: Mapping[str, Tensor]
+    start_weights: Mapping[str, Tensor]
+    training: TrainingState
+    generators: dict[str, Any]
+
+    def tree(self) -> dict[str, Any]:
+        """What `from_tree` takes."""
+        return {
+            "position": asdict(self.position),
+            "mask": dict(self.mask),
+            "records": [asdict(record) for record in self.records],
+            "model": dict(self.model),
+            "start_weights": dict(self.start_weights),
+            "optimizer": self.training.optimizer,
+            "resets": self.training.resets,
+            "generators": self.generators,
+        }
+
+    @classmethod
+    def from_tree(cls, tree: dict[str, Any]) -> Checkpoint:
+        """The checkpoint that was stored."""
+        return cls(
+            position=Position(**tree["position"]),
+            mask=Mask(tree["mask"]),
+            records=tuple(LevelRecord(**record) for record in tree["records"]),
+            model=tree["model"],
+            start_weights=tree["start_weights"],
+            training=TrainingState(tree["optimizer"], tuple(tree["resets"])),
+            generators=tree["generators"],
+        )
+
+
+def begun(level: int, stage: int, *, alive: int, steps: int, removal: Removal | None, rewound: str | None) -> Position:
+    """The position at the beginning of a training."""
+    host, follow_ups, short = (removal.host, removal.follow_ups, removal.shortfall) if removal else (0, (), 0)
+    return Position(
+        level,
+        stage,
+        alive,
+        steps=steps,
+        first_step=steps,
+        host=host,
+        follow_ups=follow_ups,
+        shortfall=short,
+        rewound=rewound,
+    )

@@ -1,0 +1,82 @@
+"""What makes two iterations the same: plan, model, optimizer, seed; and what they ran in."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from budbreak._version import __version__
+from budbreak.prunable import unwrap
+
+
+def describe(value: object) -> Any:
+    """A JSON value that spells a plan's parts: dataclasses by fields, functions by their full name."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if is_dataclass(value) and not isinstance(value, type):
+        parts = {field.name: describe(getattr(value, field.name)) for field in fields(value)}
+        return {"is": type(value).__qualname__, **parts}
+    if isinstance(value, Mapping):
+        return {str(key): describe(item) for key, item in cast(Mapping[object, object], value).items()}
+    if isinstance(value, list | tuple):
+        return [describe(item) for item in cast(Sequence[object], value)]
+    name = getattr(value, "__qualname__", None) or getattr(value, "__name__", None) or type(value).__qualname__
+    return f"{getattr(value, '__module__', '')}:{name}"
+
+
+def identity(
+    model: nn.Module, optimizer: Optimizer, plan: object, seed: int, resets: Sequence[object]
+) -> dict[str, Any]:
+    """Everything a store must agree on before it is used again."""
+    state = unwrap(model).state_dict()
+    groups = [
+        {key: describe(value) for key, value in group.items() if key not in ("params", "lr", "initial_lr")}
+        for group in optimizer.param_groups
+    ]
+    return {
+        "plan": describe(plan),
+        "model": {name: [list(tensor.shape), str(tensor.dtype)] for name, tensor in state.items()},
+        "optimizer": {
+            "class": type(optimizer).__name__,
+            "groups": [{**g, "size": len(p["params"])} for g, p in zip(groups, optimizer.param_groups, strict=True)],
+            "learning_rate": describe(optimizer.defaults.get("lr")),
+        },
+        "resets": [type(item).__name__ for item in resets],
+        "seed": seed,
+    }
+
+
+def environment() -> dict[str, Any]:
+    """What bit-equality depends on: versions, processor, threads, precision."""
+    return {
+        "budbreak": __version__,
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "threads": torch.get_num_threads(),
+        "float32_matmul_precision": torch.get_float32_matmul_precision(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+
+
+def differences(old: object, new: object, where: str = "") -> list[str]:
+    """The leaves at which two JSON values differ, as "path: old -> new"."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = list(dict.fromkeys([*old, *new]))
+        return [
+            line for key in keys for line in differences(old.get(key), new.get(key), f"{where}.{key}" if where else key)
+        ]
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        pairs = enumerate(zip(old, new, strict=True))
+        return [line for index, (a, b) in pairs for line in differences(a, b, f"{where}[{index}]")]
+    return [] if old == new else [f"{where}: {old!r} -> {new!r}"]

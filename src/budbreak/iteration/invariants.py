@@ -1,0 +1,99 @@
+"""What must hold in every run, asserted at the end of each training."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from budbreak.errors import InvariantBroken, LayerCollapsed, MissingReset, NotFinite
+from budbreak.holding import check_ownership, check_zeros
+from budbreak.mask import Mask
+from budbreak.rewinding import state_digest
+
+
+def assert_invariants(
+    model: nn.Module, optimizer: Optimizer, mask: Mask, *, keep: int, kept: int, before: Mask
+) -> dict[str, bool]:
+    """Assert what must hold after a training; every entry of the result is True.
+
+    Args:
+        model: the live model.
+        optimizer: the live optimizer.
+        mask: of this training.
+        keep: how many things the schedule says stay.
+        kept: how many do.
+        before: the mask of the training before.
+
+    Raises:
+        InvariantBroken, ForeignParameter, NotFinite: with what does not hold.
+    """
+    check_zeros(model, mask)
+    check_ownership(optimizer, mask.parameters(model))
+    check_finite(model, mask)
+    if keep != kept:
+        raise InvariantBroken(f"{kept} stay", f"the schedule says {keep}", "report this: it is a defect of budbreak")
+    if not mask.is_within(before):
+        raise InvariantBroken(
+            "a pruned weight came back", "masks only shrink", "report this: it is a defect of budbreak"
+        )
+    return {
+        "zeros held": True,
+        "optimizer holds the live parameters": True,
+        "weights finite": True,
+        "exact count": True,
+        "nothing revived": True,
+        "no layer collapsed": not mask.collapsed(),
+    }
+
+
+def check_finite(model: nn.Module, mask: Mask) -> None:
+    """Assert that no prunable weight is NaN or infinite.
+
+    Raises:
+        NotFinite: with the layer.
+    """
+    for name, parameter in mask.parameters(model).items():
+        if not bool(torch.isfinite(parameter.detach()).all()):
+            raise NotFinite(
+                f"{name!r} holds NaN or infinite weights",
+                "a training that diverged is neither stored nor pruned",
+                "lower the learning rate; the store keeps everything before this epoch",
+            )
+
+
+def check_collapse(mask: Mask, *, allowed: bool) -> None:
+    """Refuse a mask that cuts the network in two.
+
+    Raises:
+        LayerCollapsed: with the first layer that keeps nothing.
+    """
+    collapsed = mask.collapsed()
+    if collapsed and not allowed:
+        raise LayerCollapsed(
+            f"{collapsed[0]!r} would lose all its weights at density {mask.density:.4f}",
+            "no signal passes a layer without weights",
+            "stop at a higher density, use scope='layer', or Plan(allow_collapse=True) to see what happens",
+        )
+
+
+def check_schedulers(optimizer: Optimizer, resets: tuple[object, ...]) -> None:
+    """Refuse a scheduled learning rate whose scheduler will not be put back.
+
+    Raises:
+        MissingReset: because the learning rate would decay from level to level.
+    """
+    scheduled = any("initial_lr" in group for group in optimizer.param_groups)
+    known = any(getattr(item, "optimizer", None) is optimizer for item in resets)
+    if scheduled and not known:
+        raise MissingReset(
+            "the optimizer's groups carry 'initial_lr', but resets holds no scheduler of this optimizer",
+            f"a scheduler ({LRScheduler.__name__}) must be put back at each level, or the learning rate decays on",
+            "give resets=[scheduler]",
+        )
+
+
+def mask_digest(mask: Mask) -> str:
+    """SHA-256 of a mask."""
+    return state_digest(mask)

@@ -1,0 +1,106 @@
+"""One training of one level, as the user's loop sees it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Protocol
+
+from budbreak.errors import InvalidValue, NotFinite, check_count
+from budbreak.iteration.record import LevelRecord
+from budbreak.mask import Mask
+
+
+class Session(Protocol):
+    """What a level asks of the iteration behind it."""
+
+    @property
+    def mask(self) -> Mask: ...  # noqa: D102
+    @property
+    def history(self) -> tuple[LevelRecord, ...]: ...  # noqa: D102
+    def go_on(self) -> int: ...  # noqa: D102
+    def epoch_done(self, epochs: int, *, checkpoint: bool) -> None: ...  # noqa: D102
+    def note(self, metrics: dict[str, float]) -> None: ...  # noqa: D102
+
+
+class Level:
+    """One training of one level: weights are pruned, rewound and held when the loop body gets it.
+
+    Attributes:
+        number: the level; 0 is dense.
+        stage: 0, or 1 and on where a follow-up retrains within the level (AP pro).
+        last_stage: whether the level ends with this training.
+        start_step: the optimizer step that this training starts from: that of ``rewind_to``, 0 in level 0.
+    """
+
+    def __init__(self, session: Session, *, number: int, stage: int, last_stage: bool, start_step: int) -> None:
+        self._session = session
+        self.number, self.stage, self.last_stage, self.start_step = number, stage, last_stage, start_step
+
+    def __repr__(self) -> str:
+        return f"Level({self.number}, stage {self.stage}, density {self.density:.4f})"
+
+    @property
+    def mask(self) -> Mask:
+        """What stays in this level."""
+        return self._session.mask
+
+    @property
+    def density(self) -> float:
+        """Kept / prunable."""
+        return self.mask.density
+
+    @property
+    def sparsity(self) -> float:
+        """Pruned / prunable."""
+        return self.mask.sparsity
+
+    @property
+    def history(self) -> tuple[LevelRecord, ...]:
+        """The records of all trainings that are over, also of those that an earlier session ran."""
+        return self._session.history
+
+    def epochs(self, count: int, *, checkpoint_every: int = 1) -> Iterator[int]:
+        """The epochs 0 .. count - 1 that are still to do, with a checkpoint after every ``checkpoint_every``-th.
+
+        A resumed level goes on after the last checkpoint, with every generator where it was then.
+
+        Raises:
+            InvalidValue: if the store holds more epochs than ``count``.
+            NotFinite: if a prunable weight is NaN or infinite after an epoch; that epoch is not stored.
+        """
+        check_count("count", count)
+        check_count("checkpoint_every", checkpoint_every)
+        first = self._session.go_on()
+        if first > count:
+            raise InvalidValue(
+                f"epochs({count}), but the store holds {first} epochs of this level",
+                "a resumed level has as many epochs as it had",
+                "give the same number of epochs as before",
+            )
+        for epoch in range(first, count):
+            yield epoch
+            last = epoch + 1 == count
+            self._session.epoch_done(epoch + 1, checkpoint=last or (epoch + 1) % checkpoint_every == 0)
+
+    def record(self, **metrics: float) -> None:
+        """Keep measured numbers with this level, e.g. ``level.record(accuracy=0.98)``.
+
+        Raises:
+            InvalidValue: if a value is no number.
+            NotFinite: if it is NaN or infinite.
+        """
+        checked = {name: _number(name, value) for name, value in metrics.items()}
+        self._session.note(checked)
+
+
+def _number(name: str, value: object) -> float:
+    try:
+        number = float(value)  # pyright: ignore[reportArgumentType]
+    except (TypeError, ValueError):
+        raise InvalidValue(f"record({name}={value!r})", "a metric is a number", f"give {name}=float(...)") from None
+    if not math.isfinite(number):
+        raise NotFinite(
+            f"record({name}={number})", "a metric is finite", "the training diverged: lower the learning rate"
+        )
+    return number

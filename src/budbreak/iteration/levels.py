@@ -1,0 +1,363 @@
+"""The course of an iteration: begin, train, finish, again; and back to where a killed run stood."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
+
+from budbreak.errors import InvalidValue
+from budbreak.evidence import Evidence
+from budbreak.holding import Hold, hold
+from budbreak.iteration.checkpoint import Checkpoint, Position, begun
+from budbreak.iteration.identity import identity
+from budbreak.iteration.invariants import (
+    assert_invariants,
+    check_collapse,
+    check_finite,
+    check_schedulers,
+    mask_digest,
+)
+from budbreak.iteration.level import Level
+from budbreak.iteration.plan import Plan
+from budbreak.iteration.record import LevelRecord
+from budbreak.iteration.removal import Removal, remove_first, remove_retrained
+from budbreak.iteration.rewindpoint import RewindPoint
+from budbreak.iteration.seeding import derive_seed, generator_states, restore_generators, seed_everything
+from budbreak.iteration.store import Store
+from budbreak.mask import Mask
+from budbreak.probing import Batches, Forward, Loss, probe
+from budbreak.progress import Progress
+from budbreak.prunable import prunable_parameters, unwrap
+from budbreak.rewinding import Resettable, TrainingState, load_state, rewind, state_digest
+from budbreak.step import Step
+
+
+@dataclass(frozen=True)
+class Live:
+    """What the user gave to `budbreak.iterate`, unchanged throughout."""
+
+    model: nn.Module
+    optimizer: Optimizer
+    plan: Plan
+    batches: Batches | None
+    loss: Loss | None
+    forward: Forward | None
+    resets: tuple[Resettable, ...]
+    seed: int
+    mask_grads: bool
+
+
+class Levels:
+    """The trainings of an iteration; see `iterate`. A context manager, and an iterator of `Level`."""
+
+    def __init__(self, live: Live, store: Store | None, mask: Mask | None, keep_holding: bool) -> None:
+        self._live, self._store, self._keep_holding = live, store, keep_holding
+        self._mask = self._dense = self._before = _starting_mask(live, mask)
+        self._point: RewindPoint | None = _rewind_point(live.plan)
+        self._position: Position | None = None
+        self._records: tuple[LevelRecord, ...] = ()
+        self._start_weights: Mapping[str, Tensor] = {}
+        self._generators: dict[str, Any] | None = None
+        self._hold: Hold | None = None
+        self._hooks: list[RemovableHandle] = []
+        self._clock = 0.0
+
+    @property
+    def history(self) -> tuple[LevelRecord, ...]:
+        """The records of all trainings that are over, also of those that an earlier session ran."""
+        return self._records
+
+    @property
+    def mask(self) -> Mask:
+        """What stays now."""
+        return self._mask
+
+    def __enter__(self) -> Levels:
+        """Take the store, go back to where it stands, and start to hold."""
+        live = self._live
+        check_schedulers(live.optimizer, live.resets)
+        if self._store is not None:
+            self._store.open(identity(live.model, live.optimizer, live.plan, live.seed, live.resets))
+        try:
+            self._start()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop holding (unless asked to go on), remove the hooks, let the store go."""
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks.clear()
+        if self._hold is not None and not self._keep_holding:
+            self._hold.release()
+            self._hold = None
+        if self._store is not None:
+            self._store.close()
+
+    def __iter__(self) -> Iterator[Level]:
+        """The trainings that are still to do."""
+        if self._hold is None:
+            raise InvalidValue(
+                "the levels were not entered", "hooks are held by a with", "write: with bb.iterate(...) as levels:"
+            )
+        while (where := self._next()) is not None:
+            level, stage = where
+            if self._position is None or self._position.ended:
+                self._begin(level, stage)
+            last = stage + 1 == self._live.plan.stages(level)
+            yield Level(self, number=level, stage=stage, last_stage=last, start_step=self._start_step(level))
+            self._finish(last_stage=last)
+
+    # --- what a level asks ---------------------------------------------------------------------------------
+
+    def go_on(self) -> int:
+        """The epochs that this training has done; its generators are where they were then."""
+        if self._generators is not None:
+            restore_generators(self._generators)
+            self._generators = None
+        return self._here.epochs
+
+    def epoch_done(self, epochs: int, *, checkpoint: bool) -> None:
+        """Count an epoch, and store it if asked."""
+        check_finite(self._live.model, self._mask)
+        self._settle()
+        self._move(epochs=epochs)
+        if checkpoint:
+            self._save()
+
+    def note(self, metrics: dict[str, float]) -> None:
+        """Keep metrics for the record of this training."""
+        self._move(metrics={**(self._here.metrics or {}), **metrics})
+
+    # --- the course of things ------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        live = self._live
+        self._hold = hold(live.model, live.optimizer, self._mask, mask_grads=live.mask_grads)
+        self._hooks.append(live.optimizer.register_step_pre_hook(self._before_step))
+        self._hooks.append(live.optimizer.register_step_post_hook(self._after_step))
+        tree = None if self._store is None else self._store.load_checkpoint()
+        if tree is not None:
+            self._resume(Checkpoint.from_tree(tree))
+        elif self._point is not None:
+            self._point.after_step(0, live.model)
+            self._settle()
+
+    def _resume(self, checkpoint: Checkpoint) -> None:
+        live = self._live
+        self._mask = self._before = checkpoint.mask
+        self._position, self._records = checkpoint.position, checkpoint.records
+        self._start_weights = _on_device(checkpoint.start_weights, live.model)
+        load_state(live.model, checkpoint.model)
+        self._holding.update(checkpoint.mask)
+        checkpoint.training.restore(live.optimizer, live.resets)  # after the update, which clears optimizer state
+        restore_generators(checkpoint.generators)
+        self._generators = checkpoint.generators
+        stored = None if self._store is None else self._store.load("rewind")
+        if stored is not None:
+            self._point = RewindPoint.from_tree(stored)
+        self._clock = time.perf_counter()
+
+    def _next(self) -> tuple[int, int] | None:
+        if self._position is None:
+            return 0, 0
+        level, stage = self._position.level, self._position.stage
+        if not self._position.ended:
+            return level, stage
+        if stage + 1 < self._live.plan.stages(level):
+            return level, stage + 1
+        return (level + 1, 0) if level < self._live.plan.levels else None
+
+    def _begin(self, level: int, stage: int) -> None:
+        live, steps = self._live, self._position.steps if self._position else 0
+        self._clock = time.perf_counter()
+        self._before = self._mask
+        alive = live.plan.things(self._mask)[1] if stage == 0 or self._position is None else self._position.alive
+        removal = self._remove(level, stage, alive) if level > 0 else None
+        rewound = self._rewind() if level > 0 else None
+        seed_everything(derive_seed(live.seed, level, stage, "train"), _generators(live.resets))
+        parameters = prunable_parameters(live.model, live.plan.prunable)
+        self._start_weights = {name: p.detach().clone() for name, p in parameters.items()}
+        self._position = begun(level, stage, alive=alive, steps=steps, removal=removal, rewound=rewound)
+        self._save()
+
+    def _remove(self, level: int, stage: int, alive: int) -> Removal:
+        live = self._live
+        seed_everything(derive_seed(live.seed, level, stage, "probe"), _generators(live.resets))
+        target = live.plan.target(self._progress(level), total=live.plan.things(self._dense)[0], alive=alive)
+        evidence = self._probe(stage)
+        if stage == 0:
+            removal = remove_first(live.plan, evidence, self._mask, target)
+        else:
+            removal = remove_retrained(live.plan, evidence, self._mask, target, stage)
+        check_collapse(removal.mask, allowed=live.plan.allow_collapse)
+        self._mask = removal.mask
+        return removal
+
+    def _probe(self, stage: int) -> Evidence:
+        live, plan = self._live, self._live.plan
+        here = [f for f in plan.then if not f.retrains] if stage == 0 else [plan.retraining[stage - 1]]
+        criteria = [plan.criterion, *(f.criterion for f in here if f.criterion is not None)]
+        return probe(
+            live.model,
+            [need for criterion in criteria for need in criterion.needs],
+            batches=live.batches,
+            loss=live.loss,
+            forward=live.forward,
+            prunable=plan.prunable,
+            start=self._start_weights,
+        )
+
+    def _rewind(self) -> str | None:
+        """Go back to the rewind point, as far as the plan says; hold the new mask."""
+        live, digest = self._live, None
+        if self._point is not None:
+            snapshot, training = self._point.get()
+            if isinstance(live.plan.rewind_to, Step):
+                digest = rewind(live.model, snapshot, self._mask)
+            training.restore(live.optimizer, live.resets)
+        self._holding.update(self._mask)
+        return digest
+
+    def _finish(self, *, last_stage: bool) -> None:
+        live, here = self._live, self._here
+        self._settle()
+        check_schedulers(live.optimizer, live.resets)
+        record = self._record(last_stage)
+        self._records = (*self._records, record)
+        self._move(ended=True)
+        self._save()
+        if self._store is not None:
+            self._store.save_level(self._records, self._mask)
+        if here.level == 0 and self._point is not None:
+            self._point.get()  # level 0 is stored; now say if it was too short to rewind to
+
+    def _record(self, last_stage: bool) -> LevelRecord:
+        live, here = self._live, self._here
+        total, alive = live.plan.things(self._mask)
+        keep = live.plan.target(self._progress(here.level), total=total, alive=here.alive).keep if here.level else alive
+        invariants = assert_invariants(
+            live.model, live.optimizer, self._mask, keep=keep if last_stage else alive, kept=alive, before=self._before
+        )
+        if here.rewound is not None:
+            invariants["rewinding verified"] = True
+        everything = sum(parameter.numel() for parameter in live.model.parameters())
+        return LevelRecord(
+            level=here.level,
+            stage=here.stage,
+            last_stage=last_stage,
+            kept=self._mask.kept,
+            total=self._mask.total,
+            density=self._mask.density,
+            density_all=(everything - self._mask.total + self._mask.kept) / everything,
+            host_removed=here.host,
+            follow_ups_removed=here.follow_ups,
+            shortfall=here.shortfall,
+            steps=here.steps - here.first_step,
+            seconds=here.seconds + time.perf_counter() - self._clock,
+            rewound=here.rewound,
+            mask_digest=mask_digest(self._mask),
+            end_digest=state_digest(unwrap(live.model).state_dict()),
+            metrics=dict(here.metrics or {}),
+            invariants=invariants,
+        )
+
+    # --- small things --------------------------------------------------------------------------------------
+
+    @property
+    def _here(self) -> Position:
+        if self._position is None:
+            raise InvalidValue("no level has begun", "levels come from the loop", "for level in levels: ...")
+        return self._position
+
+    @property
+    def _holding(self) -> Hold:
+        if self._hold is None:
+            raise InvalidValue("the levels were left", "hooks are held by a with", "stay inside the with")
+        return self._hold
+
+    def _move(self, **changes: Any) -> None:
+        self._position = replace(self._here, **changes)
+
+    def _progress(self, level: int) -> Progress:
+        metrics = tuple(record.metrics for record in self._records if record.last_stage)
+        return Progress(level, self._position.steps if self._position else 0, metrics[:level])
+
+    def _start_step(self, level: int) -> int:
+        return self._live.plan.rewind_to.count if level > 0 and isinstance(self._live.plan.rewind_to, Step) else 0
+
+    def _before_step(self, *_: Any) -> None:
+        self._settle()
+
+    def _after_step(self, *_: Any) -> None:
+        if self._position is not None:
+            self._move(steps=self._position.steps + 1)
+            if self._point is not None and self._position.level == 0:
+                self._point.after_step(self._position.steps, self._live.model)
+
+    def _settle(self) -> None:
+        """Complete the rewind point once its step is done, and store it."""
+        if self._point is None or self._point.complete:
+            return
+        self._point.settle(self._live.optimizer, self._live.resets)
+        if self._point.complete and self._store is not None:
+            self._store.save("rewind", self._point.tree())
+
+    def _save(self) -> None:
+        if self._store is None:
+            return
+        now = time.perf_counter()
+        self._move(seconds=self._here.seconds + now - self._clock)
+        self._clock = now
+        live = self._live
+        checkpoint = Checkpoint(
+            position=self._here,
+            mask=self._mask,
+            records=self._records,
+            model=unwrap(live.model).state_dict(),
+            start_weights=self._start_weights,
+            training=TrainingState.of(live.optimizer, live.resets),
+            generators=generator_states(),
+        )
+        self._store.save_checkpoint(checkpoint.tree())
+
+
+def _starting_mask(live: Live, mask: Mask | None) -> Mask:
+    if mask is not None:
+        return mask
+    zeros = Mask.from_zeros(live.model, live.plan.prunable)
+    if zeros.kept < zeros.total:
+        warnings.warn(
+            f"{zeros.total - zeros.kept} of {zeros.total} prunable weights are exactly 0 at the start; they are "
+            "taken as alive. To go on from a sparse model, give mask=Mask.from_zeros(model).",
+            stacklevel=3,
+        )
+    return Mask.dense(live.model, live.plan.prunable)
+
+
+def _rewind_point(plan: Plan) -> RewindPoint | None:
+    if plan.rewind_to is None:
+        return None
+    return RewindPoint(plan.rewind_to if isinstance(plan.rewind_to, Step) else Step.start())
+
+
+def _generators(resets: Sequence[Resettable]) -> list[torch.Generator]:
+    return [item for item in resets if isinstance(item, torch.Generator)]
+
+
+def _on_device(tensors: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    live = unwrap(model).state_dict()
+    return {name: tensor.to(live[name].device) for name, tensor in tensors.items()}

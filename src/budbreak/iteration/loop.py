@@ -1,0 +1,69 @@
+"""Train, prune, rewind, again: everything around the user's own training loop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import nn
+from torch.optim import Optimizer
+
+from budbreak.errors import check_count
+from budbreak.holding import check_ownership
+from budbreak.iteration.levels import Levels, Live
+from budbreak.iteration.plan import Plan
+from budbreak.iteration.store import Store
+from budbreak.mask import Mask
+from budbreak.probing import Batches, Forward, Loss
+from budbreak.prunable import prunable_parameters
+from budbreak.rewinding import Resettable, check_resettable
+
+
+def iterate(
+    model: nn.Module,
+    optimizer: Optimizer,
+    plan: Plan,
+    *,
+    batches: Batches | None = None,
+    loss: Loss | None = None,
+    forward: Forward | None = None,
+    resets: Sequence[Resettable] = (),
+    seed: int = 0,
+    store: str | Path | None = None,
+    mask: Mask | None = None,
+    mask_grads: bool = False,
+    keep_holding: bool = False,
+) -> Levels:
+    """Carry out a plan around the user's own training loop.
+
+    A context manager that iterates over trainings: level 0 dense, then for each level prune, rewind, hold, and
+    hand the `Level` to the loop body, which trains and records. At each level the optimizer's whole state and
+    param_groups and everything in ``resets`` return to the rewind point, and all random generators are seeded
+    from (seed, level, stage), so that arms with the same seed see the same batches.
+
+    Args:
+        model: the live model; no key, module or hook of it is changed.
+        optimizer: holds the model's parameters; pruned weights are clamped to zero after each of its steps.
+        plan: what to prune.
+        batches: the calibration set, for criteria that look at gradients or activations.
+        loss: for criteria that need gradients.
+        forward: how to run the model on a batch, if not ``model(inputs)``.
+        resets: what else changes in training: scheduler, `torch.Generator`, scaler, averaged model.
+        seed: of everything random in the trainings.
+        store: a folder in which the iteration survives being killed; the same call goes on from there.
+        mask: what is alive at the start; all prunable weights unless given.
+        mask_grads: see `hold`.
+        keep_holding: go on holding the last mask after the ``with``.
+
+    Raises:
+        MissingReset: if the learning rate is scheduled, but the scheduler is not in ``resets``.
+        ForeignParameter: if the optimizer does not hold the model's parameters.
+        NothingToPrune, InvalidValue: if the plan does not fit the model.
+        StoreMismatch, StoreBusy, CorruptFile: if the store cannot be used.
+        InvariantBroken: at the end of a level, if something that must hold does not.
+    """
+    check_count("seed", seed, least=0)
+    check_resettable(resets)
+    check_ownership(optimizer, dict(prunable_parameters(model, plan.prunable)))
+    live = Live(model, optimizer, plan, batches, loss, forward, tuple(resets), seed, mask_grads)
+    return Levels(live, None if store is None else Store(store), mask, keep_holding)

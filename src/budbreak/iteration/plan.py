@@ -1,0 +1,160 @@
+"""A plan: which weights go, by what, how many in each level, and what follows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Literal
+
+from torch import nn
+
+from budbreak.criteria import Magnitude
+from budbreak.errors import InvalidValue
+from budbreak.iteration.followups import FollowUp
+from budbreak.iteration.preview import Preview, macs_by_weight, preview_rows
+from budbreak.mask import Mask
+from budbreak.progress import Progress, Schedule
+from budbreak.prunable import Prunable, conv_and_linear
+from budbreak.scores import Criterion
+from budbreak.selection import Allocation, Element, Granularity, Scope
+from budbreak.step import Step
+
+RewindTo = Step | Literal["learning-rate"] | None
+
+
+@dataclass(frozen=True)
+class LevelTarget:
+    """How many weights (units, for `Unit`) go in one level.
+
+    Args:
+        alive: before the level; ``keep``: after it, ``round(density * prunable)``.
+        host: removed by the host criterion; ``shares``: by each follow-up. All add up to alive - keep.
+    """
+
+    level: int
+    alive: int
+    keep: int
+    host: int
+    shares: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A whole pruning experiment, as one frozen value; see `budbreak.iterate`.
+
+    Args:
+        schedule: the sparsity of each level; decides the survivors exactly, whatever follows the host.
+        criterion: the host: what is removed first.
+        scope: ``"global"``: scores compete over all layers; ``"layer"``: within each.
+        granularity: what goes as one.
+        allocation: divides a target over layers (scope ``"layer"`` only).
+        prunable: ``(name, module, parameter) -> bool``: the weights that the mask covers.
+        then: what follows the host within each level, e.g. ``[ActivateWhilePruning(q=0.02)]``.
+        rewind_to: after each pruning, weights and buffers, optimizer and ``resets`` return to this step
+            (`Step.start` is initialization); ``"learning-rate"``: weights stay, optimizer and ``resets``
+            return to the start; None: nothing returns (fine-tuning).
+        allow_collapse: whether a layer may lose all its weights; if not, `LayerCollapsed` is raised.
+
+    Raises:
+        InvalidValue: for combinations that cannot work.
+    """
+
+    schedule: Schedule
+    criterion: Criterion = Magnitude()
+    scope: Scope = "global"
+    granularity: Granularity = Element()
+    allocation: Allocation | None = None
+    prunable: Prunable = conv_and_linear
+    then: Sequence[FollowUp] = ()
+    rewind_to: RewindTo = Step(0)
+    allow_collapse: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "then", tuple(self.then))
+        if self.scope not in ("global", "layer"):
+            raise InvalidValue(f"scope is {self.scope!r}", "it must be 'global' or 'layer'")
+        if not (self.rewind_to is None or self.rewind_to == "learning-rate" or isinstance(self.rewind_to, Step)):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidValue(
+                f"rewind_to is {self.rewind_to!r}", "it must be a Step, 'learning-rate' or None", "write bb.Step(500)"
+            )
+        if self.then and not isinstance(self.granularity, Element):
+            raise InvalidValue(
+                f"{self.then[0]} after a host of granularity {self.granularity}",
+                "follow-ups remove single weights",
+                "use granularity=Element()",
+            )
+
+    @property
+    def levels(self) -> int:
+        """Prunings; with the dense level 0, one training more."""
+        return self.schedule.levels
+
+    @property
+    def retraining(self) -> tuple[FollowUp, ...]:
+        """The follow-ups that have a stage of their own."""
+        return tuple(follow_up for follow_up in self.then if follow_up.retrains)
+
+    def stages(self, level: int) -> int:
+        """The trainings of a level: one, and one for each follow-up that retrains."""
+        return 1 if level == 0 else 1 + len(self.retraining)
+
+    def target(self, progress: Progress, *, total: int, alive: int) -> LevelTarget:
+        """The counts of a level.
+
+        keep = round((1 - sparsity) * total); a follow-up's share is floor(q * alive), with q the decimal number
+        that was written; the host removes the rest.
+
+        Raises:
+            InvalidValue: if the schedule leaves [0, 1), revives weights, keeps none, or if the follow-ups want
+                more than the level removes.
+        """
+        sparsity = self.schedule(progress)
+        if not 0 <= sparsity < 1:
+            raise InvalidValue(f"the schedule says sparsity {sparsity!r} at level {progress.level}", "it is in [0, 1)")
+        keep = round((1 - sparsity) * total)
+        where = f"level {progress.level} of {self.schedule}"
+        if keep < 1:
+            raise InvalidValue(f"{where} keeps none of {total}", "something must stay", "end at a lower sparsity")
+        if keep > alive:
+            raise InvalidValue(
+                f"{where} keeps {keep}, but only {alive} are alive",
+                "pruning never revives",
+                "start at a higher sparsity",
+            )
+        shares = tuple(math.floor(Fraction(repr(f.q)) * alive) for f in self.then)
+        host = alive - keep - sum(shares)
+        if host < 0:
+            raise InvalidValue(
+                f"{where} removes {alive - keep}, its follow-ups want {sum(shares)}",
+                "the host removes what the follow-ups leave of the level's total",
+                "choose a smaller q",
+            )
+        return LevelTarget(progress.level, alive, keep, host, shares)
+
+    def targets(self, total: int) -> list[LevelTarget]:
+        """The counts of all levels, from dense, as far as the schedule depends on the level alone."""
+        found = [LevelTarget(0, alive=total, keep=total, host=0, shares=(0,) * len(self.then))]
+        for level in range(1, self.levels + 1):
+            found.append(self.target(Progress(level), total=total, alive=found[-1].keep))
+        return found
+
+    def things(self, mask: Mask) -> tuple[int, int]:
+        """(all, alive) of what this granularity removes as one."""
+        shrunk = [self.granularity.shrink(mask[name]) for name in mask]
+        return sum(entry.numel() for entry in shrunk), sum(int(entry.count_nonzero()) for entry in shrunk)
+
+    def preview(self, model: nn.Module, *, example: Any = None) -> Preview:
+        """The table of levels before anything is trained; with an ``example`` input, MACs as well.
+
+        Effective MACs assume that each layer has the density of the whole; where they fall is not known yet.
+
+        Raises:
+            NothingToPrune: if the model has no prunable weight.
+            InvalidValue: see `target`.
+        """
+        mask = Mask.dense(model, self.prunable)
+        total, _ = self.things(mask)
+        macs = None if example is None else macs_by_weight(model, example)
+        return preview_rows(self.targets(total), mask, macs, [self.stages(level) for level in range(self.levels + 1)])

@@ -1,0 +1,43 @@
+"""What is known about one training of one level once it is over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class LevelRecord:
+    """One training of one level.
+
+    Args:
+        level: 0 is dense; ``stage``: 0, or 1 and on for follow-ups that retrain; ``last_stage``: whether the level
+            ends here.
+        kept: weights that stay, of ``total`` prunable ones; ``density`` = kept / total.
+        density_all: parameters that are not pruned / all parameters of the model.
+        host_removed: by the host before this training; ``follow_ups_removed``: by each follow-up, in the plan's
+            order; ``shortfall``: what follow-ups could not remove, and the host took instead.
+        steps: optimizer steps in this training; ``seconds``: its wall-clock time over all sessions.
+        rewound: SHA-256 of the state after rewinding; None where nothing was rewound.
+        mask_digest, end_digest: SHA-256 of the mask, and of the state at the end.
+        metrics: what the user recorded.
+        invariants: what was asserted, and held.
+    """
+
+    level: int
+    stage: int
+    last_stage: bool
+    kept: int
+    total: int
+    density: float
+    density_all: float
+    host_removed: int
+    follow_ups_removed: tuple[int, ...]
+    shortfall: int
+    steps: int
+    seconds: float
+    rewound: str | None
+    mask_digest: str
+    end_digest: str
+    metrics: Mapping[str, float]
+    invariants: Mapping[str, bool]

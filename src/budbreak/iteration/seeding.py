@@ -1,0 +1,45 @@
+"""All random generators, seeded from names and put back exactly."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+
+def derive_seed(seed: int, *names: object) -> int:
+    """A seed in [0, 2^63) for one purpose, e.g. ``derive_seed(0, level, stage, "train")``; stable everywhere."""
+    text = "/".join(map(str, (seed, *names)))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
+
+
+def seed_everything(seed: int, generators: Sequence[torch.Generator] = ()) -> None:
+    """Seed torch (all devices), numpy, random and the given generators."""
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)
+    random.seed(seed)
+    for index, generator in enumerate(generators):
+        generator.manual_seed(derive_seed(seed, "generator", index))
+
+
+def generator_states() -> dict[str, Any]:
+    """The states of all global generators."""
+    states: dict[str, Any] = {
+        "torch": torch.get_rng_state(), "numpy": np.random.get_state(), "random": random.getstate(),
+    }  # fmt: skip
+    if torch.cuda.is_available():
+        states["cuda"] = torch.cuda.get_rng_state_all()
+    return states
+
+
+def restore_generators(states: dict[str, Any]) -> None:
+    """Put them back."""
+    torch.set_rng_state(states["torch"])
+    np.random.set_state(states["numpy"])
+    random.setstate(states["random"])
+    if "cuda" in states and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(states["cuda"])

@@ -1,0 +1,123 @@
+"""The folder in which an iteration survives: identity, checkpoints, records, masks."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any
+
+from budbreak.errors import StoreBusy, StoreMismatch
+from budbreak.iteration.identity import differences, environment
+from budbreak.iteration.record import LevelRecord
+from budbreak.mask import Mask
+from budbreak.storage import read_json, read_tree, write_json, write_tree
+
+try:
+    import fcntl
+except ImportError:  # Windows has no flock: there, two processes on one store are not noticed
+    fcntl = None
+
+
+class Store:
+    """One iteration's folder. Files in it are whole or absent.
+
+    ``identity.json``: what the iteration is; ``checkpoint.safetensors`` and the one before it,
+    ``previous.safetensors``: all that is needed to go on; ``rewind.safetensors``: the snapshot to rewind to;
+    ``records.json``: the levels so far; ``masks/level-003.safetensors``: the mask of each level.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self._lock: IO[str] | None = None
+
+    def open(self, identity: dict[str, Any]) -> None:
+        """Take the store for this process and this iteration.
+
+        Raises:
+            StoreBusy: if a living process holds it.
+            StoreMismatch: if it was written by another plan, model, optimizer or seed; names the difference.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._take_lock()
+        path = self.folder / "identity.json"
+        if not path.exists():
+            write_json(path, {"identity": identity, "environment": environment()})
+            return
+        body = read_json(path)
+        self._compare(body, json.loads(json.dumps(identity)))
+
+    def close(self) -> None:
+        """Let another process take it."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def load(self, name: str) -> Any | None:
+        """The tree of one of the safetensors files, or None if there is none yet.
+
+        Raises:
+            CorruptFile: if the file is not exactly what was written.
+        """
+        path = self.folder / f"{name}.safetensors"
+        return read_tree(path) if path.exists() else None
+
+    def load_checkpoint(self) -> Any | None:
+        """The newest checkpoint; the one before it where the newest was deleted."""
+        newest = self.load("checkpoint")
+        return self.load("previous") if newest is None else newest
+
+    def save_checkpoint(self, tree: Any) -> None:
+        """Write a checkpoint; the last one becomes ``previous``, so that at each moment one is whole."""
+        path = self.folder / "checkpoint.safetensors"
+        if path.exists():
+            previous = self.folder / "previous.safetensors"
+            spare = self.folder / ".previous.link"
+            spare.unlink(missing_ok=True)
+            os.link(path, spare)
+            spare.replace(previous)
+        write_tree(path, tree)
+
+    def save(self, name: str, tree: Any) -> None:
+        """Write one safetensors file."""
+        write_tree(self.folder / f"{name}.safetensors", tree)
+
+    def save_level(self, records: Sequence[LevelRecord], mask: Mask) -> None:
+        """Write what people read: the records so far, and the mask of the level that ended."""
+        mask.save(self.folder / "masks" / f"level-{records[-1].level:03d}.safetensors")
+        write_json(self.folder / "records.json", {"records": [asdict(record) for record in records]})
+
+    def _take_lock(self) -> None:
+        if fcntl is None:
+            return
+        lock = (self.folder / "lock").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            raise StoreBusy(
+                f"another process is writing to {self.folder}",
+                "one iteration has one writer",
+                "wait for it or stop it, or give another store",
+            ) from None
+        self._lock = lock
+
+    def _compare(self, body: dict[str, Any], identity: dict[str, Any]) -> None:
+        changed = differences(body["identity"], identity)
+        if changed:
+            more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
+            raise StoreMismatch(
+                f"{self.folder} was written by another iteration: {changed[0]}{more}",
+                "a store belongs to one plan, model, optimizer and seed",
+                "give another store, or delete this one",
+            )
+        moved = differences(body["environment"], environment())
+        if moved:
+            warnings.warn(
+                f"{self.folder}: the environment has changed: {'; '.join(moved)}. Going on is right, but the same "
+                "bits as without the interruption are promised only within one environment.",
+                stacklevel=2,
+            )
