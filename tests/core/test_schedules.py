@@ -1,0 +1,79 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from budbreak.errors import InvalidValue
+from budbreak.progress import Progress
+from budbreak.schedules import Cubic, Geometric, OneShot
+
+
+@given(rate=st.floats(0.01, 0.5), levels=st.integers(1, 20))
+def test_geometric_removes_the_same_share_of_what_remains(rate, levels):
+    schedule = Geometric(rate=rate, levels=levels)
+    remaining = 1.0
+    for level in range(levels + 1):
+        # up to 20 multiplications round by 2^-53 each; the density is subtracted from 1 once more
+        assert 1 - schedule(Progress(level)) == pytest.approx(remaining, abs=1e-14)
+        remaining -= rate * remaining
+
+
+@given(sparsity=st.floats(0.01, 0.99), levels=st.integers(1, 20))
+def test_cubic_is_its_polynomial(sparsity, levels):
+    schedule = Cubic(sparsity=sparsity, levels=levels)
+    for level in range(levels + 1):
+        t = level / levels
+        # 1 - (1 - t)^3 = 3t - 3t^2 + t^3: the same polynomial multiplied out; a few roundings of terms up to 3
+        assert schedule(Progress(level)) == pytest.approx(sparsity * (3 * t - 3 * t**2 + t**3), abs=1e-14)
+    assert schedule(Progress(levels)) == sparsity
+
+
+def test_golden_numbers():
+    # 0.8^12 = 0.068719476736: the 12 prunings of 20 %
+    assert Geometric(rate=0.2, levels=12)(Progress(12)) == pytest.approx(1 - 0.068719476736, abs=1e-15)
+    # at half time (1 - 1/2)^3 = 1/8 of the way is left: 0.8 * 7/8 = 0.7
+    assert Cubic(sparsity=0.8, levels=2)(Progress(1)) == pytest.approx(0.7, abs=1e-15)
+    assert [OneShot(sparsity=0.9)(Progress(level)) for level in (0, 1)] == [0.0, 0.9]
+    assert OneShot(sparsity=0.9).levels == 1
+
+
+@pytest.mark.parametrize("schedule", [Geometric(rate=0.2, levels=3), Cubic(sparsity=0.8, levels=3), OneShot(0.5)])
+def test_steps_and_metrics_change_nothing(schedule):
+    assert schedule(Progress(1)) == schedule(Progress(1, step=500, metrics=({"accuracy": 0.1},)))
+    assert schedule(Progress(0)) == 0
+
+
+MAKERS = {
+    "rate": lambda value: Geometric(rate=value, levels=2),
+    "sparsity": lambda value: Cubic(sparsity=value, levels=2),
+    "sparsity ": lambda value: OneShot(sparsity=value),
+}
+
+
+@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("value", [0, 0.0, 1, 1.0, -0.2, math.nan, math.inf, True, "0.2", None])
+def test_a_fraction_outside_its_range_is_refused(name, value):
+    with pytest.raises(InvalidValue) as caught:
+        MAKERS[name](value)
+    assert str(caught.value).splitlines()[:2] == [f"{name.strip()} is {value!r}", "it must lie in (0, 1)"]
+
+
+@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize(("value", "hint"), [(20, "0.2"), (99.5, "0.995"), (1.5, "0.015")])
+def test_a_percentage_is_answered_with_the_fraction(name, value, hint):
+    with pytest.raises(InvalidValue, match=f"a percentage\\? write {hint}$"):
+        MAKERS[name](value)
+
+
+@pytest.mark.parametrize("levels", [0, -1, 1.5, True, "3", None])
+@pytest.mark.parametrize("make", [lambda n: Geometric(rate=0.2, levels=n), lambda n: Cubic(sparsity=0.5, levels=n)])
+def test_levels_are_a_whole_number(make, levels):
+    with pytest.raises(InvalidValue, match="levels is"):
+        make(levels)
+
+
+def test_a_schedule_that_would_leave_nothing_is_refused():
+    assert Geometric(rate=0.9, levels=15)(Progress(15)) < 1
+    with pytest.raises(InvalidValue, match="leaves nothing"):
+        Geometric(rate=0.9, levels=17)
