@@ -1,0 +1,282 @@
+"""Every entry of an `ALL` tuple keeps the contract of its kind; and the contracts can be broken."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import torch
+
+from budbreak import criteria, probes, schedules
+from budbreak.errors import ContractBroken
+from budbreak.evidence import Probe
+from budbreak.probes import Gradients, StartWeights, UnitCounts, Weights
+from budbreak.scores import Score, Scores
+from budbreak.testing import check_criterion, check_schedule, check_value, mlp, residual_cnn, separable, toy_evidence
+
+CRITERIA = {
+    criteria.Displacement: [{}],
+    criteria.Gradient: [{}],
+    criteria.LeastMovedNegative: [{}],
+    criteria.Magnitude: [{}],
+    criteria.Random: [{}, {"seed": 7}],
+    criteria.Taylor: [{}],
+}
+SCHEDULES = {
+    schedules.Cubic: [{"sparsity": 0.9, "levels": 10}, {"sparsity": 0.5, "levels": 1}],
+    schedules.Geometric: [{"rate": 0.2, "levels": 12}, {"rate": 0.5, "levels": 1}],
+    schedules.OneShot: [{"sparsity": 0.9}],
+}
+PROBES = {
+    probes.Weights: [{}],
+    probes.StartWeights: [{}],
+    probes.Gradients: [{}],
+    probes.UnitCounts: [{}, {"threshold": 0.1}],
+}
+
+
+def rows(package, samples):
+    """One instance for each row of sample arguments."""
+    return [
+        pytest.param(kind(**arguments), id=str(kind(**arguments)))
+        for kind in package.ALL
+        for arguments in samples.get(kind, [])
+    ]
+
+
+@pytest.mark.parametrize(
+    ("package", "samples"),
+    [(criteria, CRITERIA), (schedules, SCHEDULES), (probes, PROBES)],
+    ids=["criteria", "schedules", "probes"],
+)
+def test_each_class_is_enrolled(package, samples):
+    for kind in package.ALL:
+        assert samples.get(kind), (
+            f"{kind.__name__} is in {package.__name__}.ALL: give it a row of sample arguments here"
+        )
+        assert kind.__name__ in package.__all__, f"{kind.__name__} is in ALL but not in __all__ of {package.__name__}"
+    assert len(set(package.ALL)) == len(package.ALL)
+    assert not samples.keys() - set(package.ALL), "a row here is in no ALL: add the class to its package's ALL"
+
+
+@pytest.mark.parametrize("criterion", rows(criteria, CRITERIA))
+def test_criteria_keep_their_contract(criterion):
+    check_criterion(criterion)
+    check_criterion(criterion, toy_evidence(mlp(), seed=3))
+
+
+@pytest.mark.parametrize("schedule", rows(schedules, SCHEDULES))
+def test_schedules_keep_their_contract(schedule):
+    check_schedule(schedule)
+    check_schedule(schedule, {"accuracy": 0.1})
+
+
+@pytest.mark.parametrize("probe", rows(probes, PROBES))
+def test_probes_are_values(probe):
+    check_value(probe)
+    assert isinstance(probe, Probe)
+
+
+# --- each promise, broken on purpose -----------------------------------------------------------------------
+
+
+@dataclass
+class NotFrozen:
+    needs = (Weights(),)
+
+
+@dataclass(frozen=True, eq=False)
+class EqualToNothing:
+    needs = (Weights(),)
+
+
+@dataclass(frozen=True)
+class NoHash:
+    options: Any = field(default_factory=list)
+    needs = (Weights(),)
+
+
+@dataclass(frozen=True)
+class NoPickle:
+    options: Any = lambda: 1
+    needs = (Weights(),)
+
+
+@dataclass(frozen=True)
+class SecretField:
+    options: int = field(default=1, repr=False)
+    needs = (Weights(),)
+
+
+class NoDataclass:
+    needs = (Weights(),)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (NotFrozen(), "frozen"),
+        (EqualToNothing(), "equals"),
+        (NoHash(), "has no hash"),
+        (SecretField(2), "repr"),
+        (NoPickle(), "pickle"),
+        (NoDataclass(), "dataclass"),
+        (NotFrozen, "dataclass"),
+    ],
+)
+def test_what_is_no_value_is_refused(value, words):
+    with pytest.raises(ContractBroken, match=words):
+        check_value(value)
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A criterion that breaks the promise of its name."""
+
+    how: str
+
+    @property
+    def needs(self):
+        wanted = {
+            "no probes": ("Weights",),
+            "a list": [Weights()],
+            "too many": (Weights(), Gradients()),
+            "unknown": (UnitCounts(threshold=0.7),),
+        }
+        return wanted.get(self.how, (Weights(),))
+
+    def __call__(self, evidence):
+        if self.how == "other error" and Weights() not in evidence:
+            raise RuntimeError("nothing here")
+        if self.how == "too few":
+            return Scores.elementwise(torch.mul, evidence[Weights()], evidence[StartWeights()])
+        weights = dict(evidence[Weights()])
+        if self.how == "changes":
+            next(iter(weights.values())).zero_()
+        if self.how == "drops":
+            weights.popitem()
+        if self.how == "reorders":
+            weights = dict(reversed(weights.items()))
+        return Scores({name: Score(self.shape(w), self.opener(w)) for name, w in weights.items()})
+
+    def shape(self, w):
+        return w.mT.shape if self.how == "shape" else w.shape
+
+    def opener(self, w):
+        formulas = {
+            "random": lambda lo, hi: torch.rand(hi - lo),
+            "slices": lambda lo, hi: torch.arange(hi - lo).float(),
+            "not flat": lambda lo, hi: w.reshape(-1, 1)[lo:hi],
+            "integers": lambda lo, hi: torch.arange(lo, hi),
+            "nan": lambda lo, hi: w.reshape(-1)[lo:hi] / w.reshape(-1)[lo:hi],
+            "storage order": lambda lo, hi: torch.as_strided(w, (w.numel(),), (1,))[lo:hi],
+        }
+        return lambda: formulas.get(self.how, lambda lo, hi: w.reshape(-1)[lo:hi])
+
+
+def test_the_criterion_that_others_are_broken_from_is_whole():
+    check_criterion(Broken("not at all"))
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("no probes", "needs a tuple of probes"),
+        ("a list", "needs a tuple of probes"),
+        ("too many", "does not miss Gradients"),
+        ("too few", "more than it needs|refuses"),
+        ("unknown", "evidence="),
+        ("other error", "must raise MissingEvidence"),
+        ("changes", "only reads"),
+        ("drops", "each weight"),
+        ("reorders", "each weight"),
+        ("shape", "each weight"),
+        ("random", "slices equal to the whole|same scores again"),
+        ("slices", "slices equal to the whole"),
+        ("not flat", "flat slices"),
+        ("integers", "floating point"),
+        ("nan", "NaN"),
+        ("storage order", "logical C order"),
+    ],
+)
+def test_a_broken_criterion_is_refused(how, words):
+    with pytest.raises(ContractBroken, match=words):
+        check_criterion(Broken(how))
+
+
+@dataclass(frozen=True)
+class Answers:
+    """A schedule that gives these sparsities, then the last one for ever."""
+
+    sparsities: tuple[Any, ...]
+    levels: Any = 2
+
+    def __call__(self, progress):
+        return float(self.sparsities[min(progress.level, len(self.sparsities) - 1)])
+
+
+@dataclass(frozen=True)
+class Remembers:
+    levels = 2
+    asked = []  # noqa: RUF012 - the fault on purpose
+
+    def __call__(self, progress):
+        self.asked.append(progress)
+        return 0.0 if progress.level == 0 else 1 - 1 / len(self.asked)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "words"),
+    [
+        (Answers((0.0,), levels=0), "levels >= 1"),
+        (Answers((0.0,), levels=2.0), "levels >= 1"),
+        (Answers((0.1, 0.2, 0.3)), "dense at level 0"),
+        (Answers((0.0, 0.3, 0.2)), "never falls"),
+        (Answers((0.0, 0.3, 1.0)), r"\[0, 1\)"),
+        (Answers((0.0, "nan")), r"\[0, 1\)"),
+        (Remembers(), "always alike"),
+    ],
+)
+def test_a_broken_schedule_is_refused(schedule, words):
+    with pytest.raises(ContractBroken, match=words):
+        check_schedule(schedule)
+
+
+def test_a_whole_schedule_may_stand_still():
+    check_schedule(Answers((0.0, 0.3, 0.3)))
+
+
+# --- the toys ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [mlp, residual_cnn])
+def test_toy_networks_depend_on_their_seed_alone(make):
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    one, two, other = make(seed=5), make(seed=5), make(seed=6)
+    assert torch.equal(torch.rand(3), expected)  # the global generator is left alone
+    state = one.state_dict()
+    assert all(torch.equal(state[name], value) for name, value in two.state_dict().items())
+    assert not all(torch.equal(state[name], value) for name, value in other.state_dict().items())
+
+
+def test_separable_data_is_learnt_by_a_linear_layer():
+    x, y = separable(300, seed=1)
+    assert (x.shape, x.dtype, y.dtype) == ((300, 8), torch.float32, torch.int64)
+    assert torch.bincount(y).tolist() == [100, 100, 100]
+    # the unit vectors are the classes: the largest of the first coordinates names it; 9 deviations lie between
+    assert (x[:, :3].argmax(1) == y).float().mean() > 0.99
+    again, _ = separable(300, seed=1)
+    assert torch.equal(x, again)
+    assert not torch.equal(x, separable(300, seed=2)[0])
+
+
+def test_toy_evidence_holds_what_every_probe_of_the_library_gives():
+    evidence = toy_evidence()
+    assert {type(probe) for probe in evidence} == set(probes.ALL)
+    counts = evidence[UnitCounts()]
+    assert {c.active.shape for c in counts.values()} == {(4, 1), (3, 1)}
+    assert all(0 <= int(c.active.min()) <= int(c.active.max()) <= c.samples for c in counts.values())
+    strided = toy_evidence(memory_format=torch.channels_last)[Weights()]["conv1.weight"]
+    assert not strided.is_contiguous()
+    assert torch.equal(strided, evidence[Weights()]["conv1.weight"])

@@ -1,0 +1,182 @@
+"""Imports point down: the layers of the architecture, kept true by walking every import statement."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import budbreak
+
+PACKAGE = Path(budbreak.__file__).parent
+ROOT = "budbreak"
+
+LAYERS = [
+    (1, "errors step storage _version"),
+    (2, "mask prunable scores evidence probes selection progress"),
+    (3, "criteria schedules allocations activations diagnostics lowrank"),
+    (4, "probing holding rewinding surgery compaction tracing verbs pruning dead_neurons"),
+    (5, "iteration search"),
+    (6, "training runs report export integrations contrib testing"),
+    (7, "cli __main__"),
+]
+TABLE = {module: layer for layer, modules in LAYERS for module in modules.split()}
+SIBLINGS_APART = {3}
+"""In these layers modules do not know each other; in the others they may, as long as no circle arises."""
+
+
+def module_of(path, package=PACKAGE):
+    """The dotted name inside the package of a file; "" for its ``__init__``."""
+    parts = path.relative_to(package).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def sources():
+    return {module_of(path): path.read_text(encoding="utf-8") for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def imports_of(module, source, *, is_package=False):
+    """The budbreak modules that a module imports anywhere, in functions and under TYPE_CHECKING too; "" = the root."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parents = module.split(".") if module else []
+                parents = parents[: len(parents) - (node.level - (1 if is_package else 0))]
+                base = ".".join([ROOT, *parents, *([base] if base else [])])
+            # "from budbreak import errors" is an import of the module, "from budbreak import prune" of the root
+            full = {f"{base}.{alias.name}" for alias in node.names}
+            found |= {name if name[len(ROOT) + 1 :] in FILES else base for name in full}
+    return {name[len(ROOT) + 1 :] for name in found if name == ROOT or name.startswith(f"{ROOT}.")}
+
+
+def complaint(importer, imported):
+    """Why this import is not allowed, or None."""
+    one, other = importer.split(".")[0], imported.split(".")[0]
+    if one == other or one == "":
+        return "testing is for tests: the library does not import it" if (one, other) == ("", "testing") else None
+    if other == "":
+        return None if TABLE[one] == 7 else "import from the module that defines it, not from the package root"
+    if other == "testing":
+        return "testing is for tests: the library does not import it"
+    if TABLE[other] > TABLE[one] or (one == "testing" and TABLE[other] > 5):
+        return f"layer {TABLE[one]} ({one}) may not import layer {TABLE[other]} ({other}): imports point down"
+    if TABLE[other] == TABLE[one] and TABLE[one] in SIBLINGS_APART:
+        return f"{one} and {other} are siblings of layer {TABLE[one]}: they never import each other"
+    return None
+
+
+FILES = sources()
+PACKAGES = {module_of(path) for path in PACKAGE.rglob("__init__.py")}
+
+
+@pytest.mark.parametrize("top", sorted({name.split(".")[0] for name in FILES} - {""}))
+def test_each_module_has_a_layer(top):
+    assert top in TABLE, f"budbreak.{top} is in no layer: give it one in LAYERS of {Path(__file__).name}"
+
+
+@pytest.mark.parametrize("module", FILES, ids=lambda name: name or "__init__")
+def test_imports_point_down(module):
+    for imported in imports_of(module, FILES[module], is_package=module in PACKAGES):
+        top = imported.split(".")[0]
+        assert top == "" or top in TABLE, f"budbreak.{module} imports budbreak.{imported}, which is in no layer"
+        assert complaint(module, imported) is None, f"budbreak.{module} imports budbreak.{imported}"
+
+
+@pytest.mark.parametrize(
+    ("importer", "imported"),
+    [
+        ("errors", "mask"),
+        ("selection", "criteria.magnitude"),
+        ("criteria.magnitude", "schedules"),
+        ("diagnostics", "probing"),
+        ("holding", "iteration"),
+        ("iteration.plan", "training.engine"),
+        ("training", "cli"),
+        ("testing.toys", "runs"),
+        ("runs", "testing"),
+        ("", "testing"),
+        ("iteration", ""),
+    ],
+)
+def test_the_rule_refuses(importer, imported):
+    assert complaint(importer, imported)
+
+
+@pytest.mark.parametrize(
+    ("importer", "imported"),
+    [
+        ("mask", "storage"),
+        ("mask", "prunable"),
+        ("criteria.random", "criteria.magnitude"),
+        ("verbs", "holding"),
+        ("runs", "iteration.loop"),
+        ("testing", "iteration"),
+        ("cli.run", ""),
+        ("", "iteration"),
+    ],
+)
+def test_the_rule_allows(importer, imported):
+    assert complaint(importer, imported) is None
+
+
+@pytest.mark.parametrize(
+    ("source", "is_package", "expected"),
+    [
+        ("import budbreak.mask", False, {"mask"}),
+        ("import budbreak", False, {""}),
+        ("from budbreak import mask", False, {"mask"}),
+        ("from budbreak import no_module", False, {""}),
+        ("from budbreak.probes import weights, UnitCounts", False, {"probes.weights", "probes"}),
+        ("from budbreak.probes.weights import Weights", False, {"probes.weights"}),
+        ("def f():\n    from budbreak.cli import main", False, {"cli"}),
+        ("if TYPE_CHECKING:\n    import budbreak.runs as r", False, {"runs"}),
+        ("from .magnitude import Magnitude", False, {"criteria.magnitude"}),
+        ("from . import magnitude", True, {"criteria.taylor"}),
+        ("from .. import mask", False, {"mask"}),
+        ("from ..mask import Mask", False, {"mask"}),
+        ("import torch, budbreaker", False, set()),
+    ],
+)
+def test_imports_are_found_wherever_they_stand(source, is_package, expected):
+    assert imports_of("criteria.taylor", source, is_package=is_package) == expected
+
+
+def test_no_circle_of_modules():
+    graph = {
+        module: {i for i in imports_of(module, FILES[module], is_package=module in PACKAGES) if i in FILES and i != ""}
+        for module in FILES
+        if module
+    }
+    done, path = set(), []
+
+    def visit(module):
+        assert module not in path, f"a circle of imports: {' -> '.join([*path[path.index(module) :], module])}"
+        if module not in done:
+            path.append(module)
+            for imported in sorted(graph[module]):
+                visit(imported)
+            done.add(path.pop())
+
+    for module in graph:
+        visit(module)
+
+
+FOREIGN = """
+import sys
+import torch, numpy
+before = {name.split(".")[0] for name in sys.modules}
+import budbreak
+after = {name.split(".")[0] for name in sys.modules}
+print(*sorted(after - before - set(sys.stdlib_module_names)))
+"""
+
+
+def test_importing_budbreak_brings_nothing_else():
+    """Only torch, numpy and what these import themselves: all else waits until it is used."""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", FOREIGN], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["budbreak"]
