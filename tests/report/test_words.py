@@ -7,7 +7,7 @@ import io
 import json
 
 import pytest
-from fakes import ARMS, fake_run
+from fake_runs import ARMS, fake_run
 from scipy import stats
 
 from budbreak.report import conclusion, terminal_table

@@ -2,5 +2,6 @@
 
 from budbreak.report.conclusion import conclusion
 from budbreak.report.terminal import terminal_table
+from budbreak.report.writing import write_report
 
-__all__ = ["conclusion", "terminal_table"]
+__all__ = ["conclusion", "terminal_table", "write_report"]

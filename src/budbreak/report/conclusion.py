@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from budbreak.report.estimate import Cost, Point, Series, arm_series, costs, difference_series
-from budbreak.report.wording import METRICS, count, density, interval, listed, percent, plain
+from budbreak.report.wording import METRICS, count, density, interval, listed, percent, plain_lines
 from budbreak.runs.result import RunResult
 
 ACCURACY = "test_accuracy"
@@ -28,11 +28,6 @@ class Conclusion:
 def conclusion(run: RunResult) -> str:
     """A paragraph that says what was gained, or that nothing was: accuracy, DNR, cost, and how sure that is."""
     return plain_lines(str(conclude(run)))
-
-
-def plain_lines(text: str) -> str:
-    """`plain` for a text of several lines."""
-    return "\n".join(plain(line) for line in text.splitlines())
 
 
 def conclude(run: RunResult) -> Conclusion:

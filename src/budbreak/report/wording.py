@@ -92,3 +92,8 @@ def listed(words: list[str]) -> str:
 def plain(text: str) -> str:
     """A name fit for a terminal: no control characters."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def plain_lines(text: str) -> str:
+    """`plain` for a text of several lines."""
+    return "\n".join(plain(line) for line in text.split("\n"))

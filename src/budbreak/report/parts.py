@@ -1,0 +1,183 @@
+"""The pieces of the page that are not drawings, as HTML; every text that comes from a record is escaped here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from budbreak.report.canvas import Drawing
+from budbreak.report.conclusion import ACCURACY, conclude
+from budbreak.report.estimate import arm_series, difference_series
+from budbreak.report.figures import Figure, Table
+from budbreak.report.looks import sample
+from budbreak.report.svg import escape, inline_svg
+from budbreak.report.wording import count, density, duration, percent, signed
+from budbreak.runs.result import RunResult
+
+
+def words(run: RunResult) -> str:
+    """The conclusion: a paragraph, one item per arm, and how to read the intervals."""
+    said = conclude(run)
+
+    def text(part: str) -> str:
+        return escape(part).replace("lambda = ", "\u03bb = ")
+
+    if len(said.arms) == 1:
+        return f'<div class="words"><p>{text(" ".join((said.lead, *said.arms, said.caveat)))}</p></div>'
+    items = "".join(f"<li>{text(part)}</li>" for part in said.arms)
+    listed = f"<ul>{items}</ul>" if items else ""
+    return f'<div class="words"><p>{text(said.lead)}</p>{listed}<p>{text(said.caveat)}</p></div>'
+
+
+def tiles(run: RunResult) -> str:
+    """The key numbers."""
+    found = "".join(
+        f'<div class="tile"><b>{escape(big)}</b><small>{escape(small)}</small></div>' for big, small in _keys(run)
+    )
+    return f'<div class="tiles">{found}</div>'
+
+
+def _keys(run: RunResult) -> Iterator[tuple[str, str]]:
+    if not run.levels:
+        return
+    sparsest = max(run.levels, key=lambda row: row.level)
+    levels = len({row.level for row in run.levels})
+    yield density(sparsest.density), f"of the weights remain at the sparsest of {count(levels, 'level')}"
+    differences = difference_series(run, ACCURACY)
+    for one in () if differences else arm_series(run, ACCURACY):
+        last = one.points[-1]
+        yield percent(last.estimate.mean), f"test accuracy of {one.label} at \u03bb = {density(last.density)}"
+    for one in differences:
+        last = one.points[-1]
+        known = last.estimate.low is not None and last.estimate.high is not None
+        spread = f"[{_bound(last.estimate.low)}, {_bound(last.estimate.high)}] " if known else "no interval, one seed; "
+        yield (
+            signed(last.estimate.mean),
+            f"{spread}points, {one.label} \u2212 {run.arms[0]} at \u03bb = {density(last.density)}",
+        )
+    broken = len(broken_invariants(run))
+    checks = sum(len(row.invariants) for row in run.levels)
+    yield (f"{broken} broken" if broken else "all held"), f"of {count(checks, 'check')} of invariants"
+    yield duration(run.seconds), f"in all, {count(len({row.seed for row in run.levels}), 'seed')}"
+
+
+def _bound(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:+.2f}"
+
+
+def broken_invariants(run: RunResult) -> list[tuple[str, str]]:
+    """What did not hold, and where."""
+    return [
+        (name, f"{row.arm}, seed {row.seed}, level {row.level}")
+        for row in run.levels
+        for name, held in row.invariants.items()
+        if not held
+    ]
+
+
+def invariants(run: RunResult) -> str:
+    """Each invariant with how often it was checked, and every failure."""
+    names = list(dict.fromkeys(name for row in run.levels for name in row.invariants))
+    broken = broken_invariants(run)
+    items: list[str] = []
+    for name in names:
+        checks = sum(name in row.invariants for row in run.levels)
+        where = [place for other, place in broken if other == name]
+        said = (
+            f"held in all {checks} checks" if not where else f"broken in {len(where)} of {checks}: {'; '.join(where)}"
+        )
+        items.append(f'<tr><th class="{"broken" if where else "held"}">{escape(name)}</th><td>{escape(said)}</td></tr>')
+    body = "".join(items) or "<tr><td>none was recorded</td></tr>"
+    return _facts("Invariants checked", body)
+
+
+def notes(run: RunResult) -> str:
+    """What the run remarked, with the places."""
+    found: dict[str, list[str]] = {}
+    for row in run.levels:
+        for note in row.notes:
+            found.setdefault(note, []).append(f"{row.arm}, seed {row.seed}, level {row.level}")
+    body = "".join(
+        f"<tr><td>{escape(note)}</td><td>{escape(_places(where))}</td></tr>" for note, where in found.items()
+    )
+    return _facts("Remarks", body) if body else ""
+
+
+def _places(where: Sequence[str]) -> str:
+    return "; ".join(where[:4]) + (f"; and {len(where) - 4} more" if len(where) > 4 else "")
+
+
+def facts(heading: str, values: Mapping[str, object]) -> str:
+    """A nested mapping as a table of dotted names."""
+    rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in _flat(values, ""))
+    return _facts(heading, rows or "<tr><td>nothing was recorded</td></tr>")
+
+
+def _facts(heading: str, body: str) -> str:
+    return f'<section class="facts"><h2>{heading}</h2><table>{body}</table></section>'
+
+
+def _flat(value: object, name: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping) and value:
+        for key, inner in value.items():
+            yield from _flat(inner, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list | tuple) and any(isinstance(item, Mapping) for item in value):
+        for place, inner in enumerate(value):
+            yield from _flat(inner, f"{name}[{place}]")
+    elif isinstance(value, list | tuple):
+        yield name, ", ".join(map(str, value)) or "none"
+    else:
+        yield name, "none" if value is None else str(value)
+
+
+def figure(found: Figure, prefix: str, *, half: bool = False, open_table: bool = False) -> str:
+    """A figure with its legend of buttons, both drawings, its caption and its table."""
+    kind = "half" if half else "full"
+    head = f'<figure class="{kind}" id="{prefix}-{found.key}"><h2>{escape(found.heading)}</h2>'
+    return f"{head}{_body(found, prefix, open_table)}</figure>"
+
+
+def figure_panels(heading: str, found: Sequence[Figure], prefix: str) -> str:
+    """Several figures of one kind in one place, chosen by buttons; all of them in print."""
+    if not found:
+        return ""
+    panels = "".join(
+        f'<figure data-panel="{escape(one.heading)}" id="{prefix}-{one.key}">'
+        f'<h3 class="named">{escape(one.heading)}</h3>{_body(one, prefix, False)}</figure>'
+        for one in found
+    )
+    return f'<div class="full" data-panels="figures"><h2>{escape(heading)}</h2>{panels}</div>'
+
+
+def _body(found: Figure, prefix: str, open_table: bool) -> str:
+    wide = inline_svg(found.wide, f"{prefix}-{found.key}-wide")
+    narrow = inline_svg(found.narrow, f"{prefix}-{found.key}-narrow")
+    drawn = f'{_legend(found.arms)}<div class="wide">{wide}</div><div class="narrow">{narrow}</div>'
+    return f"<figcaption>{escape(found.caption)}</figcaption>{drawn}{_table(found.table, open_table)}"
+
+
+def _legend(arms: Sequence[tuple[int, str]]) -> str:
+    if not arms:
+        return ""
+    buttons = "".join(
+        f'<button type="button" aria-pressed="true" data-toggle="{index}">{_sample(index)}{escape(name)}</button>'
+        for index, name in arms
+    )
+    return f'<div class="legend" role="group" aria-label="shown">{buttons}</div>'
+
+
+def _sample(index: int) -> str:
+    drawn = inline_svg(Drawing(28, 12, "", "", sample(index, 1, 6)), "sample")
+    opening, _, rest = drawn.partition(">")
+    size = opening[opening.index("viewBox") :].partition(" role")[0]
+    shapes = rest.partition("</desc>")[2]
+    return f'<svg {size} aria-hidden="true">{shapes}'
+
+
+def _table(found: Table, is_open: bool) -> str:
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in found.header)
+    body = "".join(
+        f'<tr><th scope="row">{escape(row[0])}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in row[1:])}</tr>'
+        for row in found.rows
+    )
+    table = f'<div class="scroll" tabindex="0"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    return f"<details{' open' if is_open else ''}><summary>the numbers as a table</summary>{table}</details>"
