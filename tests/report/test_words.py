@@ -95,14 +95,14 @@ def test_cost_is_compared_on_the_jobs_that_both_finished() -> None:
 
 def test_conclusion_says_gain_only_where_the_interval_does() -> None:
     text = conclusion(two_levels(0.05))
-    assert "Of 1 pruned density, ap-lite was more accurate than host at 1 (lambda = 80.0 %)" in text
+    assert "ap-lite was more accurate than host at 1 of 1 pruned density (lambda = 80.0 %), where" in text
     assert "points; a gain." in text
     assert "less accurate" not in text
 
 
 def test_conclusion_says_loss() -> None:
     text = conclusion(two_levels(-0.05))
-    assert "ap-lite was less accurate than host at 1 (lambda = 80.0 %)" in text
+    assert "ap-lite was less accurate than host at 1 of 1 pruned density (lambda = 80.0 %)" in text
     assert "points; a loss." in text
     assert "a gain" not in text
 
@@ -115,7 +115,8 @@ def test_conclusion_says_mixed() -> None:
     up, down = ({**vars(levels[0]), "low": 0.01, "high": 0.03}, {**vars(levels[1]), "low": -0.03, "high": -0.01})
     both = RunResult(**{**vars(run), "differences": (type(levels[0])(**up), type(levels[0])(**down))})
     text = conclusion(both)
-    assert "more accurate than host at 1 (lambda = 80.0 %) and less accurate than host at 1 (lambda = 64.0 %)" in text
+    assert "more accurate than host at 1 of 2 pruned densities (lambda = 80.0 %) and less" in text
+    assert "less accurate at 1 (lambda = 64.0 %), where the 95 % interval of the difference lies off zero." in text
     assert "2 intervals of accuracy are looked at without correction" in text
 
 
@@ -130,23 +131,23 @@ def test_conclusion_says_nothing_was_gained() -> None:
 
 def test_conclusion_of_one_seed_claims_nothing() -> None:
     text = conclusion(fake_run(ARMS[:2], (0,)))
-    assert "With one seed there is no interval" in text
+    assert "with one seed there is no interval" in text
     assert "a gain" not in text
     assert "gained" not in text
 
 
 def test_conclusion_names_dnr_and_cost() -> None:
     text = conclusion(fake_run())
-    assert "total DNR differed by" in text
-    assert "static DNR differed by" in text
-    assert "dynamic DNR differed by" in text
+    assert "There it differed in total DNR by" in text
+    assert "static DNR by" in text
+    assert "dynamic DNR by" in text
     assert "times the epochs and" in text
     assert "48 intervals of accuracy are looked at without correction" in text
     assert "about 2.4 of them" in text
 
 
 def test_conclusion_of_one_arm_and_of_nothing() -> None:
-    assert "no paired difference recorded" in conclusion(fake_run(ARMS[:1]))
+    assert "no paired difference was recorded" in conclusion(fake_run(ARMS[:1]))
     empty = fake_run(levels=0, complete=False)
     assert conclusion(empty) == "No level has finished yet: nothing can be said."
     assert terminal_table(empty).endswith("no level has finished yet")

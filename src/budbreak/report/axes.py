@@ -127,7 +127,7 @@ def value_axis(
 ) -> tuple[Shape, ...]:
     """Grid lines at round values, their numbers on the left, the label turned beside them."""
     shapes: list[Shape] = []
-    for value in ticks(scale.first, scale.last, most or max(2, int(box.height / 45))):
+    for value in ticks(scale.first, scale.last, most or max(2, int(box.height / 34))):
         y = scale(value)
         shapes.append(Path(((box.left, y), (box.right, y)), "grid", 1))
         if numbers:

@@ -120,7 +120,7 @@ def _drawn(one: Series, measure: Measure, x: Scale, y: Scale, offset: float) -> 
     found = look(one.index)
     places = [(x(point.density) + offset, y(point.estimate.mean)) for point in one.points]
     seeds = [
-        Circle(place[0], y(value), 1.7, found.colour, 0.35)
+        Circle(place[0], y(value), 1.8, found.colour, 0.45)
         for point, place in zip(one.points, places, strict=True)
         for _, value in point.values
         if len(point.values) > 1

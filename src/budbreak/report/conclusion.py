@@ -15,14 +15,15 @@ _LISTED = 4  # more densities than this are counted, not listed
 
 @dataclass(frozen=True)
 class Conclusion:
-    """The parts of the paragraph: what was compared, one text per arm, and how to read the intervals."""
+    """The parts of the paragraph: what was compared, each arm with its text, and how to read the intervals."""
 
     lead: str
-    arms: tuple[str, ...]
+    arms: tuple[tuple[str, str], ...]
     caveat: str
 
     def __str__(self) -> str:
-        return "\n".join(part for part in (self.lead, *self.arms, self.caveat) if part)
+        arms = (f"{name} {text}" for name, text in self.arms)
+        return "\n".join(part for part in (self.lead, *arms, self.caveat) if part)
 
 
 def conclusion(run: RunResult) -> str:
@@ -59,38 +60,44 @@ def _lead(run: RunResult, accuracy: tuple[Series, ...]) -> str:
     return f"{start}{run.name}: {run.arms[0]}, {against}, over {seeds} down to lambda = {density(sparsest)}."
 
 
-def _alone(series: Series) -> str:
+def _alone(series: Series) -> tuple[str, str]:
     first, last = series.points[0], series.points[-1]
-    text = f"{series.label}: test accuracy {percent(first.estimate.mean)} at lambda = {density(first.density)}"
-    return f"{text}, {percent(last.estimate.mean)} at lambda = {density(last.density)}; no paired difference recorded."
+    text = f"has a test accuracy of {percent(first.estimate.mean)} at lambda = {density(first.density)}"
+    end = f"{percent(last.estimate.mean)} at lambda = {density(last.density)}"
+    return series.label, f"{text} and {end}; no paired difference was recorded."
 
 
-def _arm(run: RunResult, series: Series, points: list[Point]) -> str:
-    verdict = _verdict(series.label, run.arms[0], points)
+def _arm(run: RunResult, series: Series, points: list[Point]) -> tuple[str, str]:
+    verdict = _verdict(run.arms[0], points)
     parts = (verdict, _sparsest(run, series, points[-1]), _dead(run, series, points[-1].level), _cost(run, series))
-    return " ".join(part for part in parts if part)
+    return series.label, " ".join(part for part in parts if part)
 
 
-def _verdict(arm: str, reference: str, points: list[Point]) -> str:
+def _verdict(reference: str, points: list[Point]) -> str:
+    """What follows the name of the arm."""
     known = [point for point in points if point.estimate.low is not None]
     if not known:
-        return (
-            f"With one seed there is no interval: no difference between {arm} and {reference} can be told from chance."
-        )
-    seeds = max(point.estimate.n for point in known)
-    above = [point for point in known if gains(point)]
-    below = [point for point in known if losses(point)]
-    at_all = f"{'all ' if len(known) > 1 else ''}{count(len(known), 'pruned density')}"
+        return f"against {reference}: with one seed there is no interval, so no difference can be told from chance."
+    above, below = [p for p in known if gains(p)], [p for p in known if losses(p)]
     if not above and not below:
-        nothing = f"{arm} gained nothing over {reference}, and lost nothing, that {count(seeds, 'seed')} could show"
-        return f"{nothing}: at {at_all} the 95 % interval of the difference holds zero."
-    sides = (("more", above), ("less", below))
-    words = listed([f"{word} accurate than {reference} at {_at(found)}" for word, found in sides if found])
+        seeds = count(max(point.estimate.n for point in known), "seed")
+        places = f"{'all ' if len(known) > 1 else ''}{count(len(known), 'pruned density')}"
+        nothing = f"gained nothing over {reference}, and lost nothing, that {seeds} could show"
+        return f"{nothing}: at {places} the 95 % interval of the difference holds zero."
+    sides = [(word, found) for word, found in (("more", above), ("less", below)) if found]
+    places = [f" of {count(len(known), 'pruned density')}", ""]
+    words = [
+        f"{word} accurate{f' than {reference}' if of else ''} at {len(found)}{of}{_at(found)}"
+        for (word, found), of in zip(sides, places, strict=False)
+    ]
+    side = "off" if len(sides) > 1 else "above" if above else "below"
     rest = len(known) - len(above) - len(below)
     held = f"; at the other {rest} it holds zero" if rest else ""
-    side = "off" if above and below else "above" if above else "below"
-    of_all = f"Of {count(len(known), 'pruned density')}, {arm} was {words}"
-    return f"{of_all}, where the 95 % interval of the difference lies {side} zero{held}."
+    return f"was {listed(words)}, where the 95 % interval of the difference lies {side} zero{held}."
+
+
+def _at(points: list[Point]) -> str:
+    return f" (lambda = {listed([density(p.density) for p in points])})" if len(points) <= _LISTED else ""
 
 
 def gains(point: Point) -> bool:
@@ -101,11 +108,6 @@ def gains(point: Point) -> bool:
 def losses(point: Point) -> bool:
     """Whether the interval lies below zero, on the exact numbers."""
     return point.estimate.high is not None and point.estimate.high < 0
-
-
-def _at(points: list[Point]) -> str:
-    shown = f" (lambda = {listed([density(point.density) for point in points])})" if len(points) <= _LISTED else ""
-    return f"{len(points)}{shown}"
 
 
 def _sparsest(run: RunResult, series: Series, point: Point) -> str:
@@ -131,8 +133,8 @@ def _dead(run: RunResult, series: Series, level: int) -> str:
         for point in other.points
         if other.label == series.label and point.level == level
     }
-    words = [f"{METRICS[name]} differed by {interval(value)}" for name, value in found.items()]
-    return f"There its {listed(words)} points." if words else ""
+    words = [f"{METRICS[name]} by {interval(value)}" for name, value in found.items()]
+    return f"There it differed in {listed(words)} points." if words else ""
 
 
 def _cost(run: RunResult, series: Series) -> str:

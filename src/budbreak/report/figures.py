@@ -14,7 +14,7 @@ from budbreak.report.heatmap import Cell, Grid, grid, heat_drawing
 from budbreak.report.wording import METRICS, density, duration, interval, percent
 from budbreak.runs.result import RunResult
 
-HALF, FULL, NARROW = 540.0, 900.0, 360.0
+HALF, FULL, NARROW = 470.0, 900.0, 360.0
 ACCURACY = Measure("test accuracy", "test accuracy (%)")
 DIFFERENCE = Measure("difference", "difference (points)", differences=True, floor=0.0)
 DEAD = ("dnr_total", "dnr_static", "dnr_dynamic")
@@ -54,7 +54,7 @@ def accuracy_figure(run: RunResult) -> Figure | None:
     series = arm_series(run, "test_accuracy")
     if not series:
         return None
-    caption = f"Mean over seeds; {_bars_said(series)} Small dots are single seeds."
+    caption = _bars_said(series, "small dots are single seeds")
     return _chart_figure("accuracy", "Test accuracy against density", caption, series, ACCURACY)
 
 
@@ -63,18 +63,18 @@ def difference_figure(run: RunResult) -> Figure | None:
     series = difference_series(run, "test_accuracy")
     if not series:
         return None
-    caption = f"Each arm minus {run.arms[0]}, paired by seed; {_bars_said(series)} Above zero: more accurate."
+    caption = f"Each arm minus {run.arms[0]}, above zero: more accurate. {_bars_said(series, 'paired by seed')}"
     return _chart_figure("difference", f"Difference from {run.arms[0]}", caption, series, DIFFERENCE)
 
 
-def _bars_said(series: Sequence[Series]) -> str:
+def _bars_said(series: Sequence[Series], more: str) -> str:
     known = any(point.estimate.low is not None for one in series for point in one.points)
-    return "bars are 95 % intervals." if known else "one seed, so there is no interval."
+    return f"Means over seeds with 95 % intervals; {more}." if known else "One seed, so there is no interval."
 
 
 def _chart_figure(key: str, heading: str, caption: str, series: Sequence[Series], measure: Measure) -> Figure:
-    wide, narrow = (chart(heading, series, measure, (width, 340)) for width in (HALF, NARROW))
-    paper = chart(heading, series, measure, (HALF, 340), named="legend")
+    wide, narrow = (chart(heading, series, measure, (width, 300)) for width in (HALF, NARROW))
+    paper = chart(heading, series, measure, (HALF, 300), named="legend")
     return Figure(key, heading, caption, wide, narrow, paper, _series_table(series, measure), _arms(series))
 
 
@@ -233,7 +233,6 @@ def cost_figure(run: RunResult) -> Figure | None:
         cost_drawing(found, NARROW),
         cost_drawing(found, HALF),
         Table(header, rows),
-        tuple((cost.index, cost.arm) for cost in found),
     )
 
 
@@ -252,5 +251,5 @@ def compared_figure(runs: Sequence[RunResult], names: Sequence[str]) -> Figure |
         chart(heading, series, ACCURACY, (width, 400), named=named)
         for width, named in ((FULL, "ends"), (NARROW, "none"), (FULL, "legend"))
     )
-    caption = f"Mean over seeds; {_bars_said(series)} Runs are comparable only where data and budget are the same."
+    caption = f"{_bars_said(series, 'small dots are single seeds')} Compare runs only on the same data and budget."
     return Figure("compared", heading, caption, wide, narrow, paper, _series_table(series, ACCURACY), _arms(series))

@@ -123,11 +123,12 @@ def _dead_tip(cell: Cell) -> str:
 
 def _half_map(found: Grid, half: _Half, left: float, top: float, cell_width: float) -> list[Shape]:
     shapes: list[Shape] = [Text(left, top - 28, half.heading, size=12, bold=True)]
-    every = max(1, math.ceil(max(text_width(short_density(value), 10) for value in found.densities) / cell_width))
-    for column, value in enumerate(found.densities):
+    heads = [short_density(value if value < 0.0995 else round(value, 2)) for value in found.densities]
+    every = max(1, math.ceil((max(text_width(head, 10) for head in heads) + 2) / cell_width))
+    for column, head in enumerate(heads):
         if column % every == 0:
             x = left + cell_width * (column + 0.5)
-            shapes.append(Text(x, top - 8, short_density(value), "middle", 10, "muted"))
+            shapes.append(Text(x, top - 8, head, "middle", 10, "muted"))
     for row, cells in enumerate(found.cells):
         for column, cell in enumerate(cells):
             x, y = left + cell_width * column, top + _HEIGHT * row

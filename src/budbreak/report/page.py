@@ -27,9 +27,7 @@ def to_html(runs: Sequence[RunResult]) -> str:
     """The page; the same runs give the same text."""
     names = distinct_names(runs)
     title = names[0] if len(runs) == 1 else f"{len(runs)} runs compared"
-    sections = "".join(
-        _run(run, name, f"run{place}") for place, (run, name) in enumerate(zip(runs, names, strict=True))
-    )
+    sections = "".join(_run(run, names, place) for place, run in enumerate(runs))
     body = f'<main>{_compared(runs, names)}<div data-panels="runs">{sections}</div></main>'
     script = _asset("page.js")
     return (
@@ -74,25 +72,30 @@ def _compared(runs: Sequence[RunResult], names: Sequence[str]) -> str:
     return f"<section data-scope>{parts.figure(found, 'all')}</section>" if found else ""
 
 
-def _run(run: RunResult, name: str, key: str) -> str:
+def _run(run: RunResult, names: Sequence[str], place: int) -> str:
+    name, key = names[place], f"run{place}"
+    heading = f'<h2 class="named">{escape(name)}</h2>' if len(names) > 1 else ""
     banner = (
         "" if run.complete else '<p class="banner">Interrupted: jobs are missing, the numbers cover what finished.</p>'
     )
+    cost = cost_figure(run)
     facts = [
+        parts.figure(cost, key, half=True) if cost else "",
         parts.invariants(run),
         parts.notes(run),
         parts.facts("Recipe, resolved", run.recipe),
         parts.facts("Environment", run.environment),
     ]
     return (
-        f'<section class="run" data-scope data-panel="{escape(name)}"><h2 class="named">{escape(name)}</h2>{banner}'
-        f'{parts.words(run)}{parts.tiles(run)}<div class="grid">{_figures(run, key)}{"".join(facts)}</div></section>'
+        f'<section class="run" data-scope data-panel="{escape(name)}">{heading}'
+        f'{banner}<div class="top">{parts.words(run)}{parts.tiles(run)}</div>'
+        f'<div class="grid">{_figures(run, key)}</div><div class="columns">{"".join(facts)}</div></section>'
     )
 
 
 def _figures(run: RunResult, key: str) -> str:
-    def one(found: Figure | None, *, half: bool, open_table: bool = False) -> str:
-        return parts.figure(found, key, half=half, open_table=open_table) if found else ""
+    def one(found: Figure | None, *, half: bool) -> str:
+        return parts.figure(found, key, half=half) if found else ""
 
     return "".join(
         (
@@ -101,7 +104,6 @@ def _figures(run: RunResult, key: str) -> str:
             one(dead_figure(run), half=False),
             parts.figure_panels("Dead neuron rate over training", curve_figures(run), key),
             parts.figure_panels("Layers: kept weights and dead units", heat_figures(run), key),
-            one(cost_figure(run), half=True, open_table=True),
         )
     )
 

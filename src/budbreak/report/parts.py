@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from budbreak.report.canvas import Drawing
@@ -17,21 +18,28 @@ from budbreak.runs.result import RunResult
 def words(run: RunResult) -> str:
     """The conclusion: a paragraph, one item per arm, and how to read the intervals."""
     said = conclude(run)
-
-    def text(part: str) -> str:
-        return escape(part).replace("lambda = ", "\u03bb = ")
-
-    if len(said.arms) == 1:
-        return f'<div class="words"><p>{text(" ".join((said.lead, *said.arms, said.caveat)))}</p></div>'
-    items = "".join(f"<li>{text(part)}</li>" for part in said.arms)
+    texts = [f"<b>{escape(name)}</b> {typeset(text)}" for name, text in said.arms]
+    if len(texts) == 1:
+        return f'<div class="words"><p>{typeset(said.lead)}</p><p>{texts[0]}</p><p>{typeset(said.caveat)}</p></div>'
+    items = "".join(f"<li>{text}</li>" for text in texts)
     listed = f"<ul>{items}</ul>" if items else ""
-    return f'<div class="words"><p>{text(said.lead)}</p>{listed}<p>{text(said.caveat)}</p></div>'
+    return f'<div class="words"><p>{typeset(said.lead)}</p>{listed}<p>{typeset(said.caveat)}</p></div>'
+
+
+def typeset(text: str) -> str:
+    """Our own words as HTML: a true lambda and minus, and no line break between a number and its unit.
+
+    >>> typeset("lambda = 6.9 %: -0.12 <x-1>").encode("ascii", "namereplace").decode().count("MINUS SIGN")
+    1
+    """
+    signs = re.sub(r"(?<![\w.-])-(?=\d)", "\u2212", escape(text))
+    return signs.replace("lambda = ", "\u03bb\u00a0=\u00a0").replace(" %", "\u00a0%")
 
 
 def tiles(run: RunResult) -> str:
     """The key numbers."""
     found = "".join(
-        f'<div class="tile"><b>{escape(big)}</b><small>{escape(small)}</small></div>' for big, small in _keys(run)
+        f'<div class="tile"><b>{typeset(big)}</b><small>{typeset(small)}</small></div>' for big, small in _keys(run)
     )
     return f'<div class="tiles">{found}</div>'
 
@@ -45,14 +53,14 @@ def _keys(run: RunResult) -> Iterator[tuple[str, str]]:
     differences = difference_series(run, ACCURACY)
     for one in () if differences else arm_series(run, ACCURACY):
         last = one.points[-1]
-        yield percent(last.estimate.mean), f"test accuracy of {one.label} at \u03bb = {density(last.density)}"
+        yield percent(last.estimate.mean), f"test accuracy of {one.label} at lambda = {density(last.density)}"
     for one in differences:
         last = one.points[-1]
         known = last.estimate.low is not None and last.estimate.high is not None
         spread = f"[{_bound(last.estimate.low)}, {_bound(last.estimate.high)}] " if known else "no interval, one seed; "
         yield (
             signed(last.estimate.mean),
-            f"{spread}points, {one.label} \u2212 {run.arms[0]} at \u03bb = {density(last.density)}",
+            f"{spread}points, {one.label} \u2212 {run.arms[0]} at lambda = {density(last.density)}",
         )
     broken = len(broken_invariants(run))
     checks = sum(len(row.invariants) for row in run.levels)
@@ -129,11 +137,11 @@ def _flat(value: object, name: str) -> Iterator[tuple[str, str]]:
         yield name, "none" if value is None else str(value)
 
 
-def figure(found: Figure, prefix: str, *, half: bool = False, open_table: bool = False) -> str:
+def figure(found: Figure, prefix: str, *, half: bool = False) -> str:
     """A figure with its legend of buttons, both drawings, its caption and its table."""
     kind = "half" if half else "full"
     head = f'<figure class="{kind}" id="{prefix}-{found.key}"><h2>{escape(found.heading)}</h2>'
-    return f"{head}{_body(found, prefix, open_table)}</figure>"
+    return f"{head}{_body(found, prefix)}</figure>"
 
 
 def figure_panels(heading: str, found: Sequence[Figure], prefix: str) -> str:
@@ -142,17 +150,17 @@ def figure_panels(heading: str, found: Sequence[Figure], prefix: str) -> str:
         return ""
     panels = "".join(
         f'<figure data-panel="{escape(one.heading)}" id="{prefix}-{one.key}">'
-        f'<h3 class="named">{escape(one.heading)}</h3>{_body(one, prefix, False)}</figure>'
+        f'<h3 class="named">{escape(one.heading)}</h3>{_body(one, prefix)}</figure>'
         for one in found
     )
     return f'<div class="full" data-panels="figures"><h2>{escape(heading)}</h2>{panels}</div>'
 
 
-def _body(found: Figure, prefix: str, open_table: bool) -> str:
+def _body(found: Figure, prefix: str) -> str:
     wide = inline_svg(found.wide, f"{prefix}-{found.key}-wide")
     narrow = inline_svg(found.narrow, f"{prefix}-{found.key}-narrow")
     drawn = f'{_legend(found.arms)}<div class="wide">{wide}</div><div class="narrow">{narrow}</div>'
-    return f"<figcaption>{escape(found.caption)}</figcaption>{drawn}{_table(found.table, open_table)}"
+    return f"<figcaption>{escape(found.caption)}</figcaption>{drawn}{_table(found.table)}"
 
 
 def _legend(arms: Sequence[tuple[int, str]]) -> str:
@@ -173,11 +181,11 @@ def _sample(index: int) -> str:
     return f'<svg {size} aria-hidden="true">{shapes}'
 
 
-def _table(found: Table, is_open: bool) -> str:
+def _table(found: Table) -> str:
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in found.header)
     body = "".join(
         f'<tr><th scope="row">{escape(row[0])}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in row[1:])}</tr>'
         for row in found.rows
     )
     table = f'<div class="scroll" tabindex="0"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-    return f"<details{' open' if is_open else ''}><summary>the numbers as a table</summary>{table}</details>"
+    return f"<details><summary>the numbers as a table</summary>{table}</details>"
