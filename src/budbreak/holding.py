@@ -68,11 +68,15 @@ class Hold:
 
     @torch.no_grad()
     def _clamp(self) -> None:
-        for parameter, factor in self._factors.items():
-            if factor.device != parameter.device or factor.dtype != parameter.dtype:  # the user moved the model
-                self._factors[parameter] = factor.to(parameter.device, parameter.dtype)
+        self._follow()
         # the one call that multiplies all weights at once; torch.optim builds on it too
         torch._foreach_mul_(list(self._factors), list(self._factors.values()))  # pyright: ignore
+
+    def _follow(self) -> None:
+        """Keep up with a model that the user moved to another device or dtype."""
+        for parameter, factor in self._factors.items():
+            if factor.device != parameter.device or factor.dtype != parameter.dtype:
+                self._factors[parameter] = factor.to(parameter.device, parameter.dtype)
 
     def _clear_state(self) -> None:
         for parameter, factor in self._factors.items():
@@ -88,7 +92,8 @@ class Hold:
 
     def _mask_gradient(self, parameter: Tensor) -> None:
         if parameter.grad is not None and isinstance(parameter, nn.Parameter):
-            parameter.grad.mul_(self._factors[parameter])
+            factor = self._factors[parameter]
+            parameter.grad.mul_(factor.to(parameter.device))  # a model that was moved has not stepped yet
 
     def _remove_grad_hooks(self) -> None:
         for handle in self._grad_hooks:

@@ -77,6 +77,7 @@ def rewind(model: nn.Module, snapshot: Snapshot, mask: Mask) -> str:
         raise InvariantBroken(
             "the snapshot to rewind to has changed since it was taken", "a snapshot is immutable", "do not write to it"
         )
+    _check_fits(model, snapshot.state)
     target = snapshot.masked(_with_tied_names(model, mask))
     load_state(model, target)
     found, wanted = state_digest(unwrap(model).state_dict()), state_digest(target)
@@ -103,6 +104,12 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     Raises:
         MaskMismatch: if names or shapes differ.
     """
+    _check_fits(model, state)
+    for name, tensor in unwrap(model).state_dict().items():
+        tensor.copy_(state[name])
+
+
+def _check_fits(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     live = unwrap(model).state_dict()
     mine = {name: tuple(tensor.shape) for name, tensor in live.items()}
     theirs = {name: tuple(tensor.shape) for name, tensor in state.items()}
@@ -113,14 +120,12 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
             "a state fits only the architecture that it was taken from",
             "build the model as it was then",
         )
-    for name, tensor in live.items():
-        tensor.copy_(state[name])
 
 
 def state_digest(state: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names, dtypes, shapes and values, independent of device and memory format."""
+    """SHA-256 over names, dtypes, shapes and values, independent of order, device and memory format."""
     hasher = hashlib.sha256()
-    for name, tensor in state.items():
+    for name, tensor in sorted(state.items()):
         hasher.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)};".encode())
         hasher.update(tensor_bytes(tensor).data)
     return hasher.hexdigest()
