@@ -166,9 +166,11 @@ class Levels:
         checkpoint.training.restore(live.optimizer, live.resets)  # after the update, which clears optimizer state
         restore_generators(checkpoint.generators)
         self._generators = checkpoint.generators
-        stored = None if self._store is None else self._store.load("rewind")
-        if stored is not None:
-            self._point = RewindPoint.from_tree(stored)
+        if self._store is not None:
+            stored = self._store.load("rewind")
+            self._point = self._point if stored is None else RewindPoint.from_tree(stored)
+            if checkpoint.position.ended:  # killed before the readable files were written
+                self._store.save_level(self._records, self._mask)
         self._clock = time.perf_counter()
 
     def _next(self) -> tuple[int, int] | None:

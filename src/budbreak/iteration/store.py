@@ -86,7 +86,7 @@ class Store:
         write_tree(self.folder / f"{name}.safetensors", tree)
 
     def save_level(self, records: Sequence[LevelRecord], mask: Mask) -> None:
-        """Write what people read: the records so far, and the mask of the level that ended."""
+        """Write what people read: the records so far, and the mask of the level that ended last."""
         mask.save(self.folder / "masks" / f"level-{records[-1].level:03d}.safetensors")
         write_json(self.folder / "records.json", {"records": [asdict(record) for record in records]})
 

@@ -1,0 +1,53 @@
+"""``budbreak probe MODEL``: print and save the dead neuron rate of a network."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from budbreak.runs.inspect import find_subject, measure, save_measurement
+
+
+def add(commands: Any) -> None:
+    """Add the subcommand to the parser."""
+    parser = commands.add_parser("probe", help="measure dead neurons: total, static, dynamic, permanent")
+    parser.add_argument(
+        "model",
+        help="a recipe (its fresh network), a job's folder (its newest checkpoint), or package.module:factory",
+    )
+    parser.add_argument("--data-dir", type=Path, help="where the data set is")
+    parser.add_argument("--dataset", help="name of the data set (default: that of the recipe)")
+    parser.add_argument("--part", choices=("train", "validation", "test"), default="train", help="(default: train)")
+    parser.add_argument("--images", type=int, default=0, metavar="N", help="the first N images only; 0: all (default)")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="each N-th batch only (default: 1)")
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        default=0.0,
+        help="|output| <= this is dead (default 0; smooth activations need more)",
+    )
+    parser.add_argument("--weights", type=Path, help="a safetensors file with a state dict to load")
+    parser.add_argument("--mask", type=Path, help="a saved mask; decides what is static (default: the zeros)")
+    parser.add_argument("--seed", type=int, default=0, help="of a fresh initialisation (default: 0)")
+    parser.add_argument("--save", type=Path, metavar="FILE", help="write the numbers as JSON as well")
+    parser.set_defaults(execute=execute)
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Measure, print, save."""
+    subject = find_subject(
+        options.model,
+        data_dir=options.data_dir,
+        dataset=options.dataset,
+        weights=options.weights,
+        mask=options.mask,
+        seed=options.seed,
+    )
+    dead = measure(subject, part=options.part, images=options.images, threshold=options.threshold, every=options.every)
+    print(f"{subject.said}; {subject.dataset.name}, {options.part}")
+    print(dead)
+    if options.save is not None:
+        save_measurement(options.save, subject, dead, part=options.part)
+        print(f"saved: {options.save}")
+    return 0

@@ -1,0 +1,117 @@
+"""``budbreak run RECIPE``: prune a network with and without AP, and compare."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import typing
+from pathlib import Path
+from typing import Any
+
+from budbreak.cli.display import Display
+from budbreak.cli.sinks import open_sink
+from budbreak.report import conclusion, terminal_table, write_report
+from budbreak.runs.recipe import Recipe, field_types, load_recipe
+from budbreak.runs.result import RunResult
+from budbreak.runs.run import Event, look_ahead, run
+
+_BOOLEANS = {"true": True, "false": False}
+
+
+def add(commands: Any) -> None:
+    """Add the subcommand to the parser."""
+    parser = commands.add_parser(
+        "run",
+        help="carry out a recipe: prune with and without AP over several seeds, and compare",
+        description="Carry out a recipe. Interrupted at any moment, the same command goes on from the last checkpoint.",
+    )
+    parser.add_argument("recipe", type=Path, help="a TOML file; each field can be overridden below")
+    parser.add_argument("--data-dir", type=Path, help="where the data set is (see: budbreak data get --help)")
+    parser.add_argument("--out", type=Path, default=Path("runs"), help="the run's folder is made here (default: runs)")
+    parser.add_argument("--workers", type=int, help="processes at a time (default: one per core)")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done, and stop")
+    parser.add_argument(
+        "--log",
+        metavar="MODULE:CALLABLE",
+        help="called with a dict after each epoch, e.g. for TensorBoard, W&B or MLflow",
+    )
+    fields = parser.add_argument_group("fields of the recipe (lists: comma separated)")
+    for field in dataclasses.fields(Recipe):
+        kind = field_types()[field.name]
+        default = (
+            "required in the recipe" if field.default is dataclasses.MISSING else f"default: {_show(field.default)}"
+        )
+        fields.add_argument(
+            f"--{field.name.replace('_', '-')}",
+            dest=f"field_{field.name}",
+            type=_parser_of(kind),
+            metavar=_metavar(kind),
+            help=f"{field.metadata['help']} ({default})".replace("%", "%%"),
+        )
+    parser.set_defaults(execute=execute)
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Run it; the table, the page and where they lie are printed at the end."""
+    given = vars(options).items()
+    overrides = {
+        key.removeprefix("field_"): value for key, value in given if key.startswith("field_") and value is not None
+    }
+    recipe = load_recipe(options.recipe, overrides)
+    overview = look_ahead(recipe, data_dir=options.data_dir, out=options.out, workers=options.workers)
+    print(overview)
+    if options.dry_run:
+        return 0
+    sink = open_sink(options.log)
+
+    def tell(event: Event) -> None:
+        display.show(event)
+        sink(event)
+
+    with Display(jobs=overview.jobs, epochs=overview.epochs) as display:
+        result = run(
+            recipe,
+            data_dir=options.data_dir,
+            out=options.out,
+            workers=options.workers,
+            report=tell,
+            job_done=display.job_done,
+        )
+    finish(result, overview.folder)
+    return 0
+
+
+def finish(result: RunResult, folder: Path) -> None:
+    """Write the report and print its short form."""
+    page = write_report([result], folder)
+    print(terminal_table(result))
+    print(conclusion(result))
+    print(f"run: {folder}\nreport: {page}")
+
+
+def _parser_of(kind: Any) -> Any:
+    """What turns the text of a flag into a value of the field's type."""
+    if typing.get_origin(kind) is tuple:
+        inner = typing.get_args(kind)[0]
+        return lambda text: tuple(inner(part) for part in text.split(",") if part)
+    if kind is bool:
+        return _boolean
+    return kind
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() not in _BOOLEANS:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+    return _BOOLEANS[text.lower()]
+
+
+def _metavar(kind: Any) -> str:
+    if typing.get_origin(kind) is tuple:
+        return f"{_metavar(typing.get_args(kind)[0])},..."
+    return {bool: "true|false", int: "N", float: "X", str: "NAME"}[kind]
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(str, typing.cast("tuple[Any, ...]", value))) or "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)

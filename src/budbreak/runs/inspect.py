@@ -1,0 +1,130 @@
+"""Find the network that a person means, with its weights, mask and data, to measure its dead neurons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from budbreak.diagnostics import DeadUnits
+from budbreak.errors import CorruptFile, InvalidValue, MissingData
+from budbreak.iteration.checkpoint import Checkpoint
+from budbreak.mask import Mask
+from budbreak.rewinding import load_state
+from budbreak.runs.recipe import Recipe, load_recipe
+from budbreak.storage import read_tree, write_json
+from budbreak.training.datasets import DataSet, load, split
+from budbreak.training.images import Images, batches
+from budbreak.training.networks import build
+from budbreak.verbs import dead_neurons
+
+_BATCH = 500
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network to look at: the model, what it was trained on, and its mask if one came with it."""
+
+    model: nn.Module
+    dataset: DataSet
+    mask: Mask | None
+    said: str
+
+
+def find_subject(
+    model: str, *, data_dir: Path | None, dataset: str | None, weights: Path | None, mask: Path | None, seed: int
+) -> Subject:
+    """The network that ``model`` names.
+
+    Args:
+        model: a recipe (``.toml``): its network, freshly initialised; the folder of a job or store of a run: the
+            newest checkpoint in it; or ``package.module:factory``.
+        data_dir: where the data set is.
+        dataset: its name; that of the recipe unless given; a factory needs one.
+        weights: a safetensors file with a state dict, loaded into the network.
+        mask: a file of `Mask.save`; decides what is static.
+        seed: of a fresh initialisation.
+
+    Raises:
+        BudbreakError: if something is missing, or does not fit.
+    """
+    folder, recipe = Path(model), None
+    checkpoint: Checkpoint | None = None
+    if model.endswith(".toml"):
+        recipe = load_recipe(folder)
+    elif folder.is_dir():
+        recipe, checkpoint = _from_store(folder)
+    elif ":" not in model:
+        raise MissingData(
+            f"{model!r} is neither a recipe, nor a folder, nor package.module:factory",
+            "give one of these three",
+            "runs/NAME/jobs/ARM-seedN is the folder of a job",
+        )
+    data = load(_dataset_name(dataset, recipe), data_dir)
+    live = build(recipe.network if recipe else model, data, init=recipe.init if recipe else None, seed=seed)
+    if checkpoint is not None:
+        load_state(live, checkpoint.model)
+    if weights is not None:
+        load_state(live, read_state(weights))
+    found = Mask.load(mask) if mask is not None else checkpoint.mask if checkpoint is not None else None
+    if found is not None:
+        found.parameters(live)  # refuses the mask of another architecture
+    at = f"level {checkpoint.position.level}, epoch {checkpoint.position.epochs}" if checkpoint else "fresh"
+    return Subject(live, data, found, f"{model}: {at if weights is None else f'weights of {weights}'}")
+
+
+def measure(subject: Subject, *, part: str, images: int, threshold: float, every: int) -> DeadUnits:
+    """The dead neurons of a subject on the first ``images`` (0: all) of a part of its data, in float32."""
+    parts = split(subject.dataset)
+    chosen: dict[str, Images] = {"train": parts.train, "validation": parts.validation, "test": parts.test}
+    data = chosen[part]
+    seen = batches(data, _BATCH, limit=images or None)
+    return dead_neurons(subject.model.float(), seen, mask=subject.mask, threshold=threshold, every=every)
+
+
+def save_measurement(path: Path, subject: Subject, dead: DeadUnits, *, part: str) -> None:
+    """Write what was measured as JSON, atomically."""
+    write_json(path, {"model": subject.said, "dataset": subject.dataset.name, "part": part, **asdict(dead)})
+
+
+def read_state(path: Path) -> Mapping[str, Tensor]:
+    """A state dict from a safetensors file.
+
+    Raises:
+        MissingData: if there is no such file.
+        CorruptFile: if it is no whole safetensors file.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise MissingData(
+            f"no file {path}", "weights are a safetensors file", "write it with safetensors.torch.save_file"
+        )
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CorruptFile(f"{path}: {error}", "weights are a whole safetensors file", "write it again") from None
+
+
+def _from_store(folder: Path) -> tuple[Recipe, Checkpoint]:
+    path = folder / "checkpoint.safetensors"
+    if not path.is_file():
+        raise MissingData(
+            f"{folder} holds no checkpoint", "a job's folder has one", "give runs/NAME/jobs/ARM-seedN, or a recipe"
+        )
+    tree: Any = read_tree(path)
+    return load_recipe(folder.parent.parent / "recipe.toml"), Checkpoint.from_tree(tree)
+
+
+def _dataset_name(dataset: str | None, recipe: Recipe | None) -> str:
+    if dataset is not None:
+        return dataset
+    if recipe is None:
+        raise InvalidValue(
+            "no data set was given", "a factory does not say what it was trained on", "add --dataset NAME"
+        )
+    return recipe.dataset

@@ -1,0 +1,281 @@
+"""One arm under one seed: the whole iteration, from dense to the last level, with everything measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from torch.nn import functional
+from torch.optim.lr_scheduler import LambdaLR
+
+from budbreak import criteria, schedules
+from budbreak.diagnostics import DeadUnits
+from budbreak.diagnostics.dead_units import static_units
+from budbreak.iteration import Level, Plan, iterate
+from budbreak.mask import Mask
+from budbreak.prunable import conv_and_linear, excluding
+from budbreak.runs.arms import ARMS
+from budbreak.runs.names import by_name
+from budbreak.runs.notes import Notes
+from budbreak.runs.recipe import Recipe
+from budbreak.runs.result import EpochResult, LayerResult
+from budbreak.step import Step
+from budbreak.training.choice import Engine, choose_engine
+from budbreak.training.datasets import DataSet, Split, load, split
+from budbreak.training.engine import evaluate, make_sgd, steps_per_epoch, train_epoch
+from budbreak.training.images import Images, batches
+from budbreak.training.networks import build
+from budbreak.verbs import dead_neurons
+
+_PROBE_BATCH = 500
+
+
+@dataclass(frozen=True)
+class Job:
+    """One arm under one seed; ``folder`` holds its store and notes."""
+
+    recipe: Recipe
+    arm: str
+    seed: int
+    folder: Path
+    data_dir: Path | None
+    threads: int | None
+
+    @property
+    def name(self) -> str:
+        """The arm and the seed."""
+        return f"{self.arm}-seed{self.seed}"
+
+
+@dataclass(frozen=True)
+class Event:
+    """An epoch is over.
+
+    Args:
+        job: its name.
+        done, total: epochs of the job, from the dense level to the last.
+        level, epoch: where it stands; ``density`` of that level.
+        metrics: loss, validation_accuracy and what was measured; test_accuracy at the end of a level.
+    """
+
+    job: str
+    done: int
+    total: int
+    level: int
+    epoch: int
+    density: float
+    metrics: Mapping[str, float]
+
+
+Report = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class Data:
+    """The disjoint parts, on the device of the engine, and the subsets that probes see."""
+
+    parts: Split
+    train: Images
+    dnr: Images
+    probe: Images
+
+
+def load_data(recipe: Recipe, data_dir: Path | None) -> tuple[DataSet, Split]:
+    """The recipe's data set and its disjoint parts."""
+    dataset = load(recipe.dataset, data_dir)
+    return dataset, split(dataset, recipe.validation or None)
+
+
+def prepare_data(recipe: Recipe, parts: Split, engine: Engine) -> Data:
+    """The subsets that a job uses; probes look at training images only."""
+    train = parts.train.first(recipe.train_limit) if recipe.train_limit else parts.train
+    placed = Split(train.to(engine.device), parts.validation.to(engine.device), parts.test.to(engine.device))
+    first = placed.train.first
+    return Data(placed, placed.train, first(recipe.dnr_images or len(train)), first(recipe.probe_images or len(train)))
+
+
+def make_plan(recipe: Recipe, arm: str, *, seed: int, steps: int) -> Plan:
+    """The plan of one arm; ``steps`` are the optimizer steps of an epoch."""
+    rewinds: dict[str, Any] = {
+        "weights": Step.of_epochs(recipe.rewind_epoch, steps_per_epoch=steps),
+        "learning-rate": "learning-rate",
+        "none": None,
+    }
+    return Plan(
+        criterion=_from_recipe(by_name(criteria.ALL)[recipe.criterion], recipe, seed),
+        schedule=_from_recipe(by_name(schedules.ALL)[recipe.schedule], recipe, seed),
+        scope="layer" if recipe.scope == "layer" else "global",
+        prunable=excluding(*recipe.exclude) if recipe.exclude else conv_and_linear,
+        then=ARMS[arm](recipe.q),
+        rewind_to=rewinds[recipe.rewind],
+        allow_collapse=recipe.allow_collapse,
+    )
+
+
+def learning_rate_factor(recipe: Recipe, steps: int) -> Callable[[int], float]:
+    """Step -> factor of the learning rate: linear warm-up, then drops by gamma.
+
+    >>> from budbreak.runs.recipe import make_recipe
+    >>> recipe = make_recipe({"name": "x", "dataset": "digits", "network": "mlp", "epochs": 4, "warmup": 1.0,
+    ...                       "milestones": [3.0]})
+    >>> [round(learning_rate_factor(recipe, 2)(step), 3) for step in range(8)]
+    [0.5, 1.0, 1.0, 1.0, 1.0, 1.0, 0.1, 0.1]
+    """
+    warmup = round(recipe.warmup * steps)
+    drops = [round(milestone * steps) for milestone in recipe.milestones]
+
+    def factor(step: int) -> float:
+        rising = min(1.0, (step + 1) / warmup) if warmup else 1.0
+        return rising * recipe.gamma ** sum(step >= drop for drop in drops)
+
+    return factor
+
+
+def run_job(job: Job, report: Report) -> None:
+    """Run what is left of a job; its folder then holds everything that was measured."""
+    recipe = job.recipe
+    dataset, parts = load_data(recipe, job.data_dir)
+    model = build(recipe.network, dataset, init=recipe.init, seed=job.seed)
+    engine = choose_engine(model, precision=_precision(recipe), threads=job.threads)
+    engine.prepare(model)
+    data = prepare_data(recipe, parts, engine)
+    steps = steps_per_epoch(len(data.train), recipe.batch_size)
+    optimizer = make_sgd(
+        model,
+        recipe.learning_rate,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        nesterov=recipe.nesterov,
+    )
+    scheduler = LambdaLR(optimizer, learning_rate_factor(recipe, steps))
+    plan = make_plan(recipe, job.arm, seed=job.seed, steps=steps)
+    with iterate(
+        model,
+        optimizer,
+        plan,
+        batches=batches(data.probe, _PROBE_BATCH),
+        loss=functional.cross_entropy,
+        resets=[scheduler],
+        seed=job.seed,
+        store=job.folder,
+    ) as levels:
+        trainer = _Trainer(job, model, engine, data, plan, Notes(job.folder), report)
+        for level in levels:
+            trainer.train(level, optimizer, scheduler)
+
+
+@dataclass(frozen=True)
+class _Trainer:
+    """Trains and measures one level after the other."""
+
+    job: Job
+    model: nn.Module
+    engine: Engine
+    data: Data
+    plan: Plan
+    notes: Notes
+    report: Report
+
+    def train(self, level: Level, optimizer: Any, scheduler: LambdaLR) -> None:
+        recipe = self.job.recipe
+        for epoch in level.epochs(_epochs(recipe, level.number)):
+            if epoch == 0:
+                self._note(level, 0, None)
+            done = train_epoch(
+                self.model,
+                optimizer,
+                self.data.train,
+                engine=self.engine,
+                batch_size=recipe.batch_size,
+                augment=recipe.augment,
+                after_step=scheduler.step,
+            )
+            self._note(level, epoch + 1, done.loss)
+        self._finish(level)
+
+    def _note(self, level: Level, epoch: int, loss: float | None) -> None:
+        """Measure after an epoch (0: before the first), and keep it."""
+        recipe = self.job.recipe
+        wanted = epoch in (0, _epochs(recipe, level.number)) or (recipe.dnr_every and epoch % recipe.dnr_every == 0)
+        dead = self._dead(level.mask) if wanted else None
+        result = EpochResult(
+            epoch=level.stage * recipe.epochs + epoch,
+            loss=loss,
+            validation_accuracy=self._accuracy(self.data.parts.validation),
+            dnr_total=dead and dead.total,
+            dnr_static=dead and dead.static,
+            dnr_dynamic=dead and dead.dynamic,
+        )
+        self.notes.add_epoch(level.number, level.stage, epoch, result)
+        if epoch:
+            self._tell(level, epoch, {key: value for key, value in asdict(result).items() if value is not None})
+
+    def _finish(self, level: Level) -> None:
+        """Measure at the end of a training; the test set is looked at here only, and decides nothing."""
+        dead = self._dead(level.mask)
+        last = self.notes.last_epoch(level.number, level.stage)
+        metrics = {
+            "test_accuracy": self._accuracy(self.data.parts.test),
+            "validation_accuracy": last.validation_accuracy,
+            "train_loss": float(last.loss or 0.0),
+            "dnr_total": dead.total,
+            "dnr_static": dead.static,
+            "dnr_dynamic": dead.dynamic,
+            "dnr_permanent": dead.permanent,
+            "dnr_alive": dead.dynamic_alive,
+        }
+        level.record(**metrics)
+        self.notes.set_layers(level.number, layer_results(level.mask, dead))
+        self._tell(level, _epochs(self.job.recipe, level.number), metrics)
+
+    def _dead(self, mask: Mask) -> DeadUnits:
+        return dead_neurons(self.model, batches(self.data.dnr, _PROBE_BATCH), mask=mask)
+
+    def _accuracy(self, images: Images) -> float:
+        return evaluate(self.model, images, engine=self.engine).accuracy
+
+    def _tell(self, level: Level, epoch: int, metrics: Mapping[str, float]) -> None:
+        before = epochs_before(self.job.recipe, self.plan, level.number) + level.stage * _epochs(
+            self.job.recipe, level.number
+        )
+        total = epochs_before(self.job.recipe, self.plan, self.plan.levels + 1)
+        self.report(Event(self.job.name, before + epoch, total, level.number, epoch, level.density, metrics))
+
+
+def epochs_before(recipe: Recipe, plan: Plan, level: int) -> int:
+    """How many epochs all trainings before a level take."""
+    return sum(plan.stages(number) * _epochs(recipe, number) for number in range(level))
+
+
+def layer_results(mask: Mask, dead: DeadUnits) -> list[LayerResult]:
+    """Kept weights and dead units of each prunable weight."""
+    dynamic = {site.weight: site.dynamic for site in reversed(dead.sites) if site.weight is not None}
+    return [
+        LayerResult(
+            name=name,
+            kept=mask.kept_in(name),
+            total=mask[name].numel(),
+            units=mask[name].shape[0],
+            static_units=int(static_units(mask[name]).sum()),
+            dynamic=dynamic.get(name),
+        )
+        for name in mask
+    ]
+
+
+def _epochs(recipe: Recipe, level: int) -> int:
+    """A training that starts from the rewind epoch is shorter by what lies before it."""
+    return recipe.epochs - (recipe.rewind_epoch if level > 0 else 0)
+
+
+def _precision(recipe: Recipe) -> Any:
+    return recipe.precision  # checked by the recipe to be one of the engine's
+
+
+def _from_recipe(kind: type, recipe: Recipe, seed: int) -> Any:
+    """An instance whose fields are the recipe's fields of the same name; ``seed`` is the job's."""
+    values = {"seed": seed, **asdict(recipe)}
+    return kind(**{field.name: values[field.name] for field in fields(kind) if field.init})

@@ -1,0 +1,221 @@
+"""A recipe: one frozen dataclass that is the flags, the record and the identity of a run."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tomllib
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from budbreak import criteria, schedules
+from budbreak.errors import InvalidValue, MissingData, UnknownName, check_count, check_fraction, did_you_mean
+from budbreak.runs.arms import ARMS, check_arms
+from budbreak.runs.names import by_name, check_name
+from budbreak.storage import digest
+from budbreak.training.catalogue import find
+from budbreak.training.networks import check_init, check_network
+
+SCHEMA = 1  # a changed meaning of a field must not alias old runs: raise this then
+
+
+def _field(help_text: str, default: Any = dataclasses.MISSING) -> Any:
+    return dataclasses.field(default=default, metadata={"help": help_text})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that decides the result of a run, environment apart. Each field is explained by its help."""
+
+    name: str = _field("name of the run, and the beginning of its folder's name")
+    dataset: str = _field("digits, mnist, fashion-mnist, cifar10 or cifar100")
+    validation: int = _field("training images held out for every choice; 0: as many as the data set proposes", 0)
+    train_limit: int = _field("train on the first N training images only; 0: on all", 0)
+    augment: bool = _field("random crop (4 pixels of padding) and mirroring of training images", False)
+    network: str = _field("lenet-300-100, lenet-5, resnet-20, mlp, or package.module:factory")
+    init: str = _field(
+        "kaiming, lth (open_lth), xavier (the AP authors' script), own (as the factory made it)", "kaiming"
+    )
+    criterion: str = _field("the host: magnitude, gradient, taylor, displacement or random", "magnitude")
+    scope: str = _field("where scores compete: global or layer", "global")
+    exclude: tuple[str, ...] = _field("glob patterns of weights that are not prunable, e.g. fc.weight", ())
+    schedule: str = _field("geometric, cubic or one-shot", "geometric")
+    rate: float = _field("geometric: share of the remaining weights that each level removes, in (0, 1)", 0.2)
+    sparsity: float = _field("cubic, one-shot: pruned / prunable in the end, in (0, 1)", 0.9)
+    levels: int = _field("prunings; with the dense level 0 there is one training more", 12)
+    arms: tuple[str, ...] = _field(
+        f"what is compared; the first is the reference: {', '.join(ARMS)}", ("host", "ap-lite")
+    )
+    q: float = _field("AP's share of the weights alive before a level, in (0, 1)", 0.02)
+    rewind: str = _field("after each pruning: weights, learning-rate or none", "weights")
+    rewind_epoch: int = _field("rewind weights to the end of this epoch of level 0; 0: initialization", 0)
+    allow_collapse: bool = _field("go on when a layer has lost all its weights", False)
+    epochs: int = _field("epochs of each training")
+    batch_size: int = _field("images in an optimizer step", 128)
+    learning_rate: float = _field("of SGD", 0.1)
+    momentum: float = _field("of SGD, in [0, 1)", 0.9)
+    nesterov: bool = _field("Nesterov momentum", False)
+    weight_decay: float = _field("of SGD, on all parameters", 1e-4)
+    warmup: float = _field("epochs (fractions allowed) over which the learning rate rises linearly from 0", 0.0)
+    milestones: tuple[float, ...] = _field("epochs (fractions allowed) at which the learning rate drops", ())
+    gamma: float = _field("factor of each drop", 0.1)
+    seeds: int = _field("replicates: seeds 0 .. N-1, paired over the arms", 5)
+    dnr_images: int = _field("training images (not augmented) on which dead neurons are counted; 0: all", 2000)
+    dnr_every: int = _field("count dead neurons every N epochs as well as at the ends; 0: only at the ends", 1)
+    probe_images: int = _field("training images for criteria that look at gradients; 0: all", 2000)
+    precision: str = _field("of the training: auto (measured rules), float32 or bfloat16", "auto")
+
+    def __post_init__(self) -> None:
+        for check in _checks(self):
+            check()
+
+    @property
+    def identity(self) -> str:
+        """Digest of the resolved recipe: 64 hexadecimal digits. The name is not part of it."""
+        values = {key: value for key, value in dataclasses.asdict(self).items() if key != "name"}
+        return digest({"schema": SCHEMA, **values})
+
+    @property
+    def folder_name(self) -> str:
+        """The name of the run's folder."""
+        return f"{self.name}-{self.identity[:8]}"
+
+    def to_toml(self) -> str:
+        """The resolved recipe, every field spelt out."""
+        lines = [f"{key} = {_toml(value)}" for key, value in dataclasses.asdict(self).items()]
+        return "\n".join(lines) + "\n"
+
+
+def load_recipe(path: Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """Read a TOML recipe; ``overrides`` (field -> value) take precedence.
+
+    Raises:
+        MissingData: if there is no such file.
+        InvalidValue: if it is not TOML, a field is missing, of the wrong type or out of range.
+        UnknownName: for a field that does not exist, with the nearest that does.
+    """
+    if not path.is_file():
+        known = sorted(str(other) for other in path.parent.glob("*.toml"))
+        raise MissingData(f"no recipe at {path}", "a recipe is a TOML file", did_you_mean(str(path), known))
+    try:
+        body = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidValue(f"{path} is not TOML: {error}", "a recipe is a TOML file of plain fields") from None
+    body.setdefault("name", path.stem)
+    return make_recipe({**body, **(overrides or {})})
+
+
+def make_recipe(values: Mapping[str, Any]) -> Recipe:
+    """A recipe from plain values, each checked against the type of its field.
+
+    Raises:
+        InvalidValue, UnknownName: see `load_recipe`.
+    """
+    known = field_types()
+    for key in values:
+        if key not in known:
+            raise UnknownName(f"a recipe has no field {key!r}", "unknown fields are refused", did_you_mean(key, known))
+    missing = [f.name for f in dataclasses.fields(Recipe) if f.default is dataclasses.MISSING and f.name not in values]
+    if missing:
+        raise InvalidValue(f"the recipe lacks {missing[0]!r}", "this field has no default", f"add {missing[0]} = ...")
+    return Recipe(**{key: convert(key, known[key], value) for key, value in values.items()})
+
+
+def field_types() -> dict[str, Any]:
+    """Field name -> its type."""
+    return typing.get_type_hints(Recipe)
+
+
+def convert(key: str, kind: Any, value: Any) -> Any:
+    """The value in the type of its field; a whole number is a float, a list is a tuple, nothing else bends.
+
+    Raises:
+        InvalidValue: with the field, the value and the type.
+    """
+    if typing.get_origin(kind) is tuple and isinstance(value, list | tuple):
+        inner = typing.get_args(kind)[0]
+        return tuple(convert(key, inner, item) for item in typing.cast("list[Any]", value))
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(kind, type) and not isinstance(kind, types.GenericAlias) and isinstance(value, kind):
+        if kind is int and isinstance(value, bool):
+            raise _wrong_type(key, kind, value)
+        return value
+    raise _wrong_type(key, kind, value)
+
+
+def _wrong_type(key: str, kind: Any, value: Any) -> InvalidValue:
+    shown = "a list" if typing.get_origin(kind) is tuple else getattr(kind, "__name__", str(kind))
+    return InvalidValue(f"{key} is {value!r}", f"it must be {shown}")
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_toml(item) for item in typing.cast("tuple[Any, ...]", value)) + "]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _checks(r: Recipe) -> Iterator[Any]:
+    yield lambda: _check_plain_name(r.name)
+    yield lambda: find(r.dataset)
+    yield lambda: check_network(r.network)
+    yield lambda: check_init(r.init)
+    yield lambda: check_name("criterion", r.criterion, by_name(criteria.ALL))
+    yield lambda: check_name("schedule", r.schedule, by_name(schedules.ALL))
+    yield lambda: check_name("scope", r.scope, ("global", "layer"))
+    yield lambda: check_name("rewind", r.rewind, ("weights", "learning-rate", "none"))
+    yield lambda: check_name("precision", r.precision, ("auto", "float32", "bfloat16"))
+    yield lambda: check_arms(r.arms)
+    for key in ("rate", "sparsity", "q"):
+        yield lambda key=key: check_fraction(key, getattr(r, key), zero=False)
+    yield lambda: check_fraction("momentum", r.momentum)
+    for key in ("levels", "epochs", "batch_size", "seeds"):
+        yield lambda key=key: check_count(key, getattr(r, key))
+    for key in ("validation", "train_limit", "rewind_epoch", "dnr_images", "dnr_every", "probe_images"):
+        yield lambda key=key: check_count(key, getattr(r, key), least=0)
+    for key in ("learning_rate", "gamma"):
+        yield lambda key=key: _check_positive(key, getattr(r, key))
+    for key, value in (("weight_decay", r.weight_decay), ("warmup", r.warmup)):
+        yield lambda key=key, value=value: _check_not_negative(key, value)
+    yield lambda: _check_milestones(r)
+    yield lambda: _check_rewind(r)
+
+
+def _check_plain_name(name: str) -> None:
+    if not name or not all(c.isalnum() or c in "-_." for c in name) or name.startswith("."):
+        raise InvalidValue(f"name is {name!r}", "it names a folder: letters, digits, '-', '_' and '.'")
+
+
+def _check_positive(key: str, value: float) -> None:
+    if not 0 < value < float("inf"):
+        raise InvalidValue(f"{key} is {value!r}", "it must be positive")
+
+
+def _check_not_negative(key: str, value: float) -> None:
+    if not 0 <= value < float("inf"):
+        raise InvalidValue(f"{key} is {value!r}", "it must be 0 or more")
+
+
+def _check_milestones(r: Recipe) -> None:
+    inside = all(0 < milestone < r.epochs for milestone in r.milestones)
+    if list(r.milestones) != sorted(set(r.milestones)) or not inside:
+        raise InvalidValue(
+            f"milestones are {list(r.milestones)}", f"they rise and lie within the {r.epochs} epochs", "drop the others"
+        )
+    if r.warmup > r.epochs:
+        raise InvalidValue(f"warmup is {r.warmup:g} epochs", f"the training has {r.epochs}", "shorten it")
+
+
+def _check_rewind(r: Recipe) -> None:
+    if r.rewind_epoch and r.rewind != "weights":
+        raise InvalidValue(
+            f"rewind_epoch is {r.rewind_epoch} with rewind = {r.rewind!r}", "only weights rewind to an epoch"
+        )
+    if r.rewind_epoch >= r.epochs:
+        raise InvalidValue(
+            f"rewind_epoch is {r.rewind_epoch}", f"the training has {r.epochs} epochs", "rewind to an earlier epoch"
+        )
