@@ -85,7 +85,7 @@ def _floor(found: Sequence[Curve]) -> tuple[float, ...]:
 def _small_plot(here: Sequence[Curve], x: Scale, y: Scale, box: Box, numbers: bool) -> list[Shape]:
     title = f"{density(here[0].density)} of weights" if box.width > 110 else density(here[0].density)
     shapes: list[Shape] = [Text(box.left, box.top - 6, title, bold=True)]
-    shapes += value_axis(y, box, "", lambda value: f"{100 * value:.10g}", numbers=numbers, most=3)
+    shapes += value_axis(y, box, "", lambda value: f"{100 * value:.10g}", numbers=numbers, most=4)
     shapes.append(line(box.left, box.bottom, box.right, box.bottom, "muted"))
     for value in ticks(0, x.last, 3):
         if value == int(value):

@@ -54,7 +54,7 @@ def accuracy_figure(run: RunResult) -> Figure | None:
     series = arm_series(run, "test_accuracy")
     if not series:
         return None
-    caption = _bars_said(series, "small dots are single seeds")
+    caption = _bars_said(series)
     return _chart_figure("accuracy", "Test accuracy against density", caption, series, ACCURACY)
 
 
@@ -63,13 +63,17 @@ def difference_figure(run: RunResult) -> Figure | None:
     series = difference_series(run, "test_accuracy")
     if not series:
         return None
-    caption = f"Each arm minus {run.arms[0]}, above zero: more accurate. {_bars_said(series, 'paired by seed')}"
+    known = any(point.estimate.low is not None for one in series for point in one.points)
+    how = "paired by seed, with 95 % intervals" if known else "one seed, so there is no interval"
+    caption = f"Each arm minus {run.arms[0]}, {how}; above zero is better."
     return _chart_figure("difference", f"Difference from {run.arms[0]}", caption, series, DIFFERENCE)
 
 
-def _bars_said(series: Sequence[Series], more: str) -> str:
+def _bars_said(series: Sequence[Series]) -> str:
     known = any(point.estimate.low is not None for one in series for point in one.points)
-    return f"Means over seeds with 95 % intervals; {more}." if known else "One seed, so there is no interval."
+    if known:
+        return "Means over seeds with 95 % intervals; small dots are single seeds."
+    return "One seed, so there is no interval."
 
 
 def _chart_figure(key: str, heading: str, caption: str, series: Sequence[Series], measure: Measure) -> Figure:
@@ -251,5 +255,5 @@ def compared_figure(runs: Sequence[RunResult], names: Sequence[str]) -> Figure |
         chart(heading, series, ACCURACY, (width, 400), named=named)
         for width, named in ((FULL, "ends"), (NARROW, "none"), (FULL, "legend"))
     )
-    caption = f"{_bars_said(series, 'small dots are single seeds')} Compare runs only on the same data and budget."
+    caption = f"{_bars_said(series)} Compare runs only on the same data and budget."
     return Figure("compared", heading, caption, wide, narrow, paper, _series_table(series, ACCURACY), _arms(series))

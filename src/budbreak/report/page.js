@@ -14,16 +14,21 @@
     tip.hidden = true;
     all(document, ".tip.on").forEach((mark) => mark.classList.remove("on"));
   };
-  const show = (mark) => {
-    hide();
+  const place = () => {
+    const mark = document.querySelector(".tip.on");
+    if (!mark) return;
     const [x, y] = middle(mark);
-    mark.classList.add("on");
-    tip.textContent = mark.dataset.tip;
-    tip.hidden = false;
     const { width, height } = tip.getBoundingClientRect();
     const left = x + 14 + width < innerWidth ? x + 14 : x - 14 - width;
     tip.style.left = `${Math.max(4, left)}px`;
     tip.style.top = `${Math.max(4, Math.min(y - height / 2, innerHeight - height - 4))}px`;
+  };
+  const show = (mark) => {
+    hide();
+    mark.classList.add("on");
+    tip.textContent = mark.dataset.tip;
+    tip.hidden = false;
+    place();
   };
   const nearest = (svg, x, y) => {
     const distance = (mark) => Math.hypot(middle(mark)[0] - x, middle(mark)[1] - y);
@@ -37,7 +42,7 @@
   };
   document.addEventListener("pointermove", point);
   document.addEventListener("pointerdown", point);
-  document.addEventListener("scroll", hide, { passive: true });
+  document.addEventListener("scroll", place, { passive: true });
 
   // One stop of the tab key per figure; the arrow keys walk through its values.
   const steps = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
@@ -64,7 +69,9 @@
       if (!(event.key in steps)) return;
       event.preventDefault();
       const mark = walk(svg, steps[event.key]);
-      if (mark) show(mark);
+      if (!mark) return;
+      mark.scrollIntoView({ block: "nearest" });
+      show(mark);
     });
   });
 
