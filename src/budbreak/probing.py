@@ -75,6 +75,7 @@ class _Session:
     start_weights: Mapping[str, Tensor] | None
     activation_listeners: list[Callable[[Site, Tensor], None]] = field(default_factory=list)
     gradient_listeners: list[Callable[[Mapping[str, Tensor], int], None]] = field(default_factory=list)
+    tracer: SiteTracer | None = None
 
     @property
     def weights(self) -> Mapping[str, Tensor]:
@@ -93,7 +94,12 @@ class _Session:
     def hooks(self) -> contextlib.AbstractContextManager[object]:
         if not self.activation_listeners:
             return contextlib.nullcontext()
-        return SiteTracer(self.model, {id(p): name for name, p in self.parameters.items()}, self.heard)
+        self.tracer = SiteTracer(self.model, {id(p): name for name, p in self.parameters.items()}, self.heard)
+        return self.tracer
+
+    def batch_done(self) -> None:
+        if self.tracer is not None:  # a user's forward may use parts of the model, without calling it
+            self.tracer.end_pass()
 
     def heard(self, site: Site, output: Tensor) -> None:
         for listener in self.activation_listeners:
@@ -113,6 +119,7 @@ def _run(session: _Session, batches: Batches, loss: Loss | None, forward: Forwar
         else:
             with torch.no_grad():
                 forward(session.model, batch)
+        session.batch_done()
     if not used:
         raise EmptyBatches(
             "the batches yielded nothing",
@@ -124,7 +131,7 @@ def _run(session: _Session, batches: Batches, loss: Loss | None, forward: Forwar
 def _backward(session: _Session, batch: Any, loss: Loss, forward: Forward, index: int) -> None:
     names, parameters = list(session.parameters), list(session.parameters.values())
     with torch.enable_grad(), _requiring_grad(parameters):
-        value = loss(forward(session.model, batch), _target(batch))
+        value = _scalar(loss(forward(session.model, batch), _target(batch)))
         if not bool(torch.isfinite(value.detach()).all()):
             raise NotFinite(
                 f"the loss of batch {index} is {value.detach().tolist()}",
@@ -138,6 +145,19 @@ def _backward(session: _Session, batch: Any, loss: Loss, forward: Forward, index
     }
     for listener in session.gradient_listeners:
         listener(gradients, _samples(batch))
+
+
+def _scalar(value: Any) -> Tensor:
+    if isinstance(value, Tensor) and value.numel() == 1 and value.requires_grad:
+        return value
+    shown = type(value).__name__
+    if isinstance(value, Tensor):
+        shown = f"a tensor of shape {tuple(value.shape)}, {'with' if value.requires_grad else 'without'} a graph"
+    raise InvalidValue(
+        f"the loss is {shown}",
+        "it must be one number that autograd can follow back to the weights",
+        "return the mean over the batch, and neither detach() nor item()",
+    )
 
 
 def _require(batches: Batches | None, loss: Loss | None, session: _Session) -> None:

@@ -68,8 +68,7 @@ class SiteTracer:
                 "activations are observed where an nn.ReLU (or another activation module) is called",
                 "replace functional calls such as F.relu(x) by modules",
             )
-        self.handles.append(self.model.register_forward_pre_hook(self._begin))
-        self.handles.append(self.model.register_forward_hook(self._end, always_call=True))
+        self.handles.append(self.model.register_forward_hook(lambda *_: self.end_pass(), always_call=True))
         for name, module in names.items():
             self.handles.append(module.register_forward_pre_hook(self._enter))
             self.handles.append(module.register_forward_hook(self._listener(name)))
@@ -88,10 +87,9 @@ class SiteTracer:
         self.handles.clear()
         self.origins.clear()
 
-    def _begin(self, module: nn.Module, inputs: object) -> None:
+    def end_pass(self) -> None:
+        """The next call of a site begins a new pass: after each call of the model, and after each batch."""
         self.calls.clear()
-
-    def _end(self, module: nn.Module, inputs: object, output: object) -> None:
         self.first_pass = False
         self.origins.clear()
 

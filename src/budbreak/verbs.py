@@ -99,10 +99,13 @@ def dead_neurons(
 
     Raises:
         MissingEvidence: if the model calls no activation module.
+        UnknownName, MaskMismatch: if the mask does not fit the model.
         EmptyBatches: if the batches yield nothing.
 
     Source: Liu et al. 2023 (AP).
     """
+    if mask is not None:
+        mask.parameters(model)  # a mask of another model would find nothing static, without a word
     counts = UnitCounts(threshold)
     evidence = probe(model, [counts], batches=batches, forward=forward, prunable=prunable, every=every)
     dtype = str(next(iter(prunable_parameters(model, prunable).values())).dtype).removeprefix("torch.")
