@@ -83,7 +83,7 @@ def tiny_cifar(name: str = "cifar10", rows: int = 4) -> Official:
         labels = rng.integers(0, 10, rows).tolist()
         pixels = rng.integers(0, 256, (rows, 3072), dtype=np.uint8)
         content = {b"data": pixels, b"batch_label": b"a batch", b"filenames": [b"a.png"] * rows}
-        content |= {b"labels": labels} if name == "cifar10" else {b"fine_labels": labels, b"coarse_labels": labels}
+        content |= {b"labels": labels} if name == "cifar10" else {b"fine_labels": labels, b"coarse_labels": [0] * rows}
         contents[file] = pickle.dumps(content, protocol=4)
     return _official(name, contents)
 

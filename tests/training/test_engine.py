@@ -14,6 +14,7 @@ from torch.nn import functional
 from budbreak.errors import EmptyBatches, InvalidValue, NotFinite
 from budbreak.storage import tensor_bytes
 from budbreak.training.choice import Engine, choose_engine
+from budbreak.training.datasets import load, split
 from budbreak.training.engine import evaluate, make_sgd, steps_per_epoch, train_epoch
 from budbreak.training.images import PAD, Images, batches, crop_and_flip
 from budbreak.training.networks import build
@@ -178,6 +179,36 @@ def test_augmentation_changes_what_is_learned_and_nothing_else() -> None:
     assert torch.equal(data.images, make_images(40).images)
 
 
+def test_half_of_the_images_are_mirrored_and_all_crops_occur(monkeypatch) -> None:
+    drawn: list[tuple[Tensor, Tensor]] = []
+
+    def record(images: Tensor, offsets: Tensor, mirrored: Tensor) -> Tensor:
+        drawn.append((offsets, mirrored))
+        return crop_and_flip(images, offsets, mirrored)
+
+    monkeypatch.setattr("budbreak.training.engine.crop_and_flip", record)
+    torch.manual_seed(0)
+    model = mlp((1, 4, 4), 4, (5,))
+    data = make_images(2000, channels=1, size=4)
+    train_epoch(model, make_sgd(model, 0.01), data, engine=FLOAT32, batch_size=300, augment=True)
+    offsets, mirrored = torch.cat([row for row, _ in drawn], 1), torch.cat([row for _, row in drawn])
+    assert len(mirrored) == 2000
+    assert float(mirrored.float().mean()) == pytest.approx(0.5, abs=0.05)  # 4.5 standard errors
+    counts = torch.stack([row.bincount() for row in offsets])
+    assert counts.shape == (2, 2 * PAD + 1)
+    assert int(counts.min()) > 150  # of 222 expected, with standard deviation 14
+
+
+@pytest.mark.parametrize(("engine", "dtype"), [(FLOAT32, torch.float32), (BFLOAT16, torch.bfloat16)])
+def test_convolutions_train_in_the_precision_of_the_engine(engine: Engine, dtype: torch.dtype) -> None:
+    seen: set[torch.dtype] = set()
+    model = engine.prepare(ResNet((3, 8, 8), 4, blocks=1))
+    model.conv.register_forward_hook(lambda _module, _inputs, output: seen.add(output.dtype))
+    train_epoch(model, make_sgd(model, 0.01), make_images(20), engine=engine, batch_size=10)
+    assert seen == {dtype}
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+
+
 def test_training_learns_and_sets_training_mode() -> None:
     torch.manual_seed(0)
     data = make_images(200)
@@ -262,6 +293,12 @@ def test_the_measured_rules(factory, shape, capabilities, expected) -> None:
     assert ("bfloat16 autocast" in engine.describe()) is expected[0]
 
 
+def test_preparing_sets_the_threads() -> None:
+    for threads in (2, 1):
+        Engine(bf16=False, channels_last=False, threads=threads).prepare(nn.Linear(1, 1))
+        assert torch.get_num_threads() == threads
+
+
 def test_an_asked_precision_is_obeyed() -> None:
     model = lenet_300_100((1, 28, 28), 10)
     assert choose_engine(model, precision="bfloat16", device="cpu", capabilities={}).bf16
@@ -303,3 +340,18 @@ def test_a_trained_network_of_the_command_gives_equal_bits_with_two_threads() ->
         train_epoch(model, make_sgd(model, 0.1), data, engine=engine, batch_size=20)
         hashes.add(state_hash(model))
     assert len(hashes) == 1
+
+
+def test_bfloat16_learns_the_digits_as_well_as_float32() -> None:
+    pytest.importorskip("sklearn")
+    digits = split(load("digits"))
+    accuracies = []
+    for engine in (FLOAT32, BFLOAT16):
+        torch.manual_seed(0)
+        model = engine.prepare(ResNet((1, 8, 8), 10, blocks=1))
+        optimizer = make_sgd(model, 0.05, momentum=0.9)
+        for _ in range(4):
+            train_epoch(model, optimizer, digits.train, engine=engine, batch_size=32)
+        accuracies.append(evaluate(model, digits.test, engine=engine).accuracy)
+    assert min(accuracies) > 0.93
+    assert accuracies[0] == pytest.approx(accuracies[1], abs=0.03)  # 360 images: a standard error is 0.01

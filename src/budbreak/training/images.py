@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -63,10 +64,16 @@ class Images:
 
     def normalised(self, images: Tensor) -> Tensor:
         """Float32 [B, C, H, W] from uint8 of the same shape, in the same memory format."""
-        std = torch.tensor(self.std, device=images.device)
-        mean = torch.tensor(self.mean, device=images.device)
-        scale, shift = (1 / (_BYTE * std)).view(1, -1, 1, 1), (-mean / std).view(1, -1, 1, 1)
-        return torch.addcmul(shift, images, scale)
+        scale, shift = self._scale_and_shift
+        return torch.addcmul(shift.to(images.device), images, scale.to(images.device))
+
+    @cached_property
+    def _scale_and_shift(self) -> tuple[Tensor, Tensor]:
+        """Float32 [1, C, 1, 1]; made once, because a copy to a GPU at each step would wait for it."""
+        std, mean = torch.tensor(self.std), torch.tensor(self.mean)
+        scale, shift = 1 / (_BYTE * std), -mean / std
+        device = self.images.device
+        return scale.view(1, -1, 1, 1).to(device), shift.view(1, -1, 1, 1).to(device)
 
 
 @dataclass(frozen=True, eq=False)
