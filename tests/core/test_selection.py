@@ -350,6 +350,9 @@ def test_proportional_by_hand():
     # b takes only 3; the other 28 are divided as 10 : 20, ideal 9.33, 18.67
     assert proportional(sizes, {"a": 10, "b": 3, "c": 20}, 31) == {"a": 9, "b": 3, "c": 19}
     # of equal fractions the earlier layer
+    # 1/3, 10 1/3, 1/3: in floats 10 1/3 - 10 is larger than 1/3
+    uneven = {"a": torch.Size([1]), "b": torch.Size([31]), "c": torch.Size([1])}
+    assert proportional(uneven, {"a": 1, "b": 31, "c": 1}, 11) == {"a": 1, "b": 10, "c": 0}
     assert proportional({"a": torch.Size([3]), "b": torch.Size([3])}, {"a": 3, "b": 3}, 3) == {"a": 2, "b": 1}
 
 
