@@ -121,6 +121,7 @@ def test_labels_are_spread_within_their_range() -> None:
 def test_series_differ_in_marker_and_dash_and_read_on_their_background() -> None:
     looks = [look(index) for index in range(7)]
     assert len({found.marker for found in looks}) == len({found.dash for found in looks}) == 7
+    assert len({(look(index).colour, look(index).marker) for index in range(24)}) == 24
     for palette in (LIGHT, DARK):
         for role in ("ink", "muted", *(f"s{index}" for index in range(5))):
             # 3 : 1 is what WCAG 2.2 asks of lines and markers, 4.5 : 1 of text

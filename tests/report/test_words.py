@@ -148,6 +148,7 @@ def test_conclusion_names_dnr_and_cost() -> None:
 
 def test_conclusion_of_one_arm_and_of_nothing() -> None:
     assert "no paired difference was recorded" in conclusion(fake_run(ARMS[:1]))
+    assert "nothing to compare it with yet" in conclusion(fake_run(ARMS[:2], levels=1))
     empty = fake_run(levels=0, complete=False)
     assert conclusion(empty) == "No level has finished yet: nothing can be said."
     assert terminal_table(empty).endswith("no level has finished yet")

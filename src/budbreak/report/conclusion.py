@@ -63,6 +63,8 @@ def _lead(run: RunResult, accuracy: tuple[Series, ...]) -> str:
 def _alone(series: Series) -> tuple[str, str]:
     first, last = series.points[0], series.points[-1]
     text = f"has a test accuracy of {percent(first.estimate.mean)} at lambda = {density(first.density)}"
+    if len(series.points) == 1:
+        return series.label, f"{text}; there is nothing to compare it with yet."
     end = f"{percent(last.estimate.mean)} at lambda = {density(last.density)}"
     return series.label, f"{text} and {end}; no paired difference was recorded."
 

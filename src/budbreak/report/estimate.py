@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from budbreak.runs.result import LevelResult, RunResult
+from budbreak.runs.result import LevelResult, PairedDifference, RunResult
 
 
 @dataclass(frozen=True)
@@ -115,9 +115,17 @@ def difference_series(run: RunResult, name: str) -> tuple[Series, ...]:
         rows = sorted((d for d in run.differences if d.arm == arm and d.metric == name), key=lambda d: d.level)
         finite = [row for row in rows if math.isfinite(row.mean)]
         if finite:
-            line = (Point(row.level, row.density, Estimate(row.n, row.mean, row.low, row.high)) for row in finite)
-            built.append(Series(arm, index, tuple(line)))
+            line = tuple(Point(row.level, row.density, _recorded(row)) for row in finite)
+            built.append(Series(arm, index, line))
     return tuple(built)
+
+
+def _recorded(row: PairedDifference) -> Estimate:
+    """An interval has both its ends or is none."""
+    low, high = row.low, row.high
+    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
+        return Estimate(row.n, row.mean, None, None)
+    return Estimate(row.n, row.mean, low, high)
 
 
 @dataclass(frozen=True)

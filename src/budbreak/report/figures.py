@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from budbreak.report.bars import cost_drawing
 from budbreak.report.canvas import Drawing
 from budbreak.report.charts import Measure, chart, legend, panels
 from budbreak.report.curves import Curve, curves, curves_drawing
-from budbreak.report.estimate import Estimate, Series, arm_series, costs, difference_series
+from budbreak.report.estimate import Estimate, Point, Series, arm_series, costs, difference_series
 from budbreak.report.heatmap import Cell, Grid, grid, heat_drawing
 from budbreak.report.wording import METRICS, density, duration, interval, percent
 from budbreak.runs.result import RunResult
@@ -247,7 +247,7 @@ def compared_figure(runs: Sequence[RunResult], names: Sequence[str]) -> Figure |
         for run, name in zip(runs, names, strict=True)
         for one in arm_series(run, "test_accuracy")
     ]
-    series = [Series(label, index, one.points) for index, (label, one) in enumerate(lines)]
+    series = [Series(label, index, _without_seeds(one.points)) for index, (label, one) in enumerate(lines)]
     if not series:
         return None
     heading = "Test accuracy of all runs"
@@ -255,5 +255,11 @@ def compared_figure(runs: Sequence[RunResult], names: Sequence[str]) -> Figure |
         chart(heading, series, ACCURACY, (width, 400), named=named)
         for width, named in ((FULL, "ends"), (NARROW, "none"), (FULL, "legend"))
     )
-    caption = f"{_bars_said(series)} Compare runs only on the same data and budget."
+    caption = (
+        "Means over seeds with 95 % intervals, if there are several. Compare runs only on the same data and budget."
+    )
     return Figure("compared", heading, caption, wide, narrow, paper, _series_table(series, ACCURACY), _arms(series))
+
+
+def _without_seeds(points: Sequence[Point]) -> tuple[Point, ...]:
+    return tuple(replace(point, values=()) for point in points)

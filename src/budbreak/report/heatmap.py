@@ -97,8 +97,10 @@ def heat_drawing(found: Grid, width: float, *, stacked: bool) -> Drawing:
 
 
 def _halves(found: Grid) -> tuple[_Half, _Half]:
-    least = min((cell.kept for row in found.cells for cell in row if cell and cell.kept > 0), default=1.0)
-    most = max((cell.dead or 0 for row in found.cells for cell in row if cell), default=1.0) or 1.0
+    cells = [cell for row in found.cells for cell in row if cell]
+    # The scales span a range at least, so that runs which changed little do not look dramatic.
+    least = min([0.1, *(cell.kept for cell in cells if cell.kept > 0)])
+    most = max([0.2, *(cell.dead or 0.0 for cell in cells)])
     return (
         _Half(
             "kept weights (%, log colours)",

@@ -48,13 +48,13 @@ class Look:
     dash: tuple[float, ...]
 
 
-_MARKERS = ("circle", "square", "triangle", "diamond", "wedge", "cross", "bar", "circle")
+_MARKERS = ("circle", "square", "triangle", "diamond", "wedge", "cross", "bar")
 _DASHES: tuple[tuple[float, ...], ...] = ((), (7, 3), (2, 2.5), (9, 3, 2, 3), (4, 2), (1, 3), (12, 3), (5, 5))
 
 
 def look(index: int) -> Look:
-    """The look of a series; beyond eight they repeat with another dash."""
-    return Look(f"s{index % 8}", _MARKERS[index % 8], _DASHES[(index + index // 8) % 8])
+    """The look of a series; where colours repeat, markers and dashes differ."""
+    return Look(f"s{index % 8}", _MARKERS[(index + 3 * (index // 8)) % 7], _DASHES[(index + index // 8) % 8])
 
 
 def marker(index: int, x: float, y: float, radius: float = 3.6) -> Shape:
