@@ -1,0 +1,41 @@
+# Two commands do all the set-up: `make demo` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+export OMP_WAIT_POLICY ?= passive
+
+.PHONY: demo test fast lint types layers examples smoke figures clean
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch .venv/installed
+
+demo: .venv/installed  ## prune an MLP on scikit-learn's digits without and with AP, five seeds each
+	$(BIN)/budbreak run recipes/digits-mlp.toml
+
+test: .venv/installed  ## the whole suite
+	$(BIN)/python -m pytest -n 2
+
+fast: .venv/installed  ## the tests that take less than five seconds each
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/installed
+	$(BIN)/pyright
+
+layers: .venv/installed
+	$(BIN)/python -m pytest -q tests/test_layers.py
+
+examples: .venv/installed
+	set -e; for example in examples/*.py; do echo "$$example"; $(BIN)/python "$$example"; done
+
+smoke: .venv/installed  ## the main job, short, in a folder of its own
+	rm -rf build/smoke
+	$(BIN)/budbreak run recipes/digits-mlp.toml --levels 2 --epochs 3 --milestones 2 --seeds 2 --out build/smoke
+	$(BIN)/budbreak report build/smoke/digits-mlp-*
+
+clean:
+	rm -rf .venv build dist
