@@ -28,6 +28,7 @@ def files(folder: Path) -> list[str]:
 def test_one_run_gives_page_tables_and_figures(tmp_path: Path) -> None:
     page = write_report([fake_run(ARMS[:2], (0, 1), levels=3)], tmp_path)
     assert page == tmp_path / "report.html"
+    assert "Interrupted" not in page.read_text(encoding="utf-8")
     names = ["accuracy", "cost", "difference", "dnr", "layers-0", "layers-1"]
     names += ["training-dnr-dynamic", "training-dnr-static", "training-dnr-total"]
     drawn = [f"figures/{name}.{kind}" for name in names for kind in ("pdf", "svg")]
