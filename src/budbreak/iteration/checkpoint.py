@@ -22,7 +22,8 @@ class Position:
         level, stage: the training that runs, or that ended last.
         alive: things alive before this level.
         epochs: done in this training; ``ended``: whether it is over and recorded.
-        steps: optimizer steps in all trainings; ``first_step``: of them, before this training.
+        steps: optimizer steps in all trainings; ``first_step``: of them, before this training;
+            ``level_step``: before this level, which is when its schedule was asked.
         host, follow_ups, shortfall: see `Removal`.
         rewound: hash of the state after rewinding, or None.
         seconds: this training took in earlier sessions.
@@ -36,6 +37,7 @@ class Position:
     ended: bool = False
     steps: int = 0
     first_step: int = 0
+    level_step: int = 0
     host: int = 0
     follow_ups: tuple[int, ...] = ()
     shortfall: int = 0
@@ -83,8 +85,11 @@ class Checkpoint:
         )
 
 
-def begun(level: int, stage: int, *, alive: int, steps: int, removal: Removal | None, rewound: str | None) -> Position:
-    """The position at the beginning of a training."""
+def begun(
+    level: int, stage: int, *, alive: int, before: Position | None, removal: Removal | None, rewound: str | None
+) -> Position:
+    """The position at the beginning of a training; ``before`` is where the training before it ended."""
+    steps = before.steps if before else 0
     host, follow_ups, short = (removal.host, removal.follow_ups, removal.shortfall) if removal else (0, (), 0)
     return Position(
         level,
@@ -92,6 +97,7 @@ def begun(level: int, stage: int, *, alive: int, steps: int, removal: Removal | 
         alive,
         steps=steps,
         first_step=steps,
+        level_step=before.level_step if before and stage > 0 else steps,
         host=host,
         follow_ups=follow_ups,
         shortfall=short,

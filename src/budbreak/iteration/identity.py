@@ -43,6 +43,9 @@ def identity(
     return {
         "plan": describe(plan),
         "model": {name: [list(tensor.shape), str(tensor.dtype)] for name, tensor in state.items()},
+        "modules": {
+            name: f"{type(module).__name__}({module.extra_repr()})" for name, module in unwrap(model).named_modules()
+        },
         "optimizer": {
             "class": type(optimizer).__name__,
             "groups": [{**g, "size": len(p["params"])} for g, p in zip(groups, optimizer.param_groups, strict=True)],

@@ -12,11 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.hooks import RemovableHandle
 
 from budbreak.errors import InvalidValue
 from budbreak.evidence import Evidence
-from budbreak.holding import Hold, hold
+from budbreak.holding import Hold, apply_mask, hold
 from budbreak.iteration.checkpoint import Checkpoint, Position, begun
 from budbreak.iteration.identity import identity
 from budbreak.iteration.invariants import (
@@ -61,7 +62,9 @@ class Levels:
 
     def __init__(self, live: Live, store: Store | None, mask: Mask | None, keep_holding: bool) -> None:
         self._live, self._store, self._keep_holding = live, store, keep_holding
-        self._mask = self._dense = self._before = _starting_mask(live, mask)
+        self._given = mask
+        self._mask = Mask.dense(live.model, live.plan.prunable) if mask is None else mask
+        self._dense = self._before = self._mask
         self._point: RewindPoint | None = _rewind_point(live.plan)
         self._position: Position | None = None
         self._records: tuple[LevelRecord, ...] = ()
@@ -86,7 +89,8 @@ class Levels:
         live = self._live
         check_schedulers(live.optimizer, live.resets)
         if self._store is not None:
-            self._store.open(identity(live.model, live.optimizer, live.plan, live.seed, live.resets))
+            alive = None if self._given is None else mask_digest(self._given)
+            self._store.open({**identity(live.model, live.optimizer, live.plan, live.seed, live.resets), "mask": alive})
         try:
             self._start()
         except BaseException:
@@ -152,7 +156,10 @@ class Levels:
         tree = None if self._store is None else self._store.load_checkpoint()
         if tree is not None:
             self._resume(Checkpoint.from_tree(tree))
-        elif self._point is not None:
+            return
+        if self._given is None:
+            _warn_of_zeros(live)
+        if self._point is not None:
             self._point.after_step(0, live.model)
             self._settle()
 
@@ -184,7 +191,7 @@ class Levels:
         return (level + 1, 0) if level < self._live.plan.levels else None
 
     def _begin(self, level: int, stage: int) -> None:
-        live, steps = self._live, self._position.steps if self._position else 0
+        live = self._live
         self._clock = time.perf_counter()
         self._before = self._mask
         alive = live.plan.things(self._mask)[1] if stage == 0 or self._position is None else self._position.alive
@@ -193,7 +200,7 @@ class Levels:
         seed_everything(derive_seed(live.seed, level, stage, "train"), _generators(live.resets))
         parameters = prunable_parameters(live.model, live.plan.prunable)
         self._start_weights = {name: p.detach().clone() for name, p in parameters.items()}
-        self._position = begun(level, stage, alive=alive, steps=steps, removal=removal, rewound=rewound)
+        self._position = begun(level, stage, alive=alive, before=self._position, removal=removal, rewound=rewound)
         self._save()
 
     def _remove(self, level: int, stage: int, alive: int) -> Removal:
@@ -232,6 +239,9 @@ class Levels:
                 digest = rewind(live.model, snapshot, self._mask)
             training.restore(live.optimizer, live.resets)
         self._holding.update(self._mask)
+        for item in live.resets:
+            if isinstance(item, AveragedModel):  # it remembers weights that are pruned now
+                apply_mask(item.module, self._mask)
         return digest
 
     def _finish(self, *, last_stage: bool) -> None:
@@ -296,7 +306,9 @@ class Levels:
 
     def _progress(self, level: int) -> Progress:
         metrics = tuple(record.metrics for record in self._records if record.last_stage)
-        return Progress(level, self._position.steps if self._position else 0, metrics[:level])
+        here = self._position
+        step = 0 if here is None else here.level_step if here.level == level else here.steps
+        return Progress(level, step, metrics[:level])
 
     def _start_step(self, level: int) -> int:
         return self._live.plan.rewind_to.count if level > 0 and isinstance(self._live.plan.rewind_to, Step) else 0
@@ -337,17 +349,14 @@ class Levels:
         self._store.save_checkpoint(checkpoint.tree())
 
 
-def _starting_mask(live: Live, mask: Mask | None) -> Mask:
-    if mask is not None:
-        return mask
+def _warn_of_zeros(live: Live) -> None:
     zeros = Mask.from_zeros(live.model, live.plan.prunable)
     if zeros.kept < zeros.total:
         warnings.warn(
             f"{zeros.total - zeros.kept} of {zeros.total} prunable weights are exactly 0 at the start; they are "
             "taken as alive. To go on from a sparse model, give mask=Mask.from_zeros(model).",
-            stacklevel=3,
+            stacklevel=4,
         )
-    return Mask.dense(live.model, live.plan.prunable)
 
 
 def _rewind_point(plan: Plan) -> RewindPoint | None:

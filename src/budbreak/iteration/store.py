@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-from budbreak.errors import StoreBusy, StoreMismatch
+from budbreak.errors import CannotWrite, StoreBusy, StoreMismatch
 from budbreak.iteration.identity import differences, environment
 from budbreak.iteration.record import LevelRecord
 from budbreak.mask import Mask
@@ -41,14 +41,20 @@ class Store:
             StoreBusy: if a living process holds it.
             StoreMismatch: if it was written by another plan, model, optimizer or seed; names the difference.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._take_lock()
-        path = self.folder / "identity.json"
-        if not path.exists():
-            write_json(path, {"identity": identity, "environment": environment()})
-            return
-        body = read_json(path)
-        self._compare(body, json.loads(json.dumps(identity)))
+        with self._writing():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._take_lock()
+        try:
+            for left_behind in self.folder.glob(".*.safetensors.*"):  # by a process that was killed while writing
+                left_behind.unlink()
+            path = self.folder / "identity.json"
+            if path.exists():
+                self._compare(read_json(path), json.loads(json.dumps(identity)))
+            else:
+                write_json(path, {"identity": identity, "environment": environment()})
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Let another process take it."""
@@ -74,11 +80,8 @@ class Store:
         """Write a checkpoint; the last one becomes ``previous``, so that at each moment one is whole."""
         path = self.folder / "checkpoint.safetensors"
         if path.exists():
-            previous = self.folder / "previous.safetensors"
-            spare = self.folder / ".previous.link"
-            spare.unlink(missing_ok=True)
-            os.link(path, spare)
-            spare.replace(previous)
+            with self._writing():
+                path.replace(self.folder / "previous.safetensors")
         write_tree(path, tree)
 
     def save(self, name: str, tree: Any) -> None:
@@ -89,6 +92,17 @@ class Store:
         """Write what people read: the records so far, and the mask of the level that ended last."""
         mask.save(self.folder / "masks" / f"level-{records[-1].level:03d}.safetensors")
         write_json(self.folder / "records.json", {"records": [asdict(record) for record in records]})
+
+    @contextlib.contextmanager
+    def _writing(self) -> Generator[None, None, None]:
+        try:
+            yield
+        except OSError as error:
+            raise CannotWrite(
+                f"cannot write to {self.folder}: {error.strerror or error}",
+                "a store is a folder of its own in which files can be made and renamed",
+                "choose another folder",
+            ) from error
 
     def _take_lock(self) -> None:
         if fcntl is None:
