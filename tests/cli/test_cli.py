@@ -1,0 +1,146 @@
+import json
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from budbreak.cli import main
+from budbreak.runs.recipe import Recipe
+
+ROOT = Path(__file__).parent.parent.parent
+DIGITS = str(ROOT / "recipes/digits-mlp.toml")
+SHORT = [
+    "--levels",
+    "1",
+    "--epochs",
+    "2",
+    "--milestones",
+    "1",
+    "--seeds",
+    "2",
+    "--train-limit",
+    "200",
+    "--workers",
+    "1",
+]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("out")
+    assert main(["run", DIGITS, *SHORT, "--out", str(out)]) == 0
+    (folder,) = out.iterdir()
+    return folder
+
+
+def test_a_run_leaves_everything_in_its_folder(finished):
+    names = {path.name for path in finished.iterdir()}
+    assert {"recipe.toml", "results.json", "report.html", "levels.csv", "levels.json", "differences.csv"} <= names
+    assert {path.name for path in (finished / "jobs").iterdir()} == {
+        "host-seed0", "host-seed1", "ap-lite-seed0", "ap-lite-seed1",
+    }  # fmt: skip
+
+
+def test_the_same_command_again_only_shows_the_table(finished, capsys):
+    assert main(["run", DIGITS, *SHORT, "--out", str(finished.parent)]) == 0
+    out = capsys.readouterr().out
+    assert "lambda =  80.0 %" in out
+    assert str(finished) in out
+
+
+def test_report_compares_runs(finished, tmp_path, capsys):
+    assert main(["report", str(finished), str(finished), "--to", str(tmp_path)]) == 0
+    assert (tmp_path / "report.html").stat().st_size > 10_000
+    assert "report:" in capsys.readouterr().out
+
+
+def test_probe_of_a_job_a_recipe_and_a_factory_agree_with_what_was_recorded(finished, tmp_path, capsys):
+    saved = tmp_path / "dnr.json"
+    assert main(["probe", str(finished / "jobs/host-seed0"), "--images", "200", "--save", str(saved)]) == 0
+    assert "dynamic among the living" in capsys.readouterr().out
+    body = json.loads(saved.read_text())
+    recorded = json.loads((finished / "jobs/host-seed0/records.json").read_text())["records"][-1]["metrics"]
+    # the run counted on its 200 training images: the same, since validation is held out alike
+    assert body["total"] == pytest.approx(recorded["dnr_total"], abs=1e-12)
+    assert (body["mask"], body["dtype"], body["samples"]) == ("given", "float32", 200)
+    assert main(["probe", DIGITS]) == 0
+    assert main(["probe", "budbreak.training.networks.lenet:small_mlp", "--dataset", "digits"]) == 0
+
+
+def test_help_explains_every_field(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["run", "--help"])
+    out = capsys.readouterr().out
+    assert all(f"--{field.name.replace('_', '-')}" in out for field in fields(Recipe))
+
+
+WRONG = [
+    (["run", "nowhere.toml"], "no recipe at nowhere.toml"),
+    (["run", DIGITS, "--rate", "20"], "a percentage? write 0.2"),
+    (["run", DIGITS, "--criterion", "magnitde"], "did you mean 'magnitude'?"),
+    (["run", DIGITS, "--dataset", "mnist", "--data-dir", "nowhere"], "budbreak data get mnist"),
+    (["run", DIGITS, "--dataset", "mnist"], "data"),
+    (["run", DIGITS, "--q", "0.3"], "choose a smaller q"),
+    (["run", DIGITS, "--exclude", "*"], "no prunable weight"),
+    (["run", DIGITS, "--network", "nowhere:make"], "cannot import 'nowhere'"),
+    (["run", DIGITS, "--log", "nowhere:log"], "--log nowhere:log"),
+    (["probe", "nowhere"], "neither a recipe, nor a folder"),
+    (["probe", "torch.nn:Identity"], "add --dataset NAME"),
+    (["probe", DIGITS, "--mask", DIGITS], "not a whole safetensors file"),
+    (["report", "nowhere"], "holds no results.json"),
+    (["data", "get", "mnits", "--data-dir", "x"], "did you mean 'mnist'?"),
+    (["data", "get", "digits", "--data-dir", "x"], "comes with scikit-learn"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), WRONG, ids=[" ".join(map(str, a)) for a, _ in WRONG])
+def test_wrong_input_gives_one_clear_error_and_exit_code_1(arguments, words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert words in error
+    assert "Traceback" not in error
+
+
+def test_a_job_folder_without_a_checkpoint(tmp_path, capsys):
+    assert main(["probe", str(tmp_path)]) == 1
+    assert "holds no checkpoint" in capsys.readouterr().err
+
+
+def test_a_mask_of_another_architecture_is_refused(finished, tmp_path, capsys):
+    mask = finished / "jobs/host-seed0/masks/level-001.safetensors"
+    arguments = ["probe", "budbreak.training.networks.lenet:lenet_300_100", "--dataset", "digits", "--mask", str(mask)]
+    assert main(arguments) == 1
+    assert "fits only the architecture" in capsys.readouterr().err
+
+
+def test_a_tampered_checkpoint_is_refused(finished, tmp_path, capsys):
+    import shutil
+
+    copy = tmp_path / finished.name
+    shutil.copytree(finished, copy)
+    path = copy / "jobs/host-seed0/checkpoint.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-5] ^= 1
+    path.write_bytes(bytes(data))
+    assert main(["probe", str(copy / "jobs/host-seed0")]) == 1
+    assert "does not match its checksum" in capsys.readouterr().err
+
+
+def test_the_sink_gets_flat_numbers(tmp_path, monkeypatch):
+    (tmp_path / "tracker.py").write_text("seen = []\nlog = seen.append\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert main(["run", DIGITS, *SHORT, "--out", str(tmp_path / "out"), "--log", "tracker:log"]) == 0
+    import tracker
+
+    assert all({"job", "epoch", "level", "density"} <= set(entry) for entry in tracker.seen)
+    assert any("test_accuracy" in entry for entry in tracker.seen)
+
+
+@pytest.mark.slow
+def test_the_command_is_installed():
+    done = subprocess.run([sys.executable, "-m", "budbreak", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("budbreak 0.")

@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+from scipy import stats
+
+from budbreak.errors import InvariantBroken
+from budbreak.runs.compare import METRICS, paired_differences, t_interval, t_quantile
+from budbreak.runs.result import LevelResult
+
+
+def level(arm: str, seed: int, *, accuracy: float, kept: int = 80, number: int = 1) -> LevelResult:
+    metrics = {**dict.fromkeys(METRICS, 0.0), "test_accuracy": accuracy}
+    return LevelResult(
+        arm, seed, number, kept, 100, kept / 100, kept / 100, 1, 1, 1.0, metrics, {}, layers=(), curve=()
+    )
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 5, 9, 30, 59, 200])
+@pytest.mark.parametrize("probability", [0.75, 0.95, 0.975, 0.995])
+def test_the_t_quantile_is_scipys(freedom, probability):
+    assert t_quantile(probability, freedom) == pytest.approx(stats.t.ppf(probability, freedom), rel=1e-9)
+
+
+def test_the_interval_is_scipys():
+    values = [0.3, -0.1, 0.4, 0.25, 0.0]
+    expected = stats.t.interval(0.95, 4, loc=np.mean(values), scale=stats.sem(values))
+    assert t_interval(values) == pytest.approx(expected, rel=1e-9)
+
+
+def test_one_value_has_no_interval():
+    assert t_interval([1.0]) is None
+
+
+def test_differences_are_paired_by_seed():
+    # seed effects of 10 points cancel: the differences are 1, 2 and 3 points
+    levels = [level("host", s, accuracy=0.5 + 0.1 * s) for s in range(3)]
+    levels += [level("ap-lite", s, accuracy=0.5 + 0.1 * s + 0.01 * (s + 1)) for s in range(3)]
+    (row,) = [d for d in paired_differences(levels, ("host", "ap-lite")) if d.metric == "test_accuracy"]
+    low, high = stats.t.interval(0.95, 2, loc=0.02, scale=0.01 / np.sqrt(3))
+    assert (row.n, row.mean) == (3, pytest.approx(0.02))
+    assert (row.low, row.high) == (pytest.approx(low), pytest.approx(high))
+
+
+def test_a_seed_that_only_one_arm_has_is_left_out():
+    levels = [level("host", 0, accuracy=0.5), level("host", 1, accuracy=0.9), level("ap-lite", 0, accuracy=0.6)]
+    (row,) = [d for d in paired_differences(levels, ("host", "ap-lite")) if d.metric == "test_accuracy"]
+    assert (row.n, row.mean, row.low, row.high) == (1, pytest.approx(0.1), None, None)
+
+
+def test_unequal_survivors_are_refused():
+    levels = [level("host", 0, accuracy=0.5, kept=80), level("ap-lite", 0, accuracy=0.5, kept=79)]
+    with pytest.raises(InvariantBroken, match="keeps 80 weights and ap-lite 79"):
+        paired_differences(levels, ("host", "ap-lite"))

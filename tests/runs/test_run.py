@@ -1,0 +1,115 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from budbreak.errors import MissingData
+from budbreak.runs.recipe import make_recipe
+from budbreak.runs.result import load_result
+from budbreak.runs.run import RunFailed, look_ahead, run
+
+ROOT = Path(__file__).parent.parent.parent
+TINY = {
+    "name": "tiny", "dataset": "digits", "network": "mlp", "train_limit": 200, "epochs": 2, "levels": 2, "seeds": 2,
+    "learning_rate": 0.05, "batch_size": 50, "dnr_images": 100,
+}  # fmt: skip
+
+
+def digests(folder: Path) -> dict[str, list[str]]:
+    """Job -> the hashes of the weights at the end of each training."""
+    import json
+
+    paths = sorted(folder.glob("*/jobs/*/records.json"))
+    return {p.parent.name: [r["end_digest"] for r in json.loads(p.read_text())["records"]] for p in paths}
+
+
+def test_arms_share_the_dense_level_keep_equally_many_and_differ_after_it(tmp_path):
+    recipe = make_recipe({**TINY, "arms": ["host", "ap-lite", "ap-pro", "host-split", "host-retrain"], "seeds": 1})
+    result = run(recipe, data_dir=None, out=tmp_path, workers=1)
+    by_arm = {arm: [level for level in result.levels if level.arm == arm] for arm in recipe.arms}
+    assert result.complete
+    for arm, levels in by_arm.items():
+        assert [level.level for level in levels] == [0, 1, 2]
+        assert [level.kept for level in levels] == [level.kept for level in by_arm["host"]]
+        assert all(all(level.invariants.values()) for level in levels)
+        trainings = 1 if arm in ("host", "ap-lite") else 2
+        assert [level.epochs for level in levels] == [2, 2 * trainings, 2 * trainings]
+    first = {arm: hashes[0] for arm, hashes in digests(tmp_path).items()}
+    last = {arm: hashes[-1] for arm, hashes in digests(tmp_path).items()}
+    assert len(set(first.values())) == 1
+    assert len(set(last.values())) == 5
+
+
+def test_what_is_recorded(tmp_path):
+    recipe = make_recipe({**TINY, "seeds": 1})
+    result = run(recipe, data_dir=None, out=tmp_path, workers=1)
+    assert load_result(tmp_path / recipe.folder_name) == result
+    level = result.levels[1]
+    # 200 images in batches of 50, 2 epochs; epoch 0 is right after rewinding
+    assert (level.steps, [epoch.epoch for epoch in level.curve]) == (8, [0, 1, 2])
+    assert level.curve[0].loss is None
+    assert sum(layer.kept for layer in level.layers) == level.kept
+    m = level.metrics
+    assert m["dnr_alive"] == pytest.approx(m["dnr_dynamic"] / (1 - m["dnr_static"]))
+    assert 0 < m["test_accuracy"] <= 1
+
+
+def test_the_folder_of_another_recipe_is_refused_and_a_complete_run_is_not_run_again(tmp_path):
+    recipe = make_recipe({**TINY, "seeds": 1, "levels": 1})
+    run(recipe, data_dir=None, out=tmp_path, workers=1)
+    before = digests(tmp_path)
+    seen = []
+    run(recipe, data_dir=None, out=tmp_path, workers=1, report=seen.append)
+    assert (seen, digests(tmp_path)) == ([], before)
+
+
+def test_a_job_that_fails_does_not_take_the_others_with_it(tmp_path):
+    recipe = make_recipe({**TINY, "learning_rate": 1e30, "levels": 1})
+    with pytest.raises(RunFailed) as caught:
+        run(recipe, data_dir=None, out=tmp_path, workers=1)
+    assert str(caught.value).count("the loss is") == 4
+    assert "Traceback" not in str(caught.value)
+
+
+def test_missing_data_is_said_before_anything_runs(tmp_path):
+    recipe = make_recipe({**TINY, "dataset": "mnist", "network": "lenet-300-100"})
+    with pytest.raises(MissingData, match="budbreak data get mnist"):
+        look_ahead(recipe, data_dir=tmp_path, out=tmp_path)
+
+
+COMMAND = [sys.executable, "-m", "budbreak", "run", "recipes/digits-mlp.toml", "--seeds", "1", "--levels", "3"]
+COMMAND += ["--epochs", "6", "--milestones", "4", "--arms", "ap-lite,ap-pro"]
+
+
+def started(out: Path, *extra: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [*COMMAND, "--out", str(out), *extra], cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
+
+
+def wait_for_checkpoints(out: Path, count: int, process: subprocess.Popen[bytes]) -> None:
+    """Until some job has written about so many checkpoints, by their modification times."""
+    seen: set[int] = set()
+    while len(seen) < count and process.poll() is None:
+        seen |= {p.stat().st_mtime_ns for p in out.glob("*/jobs/*/checkpoint.safetensors") if p.exists()}
+        time.sleep(0.005)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_run_killed_again_and_again_ends_with_the_same_bits(tmp_path, workers):
+    assert started(tmp_path / "straight", "--workers", workers).wait() == 0
+    broken = tmp_path / "broken"
+    for kill, after in ((signal.SIGKILL, 3), (signal.SIGTERM, 9), (signal.SIGINT, 7)):
+        process = started(broken, "--workers", workers)
+        wait_for_checkpoints(broken, after, process)
+        os.kill(process.pid, kill)
+        assert process.wait() in (-signal.SIGKILL, 143, 130)
+        time.sleep(0.5)  # orphaned workers notice that their parent is gone
+    assert started(broken, "--workers", workers).wait() == 0
+    assert digests(broken) == digests(tmp_path / "straight")
+    assert len(digests(broken)) == 2
