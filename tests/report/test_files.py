@@ -141,7 +141,6 @@ def linear(value: float) -> float:
     return value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4
 
 
-@pytest.mark.xfail(reason="pyproject.toml does not list them yet: add them, then remove this mark", strict=True)
 def test_the_wheel_carries_the_style_sheet_and_the_script() -> None:
     config = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
     carried = config["tool"]["setuptools"]["package-data"]["budbreak"]

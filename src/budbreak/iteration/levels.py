@@ -198,6 +198,7 @@ class Levels:
         removal = self._remove(level, stage, alive) if level > 0 else None
         rewound = self._rewind() if level > 0 else None
         seed_everything(derive_seed(live.seed, level, stage, "train"), _generators(live.resets))
+        self._generators = None  # those of the checkpoint that was resumed, if any, are over
         parameters = prunable_parameters(live.model, live.plan.prunable)
         self._start_weights = {name: p.detach().clone() for name, p in parameters.items()}
         self._position = begun(level, stage, alive=alive, before=self._position, removal=removal, rewound=rewound)
