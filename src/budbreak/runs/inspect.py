@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor, nn
 
 from budbreak.diagnostics import DeadUnits
 from budbreak.errors import CorruptFile, InvalidValue, MissingData
 from budbreak.iteration.checkpoint import Checkpoint
+from budbreak.iteration.store import Store
 from budbreak.mask import Mask
 from budbreak.rewinding import load_state
 from budbreak.runs.recipe import Recipe, load_recipe
-from budbreak.storage import read_tree, write_json
+from budbreak.storage import write_json
 from budbreak.training.datasets import DataSet, load, split
 from budbreak.training.images import Images, batches
 from budbreak.training.networks import build
@@ -111,12 +111,11 @@ def read_state(path: Path) -> Mapping[str, Tensor]:
 
 
 def _from_store(folder: Path) -> tuple[Recipe, Checkpoint]:
-    path = folder / "checkpoint.safetensors"
-    if not path.is_file():
+    tree = Store(folder).load_checkpoint()
+    if tree is None:
         raise MissingData(
             f"{folder} holds no checkpoint", "a job's folder has one", "give runs/NAME/jobs/ARM-seedN, or a recipe"
         )
-    tree: Any = read_tree(path)
     return load_recipe(folder.parent.parent / "recipe.toml"), Checkpoint.from_tree(tree)
 
 
