@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,7 +112,8 @@ def run(
     ]
 
     def keep(_: Job | None = None) -> RunResult:
-        result = _result(recipe, jobs, before + time.perf_counter() - start)
+        place = {**environment(), "threads": threads, "workers": count}
+        result = _result(recipe, jobs, place, before + time.perf_counter() - start)
         result.save(folder)
         if job_done is not None:
             job_done(result)
@@ -156,13 +157,13 @@ def _last_level(job: Job) -> int:
     return make_plan(job.recipe, job.arm, seed=job.seed, steps=1).levels
 
 
-def _result(recipe: Recipe, jobs: Sequence[Job], seconds: float) -> RunResult:
+def _result(recipe: Recipe, jobs: Sequence[Job], place: Mapping[str, object], seconds: float) -> RunResult:
     levels = [level for job in jobs for level in collect(job.folder, arm=job.arm, seed=job.seed)]
     return RunResult(
         name=recipe.name,
         identity=recipe.identity,
         recipe={key: list(value) if isinstance(value, tuple) else value for key, value in vars(recipe).items()},
-        environment=environment(),
+        environment=place,
         arms=recipe.arms,
         seeds=tuple(range(recipe.seeds)),
         complete=all(_complete(job) for job in jobs),
