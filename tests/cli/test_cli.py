@@ -69,6 +69,17 @@ def test_probe_of_a_job_a_recipe_and_a_factory_agree_with_what_was_recorded(fini
     assert main(["probe", "budbreak.training.networks.lenet:small_mlp", "--dataset", "digits"]) == 0
 
 
+def test_a_factory_in_the_current_folder_is_found(tmp_path, monkeypatch, capsys):
+    (tmp_path / "my_nets.py").write_text(
+        "from torch import nn\n\ndef make(classes):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, classes))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    assert main(["run", DIGITS, *SHORT, "--network", "my_nets:make", "--init", "own", "--out", str(tmp_path)]) == 0
+    assert "lambda =  80.1 %" in capsys.readouterr().out
+
+
 def test_help_explains_every_field(capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["run", "--help"])

@@ -6,6 +6,7 @@ import argparse
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
 
 from budbreak._version import __version__
@@ -32,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for command in COMMANDS:
         command.add(commands)
     options = parser.parse_args(arguments)
+    sys.path.insert(0, str(Path.cwd()))  # package.module:factory may lie where the user stands, as for python -m
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
         return options.execute(options)
