@@ -71,7 +71,7 @@ def by_hand(state):
 # --- counts -------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(
     rate=st.floats(0.1, 0.6),
     share=st.floats(0.01, 0.3),

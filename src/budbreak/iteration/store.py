@@ -45,8 +45,9 @@ class Store:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._take_lock()
         try:
-            for left_behind in self.folder.glob(".*.safetensors.*"):  # by a process that was killed while writing
-                left_behind.unlink()
+            for pattern in (".*.safetensors.*", ".*.json.*"):  # of a process that was killed while writing
+                for left_behind in self.folder.rglob(pattern):
+                    left_behind.unlink()
             path = self.folder / "identity.json"
             if path.exists():
                 self._compare(read_json(path), json.loads(json.dumps(identity)))
