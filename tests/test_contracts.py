@@ -11,7 +11,16 @@ from budbreak.errors import ContractBroken
 from budbreak.evidence import Probe
 from budbreak.probes import Gradients, StartWeights, UnitCounts, Weights
 from budbreak.scores import Score, Scores
-from budbreak.testing import check_criterion, check_schedule, check_value, mlp, residual_cnn, separable, toy_evidence
+from budbreak.testing import (
+    check_criterion,
+    check_probe,
+    check_schedule,
+    check_value,
+    mlp,
+    residual_cnn,
+    separable,
+    toy_evidence,
+)
 
 CRITERIA = {
     criteria.Displacement: [{}],
@@ -71,8 +80,8 @@ def test_schedules_keep_their_contract(schedule):
 
 
 @pytest.mark.parametrize("probe", rows(probes, PROBES))
-def test_probes_are_values(probe):
-    check_value(probe)
+def test_probes_keep_their_contract(probe):
+    check_probe(probe)
     assert isinstance(probe, Probe)
 
 
@@ -243,6 +252,39 @@ def test_a_broken_schedule_is_refused(schedule, words):
 
 def test_a_whole_schedule_may_stand_still():
     check_schedule(Answers((0.0, 0.3, 0.3)))
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """A probe with one fault, by name."""
+
+    fault: str
+
+    def start(self, view):
+        if self.fault == "counts passes":
+            _PASSES.append(1)
+            return lambda: len(_PASSES)
+        if self.fault == "writes to the weights":
+            return lambda: float(view.weights["conv1.weight"].add_(1).isnan().sum())
+        if self.fault == "draws random numbers":
+            torch.rand(1)
+        return lambda: 0
+
+
+_PASSES: list[int] = []
+
+
+@pytest.mark.parametrize(
+    ("fault", "promise"),
+    [
+        ("counts passes", "collects the same again"),
+        ("writes to the weights", "leaves the model as it was"),
+        ("draws random numbers", "leaves the model as it was"),
+    ],
+)
+def test_a_probe_that_breaks_a_promise_is_named(fault, promise):
+    with pytest.raises(ContractBroken, match=promise):
+        check_probe(Watcher(fault))
 
 
 # --- the toys ----------------------------------------------------------------------------------------------

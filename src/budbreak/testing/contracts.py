@@ -9,14 +9,16 @@ import sys
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
 from budbreak.errors import BudbreakError, ContractBroken, MissingEvidence
 from budbreak.evidence import Evidence, Probe
-from budbreak.probes import StartWeights, Weights
+from budbreak.probes import Gradients, StartWeights, UnitCounts, Weights
+from budbreak.probing import probe as observe
 from budbreak.progress import Progress, Schedule
 from budbreak.scores import Criterion, Score, Scores
-from budbreak.testing.toys import toy_evidence
+from budbreak.testing.toys import residual_cnn, toy_evidence
 
 
 def check_value(value: object) -> None:
@@ -92,6 +94,44 @@ def check_schedule(schedule: Schedule, metrics: Mapping[str, float] | None = Non
         _require(sparsity >= max(sparsities[:level], default=0), kind, f"never falls, but does at level {level}")
     again = [schedule(moment) for moment in reversed(moments)][::-1]
     _require(again == sparsities, kind, "answers the same question always alike", "hold no state")
+
+
+def check_probe(probe: Probe[object]) -> None:
+    """Check the contract of `budbreak.evidence.Probe`.
+
+    Besides `check_value`: it collects the same from the same model and batches, alone or beside other probes;
+    and it leaves the model as it was: parameters, buffers, gradients, modes, hooks, random generators.
+
+    Raises:
+        ContractBroken: with the promise that is not kept.
+    """
+    check_value(probe)
+    kind = type(probe).__name__
+    model, batches = residual_cnn(), [(torch.randn(4, 3, 8, 8), torch.tensor([0, 1, 2, 0])) for _ in range(2)]
+    before = _traces(model)
+    others: list[Probe[object]] = [Weights(), Gradients(), UnitCounts()]
+
+    def collect(probes: list[Probe[object]]) -> object:
+        start = {name: tensor * 0.5 for name, tensor in model.state_dict().items()}
+        found = observe(model, probes, batches=batches, loss=functional.cross_entropy, start=start)
+        return copy.deepcopy(found[probe])
+
+    alone = collect([probe])
+    _require(_alike(alone, collect([probe])), kind, "collects the same again", "keep nothing from pass to pass")
+    _require(_alike(alone, collect([*others, probe])), kind, "collects the same beside other probes")
+    _require(_alike(before, _traces(model)), kind, "leaves the model as it was")
+
+
+def _traces(model: nn.Module) -> dict[str, object]:
+    """Everything of a model that a probe might disturb."""
+    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    return {
+        **state,
+        "gradients": [parameter.grad is None for parameter in model.parameters()],
+        "modes": [module.training for module in model.modules()],
+        "hooks": [len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules()],  # pyright: ignore[reportPrivateUsage]
+        "generator": torch.get_rng_state(),
+    }
 
 
 def _require(holds: bool, kind: str, promise: str, fix: str = "") -> None:
