@@ -69,7 +69,7 @@ class Levels:
         self._position: Position | None = None
         self._records: tuple[LevelRecord, ...] = ()
         self._start_weights: Mapping[str, Tensor] = {}
-        self._generators: dict[str, Any] | None = None
+        self._generators: tuple[dict[str, Any], list[Tensor]] | None = None
         self._hold: Hold | None = None
         self._hooks: list[RemovableHandle] = []
         self._clock = 0.0
@@ -121,6 +121,8 @@ class Levels:
             level, stage = where
             if self._position is None or self._position.ended:
                 self._begin(level, stage)
+            else:
+                self._restore_generators()
             last = stage + 1 == self._live.plan.stages(level)
             yield Level(self, number=level, stage=stage, last_stage=last, start_step=self._start_step(level))
             self._finish(last_stage=last)
@@ -129,9 +131,9 @@ class Levels:
 
     def go_on(self) -> int:
         """The epochs that this training has done; its generators are where they were then."""
-        if self._generators is not None:
-            restore_generators(self._generators)
-            self._generators = None
+        if self._here.epochs:  # else the body has drawn since, as it did without the interruption
+            self._restore_generators()
+        self._generators = None
         return self._here.epochs
 
     def epoch_done(self, epochs: int, *, checkpoint: bool) -> None:
@@ -171,14 +173,21 @@ class Levels:
         load_state(live.model, checkpoint.model)
         self._holding.update(checkpoint.mask)
         checkpoint.training.restore(live.optimizer, live.resets)  # after the update, which clears optimizer state
-        restore_generators(checkpoint.generators)
-        self._generators = checkpoint.generators
+        self._generators = checkpoint.generators, [own.get_state() for own in _generators(live.resets)]
+        self._restore_generators()
         if self._store is not None:
             stored = self._store.load("rewind")
             self._point = self._point if stored is None else RewindPoint.from_tree(stored)
             if checkpoint.position.ended:  # killed before the readable files were written
                 self._store.save_level(self._records, self._mask)
         self._clock = time.perf_counter()
+
+    def _restore_generators(self) -> None:
+        """Put all generators where the checkpoint has them: user code may have drawn since."""
+        if self._generators is not None:
+            restore_generators(self._generators[0])
+            for own, state in zip(_generators(self._live.resets), self._generators[1], strict=True):
+                own.set_state(state)
 
     def _next(self) -> tuple[int, int] | None:
         if self._position is None:
