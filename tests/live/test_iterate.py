@@ -805,3 +805,14 @@ def test_mask_grads_reaches_the_hold():
             train(model, optimizer)
             for name, parameter in level.mask.parameters(model).items():
                 assert not parameter.grad[~level.mask[name]].any()
+
+
+def test_a_plan_that_cannot_work_is_refused_before_anything_is_trained():
+    model = nn.Sequential(nn.Linear(4, 10), nn.ReLU(), nn.Linear(10, 2))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    plan = bb.Plan(schedule=bb.schedules.Geometric(rate=0.1, levels=3), then=[bb.ActivateWhilePruning(q=0.2)])
+    with pytest.raises(InvalidValue, match="choose a smaller q"):
+        bb.iterate(model, optimizer, plan)
+    sparse = bb.Mask({name: torch.arange(t.numel()).reshape(t.shape) < 5 for name, t in bb.Mask.dense(model).items()})
+    with pytest.raises(InvalidValue, match="pruning never revives"):
+        bb.iterate(model, optimizer, bb.Plan(schedule=bb.schedules.Geometric(rate=0.1, levels=3)), mask=sparse)

@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import nn
 from torch.optim import Optimizer
 
+from budbreak import schedules
 from budbreak.errors import check_count
 from budbreak.holding import check_ownership
 from budbreak.iteration.levels import Levels, Live
@@ -65,5 +66,15 @@ def iterate(
     check_count("seed", seed, least=0)
     check_resettable(resets)
     check_ownership(optimizer, dict(prunable_parameters(model, plan.prunable)))
+    _check_counts(plan, Mask.dense(model, plan.prunable) if mask is None else mask)
     live = Live(model, optimizer, plan, batches, loss, forward, tuple(resets), seed, mask_grads)
     return Levels(live, None if store is None else Store(store), mask, keep_holding)
+
+
+def _check_counts(plan: Plan, mask: Mask) -> None:
+    """Refuse a plan whose counts cannot work now, and not after hours of training.
+
+    Only for our own schedules, which look at the level alone: others may look at steps and metrics to come.
+    """
+    if isinstance(plan.schedule, schedules.ALL):
+        plan.targets(*plan.things(mask))

@@ -133,9 +133,13 @@ class Plan:
             )
         return LevelTarget(progress.level, alive, keep, host, shares)
 
-    def targets(self, total: int) -> list[LevelTarget]:
-        """The counts of all levels, from dense, as far as the schedule depends on the level alone."""
-        found = [LevelTarget(0, alive=total, keep=total, host=0, shares=(0,) * len(self.then))]
+    def targets(self, total: int, alive: int | None = None) -> list[LevelTarget]:
+        """The counts of all levels, of which ``alive`` (all unless given) are left at level 0.
+
+        A schedule that looks at metrics or steps as well is asked without any.
+        """
+        start = total if alive is None else alive
+        found = [LevelTarget(0, alive=start, keep=start, host=0, shares=(0,) * len(self.then))]
         for level in range(1, self.levels + 1):
             found.append(self.target(Progress(level), total=total, alive=found[-1].keep))
         return found
