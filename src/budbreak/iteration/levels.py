@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.hooks import RemovableHandle
 
 from budbreak.errors import InvalidValue
-from budbreak.evidence import Evidence
 from budbreak.holding import Hold, apply_mask, hold
 from budbreak.iteration.checkpoint import Checkpoint, Position, begun
 from budbreak.iteration.identity import identity
@@ -28,6 +25,7 @@ from budbreak.iteration.invariants import (
     mask_digest,
 )
 from budbreak.iteration.level import Level
+from budbreak.iteration.live import Live, collect_evidence, make_record, warn_of_zeros
 from budbreak.iteration.plan import Plan
 from budbreak.iteration.record import LevelRecord
 from budbreak.iteration.removal import Removal, remove_first, remove_retrained
@@ -35,26 +33,10 @@ from budbreak.iteration.rewindpoint import RewindPoint
 from budbreak.iteration.seeding import derive_seed, generator_states, restore_generators, seed_everything
 from budbreak.iteration.store import Store
 from budbreak.mask import Mask
-from budbreak.probing import Batches, Forward, Loss, probe
 from budbreak.progress import Progress
 from budbreak.prunable import prunable_parameters, unwrap
-from budbreak.rewinding import Resettable, TrainingState, load_state, rewind, state_digest
+from budbreak.rewinding import Resettable, TrainingState, load_state, rewind
 from budbreak.step import Step
-
-
-@dataclass(frozen=True)
-class Live:
-    """What the user gave to `budbreak.iterate`, unchanged throughout."""
-
-    model: nn.Module
-    optimizer: Optimizer
-    plan: Plan
-    batches: Batches | None
-    loss: Loss | None
-    forward: Forward | None
-    resets: tuple[Resettable, ...]
-    seed: int
-    mask_grads: bool
 
 
 class Levels:
@@ -160,7 +142,7 @@ class Levels:
             self._resume(Checkpoint.from_tree(tree))
             return
         if self._given is None:
-            _warn_of_zeros(live)
+            warn_of_zeros(live)
         if self._point is not None:
             self._point.after_step(0, live.model)
             self._settle()
@@ -217,7 +199,7 @@ class Levels:
         live = self._live
         seed_everything(derive_seed(live.seed, level, stage, "probe"), _generators(live.resets))
         target = live.plan.target(self._progress(level), total=live.plan.things(self._dense)[0], alive=alive)
-        evidence = self._probe(stage)
+        evidence = collect_evidence(live, stage, self._start_weights)
         if stage == 0:
             removal = remove_first(live.plan, evidence, self._mask, target)
         else:
@@ -225,20 +207,6 @@ class Levels:
         check_collapse(removal.mask, allowed=live.plan.allow_collapse)
         self._mask = removal.mask
         return removal
-
-    def _probe(self, stage: int) -> Evidence:
-        live, plan = self._live, self._live.plan
-        here = [f for f in plan.then if not f.retrains] if stage == 0 else [plan.retraining[stage - 1]]
-        criteria = [plan.criterion, *(f.criterion for f in here if f.criterion is not None)]
-        return probe(
-            live.model,
-            [need for criterion in criteria for need in criterion.needs],
-            batches=live.batches,
-            loss=live.loss,
-            forward=live.forward,
-            prunable=plan.prunable,
-            start=self._start_weights,
-        )
 
     def _rewind(self) -> str | None:
         """Go back to the rewind point, as far as the plan says; hold the new mask."""
@@ -276,26 +244,8 @@ class Levels:
         )
         if here.rewound is not None:
             invariants["rewinding verified"] = True
-        everything = sum(parameter.numel() for parameter in live.model.parameters())
-        return LevelRecord(
-            level=here.level,
-            stage=here.stage,
-            last_stage=last_stage,
-            kept=self._mask.kept,
-            total=self._mask.total,
-            density=self._mask.density,
-            density_all=(everything - self._mask.total + self._mask.kept) / everything,
-            host_removed=here.host,
-            follow_ups_removed=here.follow_ups,
-            shortfall=here.shortfall,
-            steps=here.steps - here.first_step,
-            seconds=here.seconds + time.perf_counter() - self._clock,
-            rewound=here.rewound,
-            mask_digest=mask_digest(self._mask),
-            end_digest=state_digest(unwrap(live.model).state_dict()),
-            metrics=dict(here.metrics or {}),
-            invariants=invariants,
-        )
+        seconds = here.seconds + time.perf_counter() - self._clock
+        return make_record(live, here, self._mask, invariants=invariants, seconds=seconds, last_stage=last_stage)
 
     # --- small things --------------------------------------------------------------------------------------
 
@@ -357,16 +307,6 @@ class Levels:
             generators=generator_states(),
         )
         self._store.save_checkpoint(checkpoint.tree())
-
-
-def _warn_of_zeros(live: Live) -> None:
-    zeros = Mask.from_zeros(live.model, live.plan.prunable)
-    if zeros.kept < zeros.total:
-        warnings.warn(
-            f"{zeros.total - zeros.kept} of {zeros.total} prunable weights are exactly 0 at the start; they are "
-            "taken as alive. To go on from a sparse model, give mask=Mask.from_zeros(model).",
-            stacklevel=4,
-        )
 
 
 def _rewind_point(plan: Plan) -> RewindPoint | None:

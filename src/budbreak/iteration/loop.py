@@ -11,7 +11,8 @@ from torch.optim import Optimizer
 from budbreak import schedules
 from budbreak.errors import check_count
 from budbreak.holding import check_ownership
-from budbreak.iteration.levels import Levels, Live
+from budbreak.iteration.levels import Levels
+from budbreak.iteration.live import Live
 from budbreak.iteration.plan import Plan
 from budbreak.iteration.store import Store
 from budbreak.mask import Mask

@@ -1,0 +1,88 @@
+"""What the user gave to `iterate`, and what is read from it: evidence, and the record of a training."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from budbreak.evidence import Evidence
+from budbreak.iteration.checkpoint import Position
+from budbreak.iteration.invariants import mask_digest
+from budbreak.iteration.plan import Plan
+from budbreak.iteration.record import LevelRecord
+from budbreak.mask import Mask
+from budbreak.probing import Batches, Forward, Loss, probe
+from budbreak.prunable import unwrap
+from budbreak.rewinding import Resettable, state_digest
+
+
+@dataclass(frozen=True)
+class Live:
+    """What the user gave to `budbreak.iterate`, unchanged throughout."""
+
+    model: nn.Module
+    optimizer: Optimizer
+    plan: Plan
+    batches: Batches | None
+    loss: Loss | None
+    forward: Forward | None
+    resets: tuple[Resettable, ...]
+    seed: int
+    mask_grads: bool
+
+
+def collect_evidence(live: Live, stage: int, start_weights: Mapping[str, Tensor]) -> Evidence:
+    """What the criteria that act before a stage need: the host's, and those of its follow-ups."""
+    plan = live.plan
+    here = [f for f in plan.then if not f.retrains] if stage == 0 else [plan.retraining[stage - 1]]
+    criteria = [plan.criterion, *(f.criterion for f in here if f.criterion is not None)]
+    return probe(
+        live.model,
+        [need for criterion in criteria for need in criterion.needs],
+        batches=live.batches,
+        loss=live.loss,
+        forward=live.forward,
+        prunable=plan.prunable,
+        start=start_weights,
+    )
+
+
+def make_record(
+    live: Live, here: Position, mask: Mask, *, invariants: Mapping[str, bool], seconds: float, last_stage: bool
+) -> LevelRecord:
+    """The record of the training that stands at ``here``."""
+    everything = sum(parameter.numel() for parameter in live.model.parameters())
+    return LevelRecord(
+        level=here.level,
+        stage=here.stage,
+        last_stage=last_stage,
+        kept=mask.kept,
+        total=mask.total,
+        density=mask.density,
+        density_all=(everything - mask.total + mask.kept) / everything,
+        host_removed=here.host,
+        follow_ups_removed=here.follow_ups,
+        shortfall=here.shortfall,
+        steps=here.steps - here.first_step,
+        seconds=seconds,
+        rewound=here.rewound,
+        mask_digest=mask_digest(mask),
+        end_digest=state_digest(unwrap(live.model).state_dict()),
+        metrics=dict(here.metrics or {}),
+        invariants=invariants,
+    )
+
+
+def warn_of_zeros(live: Live) -> None:
+    """Say that exact zeros at the start are taken as alive."""
+    zeros = Mask.from_zeros(live.model, live.plan.prunable)
+    if zeros.kept < zeros.total:
+        warnings.warn(
+            f"{zeros.total - zeros.kept} of {zeros.total} prunable weights are exactly 0 at the start; they are "
+            "taken as alive. To go on from a sparse model, give mask=Mask.from_zeros(model).",
+            stacklevel=4,
+        )
