@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
@@ -52,7 +53,7 @@ class SiteTracer:
         self.sites: dict[tuple[str, int], Site] = {}
         self.calls: dict[str, int] = {}
         self.first_pass = True
-        self.origins: dict[int, tuple[Tensor, int, _Origin]] = {}
+        self.origins: dict[int, tuple[weakref.ref[Tensor], int, _Origin]] = {}
         self.entering: dict[int, _Origin | None] = {}
 
     def __enter__(self) -> SiteTracer:
@@ -105,11 +106,14 @@ class SiteTracer:
             name = self.weight_names.get(id(module.weight))
             origin = (name, -1 if isinstance(module, nn.Linear) else 1) if name else None
         if origin is not None:
-            self.origins[id(output)] = (output, output._version, origin)  # keeping it keeps its id unique
+            self.origins[id(output)] = (weakref.ref(output), output._version, origin)
 
     def _origin(self, tensor: object) -> _Origin | None:
-        known = self.origins.get(id(tensor))
-        return known[2] if known is not None and known[0]._version == known[1] else None
+        origin = self.origins.get(id(tensor))
+        if origin is None:
+            return None
+        known = origin[0]()  # gone, or another one with the same id?
+        return origin[2] if known is tensor and known is not None and known._version == origin[1] else None
 
     def _listener(self, name: str) -> Callable[[nn.Module, object, object], None]:
         def hook(module: nn.Module, inputs: object, output: object) -> None:
