@@ -33,7 +33,7 @@ class Mask(Mapping[str, Tensor]):
 
     def _adopt(self, entries: dict[str, Tensor]) -> None:
         self._entries = {name: entry.contiguous() for name, entry in entries.items()}
-        self._kept = {name: int(entry.count_nonzero()) for name, entry in self._entries.items()}
+        self._kept = {name: int(np.count_nonzero(entry.numpy())) for name, entry in self._entries.items()}
 
     @classmethod
     def owning(cls, entries: dict[str, Tensor]) -> Mask:

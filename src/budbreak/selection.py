@@ -22,7 +22,8 @@ Array = Any
 
 _CHUNK = {"cpu": 1 << 18}  # 1 MiB of float32 stays in a core's cache (PERFORMANCE.md 4)
 _CHUNK_ELSEWHERE = 1 << 26
-_SAMPLE_BLOCKS, _SAMPLE_BLOCK = 512, 512
+_SAMPLE_BLOCKS, _FEWEST_BLOCKS, _SAMPLE_BLOCK = 512, 64, 512
+_WEIGHTS_PER_BLOCK = 1 << 16  # sorting a larger sample costs more than the narrower bracket saves (1e7 weights)
 
 
 class Granularity(Protocol):
@@ -237,12 +238,13 @@ class _Source:
                 yield name, chunk if limit is None else chunk[limit]
 
     def sample(self) -> np.ndarray[Any, Any]:
-        """About 2^18 scores, sorted: blocks spread evenly over all weights; without NaN."""
+        """2^15 to 2^18 scores, sorted: blocks spread evenly over all weights; without NaN."""
         total = sum(score.shape.numel() for score in self.scores.values())
+        wanted = min(max(total // _WEIGHTS_PER_BLOCK, _FEWEST_BLOCKS), _SAMPLE_BLOCKS)
         parts: list[Array] = []
         for name, score in self.scores.items():
             size = score.shape.numel()
-            blocks = max(1, round(_SAMPLE_BLOCKS * size / total)) if size else 0
+            blocks = max(1, round(wanted * size / total)) if size else 0
             read = score.open()
             for block in range(blocks):
                 lo = (2 * block + 1) * size // (2 * blocks) - _SAMPLE_BLOCK // 2
@@ -290,7 +292,8 @@ def _find_cut(source: _Source, total: int, keep: int) -> _Cut:
     """
     rank = total - keep
     sample = source.sample()
-    middle, width = rank / total * len(sample), 6 * math.sqrt(len(sample)) / 2 + 2
+    share = rank / total
+    middle, width = share * len(sample), 6 * math.sqrt(share * (1 - share) * len(sample)) + 2  # six deviations
     lo, hi = _at(sample, middle - width), _at(sample, middle + width)
     while True:
         upto, between = _census(source, lo, hi)
@@ -314,8 +317,10 @@ def _census(source: _Source, lo: float, hi: float) -> tuple[int, np.ndarray[Any,
     upto, parts = 0, [np.empty(0, dtype=np.float32)]
     for name, values in source.values():
         _check_nan_free(name, values)
-        upto += _count(values <= lo)
-        parts.append(_cpu(values[(values > lo) & (values < hi)]))
+        between = values > lo
+        upto += len(values) - _count(between)
+        between &= values < hi
+        parts.append(_cpu(values[between]))
     return upto, np.concatenate(parts)
 
 
@@ -326,7 +331,7 @@ def _cut_masks(source: _Source, cut: _Cut) -> dict[str, Tensor]:
         flat = torch.empty(score.shape.numel(), dtype=torch.bool)
         for lo, hi, values in source.chunks(name):
             limit = source.limit(name, lo, hi, values)
-            kept = values > cut.threshold
+            kept = _above(values, cut.threshold, flat[lo:hi])
             if limit is not None:
                 kept &= limit
             if ties:
@@ -334,9 +339,15 @@ def _cut_masks(source: _Source, cut: _Cut) -> dict[str, Tensor]:
                 first = _first(equal if limit is None else equal & limit, ties)
                 kept[first] = True
                 ties -= len(first)
-            flat[lo:hi] = torch.as_tensor(kept)
+            if not isinstance(kept, np.ndarray):
+                flat[lo:hi] = kept
         masks[name] = flat.reshape(score.shape)
     return masks
+
+
+def _above(values: Array, threshold: float, target: Tensor) -> Array:
+    """Which values are larger; on the CPU written straight into ``target``."""
+    return np.greater(values, threshold, out=target.numpy()) if isinstance(values, np.ndarray) else values > threshold
 
 
 def _first(flags: Array, count: int) -> Array:
