@@ -14,11 +14,11 @@ ROOT = "budbreak"
 
 LAYERS = [
     (1, "errors step storage _version"),
-    (2, "mask prunable scores evidence probes selection progress"),
+    (2, "mask prunable scores evidence probes granularity selection progress"),
     (3, "criteria schedules allocations activations diagnostics lowrank"),
     (4, "probing holding rewinding surgery compaction tracing verbs pruning dead_neurons"),
     (5, "iteration search"),
-    (6, "training runs report export integrations contrib testing"),
+    (6, "training runs report export integrations contrib testing bench"),
     (7, "cli __main__"),
 ]
 TABLE = {module: layer for layer, modules in LAYERS for module in modules.split()}

@@ -10,10 +10,10 @@ from pathlib import Path
 from types import FrameType
 
 from budbreak._version import __version__
-from budbreak.cli import data, probe, report, run
+from budbreak.cli import bench, data, probe, report, run
 from budbreak.errors import BudbreakError
 
-COMMANDS = (run, probe, report, data)
+COMMANDS = (run, probe, report, data, bench)
 
 
 class _Terminated(BaseException):

@@ -1,0 +1,29 @@
+"""Benchmarks against the peers: each is one file; `ALL` enrols it in the command and the tests."""
+
+from collections.abc import Sequence
+
+from budbreak.bench.ap_epoch import ApEpoch
+from budbreak.bench.conv_epoch import ConvEpoch
+from budbreak.bench.dnr_probe import DnrProbe
+from budbreak.bench.global_select import GlobalSelect
+from budbreak.bench.mask_step import MaskStep
+from budbreak.bench.settings import Benchmark, Settings, run
+from budbreak.bench.small_net_epoch import SmallNetEpoch
+from budbreak.errors import UnknownName, did_you_mean
+
+ALL: tuple[Benchmark, ...] = (MaskStep(), GlobalSelect(), DnrProbe(), SmallNetEpoch(), ConvEpoch(), ApEpoch())
+
+__all__ = ["ALL", "Benchmark", "Settings", "find", "run"]
+
+
+def find(names: Sequence[str]) -> list[Benchmark]:
+    """The benchmarks of these names, or all if there are none.
+
+    Raises:
+        UnknownName: with the nearest known name.
+    """
+    known = {benchmark.name: benchmark for benchmark in ALL}
+    for name in names:
+        if name not in known:
+            raise UnknownName(f"no benchmark named {name!r}", "see 'budbreak bench --list'", did_you_mean(name, known))
+    return [known[name] for name in dict.fromkeys(names)] or list(ALL)

@@ -1,0 +1,91 @@
+"""dnr-probe: what it costs to count dead outputs per unit, beside a plain evaluation pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from budbreak.bench.findings import Findings, Goal, Table, table
+from budbreak.bench.harness import Contender
+from budbreak.bench.peers import CountingHooks
+from budbreak.bench.settings import Settings
+from budbreak.bench.work import CIFAR, network
+from budbreak.errors import InvariantBroken
+from budbreak.verbs import dead_neurons
+
+PLAIN, AGAIN, OURS = "plain evaluation pass", "the same again (noise)", "budbreak dead_neurons"
+COUNT, MEAN = "hook: count_nonzero(x, dim=0)", "hook: (x <= 0).float().mean(0)"
+
+
+@dataclass(frozen=True)
+class DnrProbe:
+    """Counts per unit and position on ResNet-20."""
+
+    name = "dnr-probe"
+    about = "Dead neuron rate with counts per unit and position: ResNet-20, batch 128, beside a plain evaluation pass."
+
+    def __call__(self, settings: Settings) -> Findings:
+        """See `Benchmark`."""
+        tables = (_table("float32", settings), _table("bf16, channels last", settings))
+        goals = tuple(
+            Goal(f"{one.title}: at most 1.25x of a plain pass", one.row(OURS).ratio, 1.25, False, _noise(one))
+            for one in tables
+        )
+        checks = ("The total rate equals that of both textbook hooks.",)
+        remarks = (
+            "budbreak's row is the whole verb: hooks on and off, counting, and the rates per site at the end; "
+            "the textbook rows keep sums per output and no rates.",
+        )
+        return Findings(tables, goals, checks, remarks)
+
+
+def _noise(one: Table) -> float:
+    again = one.row(AGAIN)
+    return max(abs(again.ratio_low - 1), abs(again.ratio_high - 1))
+
+
+def _table(arithmetic: str, settings: Settings) -> Table:
+    model, batches = _subject(arithmetic, settings)
+    _check(model, batches)
+    runs: dict[str, Callable[[], object]] = {
+        PLAIN: lambda: _evaluate(model, batches),
+        AGAIN: lambda: _evaluate(model, batches),
+        OURS: lambda: dead_neurons(model, batches),
+        COUNT: lambda: _hooked(model, batches, "count_nonzero"),
+        MEAN: lambda: _hooked(model, batches, "mean"),
+    }
+    timings = settings.meter()([Contender(name, run) for name, run in runs.items()])
+    return table(f"ResNet-20, {arithmetic}", PLAIN, timings)
+
+
+def _subject(arithmetic: str, settings: Settings) -> tuple[nn.Module, list[Tensor]]:
+    model = network("ResNet-20", settings.device).eval()
+    count, size = settings.pick((2, 8), (2, 128), (6, 128))
+    batches = [torch.randn(size, *CIFAR).to(settings.device) for _ in range(count)]
+    if arithmetic == "float32":
+        return model, batches
+    model.to(torch.bfloat16).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    return model, [b.to(torch.bfloat16).contiguous(memory_format=torch.channels_last) for b in batches]
+
+
+def _evaluate(model: nn.Module, batches: Sequence[Tensor]) -> None:
+    with torch.no_grad():
+        for batch in batches:
+            model(batch)
+
+
+def _hooked(model: nn.Module, batches: Sequence[Tensor], how: str) -> float:
+    hooks = CountingHooks(model, how)
+    _evaluate(model, batches)
+    return hooks.total(sum(len(batch) for batch in batches))
+
+
+def _check(model: nn.Module, batches: Sequence[Tensor]) -> None:
+    ours = dead_neurons(model, batches).total
+    for how in ("count_nonzero", "mean"):
+        theirs = _hooked(model, batches, how)
+        if abs(ours - theirs) > 1e-5:  # the mean hook rounds each batch to float32
+            raise InvariantBroken(f"dead_neurons says {ours}, the hook {how} says {theirs}", "both count zeros")

@@ -1,0 +1,74 @@
+"""``budbreak bench [NAME...]``: measure against the peers, print and store the ratios."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from budbreak.storage import write_text
+
+_RESULTS, _PAGE = Path("benchmarks/results"), Path("docs/benchmarks.md")
+
+
+def add(commands: Any) -> None:
+    """Add the subcommand to the parser."""
+    parser = commands.add_parser("bench", help="measure against the peers; ratios are printed and stored")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="benchmarks (default: all); see --list")
+    parser.add_argument("--list", action="store_true", help="say what there is, and measure nothing")
+    parser.add_argument("--quick", action="store_true", help="smaller and fewer samples: a look")
+    parser.add_argument("--smoke", action="store_true", help="tiny: whether everything runs; ratios mean nothing")
+    parser.add_argument("--wall", action="store_true", help="elapsed time instead of CPU time")
+    parser.add_argument("--threads", type=int, default=1, help="of torch (default: 1; more only with --wall)")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="(default: cpu; cuda means --wall)")
+    parser.add_argument("--out", type=Path, default=_RESULTS, help=f"folder for the results (default: {_RESULTS})")
+    parser.add_argument(
+        "--write-docs", type=Path, nargs="?", const=_PAGE, metavar="FILE",
+        help=f"write the page from the stored results, and measure only what is named (default: {_PAGE})",
+    )  # fmt: skip
+    parser.set_defaults(execute=execute)
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Measure, print, store."""
+    from budbreak.bench import find  # torch's data loaders and pruning: only where they are measured
+
+    chosen = find(options.names)
+    if options.list:
+        width = max(len(benchmark.name) for benchmark in chosen)
+        print("\n".join(f"{benchmark.name:<{width}}  {benchmark.about}" for benchmark in chosen))
+        return 0
+    if options.names or options.write_docs is None:
+        _measure(chosen, options)
+    if options.write_docs is not None:
+        _write_page(options.out, options.write_docs)
+    return 0
+
+
+def _measure(chosen: Sequence[Any], options: argparse.Namespace) -> None:
+    from budbreak.bench import run
+    from budbreak.bench.document import text_of
+
+    settings = _settings(options)
+    for benchmark in chosen:
+        stored = run(benchmark, settings)
+        print(text_of(stored))
+        print(f"  stored: {stored.write(options.out)}\n", flush=True)
+
+
+def _settings(options: argparse.Namespace) -> Any:
+    from budbreak.bench import Settings
+
+    size = "smoke" if options.smoke else "quick" if options.quick else "full"
+    mode = "wall" if options.wall or options.device == "cuda" or options.threads > 1 else "cpu"
+    return Settings(size, mode, options.threads, options.device)
+
+
+def _write_page(folder: Path, page: Path) -> None:
+    from budbreak.bench import ALL
+    from budbreak.bench.document import document
+    from budbreak.bench.findings import read_all
+
+    write_text(page, document(read_all(folder, [benchmark.name for benchmark in ALL])))
+    print(f"written: {page}")
