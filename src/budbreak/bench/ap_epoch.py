@@ -43,7 +43,7 @@ class ApEpoch:
         data = _Data(images(train, CIFAR), images(train // 5, CIFAR, seed=1))  # 50,000 : 10,000 as in CIFAR-10
         engine = settings.engine(network("ResNet-20"))
         ours, plain, peer = _Ours(data, engine), _Ours(data, replace(engine, bf16=False)), _Peer(data, settings.device)
-        meter = settings.meter(full=7)
+        meter = settings.meter(full=5)
         one = meter([Contender(OURS, ours.train), Contender(FLOAT, plain.train), Contender(AP, peer.train)])
         two = meter(
             [

@@ -29,7 +29,7 @@ class ConvEpoch:
 
     def __call__(self, settings: Settings) -> Findings:
         """See `Benchmark`."""
-        data = images(settings.pick(16, 256, 1280), CIFAR)
+        data = images(settings.pick(16, 256, 640), CIFAR)
         engine = settings.engine(network("ResNet-20"))
         contenders = [
             Contender(OURS, _ours(data, engine)),

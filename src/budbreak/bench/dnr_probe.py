@@ -57,7 +57,7 @@ def _table(arithmetic: str, settings: Settings) -> Table:
         COUNT: lambda: _hooked(model, batches, "count_nonzero"),
         MEAN: lambda: _hooked(model, batches, "mean"),
     }
-    timings = settings.meter()([Contender(name, run) for name, run in runs.items()])
+    timings = settings.meter(full=7)([Contender(name, run) for name, run in runs.items()])
     return table(f"ResNet-20, {arithmetic}", PLAIN, timings)
 
 

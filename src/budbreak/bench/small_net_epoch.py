@@ -31,7 +31,7 @@ class SmallNetEpoch:
 
     def __call__(self, settings: Settings) -> Findings:
         """See `Benchmark`."""
-        data = images(settings.pick(256, 6_400, 25_600), MNIST)
+        data = images(settings.pick(256, 6_400, 12_800), MNIST)
         _check(data.first(64))
         engine = settings.engine(network("LeNet-300-100"))
         ours = engine.prepare(network("LeNet-300-100"))
