@@ -9,6 +9,7 @@ from budbreak._version import __version__
 from budbreak.diagnostics import DeadUnits
 from budbreak.errors import BudbreakError
 from budbreak.evidence import Evidence, Probe, Site
+from budbreak.granularity import Element, Unit
 from budbreak.holding import Hold, hold
 from budbreak.iteration import (
     ActivateWhilePruning,
@@ -26,7 +27,7 @@ from budbreak.progress import Progress, Schedule
 from budbreak.prunable import conv_and_linear, every_weight, excluding
 from budbreak.rewinding import Snapshot, rewind
 from budbreak.scores import Criterion, Score, Scores
-from budbreak.selection import Element, Unit, select
+from budbreak.selection import select
 from budbreak.step import Step
 from budbreak.verbs import dead_neurons, prune
 

@@ -92,8 +92,8 @@ class Mask(Mapping[str, Tensor]):
 
     @property
     def density(self) -> float:
-        """Kept / prunable, in [0, 1]."""
-        return self.kept / self.total
+        """Kept / prunable, in [0, 1]; 1 for a mask without entries."""
+        return self.kept / self.total if self.total else 1.0
 
     @property
     def sparsity(self) -> float:

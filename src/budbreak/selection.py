@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal, Protocol
@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from budbreak.errors import InvalidValue, MaskMismatch, NotFinite, check_count
+from budbreak.errors import InvalidValue, MaskMismatch, NotFinite, check_count, did_you_mean
+from budbreak.granularity import Element, Granularity
 from budbreak.mask import Mask
 from budbreak.scores import Score, Scores
 
@@ -24,78 +25,6 @@ _CHUNK = {"cpu": 1 << 17}  # 512 KiB of float32 stay in a core's cache; 2^18 too
 _CHUNK_ELSEWHERE = 1 << 26
 _SAMPLE_BLOCKS, _FEWEST_BLOCKS, _SAMPLE_BLOCK = 512, 64, 512
 _WEIGHTS_PER_BLOCK = 1 << 16  # sorting a larger sample costs more than the narrower bracket saves (1e7 weights)
-
-
-class Granularity(Protocol):
-    """What is removed as one."""
-
-    def merge(self, score: Score) -> Score:
-        """The scores of the things that are removed as one, for one weight."""
-        ...
-
-    def shrink(self, entry: Tensor) -> Tensor:
-        """Bool [of the merged shape]: the things of which anything is kept."""
-        ...
-
-    def spread(self, entry: Tensor, shape: torch.Size) -> Tensor:
-        """Bool [shape] from bool [of the merged shape]."""
-        ...
-
-
-@dataclass(frozen=True)
-class Element:
-    """Single weights."""
-
-    def merge(self, score: Score) -> Score:
-        """See `Granularity`."""
-        return score
-
-    def shrink(self, entry: Tensor) -> Tensor:
-        """See `Granularity`."""
-        return entry
-
-    def spread(self, entry: Tensor, shape: torch.Size) -> Tensor:
-        """See `Granularity`."""
-        return entry
-
-
-@dataclass(frozen=True)
-class Unit:
-    """Whole units: all weights with the same index along ``dim``, scored by the mean of their scores.
-
-    Args:
-        dim: 0 for output units of Linear and Conv, 1 for their input units.
-    """
-
-    dim: int = 0
-
-    def merge(self, score: Score) -> Score:
-        """See `Granularity`."""
-        units = score.shape[self._dim(score.shape)]
-        return Score(torch.Size([units]), lambda: self._slices(score))
-
-    def shrink(self, entry: Tensor) -> Tensor:
-        """See `Granularity`."""
-        return entry.movedim(self._dim(entry.shape), 0).flatten(1).any(1)
-
-    def spread(self, entry: Tensor, shape: torch.Size) -> Tensor:
-        """See `Granularity`."""
-        dim = self._dim(shape)
-        view = entry.reshape([-1 if i == dim else 1 for i in range(len(shape))])
-        return view.expand(shape).contiguous()
-
-    def _slices(self, score: Score) -> Callable[[int, int], Tensor]:
-        whole = score.tensor()
-        means = whole.movedim(self._dim(score.shape), 0).flatten(1).mean(1)
-        return lambda lo, hi: means[lo:hi]
-
-    def _dim(self, shape: torch.Size) -> int:
-        if not 0 <= self.dim < len(shape) or len(shape) < 2:
-            raise InvalidValue(
-                f"Unit(dim={self.dim}) on a weight of shape {tuple(shape)}",
-                "dim must be one of its dimensions",
-            )
-        return self.dim
 
 
 class Allocation(Protocol):
@@ -152,6 +81,15 @@ def select(
     if within is not None and not isinstance(granularity, Element):
         spread = {name: entry & within[name] for name, entry in spread.items()}
     return Mask.owning(spread)
+
+
+def survivors(sparsity: float, total: int) -> int:
+    """How many of ``total`` stay: ``round((1 - sparsity) * total)``, in the decimal digits of ``sparsity``.
+
+    >>> survivors(0.9, 15), round((1 - 0.9) * 15)  # 1.5 rounds to even; the float falls short of it
+    (2, 1)
+    """
+    return round((1 - Fraction(repr(float(sparsity)))) * total)
 
 
 def proportional(shapes: Mapping[str, torch.Size], capacities: Mapping[str, int], keep: int) -> dict[str, int]:
@@ -390,6 +328,13 @@ def _check(scores: Scores, scope: str, allocation: Allocation | None, within: Ma
 
 
 def _check_within(scores: Scores, within: Mask) -> None:
+    for name in within:
+        if name not in scores:
+            raise MaskMismatch(
+                f"there are no scores for {name!r}",
+                "a criterion scores every weight that the mask covers",
+                did_you_mean(name, scores),
+            )
     for name, score in scores.items():
         if within[name].shape != score.shape:
             raise MaskMismatch(

@@ -8,13 +8,14 @@ from torch.optim import Optimizer
 from budbreak.criteria import Magnitude
 from budbreak.diagnostics import DeadUnits, dead_units
 from budbreak.errors import check_fraction
+from budbreak.granularity import Element, Granularity
 from budbreak.holding import apply_mask, check_ownership
 from budbreak.mask import Mask
 from budbreak.probes import UnitCounts
 from budbreak.probing import Batches, Forward, Loss, probe
 from budbreak.prunable import Prunable, conv_and_linear, prunable_parameters
 from budbreak.scores import Criterion
-from budbreak.selection import Allocation, Element, Granularity, Scope, select
+from budbreak.selection import Allocation, Scope, select, survivors
 
 
 def prune(
@@ -67,8 +68,9 @@ def prune(
     evidence = probe(model, criterion.needs, batches=batches, loss=loss, forward=forward, prunable=prunable)
     scores = criterion(evidence)
     things = sum(granularity.merge(score).shape.numel() for score in scores.values())
-    keep = round((1 - sparsity) * things)
-    chosen = select(scores, keep, scope=scope, granularity=granularity, allocation=allocation, within=alive)
+    chosen = select(
+        scores, survivors(sparsity, things), scope=scope, granularity=granularity, allocation=allocation, within=alive
+    )
     apply_mask(model, chosen)
     return chosen
 

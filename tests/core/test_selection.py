@@ -12,9 +12,10 @@ from torch.nn.utils import prune
 
 from budbreak import selection
 from budbreak.errors import InvalidValue, MaskMismatch, NotFinite, UnknownName
+from budbreak.granularity import Element, Unit
 from budbreak.mask import Mask
 from budbreak.scores import Score, Scores
-from budbreak.selection import Element, Unit, competing, proportional, select
+from budbreak.selection import competing, proportional, select
 
 HEAVY_TIES = [-math.inf, -1.0, -0.0, 0.0, 1.0, 2.5, math.inf]
 STREAMS = [(1 << 18, 512, 512), (7, 1, 64), (13, 3, 5), (3, 1, 1)]
@@ -291,8 +292,12 @@ def test_within_must_fit():
     scores = Scores.of({"w": torch.zeros(4)})
     with pytest.raises(MaskMismatch, match="w"):
         select(scores, 1, within=Mask({"w": torch.ones(2, 2)}))
-    with pytest.raises(UnknownName, match="'w'"):
+    with pytest.raises(MaskMismatch, match="no scores for 'v'"):
         select(scores, 1, within=Mask({"v": torch.ones(4)}))
+    with pytest.raises(MaskMismatch, match="no scores for 'v'"):
+        select(scores, 1, within=Mask({"w": torch.ones(4), "v": torch.ones(4)}))
+    with pytest.raises(UnknownName, match="'w'"):
+        select(Scores.of({"v": torch.zeros(4), "w": torch.zeros(4)}), 1, within=Mask({"v": torch.ones(4)}))
 
 
 def test_scope_and_allocation_must_fit():

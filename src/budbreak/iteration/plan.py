@@ -12,13 +12,14 @@ from torch import nn
 
 from budbreak.criteria import Magnitude
 from budbreak.errors import InvalidValue
+from budbreak.granularity import Element, Granularity
 from budbreak.iteration.followups import FollowUp
 from budbreak.iteration.preview import Preview, macs_by_weight, preview_rows
 from budbreak.mask import Mask
 from budbreak.progress import Progress, Schedule
 from budbreak.prunable import Prunable, conv_and_linear
 from budbreak.scores import Criterion
-from budbreak.selection import Allocation, Element, Granularity, Scope
+from budbreak.selection import Allocation, Scope, survivors
 from budbreak.step import Step
 
 RewindTo = Step | Literal["learning-rate"] | None
@@ -72,6 +73,7 @@ class Plan:
     allow_collapse: bool = False
 
     def __post_init__(self) -> None:
+        _check_parts(self)
         object.__setattr__(self, "then", tuple(self.then))
         if self.scope not in ("global", "layer"):
             raise InvalidValue(f"scope is {self.scope!r}", "it must be 'global' or 'layer'")
@@ -113,7 +115,7 @@ class Plan:
         sparsity = self.schedule(progress)
         if not 0 <= sparsity < 1:
             raise InvalidValue(f"the schedule says sparsity {sparsity!r} at level {progress.level}", "it is in [0, 1)")
-        keep = round((1 - sparsity) * total)
+        keep = survivors(sparsity, total)
         where = f"level {progress.level} of {self.schedule}"
         if keep < 1:
             raise InvalidValue(f"{where} keeps none of {total}", "something must stay", "end at a lower sparsity")
@@ -123,7 +125,7 @@ class Plan:
                 "pruning never revives",
                 "start at a higher sparsity",
             )
-        shares = tuple(math.floor(Fraction(repr(f.q)) * alive) for f in self.then)
+        shares = tuple(math.floor(Fraction(repr(float(f.q))) * alive) for f in self.then)
         host = alive - keep - sum(shares)
         if host < 0:
             raise InvalidValue(
@@ -162,3 +164,23 @@ class Plan:
         total, _ = self.things(mask)
         macs = None if example is None else macs_by_weight(model, example)
         return preview_rows(self.targets(total), mask, macs, [self.stages(level) for level in range(self.levels + 1)])
+
+
+def _check_parts(plan: Plan) -> None:
+    """Refuse classes, names and bare values where a plan needs instances: they would fail late, or not at all."""
+    _check_instance("criterion", plan.criterion, ("needs",), "bb.criteria.Magnitude()")
+    _check_instance("schedule", plan.schedule, ("levels",), "bb.schedules.Geometric(rate=0.2, levels=12)")
+    if not isinstance(plan.then, list | tuple):
+        raise InvalidValue(f"then is {plan.then!r}", "it is a list of follow-ups", "write then=[...]")
+    for follow_up in plan.then:
+        _check_instance(
+            "then", follow_up, ("q", "retrains", "criterion"), "[bb.ActivateWhilePruning(q=0.02)]", call=False
+        )
+
+
+def _check_instance(name: str, value: object, attributes: Sequence[str], example: str, *, call: bool = True) -> None:
+    fits = all(hasattr(value, attribute) for attribute in attributes) and (callable(value) or not call)
+    if isinstance(value, type) or not fits:
+        shown = f"the class {value.__name__}" if isinstance(value, type) else repr(value)
+        rule = f"it must be an instance that has {' and '.join(attributes)}" + (" and can be called" if call else "")
+        raise InvalidValue(f"{name} is {shown}", rule, f"write {name}={example}")
