@@ -51,6 +51,7 @@ def probe(
 
     Raises:
         MissingEvidence: batches or loss are wanted but were not given.
+        InvalidValue: ``batches`` is a single batch, or the loss is no single number.
         EmptyBatches: the batches yielded nothing.
         NotFinite: the loss is NaN or infinite; names the batch.
     """
@@ -64,6 +65,28 @@ def probe(
         with _undisturbed(live, device), session.hooks():
             _run(session, batches or (), loss, forward or _call, every)
     return Evidence({probe: result() for probe, result in finish.items()})
+
+
+def check_inputs(
+    model: nn.Module,
+    probes: Sequence[Probe[object]],
+    *,
+    batches: Batches | None,
+    loss: Loss | None,
+    prunable: Prunable = conv_and_linear,
+) -> None:
+    """Refuse now what `probe` would refuse later: batches or a loss that these probes want and nobody gave.
+
+    Raises:
+        MissingEvidence, InvalidValue: see `probe`.
+    """
+    live = unwrap(model)
+    parameters = prunable_parameters(live, prunable)
+    session = _Session(live, parameters, parameters)
+    for one in dict.fromkeys(probes):
+        one.start(session)
+    if session.wants_batches:
+        _require(batches, loss, session)
 
 
 @dataclass
@@ -164,6 +187,13 @@ def _require(batches: Batches | None, loss: Loss | None, session: _Session) -> N
     if batches is None:
         raise MissingEvidence(
             "no batches were given", "activations and gradients are observed on data", "give batches=loader"
+        )
+    pair = session.gradient_listeners and isinstance(batches, tuple) and all(isinstance(x, Tensor) for x in batches)
+    if isinstance(batches, Tensor) or pair:
+        raise InvalidValue(
+            f"batches is a {'tensor' if isinstance(batches, Tensor) else 'tuple of tensors'}",
+            "it is an iterable of batches",
+            "for a single batch write batches=[x] or batches=[(x, y)]",
         )
     if session.gradient_listeners and loss is None:
         raise MissingEvidence(

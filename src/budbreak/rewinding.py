@@ -165,6 +165,8 @@ def check_resettable(resets: Sequence[object]) -> None:
     Raises:
         InvalidValue: with the type.
     """
+    if not isinstance(resets, list | tuple):
+        raise InvalidValue(f"resets is a {type(resets).__name__}", "it is a list", "write resets=[scheduler]")
     for item in resets:
         if not isinstance(item, torch.Generator | Stateful):
             raise InvalidValue(

@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 import hashlib
 import math
 
@@ -13,15 +14,18 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import budbreak as bb
 from budbreak.errors import (
+    EmptyBatches,
     ForeignParameter,
     InvalidValue,
     InvariantBroken,
     LayerCollapsed,
+    MaskMismatch,
     MissingEvidence,
     MissingReset,
     NotFinite,
     UnknownName,
 )
+from budbreak.probes import Weights
 
 LITE, PRO = bb.ActivateWhilePruning, lambda q: bb.ActivateWhilePruning(q=q, variant="pro")
 ARMS = {
@@ -332,10 +336,10 @@ def test_a_data_driven_host_draws_nothing_from_the_training():
     assert taylor == found
 
 
-def test_a_data_driven_host_without_data_says_so_and_keeps_level_0(tmp_path):
+def test_a_calibration_set_that_is_used_up_keeps_level_0(tmp_path):
     parts = Parts()
-    with pytest.raises(MissingEvidence, match="no batches were given"):
-        run(parts, geometric(1, criterion=bb.criteria.Taylor()), batches=None, store=tmp_path)
+    with pytest.raises(EmptyBatches, match="exhausted"):
+        run(parts, geometric(1, criterion=bb.criteria.Taylor()), batches=iter([]), store=tmp_path)
     again = Parts()
     run(again, geometric(1, criterion=bb.criteria.Taylor()), store=tmp_path)
     assert again.steps == 2 * STEPS_PER_EPOCH  # level 1 only
@@ -816,3 +820,68 @@ def test_a_plan_that_cannot_work_is_refused_before_anything_is_trained():
     sparse = bb.Mask({name: torch.arange(t.numel()).reshape(t.shape) < 5 for name, t in bb.Mask.dense(model).items()})
     with pytest.raises(InvalidValue, match="pruning never revives"):
         bb.iterate(model, optimizer, bb.Plan(schedule=bb.schedules.Geometric(rate=0.1, levels=3)), mask=sparse)
+
+
+GRADIENT = bb.criteria.Gradient()
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ({"criterion": bb.criteria.Magnitude}, "criterion is the class Magnitude"),
+        ({"criterion": "magnitude"}, "write criterion=bb.criteria.Magnitude()"),
+        ({"schedule": "geometric"}, "schedule is 'geometric'"),
+        ({"then": [bb.ActivateWhilePruning]}, "then is the class ActivateWhilePruning"),
+        ({"then": bb.ActivateWhilePruning()}, "it is a list of follow-ups"),
+        ({"then": ["ap"]}, "then is 'ap'"),
+    ],
+)
+def test_a_plan_takes_instances_only(parts, words):
+    with pytest.raises(InvalidValue) as caught:
+        bb.Plan(**{"schedule": bb.schedules.OneShot(sparsity=0.5), **parts})
+    assert words in str(caught.value)
+
+
+def test_q_may_be_a_numpy_number():
+    numpy = pytest.importorskip("numpy")
+    plan = bb.Plan(schedule=bb.schedules.OneShot(sparsity=0.5), then=[bb.ActivateWhilePruning(numpy.float64(0.02))])
+    assert plan.targets(100)[1].shares == (2,)
+
+
+def test_missing_batches_and_loss_are_said_before_anything_is_trained():
+    model = nn.Linear(4, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    plan = bb.Plan(criterion=GRADIENT, schedule=bb.schedules.OneShot(sparsity=0.5))
+    x, y = torch.randn(6, 4), torch.tensor([0, 1, 0, 1, 0, 1])
+    with pytest.raises(MissingEvidence, match="batches=loader"):
+        bb.iterate(model, optimizer, plan)
+    with pytest.raises(MissingEvidence, match="loss=loss_fn"):
+        bb.iterate(model, optimizer, plan, batches=[(x, y)])
+    with pytest.raises(InvalidValue, match="for a single batch"):
+        bb.iterate(model, optimizer, plan, batches=(x, y), loss=cross_entropy)
+    with pytest.raises(InvalidValue, match=r"write resets=\[scheduler\]"):
+        bb.iterate(model, optimizer, plan, resets=torch.Generator())
+
+
+def test_a_bias_that_is_not_finite_is_noticed():
+    model = nn.Linear(4, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with bb.iterate(model, optimizer, geometric(1, 0.2)) as levels:
+        epochs = next(iter(levels)).epochs(1)
+        next(epochs)
+        nn.init.constant_(model.bias, math.nan)
+        with pytest.raises(NotFinite, match="'bias'"):
+            next(epochs)
+
+
+def test_a_criterion_must_score_every_weight():
+    @dataclasses.dataclass(frozen=True)
+    class FirstOnly:
+        needs = (Weights(),)
+
+        def __call__(self, evidence):
+            name, weight = next(iter(evidence[Weights()].items()))
+            return bb.Scores.of({name: weight.abs()})
+
+    with pytest.raises(MaskMismatch, match=r"no scores for '2\.weight'"):
+        bb.prune(nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2)), sparsity=0.5, criterion=FirstOnly())

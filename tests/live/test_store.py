@@ -319,7 +319,7 @@ OTHERS = {
     "activation": (Gelu, geometric(), {}, "modules.2: 'ReLU()' -> \"GELU(approximate='none')\""),
     "optimizer": (Adam, geometric(), {}, "optimizer.class: 'SGD' -> 'Adam'"),
     "momentum": (lambda: Parts(momentum=0.8), geometric(), {}, "optimizer.groups[0].momentum: 0.9 -> 0.8"),
-    "learning rate": (lambda: Parts(lr=0.2), geometric(), {}, "optimizer.learning_rate: 0.1 -> 0.2"),
+    "learning rate": (lambda: Parts(lr=0.2), geometric(), {}, "optimizer.groups[0].learning_rate: 0.1 -> 0.2"),
     "groups": (Grouped, geometric(), {}, "optimizer.groups"),
     "seed": (Parts, geometric(), {"seed": 1}, "seed: 0 -> 1"),
     "mask": (Parts, geometric(), {"mask": "first layer"}, "mask: None ->"),
@@ -510,3 +510,42 @@ def test_convolutions_and_adam_resume_to_the_same_bits(tmp_path, memory_format):
     a, b = straight.optimizer.state_dict(), resumed.optimizer.state_dict()
     assert a["param_groups"] == b["param_groups"]
     assert all(torch.equal(t, b["state"][i][k]) for i, state in a["state"].items() for k, t in state.items())
+
+
+class Power:
+    """A criterion that is no dataclass; its exponent is part of what it is."""
+
+    needs = (bb.probes.Weights(),)
+
+    def __init__(self, power):
+        self.power = power
+
+    def __call__(self, evidence):
+        return bb.Scores.elementwise(lambda w: w.abs() ** self.power, evidence[bb.probes.Weights()])
+
+
+def enter(store, *, criterion=None, prunable=bb.conv_and_linear, rates=(0.1, 0.1)):
+    model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2))
+    groups = [{"params": model[0].parameters(), "lr": rates[0]}, {"params": model[2].parameters(), "lr": rates[1]}]
+    optimizer = torch.optim.SGD(groups, lr=0.5)
+    schedule = bb.schedules.OneShot(sparsity=0.5)
+    plan = bb.Plan(criterion=criterion or bb.criteria.Magnitude(), schedule=schedule, prunable=prunable)
+    with bb.iterate(model, optimizer, plan, store=store) as levels:
+        next(iter(levels))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"criterion": Power(1)}, {"criterion": Power(2)}),
+        ({"prunable": lambda name, module, parameter: name == "0.weight"},
+         {"prunable": lambda name, module, parameter: name == "2.weight"}),
+        ({"rates": (0.1, 0.1)}, {"rates": (0.1, 0.2)}),
+    ],
+    ids=["criterion", "prunable", "rates"],
+)  # fmt: skip
+def test_what_differs_in_a_detail_is_another_iteration(tmp_path, one, other):
+    enter(tmp_path, **one)
+    enter(tmp_path, **one)
+    with pytest.raises(StoreMismatch):
+        enter(tmp_path, **other)

@@ -17,7 +17,7 @@ from budbreak.prunable import unwrap
 
 
 def describe(value: object) -> Any:
-    """A JSON value that spells a plan's parts: dataclasses by fields, functions by their full name."""
+    """A JSON value that spells a plan's parts: objects by name and fields, functions by their full name."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if is_dataclass(value) and not isinstance(value, type):
@@ -27,7 +27,22 @@ def describe(value: object) -> Any:
         return {str(key): describe(item) for key, item in cast(Mapping[object, object], value).items()}
     if isinstance(value, list | tuple):
         return [describe(item) for item in cast(Sequence[object], value)]
-    name = getattr(value, "__qualname__", None) or getattr(value, "__name__", None) or type(value).__qualname__
+    if isinstance(value, type) or hasattr(value, "__code__"):
+        return _full_name(value)
+    parts = vars(value).items() if hasattr(value, "__dict__") else ()
+    return {
+        "is": _full_name(value),
+        **{key: describe(part) if _spellable(part) else _full_name(part) for key, part in parts},
+    }
+
+
+def _spellable(part: object) -> bool:
+    """Whether to look into a part: not into plain objects within plain objects, which may be endless."""
+    return part is None or isinstance(part, bool | int | float | str | Mapping | list | tuple) or is_dataclass(part)
+
+
+def _full_name(value: object) -> str:
+    name = getattr(value, "__qualname__", None) or type(value).__qualname__
     return f"{getattr(value, '__module__', '')}:{name}"
 
 
@@ -37,7 +52,11 @@ def identity(
     """Everything a store must agree on before it is used again."""
     state = unwrap(model).state_dict()
     groups = [
-        {key: describe(value) for key, value in group.items() if key not in ("params", "lr", "initial_lr")}
+        {
+            **{key: describe(value) for key, value in group.items() if key not in ("params", "lr", "initial_lr")},
+            "learning_rate": describe(group.get("initial_lr", group.get("lr"))),  # lr itself moves with a scheduler
+            "size": len(group["params"]),
+        }
         for group in optimizer.param_groups
     ]
     return {
@@ -48,8 +67,7 @@ def identity(
         },
         "optimizer": {
             "class": type(optimizer).__name__,
-            "groups": [{**g, "size": len(p["params"])} for g, p in zip(groups, optimizer.param_groups, strict=True)],
-            "learning_rate": describe(optimizer.defaults.get("lr")),
+            "groups": groups,
         },
         "resets": [type(item).__name__ for item in resets],
         "seed": seed,

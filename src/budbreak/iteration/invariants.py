@@ -10,6 +10,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from budbreak.errors import InvariantBroken, LayerCollapsed, MissingReset, NotFinite
 from budbreak.holding import check_ownership, check_zeros
 from budbreak.mask import Mask
+from budbreak.prunable import unwrap
 from budbreak.rewinding import state_digest
 
 
@@ -31,7 +32,7 @@ def assert_invariants(
     """
     check_zeros(model, mask)
     check_ownership(optimizer, mask.parameters(model))
-    check_finite(model, mask)
+    check_finite(model)
     if keep != kept:
         raise InvariantBroken(f"{kept} stay", f"the schedule says {keep}", "report this: it is a defect of budbreak")
     if not mask.is_within(before):
@@ -41,23 +42,23 @@ def assert_invariants(
     return {
         "zeros held": True,
         "optimizer holds the live parameters": True,
-        "weights finite": True,
+        "parameters finite": True,
         "exact count": True,
         "nothing revived": True,
         "no layer collapsed": not mask.collapsed(),
     }
 
 
-def check_finite(model: nn.Module, mask: Mask) -> None:
-    """Assert that no prunable weight is NaN or infinite.
+def check_finite(model: nn.Module) -> None:
+    """Assert that no parameter is NaN or infinite.
 
     Raises:
         NotFinite: with the layer.
     """
-    for name, parameter in mask.parameters(model).items():
+    for name, parameter in unwrap(model).named_parameters():
         if not bool(torch.isfinite(parameter.detach()).all()):
             raise NotFinite(
-                f"{name!r} holds NaN or infinite weights",
+                f"{name!r} holds NaN or infinite numbers",
                 "a training that diverged is neither stored nor pruned",
                 "lower the learning rate; the store keeps everything before this epoch",
             )

@@ -72,7 +72,8 @@ class Levels:
         check_schedulers(live.optimizer, live.resets)
         if self._store is not None:
             alive = None if self._given is None else mask_digest(self._given)
-            self._store.open({**identity(live.model, live.optimizer, live.plan, live.seed, live.resets), "mask": alive})
+            about = identity(live.model, live.optimizer, live.plan, live.seed, live.resets)
+            self._store.open({**about, "mask": alive, "prunable": list(self._mask)})
         try:
             self._start()
         except BaseException:
@@ -120,7 +121,7 @@ class Levels:
 
     def epoch_done(self, epochs: int, *, checkpoint: bool) -> None:
         """Count an epoch, and store it if asked."""
-        check_finite(self._live.model, self._mask)
+        check_finite(self._live.model)
         self._settle()
         self._move(epochs=epochs)
         if checkpoint:

@@ -16,7 +16,7 @@ from budbreak.iteration.live import Live
 from budbreak.iteration.plan import Plan
 from budbreak.iteration.store import Store
 from budbreak.mask import Mask
-from budbreak.probing import Batches, Forward, Loss
+from budbreak.probing import Batches, Forward, Loss, check_inputs
 from budbreak.prunable import prunable_parameters
 from budbreak.rewinding import Resettable, check_resettable
 
@@ -68,6 +68,9 @@ def iterate(
     check_resettable(resets)
     check_ownership(optimizer, dict(prunable_parameters(model, plan.prunable)))
     _check_counts(plan, Mask.dense(model, plan.prunable) if mask is None else mask)
+    criteria = [plan.criterion, *(f.criterion for f in plan.then if f.criterion is not None)]
+    needs = [need for criterion in criteria for need in criterion.needs]
+    check_inputs(model, needs, batches=batches, loss=loss, prunable=plan.prunable)
     live = Live(model, optimizer, plan, batches, loss, forward, tuple(resets), seed, mask_grads)
     return Levels(live, None if store is None else Store(store), mask, keep_holding)
 
