@@ -53,6 +53,7 @@ class SiteTracer:
         self.sites: dict[tuple[str, int], Site] = {}
         self.calls: dict[str, int] = {}
         self.first_pass = True
+        self.last_unit_dim = 1
         self.origins: dict[int, tuple[weakref.ref[Tensor], int, _Origin]] = {}
         self.entering: dict[int, _Origin | None] = {}
 
@@ -104,7 +105,8 @@ class SiteTracer:
         origin = self.entering.pop(id(module), None)
         if isinstance(module, _WEIGHTED):
             name = self.weight_names.get(id(module.weight))
-            origin = (name, -1 if isinstance(module, nn.Linear) else 1) if name else None
+            self.last_unit_dim = -1 if isinstance(module, nn.Linear) else 1
+            origin = (name, self.last_unit_dim) if name else None
         if origin is not None:
             self.origins[id(output)] = (weakref.ref(output), output._version, origin)
 
@@ -126,7 +128,8 @@ class SiteTracer:
 
     def _site(self, name: str, call: int, module: nn.Module, output: Tensor) -> Site:
         if (name, call) not in self.sites:
-            weight, unit_dim = self.entering.pop(id(module), None) or (None, 1 if output.dim() >= 4 else -1)
+            # behind a residual sum the units lie where the last Linear or Conv put them
+            weight, unit_dim = self.entering.pop(id(module), None) or (None, self.last_unit_dim)
             shown = name or type(module).__name__
             label = shown if call == 0 else f"{shown}#{call}"
             self.sites[name, call] = Site(label, weight, unit_dim, len(self.sites))

@@ -447,3 +447,25 @@ def test_the_table_holds_every_site():
     assert lines[2].endswith("more than one path")
     assert "2 samples" in lines[-1]
     json.dumps(text)
+
+
+class ResidualLine(nn.Module):
+    """A Conv1d with a skip around it: nothing names the units of the sum but the convolution before it."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv1d(8, 8, 3, padding=1)
+        self.relu = nn.ReLU()
+
+    def forward(self, x):
+        return self.relu(self.conv(x) + x)
+
+
+def test_units_behind_a_sum_lie_where_the_last_layer_put_them():
+    model = ResidualLine()
+    x = torch.randn(10, 8, 7)
+    with torch.no_grad():
+        model.conv.weight[3], model.conv.bias[3], x[:, 3] = 0, -1, 0  # channel 3 is dead on every sample
+    (site,) = bb.dead_neurons(model, [x]).sites
+    assert (site.units, site.positions, site.samples) == (8, 7, 10)
+    assert site.permanent == pytest.approx(1 / 8)
