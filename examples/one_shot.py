@@ -37,6 +37,7 @@ mask = bb.prune(
 print(mask)
 with bb.hold(model, optimizer, mask):
     train(5)
+model.eval()
 print(f"accuracy on held-out data {(model(x[500:]).argmax(1) == y[500:]).float().mean():.1%}")
 with tempfile.TemporaryDirectory() as folder:
     mask.save(Path(folder) / "mask.safetensors")

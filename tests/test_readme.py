@@ -24,7 +24,7 @@ def test_the_example_runs_as_it_stands(tmp_path, monkeypatch, capsys):
     assert "prunable" in out
     assert "26%" in out  # 0.8^6 of the weights remain at the end
     assert "dynamic among the living" in out
-    assert (tmp_path / "runs/readme/records.json").exists()
+    assert (tmp_path / "readme-store/records.json").exists()
 
 
 @pytest.mark.parametrize("link", re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", README.read_text(encoding="utf-8")))

@@ -155,3 +155,13 @@ def test_the_sink_gets_flat_numbers(tmp_path, monkeypatch):
 def test_the_command_is_installed():
     done = subprocess.run([sys.executable, "-m", "budbreak", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("budbreak 0.")
+
+
+def test_probe_sees_the_parts_as_the_recipe_splits_them(tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["run", DIGITS, *SHORT, "--seeds", "1", "--validation", "50", "--out", str(out)]) == 0
+    job = next(out.glob("*/jobs/host-seed0"))
+    saved = tmp_path / "dnr.json"
+    for part, samples in (("validation", 50), ("train", 200), ("test", 360)):
+        assert main(["probe", str(job), "--part", part, "--save", str(saved)]) == 0
+        assert json.loads(saved.read_text())["samples"] == samples

@@ -113,3 +113,64 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bits(tmp_path, workers)
     assert started(broken, "--workers", workers).wait() == 0
     assert digests(broken) == digests(tmp_path / "straight")
     assert len(digests(broken)) == 2
+
+
+def test_lost_notes_leave_the_levels_and_say_so(tmp_path):
+    recipe = make_recipe({**TINY, "seeds": 1, "levels": 1, "arms": ["host"]})
+    run(recipe, data_dir=None, out=tmp_path, workers=1)
+    next(tmp_path.glob("*/jobs/*/notes.json")).unlink()
+    result = run(recipe, data_dir=None, out=tmp_path, workers=1)
+    assert [level.level for level in result.levels] == [0, 1]
+    assert result.levels[0].layers == ()
+    assert result.levels[0].metrics["test_accuracy"] > 0
+    assert "notes.json of this job was lost" in result.levels[0].notes[0]
+
+
+def test_the_curve_of_a_rewound_pro_has_no_gap(tmp_path):
+    recipe = make_recipe({**TINY, "seeds": 1, "levels": 1, "epochs": 3, "rewind_epoch": 1, "arms": ["ap-pro"]})
+    result = run(recipe, data_dir=None, out=tmp_path, workers=1)
+    # two trainings of two epochs; the second begins, measured again after its rewind, where the first ended
+    assert [epoch.epoch for epoch in result.levels[1].curve] == [0, 1, 2, 2, 3, 4]
+    assert result.levels[1].steps == 2 * 2 * 4
+
+
+def test_a_criterion_may_have_fields_that_no_recipe_has(tmp_path, monkeypatch):
+    from dataclasses import dataclass
+
+    from budbreak import Scores, criteria
+    from budbreak.probes import Weights
+
+    @dataclass(frozen=True)
+    class Powered:
+        power: float = 2.0
+        seed: int = 5
+        needs = (Weights(),)
+
+        def __call__(self, evidence):
+            return Scores.elementwise(lambda w: w.abs() ** self.power, evidence[Weights()])
+
+    monkeypatch.setattr(criteria, "ALL", (*criteria.ALL, Powered))
+    recipe = make_recipe({**TINY, "criterion": "powered"})
+    from budbreak.runs.job import make_plan
+
+    plan = make_plan(recipe, "host", seed=3, steps=4)
+    assert plan.criterion == Powered(power=2.0, seed=3)
+
+
+def test_the_weights_of_a_factory_are_its_own(tmp_path, monkeypatch):
+    (tmp_path / "given_nets.py").write_text(
+        "import torch\nfrom torch import nn\n\n"
+        "def make(classes):\n"
+        "    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, classes))\n"
+        "    nn.init.constant_(model[1].weight, 0.125)\n"
+        "    return model\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    from budbreak.training.datasets import load
+    from budbreak.training.networks import build
+
+    recipe = make_recipe({**TINY, "network": "given_nets:make"})
+    assert recipe.init == "own"
+    assert make_recipe(TINY).init == "kaiming"
+    model = build(recipe.network, load("digits"), init=recipe.init, seed=0)
+    assert set(model.state_dict()["1.weight"].flatten().tolist()) == {0.125}

@@ -16,8 +16,8 @@ _QUIET_SECONDS = 20.0  # between lines where output is not a terminal
 class Display:
     """Shows events; a context manager that leaves the terminal on a fresh line."""
 
-    def __init__(self, *, jobs: int, epochs: int) -> None:
-        self.jobs, self.epochs = jobs, epochs
+    def __init__(self, *, jobs: int, epochs: int, levels: int) -> None:
+        self.jobs, self.epochs, self.levels = jobs, epochs, levels
         self.terminal = sys.stderr.isatty()
         self.done: dict[str, int] = {}
         self.first: dict[str, int] = {}
@@ -54,7 +54,7 @@ class Display:
         for name, count in epochs.items():
             self.first.setdefault(name, count)
             self.done.setdefault(name, count)
-        self.finished = sum(level.level == result.recipe["levels"] for level in result.levels)
+        self.finished = sum(level.level == self.levels for level in result.levels)
         self._print(force=True)
 
     def _print(self, *, force: bool = False) -> None:

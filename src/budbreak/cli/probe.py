@@ -45,7 +45,7 @@ def execute(options: argparse.Namespace) -> int:
         seed=options.seed,
     )
     dead = measure(subject, part=options.part, images=options.images, threshold=options.threshold, every=options.every)
-    print(f"{subject.said}; {subject.dataset.name}, {options.part}")
+    print(f"{subject.said}; {subject.dataset}, {options.part}")
     print(dead)
     if options.save is not None:
         save_measurement(options.save, subject, dead, part=options.part)

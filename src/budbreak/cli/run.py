@@ -68,7 +68,7 @@ def execute(options: argparse.Namespace) -> int:
         display.show(event)
         sink(event)
 
-    with Display(jobs=overview.jobs, epochs=overview.epochs) as display:
+    with Display(jobs=overview.jobs, epochs=overview.epochs, levels=overview.preview.rows[-1].level) as display:
         result = run(
             recipe,
             data_dir=options.data_dir,

@@ -117,8 +117,8 @@ def dead_figure(run: RunResult) -> Figure | None:
         return None
     heading = "Dead neuron rate against density"
     caption = (
-        "Share of units (%), averaged over samples: total = static (no incoming weight left) + dynamic (zero though "
-        "not static)."
+        "Share of outputs (%), averaged over samples. Total: zero. Static: no incoming weight left, though a bias or "
+        "norm may keep it firing. Dynamic: zero and not static."
     )
     every = {one.index: one for _, series, _ in parts for one in series}
     names = list(every.values())

@@ -32,7 +32,7 @@ def terminal_table(run: RunResult) -> str:
     """The levels of a run as plain text, from dense to sparse, at most 100 columns wide.
 
     Columns: test accuracy of each arm (mean over seeds), each arm minus the reference with its 95 % interval in
-    points, and the dead neuron rate of each arm as total = static + dynamic. What does not fit beside the
+    points, and the dead neuron rate of each arm as total / static / dynamic. What does not fit beside the
     densities goes into another table below.
     """
     first = _density_column(run)
@@ -79,10 +79,10 @@ def _dnr_columns(run: RunResult) -> list[Column]:
     columns: list[Column] = []
     for arm, total in parts["total"].items():
         cells = _cells(total.points, lambda point: f"{100 * point.estimate.mean:.1f}")
-        for name, sign in (("static", "="), ("dynamic", "+")):
+        for name, sign in (("static", " / "), ("dynamic", " / ")):
             for point in parts[name][arm].points if arm in parts[name] else ():
-                cells[point.level] = f"{cells.get(point.level, '?')} {sign} {100 * point.estimate.mean:.1f}"
-        columns.append(Column(_short(arm), "DNR % = st + dyn", cells))
+                cells[point.level] = f"{cells.get(point.level, '?')}{sign}{100 * point.estimate.mean:.1f}"
+        columns.append(Column(_short(arm), "DNR % tot/stat/dyn", cells))
     return columns
 
 

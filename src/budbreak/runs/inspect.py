@@ -14,9 +14,10 @@ from budbreak.iteration.checkpoint import Checkpoint
 from budbreak.iteration.store import Store
 from budbreak.mask import Mask
 from budbreak.rewinding import load_state
+from budbreak.runs.job import load_data
 from budbreak.runs.recipe import Recipe, load_recipe
 from budbreak.storage import write_json
-from budbreak.training.datasets import DataSet, load, split
+from budbreak.training.datasets import DataSet, Split, load, split
 from budbreak.training.images import Images, batches
 from budbreak.training.networks import build
 from budbreak.verbs import dead_neurons
@@ -26,10 +27,11 @@ _BATCH = 500
 
 @dataclass(frozen=True)
 class Subject:
-    """A network to look at: the model, what it was trained on, and its mask if one came with it."""
+    """A network to look at: the model, the parts of its data as its recipe splits them, its mask if there is one."""
 
     model: nn.Module
-    dataset: DataSet
+    dataset: str
+    parts: Split
     mask: Mask | None
     said: str
 
@@ -63,7 +65,7 @@ def find_subject(
             "give one of these three",
             "runs/NAME/jobs/ARM-seedN is the folder of a job",
         )
-    data = load(_dataset_name(dataset, recipe), data_dir)
+    data, parts = _data(recipe, dataset, data_dir)
     live = build(recipe.network if recipe else model, data, init=recipe.init if recipe else None, seed=seed)
     if checkpoint is not None:
         load_state(live, checkpoint.model)
@@ -73,12 +75,12 @@ def find_subject(
     if found is not None:
         found.parameters(live)  # refuses the mask of another architecture
     at = f"level {checkpoint.position.level}, epoch {checkpoint.position.epochs}" if checkpoint else "fresh"
-    return Subject(live, data, found, f"{model}: {at if weights is None else f'weights of {weights}'}")
+    return Subject(live, data.name, parts, found, f"{model}: {at if weights is None else f'weights of {weights}'}")
 
 
 def measure(subject: Subject, *, part: str, images: int, threshold: float, every: int) -> DeadUnits:
     """The dead neurons of a subject on the first ``images`` (0: all) of a part of its data, in float32."""
-    parts = split(subject.dataset)
+    parts = subject.parts
     chosen: dict[str, Images] = {"train": parts.train, "validation": parts.validation, "test": parts.test}
     data = chosen[part]
     seen = batches(data, _BATCH, limit=images or None)
@@ -87,7 +89,7 @@ def measure(subject: Subject, *, part: str, images: int, threshold: float, every
 
 def save_measurement(path: Path, subject: Subject, dead: DeadUnits, *, part: str) -> None:
     """Write what was measured as JSON, atomically."""
-    write_json(path, {"model": subject.said, "dataset": subject.dataset.name, "part": part, **asdict(dead)})
+    write_json(path, {"model": subject.said, "dataset": subject.dataset, "part": part, **asdict(dead)})
 
 
 def read_state(path: Path) -> Mapping[str, Tensor]:
@@ -119,11 +121,13 @@ def _from_store(folder: Path) -> tuple[Recipe, Checkpoint]:
     return load_recipe(folder.parent.parent / "recipe.toml"), Checkpoint.from_tree(tree)
 
 
-def _dataset_name(dataset: str | None, recipe: Recipe | None) -> str:
-    if dataset is not None:
-        return dataset
-    if recipe is None:
+def _data(recipe: Recipe | None, dataset: str | None, data_dir: Path | None) -> tuple[DataSet, Split]:
+    """The recipe's own split of its data; for another data set, or without a recipe, the usual one."""
+    if recipe is not None and dataset in (None, recipe.dataset):
+        return load_data(recipe, data_dir)
+    if dataset is None:
         raise InvalidValue(
             "no data set was given", "a factory does not say what it was trained on", "add --dataset NAME"
         )
-    return recipe.dataset
+    data = load(dataset, data_dir)
+    return data, split(data)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -84,17 +84,20 @@ class Data:
 
 
 def load_data(recipe: Recipe, data_dir: Path | None) -> tuple[DataSet, Split]:
-    """The recipe's data set and its disjoint parts."""
+    """The recipe's data set and the disjoint parts that it uses of it."""
     dataset = load(recipe.dataset, data_dir)
-    return dataset, split(dataset, recipe.validation or None)
+    parts = split(dataset, recipe.validation or None)
+    if recipe.train_limit:
+        parts = replace(parts, train=parts.train.first(recipe.train_limit))
+    return dataset, parts
 
 
 def prepare_data(recipe: Recipe, parts: Split, engine: Engine) -> Data:
-    """The subsets that a job uses; probes look at training images only."""
-    train = parts.train.first(recipe.train_limit) if recipe.train_limit else parts.train
-    placed = Split(train.to(engine.device), parts.validation.to(engine.device), parts.test.to(engine.device))
-    first = placed.train.first
-    return Data(placed, placed.train, first(recipe.dnr_images or len(train)), first(recipe.probe_images or len(train)))
+    """The subsets that a job uses, on its device; probes look at training images only."""
+    train = parts.train.to(engine.device)
+    placed = Split(train, parts.validation.to(engine.device), parts.test.to(engine.device))
+    dnr, probe = recipe.dnr_images or len(train), recipe.probe_images or len(train)
+    return Data(placed, train, train.first(dnr), train.first(probe))
 
 
 def make_plan(recipe: Recipe, arm: str, *, seed: int, steps: int) -> Plan:
@@ -202,7 +205,7 @@ class _Trainer:
         wanted = epoch in (0, _epochs(recipe, level.number)) or (recipe.dnr_every and epoch % recipe.dnr_every == 0)
         dead = self._dead(level.mask) if wanted else None
         result = EpochResult(
-            epoch=level.stage * recipe.epochs + epoch,
+            epoch=level.stage * _epochs(recipe, level.number) + epoch,
             loss=loss,
             validation_accuracy=self._accuracy(self.data.parts.validation),
             dnr_total=dead and dead.total,
@@ -276,6 +279,6 @@ def _precision(recipe: Recipe) -> Any:
 
 
 def _from_recipe(kind: type, recipe: Recipe, seed: int) -> Any:
-    """An instance whose fields are the recipe's fields of the same name; ``seed`` is the job's."""
+    """An instance with the recipe's fields of the same name, others at their default; ``seed`` is the job's."""
     values = {"seed": seed, **asdict(recipe)}
-    return kind(**{field.name: values[field.name] for field in fields(kind) if field.init})
+    return kind(**{field.name: values[field.name] for field in fields(kind) if field.init and field.name in values})

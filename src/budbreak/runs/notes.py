@@ -61,7 +61,11 @@ def collect(folder: Path, *, arm: str, seed: int) -> list[LevelResult]:
 
 def _level_result(stages: Sequence[LevelRecord], notes: Notes, arm: str, seed: int) -> LevelResult:
     last = stages[-1]
+    layers = notes.layers.get(str(last.level))
+    remarks = [] if layers is not None else ["notes.json of this job was lost: no layers and no curve"]
     short = sum(stage.shortfall for stage in stages)
+    if short:
+        remarks.append(f"follow-ups found {short} candidates too few: the host removed them instead")
     curve = notes.curve(last.level)
     return LevelResult(
         arm=arm,
@@ -76,9 +80,9 @@ def _level_result(stages: Sequence[LevelRecord], notes: Notes, arm: str, seed: i
         seconds=sum(stage.seconds for stage in stages),
         metrics=last.metrics,
         invariants=last.invariants,
-        layers=tuple(LayerResult(**layer) for layer in notes.layers[str(last.level)]),
+        layers=tuple(LayerResult(**layer) for layer in layers or ()),
         curve=curve,
-        notes=(f"follow-ups found {short} candidates too few: the host removed them instead",) if short else (),
+        notes=tuple(remarks),
     )
 
 

@@ -119,6 +119,9 @@ class _Pool:
                 why = f"its process ended with code {code}" + (" (killed; out of memory?)" if code == -9 else "")
                 self.failures.append(Failure(job.name, why, known=True))
                 self.running.pop(index)
+        if not self.running:
+            self.failures += [Failure(job.name, "not started: all processes ended", known=True) for job in self.pending]
+            self.pending.clear()
 
     def _stop(self) -> None:
         """Checkpoints are whole at every moment, so workers are simply ended."""

@@ -38,7 +38,8 @@ class Recipe:
     augment: bool = _field("random crop (4 pixels of padding) and mirroring of training images", False)
     network: str = _field("lenet-300-100, lenet-5, resnet-20, mlp, or package.module:factory")
     init: str = _field(
-        "kaiming, lth (open_lth), xavier (the AP authors' script), own (as the factory made it)", "kaiming"
+        "kaiming, lth (open_lth), xavier (AP's script), own (as a factory made it); auto: kaiming, own for a factory",
+        "auto",
     )
     criterion: str = _field("the host: magnitude, gradient, taylor, displacement or random", "magnitude")
     scope: str = _field("where scores compete: global or layer", "global")
@@ -70,6 +71,8 @@ class Recipe:
     precision: str = _field("of the training: auto (measured rules), float32 or bfloat16", "auto")
 
     def __post_init__(self) -> None:
+        if self.init == "auto":  # resolved here, because the resolved recipe is the identity
+            object.__setattr__(self, "init", "own" if ":" in self.network else "kaiming")
         for check in _checks(self):
             check()
 

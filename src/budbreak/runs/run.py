@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from budbreak.errors import BudbreakError, StoreMismatch
+from budbreak.errors import BudbreakError, StoreMismatch, check_count
 from budbreak.iteration import Preview
 from budbreak.runs.compare import paired_differences
 from budbreak.runs.job import Event, Job, Report, epochs_before, load_data, make_plan, run_job
@@ -62,8 +62,8 @@ def look_ahead(recipe: Recipe, *, data_dir: Path | None, out: Path, workers: int
     jobs = len(recipe.arms) * recipe.seeds
     count, threads = _share_cores(jobs, workers)
     engine = choose_engine(model, precision=_any(recipe.precision), threads=threads)
-    images = min(recipe.train_limit or len(parts.train), len(parts.train))
-    plans = [make_plan(recipe, arm, seed=0, steps=steps_per_epoch(images, recipe.batch_size)) for arm in recipe.arms]
+    steps = steps_per_epoch(len(parts.train), recipe.batch_size)
+    plans = [make_plan(recipe, arm, seed=0, steps=steps) for arm in recipe.arms]
     previews = [plan.preview(model, example=parts.test.normalised(parts.test.images[:1])) for plan in plans]
     return Overview(
         folder=out / recipe.folder_name,
@@ -72,7 +72,7 @@ def look_ahead(recipe: Recipe, *, data_dir: Path | None, out: Path, workers: int
         jobs=jobs,
         workers=count,
         epochs=recipe.seeds * sum(epochs_before(recipe, plan, plan.levels + 1) for plan in plans),
-        parts=(images, len(parts.validation), len(parts.test)),
+        parts=(len(parts.train), len(parts.validation), len(parts.test)),
     )
 
 
@@ -143,6 +143,8 @@ def _claim(folder: Path, recipe: Recipe) -> None:
 
 def _share_cores(jobs: int, workers: int | None) -> tuple[int, int]:
     """(processes, threads of each): a core each if there is more than one job, all cores for a single one."""
+    if workers is not None:
+        check_count("workers", workers)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if jobs == 1:
         return 1, cores
