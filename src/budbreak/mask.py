@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from budbreak.errors import CorruptFile, MaskMismatch, UnknownName, did_you_mean
+from budbreak.errors import CorruptFile, MaskMismatch, MissingData, UnknownName, did_you_mean
 from budbreak.prunable import Prunable, conv_and_linear, parameter_named, prunable_parameters
 from budbreak.storage import read_tree, write_tree
 
@@ -160,8 +160,11 @@ class Mask(Mapping[str, Tensor]):
         """Read what `save` wrote.
 
         Raises:
+            MissingData: if there is no such file.
             CorruptFile: if the file is truncated, was changed, or is not a mask.
         """
+        if not Path(path).is_file():
+            raise MissingData(f"no file {path}", "a mask is a file of Mask.save", "check the path")
         tree = read_tree(Path(path))
         if not isinstance(tree, dict) or tree.get("format") != _FORMAT:
             raise CorruptFile(f"{path} is not a mask", f"a mask file says {_FORMAT!r}", "give the file of Mask.save")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import cast
@@ -41,6 +41,21 @@ class _Excluding:
         self.patterns, self.of = patterns, of
         self.__name__ = f"excluding({', '.join(map(repr, patterns))}, of={describe(of)})"
 
+    def check(self, names: Iterable[str]) -> None:
+        """Refuse a pattern that matches no parameter.
+
+        Raises:
+            UnknownName: with the nearest name that exists.
+        """
+        known = list(names)
+        for pattern in self.patterns:
+            if not any(fnmatchcase(name, pattern) for name in known):
+                raise UnknownName(
+                    f"{pattern!r} matches no parameter",
+                    "what is excluded exists, by its state_dict name or a glob pattern of it",
+                    did_you_mean(pattern, known),
+                )
+
     def __call__(self, name: str, module: nn.Module, parameter: nn.Parameter) -> bool:
         return self.of(name, module, parameter) and not any(fnmatchcase(name, p) for p in self.patterns)
 
@@ -63,7 +78,10 @@ def prunable_parameters(model: nn.Module, prunable: Prunable = conv_and_linear) 
 
     Raises:
         NothingToPrune: if there is none.
+        UnknownName: if `excluding` names what does not exist.
     """
+    if isinstance(prunable, _Excluding):
+        prunable.check(name for name, _ in unwrap(model).named_parameters())
     found: dict[str, nn.Parameter] = {}
     seen: set[int] = set()
     for prefix, module in unwrap(model).named_modules():

@@ -58,7 +58,8 @@ def test_excluding_leaves_out_globs():
     model = residual_cnn()
     assert list(prunable_parameters(model, excluding("fc.*"))) == ["stem.weight", "conv1.weight", "conv2.weight"]
     assert list(prunable_parameters(model, excluding("fc.*", "conv?.weight"))) == ["stem.weight"]
-    assert list(prunable_parameters(model, excluding("FC.*"))) == list(prunable_parameters(model))  # case matters
+    with pytest.raises(UnknownName, match=r"'FC\.\*' matches no parameter"):
+        prunable_parameters(model, excluding("FC.*"))  # case matters
     nested = excluding("stem.*", of=excluding("fc.*"))
     assert list(prunable_parameters(model, nested)) == ["conv1.weight", "conv2.weight"]
     norms = excluding("conv*", "stem*", "fc*", of=every_weight)
@@ -121,3 +122,11 @@ def test_wrappers_do_not_change_the_names():
     assert unwrap(compiled) is model
     assert parameter_named(compiled, "2.weight") is model[2].weight
     assert unwrap(nn.DataParallel(compiled)) is model
+
+
+def test_an_excluded_name_that_matches_nothing_is_refused():
+    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 2))
+    assert list(prunable_parameters(model, excluding("0.*"))) == ["1.weight"]
+    with pytest.raises(UnknownName, match=r"'1\.wieght' matches no parameter") as caught:
+        prunable_parameters(model, excluding("1.wieght"))
+    assert "did you mean '1.weight'?" in str(caught.value)

@@ -144,3 +144,9 @@ def test_an_interrupted_run_says_so() -> None:
     run = fake_run(complete=False)
     assert "interrupted" in conclusion(run)
     assert "INTERRUPTED" in terminal_table(run)
+
+
+def test_conclusion_of_two_seeds_claims_nothing_however_tight_the_interval() -> None:
+    words = conclusion(fake_run(ARMS[:2], seeds=(0, 1), levels=3, gains={"host": 0.0, "ap-lite": 0.5}))
+    assert "two seeds are too few" in words
+    assert "a gain" not in words.replace("neither a gain nor a loss", "")

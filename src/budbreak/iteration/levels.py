@@ -66,6 +66,12 @@ class Levels:
         """What stays now."""
         return self._mask
 
+    def release(self) -> None:
+        """Let go of the last mask, which ``keep_holding=True`` goes on holding after the ``with``."""
+        if self._hold is not None:
+            self._hold.release()
+            self._hold = None
+
     def __enter__(self) -> Levels:
         """Take the store, go back to where it stands, and start to hold."""
         live = self._live
@@ -88,9 +94,8 @@ class Levels:
         for hook in self._hooks:
             hook.remove()
         self._hooks.clear()
-        if self._hold is not None and not self._keep_holding:
-            self._hold.release()
-            self._hold = None
+        if not self._keep_holding:
+            self.release()
         if self._store is not None:
             self._store.close()
 

@@ -55,7 +55,7 @@ def iterate(
         store: a folder in which the iteration survives being killed; the same call goes on from there.
         mask: what is alive at the start; all prunable weights unless given.
         mask_grads: see `hold`.
-        keep_holding: go on holding the last mask after the ``with``.
+        keep_holding: go on holding the last mask after the ``with``, until ``levels.release()``.
 
     Raises:
         MissingReset: if the learning rate is scheduled, but the scheduler is not in ``resets``.

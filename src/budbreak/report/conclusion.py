@@ -11,6 +11,7 @@ from budbreak.runs.result import RunResult
 ACCURACY = "test_accuracy"
 _CHANCE = 0.05  # a 95 % interval misses the truth in 5 of 100 repetitions
 _LISTED = 4  # more densities than this are counted, not listed
+_ENOUGH = 3  # seeds: fewer are no result, whatever their interval
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,8 @@ def _verdict(reference: str, points: list[Point]) -> str:
     known = [point for point in points if point.estimate.low is not None]
     if not known:
         return f"against {reference}: with one seed there is no interval, so no difference can be told from chance."
+    if max(point.estimate.n for point in known) < _ENOUGH:
+        return f"against {reference}: two seeds are too few to tell a difference from chance."
     above, below = [p for p in known if gains(p)], [p for p in known if losses(p)]
     if not above and not below:
         seeds = count(max(point.estimate.n for point in known), "seed")
@@ -103,13 +106,13 @@ def _at(points: list[Point]) -> str:
 
 
 def gains(point: Point) -> bool:
-    """Whether the interval lies above zero, on the exact numbers."""
-    return point.estimate.low is not None and point.estimate.low > 0
+    """Whether the interval of at least `_ENOUGH` seeds lies above zero, on the exact numbers."""
+    return point.estimate.n >= _ENOUGH and point.estimate.low is not None and point.estimate.low > 0
 
 
 def losses(point: Point) -> bool:
-    """Whether the interval lies below zero, on the exact numbers."""
-    return point.estimate.high is not None and point.estimate.high < 0
+    """Whether the interval of at least `_ENOUGH` seeds lies below zero, on the exact numbers."""
+    return point.estimate.n >= _ENOUGH and point.estimate.high is not None and point.estimate.high < 0
 
 
 def _sparsest(run: RunResult, series: Series, point: Point) -> str:
