@@ -174,6 +174,7 @@ class _Source:
             for lo, hi, chunk in self.chunks(name):
                 limit = self.limit(name, lo, hi, chunk)
                 yield name, chunk if limit is None else chunk[limit]
+                del chunk
 
     def sample(self) -> np.ndarray[Any, Any]:
         """2^15 to 2^18 scores, sorted: blocks spread evenly over all weights; without NaN."""
@@ -259,6 +260,7 @@ def _census(source: _Source, lo: float, hi: float) -> tuple[int, np.ndarray[Any,
         upto += len(values) - _count(between)
         between &= values < hi
         parts.append(_cpu(values[between]))
+        del values, between  # before the next slice is made: two slices at a time are 2 MiB
     return upto, np.concatenate(parts)
 
 
@@ -279,6 +281,7 @@ def _cut_masks(source: _Source, cut: _Cut) -> dict[str, Tensor]:
                 ties -= len(first)
             if not isinstance(kept, np.ndarray):
                 flat[lo:hi] = kept
+            del values
         masks[name] = flat.reshape(score.shape)
     return masks
 
