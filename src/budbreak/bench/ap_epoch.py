@@ -124,9 +124,9 @@ def _remarks(one: Table, engine: Engine) -> tuple[str, ...]:
     return (
         f"The engine: {engine.describe()}.",
         share,
-        "The peer: per-sample transforms on arrays (without PIL) in a DataLoader without workers, float32 NCHW, weights "
-        "and gradients through numpy at each step, default SGD; after a pass it evaluates the test set and the "
-        "training set.",
+        "The peer: per-sample transforms on arrays (without PIL) in a DataLoader without workers, float32 NCHW, "
+        "weights and gradients through numpy at each step, default SGD; after a pass it evaluates the test set and "
+        "the training set.",
         "An epoch of ours evaluates the test set in float32 and takes the training loss from the steps themselves; "
         f"the row '{SAME}' does AP's second evaluation too. Scope: the 3x includes leaving it out.",
     )

@@ -8,6 +8,7 @@ import gc
 import json
 import os
 import resource
+import statistics
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -17,8 +18,8 @@ from pathlib import Path
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
-def peak_extra(target: str, arguments: Mapping[str, object], warm: Mapping[str, object]) -> float:
-    """MiB that a piece of work takes at its peak, beyond its inputs.
+def peak_extra(target: str, arguments: Mapping[str, object], warm: Mapping[str, object], *, runs: int = 1) -> float:
+    """MiB that a piece of work takes at its peak, beyond its inputs; the median of so many runs.
 
     The work runs in a fresh Python with one thread: first on the small ``warm`` arguments, so that what libraries
     load at their first use is there, then measured.
@@ -27,12 +28,16 @@ def peak_extra(target: str, arguments: Mapping[str, object], warm: Mapping[str, 
         target: "module:function"; the function makes the inputs and returns what does the work.
         arguments: by keyword; JSON values.
         warm: the arguments of the small run.
+        runs: the allocator decides anew in each.
     """
     program = f"from {__name__} import main; main()"
     command = [sys.executable, "-c", program, target, json.dumps(dict(arguments)), json.dumps(dict(warm))]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
-    return float(done.stdout.split()[-1]) / 2**20
+    peaks: list[int] = []
+    for _ in range(runs):
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
+        peaks.append(int(done.stdout))
+    return statistics.median(peaks) / 2**20
 
 
 def _measure(target: str, arguments: Mapping[str, object], warm: Mapping[str, object]) -> int:
