@@ -44,6 +44,10 @@ class Call:
     def __init__(self, function: object, *args: object) -> None:
         self.function, self.args = function, args
 
+    def __repr__(self) -> str:
+        """Without an address: test names are the same in every process."""
+        return f"Call{(getattr(self.function, '__name__', ''), *self.args)}"
+
     def __reduce__(self) -> tuple[object, tuple[object, ...]]:
         return self.function, self.args
 
