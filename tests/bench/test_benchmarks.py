@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from budbreak.bench import ALL, ap_epoch, conv_epoch, dnr_probe, find, global_select, mask_step, run, small_net_epoch
-from budbreak.bench.document import document, summary, text_of
+from budbreak.bench.document import document, summary, text_of, with_goals
 from budbreak.bench.findings import Goal, read_all, read_stored
 from budbreak.bench.peers import CountingHooks, PerSample, freeze_zeros_by_numpy
 from budbreak.bench.settings import Settings
@@ -194,6 +194,9 @@ def test_the_committed_page_is_that_of_the_committed_results():
     root = Path(__file__).parents[2]
     results = read_all(root / "benchmarks/results", list(PROMISED))
     assert (root / "docs/benchmarks.md").read_text(encoding="utf-8") == document(results)
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    assert readme == with_goals(readme, results)
+    assert all(goal.aim in readme for stored in results for goal in stored.findings.goals)
 
 
 @pytest.mark.parametrize("name", PROMISED)

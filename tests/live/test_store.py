@@ -42,9 +42,14 @@ def straight():
     return outcome(*run(Parts(), FULL))
 
 
+def heed_sigint():
+    """Where the tests themselves run in the background, SIGINT is ignored, and children would inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def start(store, out, *moment):
     command = [sys.executable, "-W", "error", str(SCRIPT), str(store), str(out), *moment]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heed_sigint)
 
 
 def finish(process):

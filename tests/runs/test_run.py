@@ -87,7 +87,12 @@ COMMAND += ["--epochs", "6", "--milestones", "4", "--arms", "ap-lite,ap-pro"]
 
 def started(out: Path, *extra: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [*COMMAND, "--out", str(out), *extra], cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        [*COMMAND, "--out", str(out), *extra],
+        cwd=ROOT,
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        # where the tests themselves run in the background, SIGINT is ignored, and children would inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 

@@ -67,8 +67,12 @@ def _settings(options: argparse.Namespace) -> Any:
 
 def _write_page(folder: Path, page: Path) -> None:
     from budbreak.bench import ALL
-    from budbreak.bench.document import document
+    from budbreak.bench.document import document, with_goals
     from budbreak.bench.findings import read_all
 
-    write_text(page, document(read_all(folder, [benchmark.name for benchmark in ALL])))
+    results = read_all(folder, [benchmark.name for benchmark in ALL])
+    write_text(page, document(results))
     print(f"written: {page}")
+    readme = page.parent.parent / "README.md"
+    if readme.is_file():
+        write_text(readme, with_goals(readme.read_text(encoding="utf-8"), results))
