@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 from torch.nn import functional
@@ -23,7 +23,7 @@ from budbreak.runs.notes import Notes
 from budbreak.runs.recipe import Recipe
 from budbreak.runs.result import EpochResult, LayerResult
 from budbreak.step import Step
-from budbreak.training.choice import Engine, choose_engine
+from budbreak.training.choice import Engine, Precision, choose_engine
 from budbreak.training.datasets import DataSet, Split, load, split
 from budbreak.training.engine import evaluate, make_sgd, steps_per_epoch, train_epoch
 from budbreak.training.images import Images, batches
@@ -92,6 +92,11 @@ def load_data(recipe: Recipe, data_dir: Path | None) -> tuple[DataSet, Split]:
     return dataset, parts
 
 
+def pick_engine(recipe: Recipe, model: nn.Module, threads: int | None) -> Engine:
+    """The engine for the recipe's precision; the recipe has checked that it is one of the engine's."""
+    return choose_engine(model, precision=cast(Precision, recipe.precision), threads=threads)
+
+
 def prepare_data(recipe: Recipe, parts: Split, engine: Engine) -> Data:
     """The subsets that a job uses, on its device; probes look at training images only."""
     train = parts.train.to(engine.device)
@@ -142,7 +147,7 @@ def run_job(job: Job, report: Report) -> None:
     recipe = job.recipe
     dataset, parts = load_data(recipe, job.data_dir)
     model = build(recipe.network, dataset, init=recipe.init, seed=job.seed)
-    engine = choose_engine(model, precision=_precision(recipe), threads=job.threads)
+    engine = pick_engine(recipe, model, job.threads)
     engine.prepare(model)
     data = prepare_data(recipe, parts, engine)
     steps = steps_per_epoch(len(data.train), recipe.batch_size)
@@ -272,10 +277,6 @@ def layer_results(mask: Mask, dead: DeadUnits) -> list[LayerResult]:
 def _epochs(recipe: Recipe, level: int) -> int:
     """A training that starts from the rewind epoch is shorter by what lies before it."""
     return recipe.epochs - (recipe.rewind_epoch if level > 0 else 0)
-
-
-def _precision(recipe: Recipe) -> Any:
-    return recipe.precision  # checked by the recipe to be one of the engine's
 
 
 def _from_recipe(kind: type, recipe: Recipe, seed: int) -> Any:

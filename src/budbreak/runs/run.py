@@ -7,18 +7,16 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from budbreak.errors import BudbreakError, StoreMismatch, check_count
 from budbreak.iteration import Preview
 from budbreak.runs.compare import paired_differences
-from budbreak.runs.job import Event, Job, Report, epochs_before, load_data, make_plan, run_job
+from budbreak.runs.job import Event, Job, Report, epochs_before, load_data, make_plan, pick_engine, run_job
 from budbreak.runs.notes import collect
 from budbreak.runs.pool import Failure, run_jobs
 from budbreak.runs.recipe import Recipe, load_recipe
 from budbreak.runs.result import FILE_NAME, RunResult, load_result
 from budbreak.storage import write_text
-from budbreak.training.choice import choose_engine
 from budbreak.training.engine import steps_per_epoch
 from budbreak.training.environment import environment
 from budbreak.training.networks import build
@@ -61,7 +59,7 @@ def look_ahead(recipe: Recipe, *, data_dir: Path | None, out: Path, workers: int
     model = build(recipe.network, dataset, init=recipe.init, seed=0)
     jobs = len(recipe.arms) * recipe.seeds
     count, threads = _share_cores(jobs, workers)
-    engine = choose_engine(model, precision=_any(recipe.precision), threads=threads)
+    engine = pick_engine(recipe, model, threads)
     steps = steps_per_epoch(len(parts.train), recipe.batch_size)
     plans = [make_plan(recipe, arm, seed=0, steps=steps) for arm in recipe.arms]
     previews = [plan.preview(model, example=parts.test.normalised(parts.test.images[:1])) for plan in plans]
@@ -190,7 +188,3 @@ def _failed(failures: Sequence[Failure], folder: Path) -> RunFailed:
 
 def _ignore(_: Event) -> None:
     return None
-
-
-def _any(value: Any) -> Any:
-    return value
