@@ -165,3 +165,52 @@ def test_probe_sees_the_parts_as_the_recipe_splits_them(tmp_path, capsys):
     for part, samples in (("validation", 50), ("train", 200), ("test", 360)):
         assert main(["probe", str(job), "--part", part, "--save", str(saved)]) == 0
         assert json.loads(saved.read_text())["samples"] == samples
+
+
+def test_probe_of_a_store_of_ones_own_iteration(tmp_path, monkeypatch, capsys):
+    (tmp_path / "own_nets.py").write_text(
+        "import torch\nfrom torch import nn\n\ndef make():\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 10))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    import own_nets
+    import torch
+
+    import budbreak as bb
+
+    model = own_nets.make()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    plan = bb.Plan(schedule=bb.schedules.OneShot(sparsity=0.5))
+    with bb.iterate(model, optimizer, plan, store="store") as levels:
+        for level in levels:
+            level.record(nothing=0)
+    arguments = ["own_nets:make", "--dataset", "digits", "--weights", "store", "--save", "dnr.json"]
+    assert main(["probe", *arguments]) == 0
+    body = json.loads((tmp_path / "dnr.json").read_text())
+    expected = bb.dead_neurons(model, _digits_train(), mask=levels.mask)
+    assert (body["mask"], body["total"]) == ("given", pytest.approx(expected.total, abs=1e-12))
+    capsys.readouterr()
+    assert main(["probe", "store"]) == 1
+    assert "--weights store" in capsys.readouterr().err
+
+
+def _digits_train():
+    from budbreak.training.datasets import load, split
+    from budbreak.training.images import batches
+
+    return batches(split(load("digits")).train, 500)
+
+
+def test_given_weights_replace_those_of_the_job(finished, tmp_path, capsys):
+    from safetensors.torch import save_file
+
+    from budbreak.storage import read_tree
+
+    job = finished / "jobs/host-seed0"
+    state = read_tree(job / "checkpoint.safetensors")["model"]
+    zeros = {name: tensor * 0 for name, tensor in state.items()}
+    save_file(zeros, tmp_path / "zeros.safetensors")
+    saved = tmp_path / "dnr.json"
+    assert main(["probe", str(job), "--weights", str(tmp_path / "zeros.safetensors"), "--save", str(saved)]) == 0
+    assert json.loads(saved.read_text())["total"] == 1.0  # everything is dead without a weight or a bias

@@ -27,7 +27,7 @@ def add(commands: Any) -> None:
         default=0.0,
         help="|output| <= this is dead (default 0; smooth activations need more)",
     )
-    parser.add_argument("--weights", type=Path, help="a safetensors file with a state dict to load")
+    parser.add_argument("--weights", type=Path, help="a safetensors file with a state dict, or a store of bb.iterate")
     parser.add_argument("--mask", type=Path, help="a saved mask; decides what is static (default: the zeros)")
     parser.add_argument("--seed", type=int, default=0, help="of a fresh initialisation (default: 0)")
     parser.add_argument("--save", type=Path, metavar="FILE", help="write the numbers as JSON as well")

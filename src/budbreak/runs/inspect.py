@@ -46,7 +46,8 @@ def find_subject(
             newest checkpoint in it; or ``package.module:factory``.
         data_dir: where the data set is.
         dataset: its name; that of the recipe unless given; a factory needs one.
-        weights: a safetensors file with a state dict, loaded into the network.
+        weights: loaded into the network: a safetensors file with a state dict, or the store of an iteration, whose
+            newest checkpoint brings its mask along.
         mask: a file of `Mask.save`; decides what is static.
         seed: of a fresh initialisation.
 
@@ -67,15 +68,18 @@ def find_subject(
         )
     data, parts = _data(recipe, dataset, data_dir)
     live = build(recipe.network if recipe else model, data, init=recipe.init if recipe else None, seed=seed)
-    if checkpoint is not None:
-        load_state(live, checkpoint.model)
-    if weights is not None:
-        load_state(live, read_state(weights))
+    said = f"weights of {weights}"
+    if weights is not None and weights.is_dir():
+        checkpoint, weights = _newest_checkpoint(weights), None
+    elif weights is None:
+        said = f"level {checkpoint.position.level}, epoch {checkpoint.position.epochs}" if checkpoint else "fresh"
+    state = read_state(weights) if weights is not None else checkpoint.model if checkpoint is not None else None
+    if state is not None:
+        load_state(live, state)
     found = Mask.load(mask) if mask is not None else checkpoint.mask if checkpoint is not None else None
     if found is not None:
         found.parameters(live)  # refuses the mask of another architecture
-    at = f"level {checkpoint.position.level}, epoch {checkpoint.position.epochs}" if checkpoint else "fresh"
-    return Subject(live, data.name, parts, found, f"{model}: {at if weights is None else f'weights of {weights}'}")
+    return Subject(live, data.name, parts, found, f"{model}: {said}")
 
 
 def measure(subject: Subject, *, part: str, images: int, threshold: float, every: int) -> DeadUnits:
@@ -113,12 +117,23 @@ def read_state(path: Path) -> Mapping[str, Tensor]:
 
 
 def _from_store(folder: Path) -> tuple[Recipe, Checkpoint]:
+    checkpoint, recipe = _newest_checkpoint(folder), folder.parent.parent / "recipe.toml"
+    if not recipe.is_file():
+        raise MissingData(
+            f"{folder} is the store of an iteration of yours",
+            "it does not say how its network is built",
+            f"write: budbreak probe package.module:factory --weights {folder}",
+        )
+    return load_recipe(recipe), checkpoint
+
+
+def _newest_checkpoint(folder: Path) -> Checkpoint:
     tree = Store(folder).load_checkpoint()
     if tree is None:
         raise MissingData(
             f"{folder} holds no checkpoint", "a job's folder has one", "give runs/NAME/jobs/ARM-seedN, or a recipe"
         )
-    return load_recipe(folder.parent.parent / "recipe.toml"), Checkpoint.from_tree(tree)
+    return Checkpoint.from_tree(tree)
 
 
 def _data(recipe: Recipe | None, dataset: str | None, data_dir: Path | None) -> tuple[DataSet, Split]:
