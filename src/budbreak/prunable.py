@@ -20,7 +20,11 @@ _CONV_AND_LINEAR = (
 
 
 def conv_and_linear(name: str, module: nn.Module, parameter: nn.Parameter) -> bool:
-    """The weights of linear and convolutional layers: no bias, no norm, no embedding (the default)."""
+    """The weights of linear and convolutional layers: no bias, no norm, no embedding (the default).
+
+    The packed ``in_proj_weight`` of nn.MultiheadAttention is neither and stays dense; an embedding that is tied to
+    a Linear is pruned with it: leave it out by `excluding`.
+    """
     return isinstance(module, _CONV_AND_LINEAR) and name.rpartition(".")[2] == "weight" and parameter.dim() >= 2
 
 
