@@ -15,12 +15,13 @@ from budbreak.bench.findings import Findings, Goal, Table, table
 from budbreak.bench.harness import Contender
 from budbreak.bench.peers import freeze_zeros_by_numpy
 from budbreak.bench.settings import Settings
-from budbreak.bench.work import engine_step, network, random_mask, shape_of
+from budbreak.bench.work import network, random_mask, shape_of
 from budbreak.errors import InvariantBroken
 from budbreak.holding import apply_mask, check_zeros, hold
 from budbreak.mask import Mask
 from budbreak.prunable import prunable_parameters
 from budbreak.training.choice import Engine
+from budbreak.training.engine import train_step
 
 OURS, HOOK, NUMPY = "budbreak (foreach, float masks)", "the same in its optimizer hook", "numpy round trip"
 BOOL, FILL = "bool masks, mul_", "bool masks, masked_fill_"
@@ -178,7 +179,7 @@ def _step(way: str, case: Case, engine: Engine) -> Callable[[], object]:
     labels = torch.randint(0, 10, (case.batch,)).to(engine.device)
 
     def step() -> object:
-        return engine_step(model, optimizer, inputs, labels, engine)
+        return train_step(model, optimizer, inputs, labels, engine)
 
     if way == HELD:
         hold(model, optimizer, mask)

@@ -6,14 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
-from torch.optim import Optimizer
 
 from budbreak.mask import Mask
 from budbreak.prunable import prunable_parameters
 from budbreak.scores import Scores
 from budbreak.selection import select
-from budbreak.training.choice import Engine
 from budbreak.training.images import Images
 from budbreak.training.networks.lenet import lenet_300_100, mlp
 from budbreak.training.networks.resnet import resnet_20
@@ -61,26 +58,6 @@ def random_mask(model: nn.Module) -> Mask:
     weights = {name: parameter.detach() for name, parameter in prunable_parameters(model).items()}
     total = sum(weight.numel() for weight in weights.values())
     return select(Scores.elementwise(torch.abs, weights), round((1 - SPARSITY) * total))
-
-
-def plain_step(model: nn.Module, optimizer: Optimizer, inputs: Tensor, labels: Tensor) -> Tensor:
-    """Forward, backward and step, as in any tutorial."""
-    optimizer.zero_grad()
-    loss = functional.cross_entropy(model(inputs), labels)
-    loss.backward()
-    optimizer.step()
-    return loss.detach()
-
-
-def engine_step(model: nn.Module, optimizer: Optimizer, inputs: Tensor, labels: Tensor, engine: Engine) -> Tensor:
-    """The same in the arithmetic of an engine."""
-    with torch.autocast(torch.device(engine.device).type, torch.bfloat16, enabled=engine.bf16):
-        outputs = model(inputs)
-    loss = functional.cross_entropy(outputs.float(), labels)
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    optimizer.step()
-    return loss.detach()
 
 
 def in_memory_batches(data: Images, batch_size: int, device: str) -> Iterator[tuple[Tensor, Tensor]]:

@@ -95,7 +95,7 @@ def train_epoch(
     sizes = [min(batch_size, len(data) - start) for start in range(0, len(data), batch_size)]
     losses = torch.zeros(len(sizes), device=engine.device)
     for step, (inputs, labels) in enumerate(_shuffled(data, engine, batch_size, augment)):
-        losses[step] = _step(model, optimizer, inputs, labels, engine)
+        losses[step] = train_step(model, optimizer, inputs, labels, engine)
         if after_step is not None:
             after_step()
         if (step + 1) % _CHECK_EVERY == 0:
@@ -152,7 +152,10 @@ def _shuffled(data: Images, engine: Engine, batch_size: int, augment: bool) -> I
         yield data.normalised(engine.place(images)), data.labels[order[now]].to(engine.device)
 
 
-def _step(model: nn.Module, optimizer: torch.optim.Optimizer, inputs: Tensor, labels: Tensor, engine: Engine) -> Tensor:
+def train_step(
+    model: nn.Module, optimizer: torch.optim.Optimizer, inputs: Tensor, labels: Tensor, engine: Engine
+) -> Tensor:
+    """Forward, backward and step in the arithmetic of the engine; the loss, detached, still on its device."""
     with torch.autocast(torch.device(engine.device).type, torch.bfloat16, enabled=engine.bf16):
         outputs = model(inputs)
     loss = functional.cross_entropy(outputs.float(), labels)
