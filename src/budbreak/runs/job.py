@@ -189,6 +189,7 @@ class _Trainer:
 
     def train(self, level: Level, optimizer: Any, scheduler: LambdaLR) -> None:
         recipe = self.job.recipe
+        dead: DeadUnits | None = None
         for epoch in level.epochs(_epochs(recipe, level.number)):
             if epoch == 0:
                 self._note(level, 0, None)
@@ -201,11 +202,11 @@ class _Trainer:
                 augment=recipe.augment,
                 after_step=scheduler.step,
             )
-            self._note(level, epoch + 1, done.loss)
-        self._finish(level)
+            dead = self._note(level, epoch + 1, done.loss)
+        self._finish(level, dead or self._dead(level.mask))  # resumed behind the last epoch: measured again
 
-    def _note(self, level: Level, epoch: int, loss: float | None) -> None:
-        """Measure after an epoch (0: before the first), and keep it."""
+    def _note(self, level: Level, epoch: int, loss: float | None) -> DeadUnits | None:
+        """Measure after an epoch (0: before the first), and keep it; dead units where they were counted."""
         recipe = self.job.recipe
         wanted = epoch in (0, _epochs(recipe, level.number)) or (recipe.dnr_every and epoch % recipe.dnr_every == 0)
         dead = self._dead(level.mask) if wanted else None
@@ -220,15 +221,15 @@ class _Trainer:
         self.notes.add_epoch(level.number, level.stage, epoch, result)
         if epoch:
             self._tell(level, epoch, {key: value for key, value in asdict(result).items() if value is not None})
+        return dead
 
-    def _finish(self, level: Level) -> None:
+    def _finish(self, level: Level, dead: DeadUnits) -> None:
         """Measure at the end of a training; the test set is looked at here only, and decides nothing."""
-        dead = self._dead(level.mask)
         last = self.notes.last_epoch(level.number, level.stage)
         metrics = {
             "test_accuracy": self._accuracy(self.data.parts.test),
             "validation_accuracy": last.validation_accuracy,
-            "train_loss": float(last.loss or 0.0),
+            "train_loss": cast(float, last.loss),  # only epoch 0 has none
             "dnr_total": dead.total,
             "dnr_static": dead.static,
             "dnr_dynamic": dead.dynamic,

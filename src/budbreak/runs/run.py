@@ -15,7 +15,7 @@ from budbreak.runs.job import Event, Job, Report, epochs_before, load_data, make
 from budbreak.runs.notes import collect
 from budbreak.runs.pool import Failure, run_jobs
 from budbreak.runs.recipe import Recipe, load_recipe
-from budbreak.runs.result import FILE_NAME, RunResult, load_result
+from budbreak.runs.result import FILE_NAME, LevelResult, RunResult, load_result
 from budbreak.storage import write_text
 from budbreak.training.engine import steps_per_epoch
 from budbreak.training.environment import environment
@@ -62,6 +62,7 @@ def look_ahead(recipe: Recipe, *, data_dir: Path | None, out: Path, workers: int
     engine = pick_engine(recipe, model, threads)
     steps = steps_per_epoch(len(parts.train), recipe.batch_size)
     plans = [make_plan(recipe, arm, seed=0, steps=steps) for arm in recipe.arms]
+    # all of them, though only the host's is shown: each refuses counts that cannot work
     previews = [plan.preview(model, example=parts.test.normalised(parts.test.images[:1])) for plan in plans]
     return Overview(
         folder=out / recipe.folder_name,
@@ -117,10 +118,9 @@ def run(
             job_done(result)
         return result
 
-    keep()
-    failures = run_jobs(
-        [job for job in jobs if not _complete(job)], workers=count, report=report or _ignore, finished=keep
-    )
+    found = keep()
+    missing = [job for job in jobs if not _complete(job, found.levels)]
+    failures = run_jobs(missing, workers=count, report=report or _ignore, finished=keep)
     result = keep()
     if failures:
         raise _failed(failures, folder)
@@ -149,8 +149,9 @@ def _share_cores(jobs: int, workers: int | None) -> tuple[int, int]:
     return min(workers or cores, jobs), 1
 
 
-def _complete(job: Job) -> bool:
-    return any(level.level == _last_level(job) for level in collect(job.folder, arm=job.arm, seed=job.seed))
+def _complete(job: Job, levels: Sequence[LevelResult]) -> bool:
+    last = _last_level(job)
+    return any((level.arm, level.seed, level.level) == (job.arm, job.seed, last) for level in levels)
 
 
 def _last_level(job: Job) -> int:
@@ -166,7 +167,7 @@ def _result(recipe: Recipe, jobs: Sequence[Job], place: Mapping[str, object], se
         environment=place,
         arms=recipe.arms,
         seeds=tuple(range(recipe.seeds)),
-        complete=all(_complete(job) for job in jobs),
+        complete=all(_complete(job, levels) for job in jobs),
         seconds=seconds,
         levels=tuple(levels),
         differences=tuple(paired_differences(levels, recipe.arms)),
