@@ -27,6 +27,21 @@ def test_the_example_runs_as_it_stands(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "readme-store/records.json").exists()
 
 
+def test_the_example_runs_twice_in_one_folder_and_prints_the_same_history(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    histories = []
+    for _ in range(2):
+        exec(compile(example(), str(README), "exec"), {"__name__": "readme"})
+        histories.append([line for line in capsys.readouterr().out.splitlines() if line.startswith("[(")])
+    assert histories[0] == histories[1] != []
+
+
+@pytest.mark.parametrize("word", ["level", "density", "host", "dead neuron rate"])
+def test_the_words_of_the_example_are_explained_before_it(word):
+    text = README.read_text(encoding="utf-8")
+    assert f"| **{word}**" in text[: text.index("```python")]
+
+
 @pytest.mark.parametrize("link", re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", README.read_text(encoding="utf-8")))
 def test_links_lead_somewhere(link):
     assert link.startswith("http") or (README.parent / link).exists()
