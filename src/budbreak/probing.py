@@ -10,6 +10,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from budbreak.checks import check_function, check_model, check_probes, shown
 from budbreak.errors import EmptyBatches, InvalidValue, MissingEvidence, NotFinite, check_count
 from budbreak.evidence import Evidence, Probe, Site
 from budbreak.prunable import Prunable, conv_and_linear, prunable_parameters, unwrap
@@ -55,12 +56,15 @@ def probe(
         EmptyBatches: the batches yielded nothing.
         NotFinite: the loss is NaN or infinite; names the batch.
     """
+    check_model(model)
+    check_probes(probes)
     check_count("every", every)
     live = unwrap(model)
     session = _Session(live, prunable_parameters(live, prunable), start)
     finish = {probe: probe.start(session) for probe in dict.fromkeys(probes)}
     if session.wants_batches:
         _require(batches, loss, session)
+        check_function("forward", forward or _call, "lambda model, batch: model(batch[0])")
         device = next(iter(session.parameters.values())).device
         with _undisturbed(live, device), session.hooks():
             _run(session, batches or (), loss, forward or _call, every)
@@ -80,6 +84,8 @@ def check_inputs(
     Raises:
         MissingEvidence, InvalidValue: see `probe`.
     """
+    check_model(model)
+    check_probes(probes)
     live = unwrap(model)
     parameters = prunable_parameters(live, prunable)
     session = _Session(live, parameters, parameters)
@@ -195,6 +201,12 @@ def _require(batches: Batches | None, loss: Loss | None, session: _Session) -> N
             "it is an iterable of batches",
             "for a single batch write batches=[x] or batches=[(x, y)]",
         )
+    if not isinstance(batches, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidValue(
+            f"batches is {shown(batches)}", "it is an iterable of batches", "give a list of batches or a DataLoader"
+        )
+    if loss is not None:
+        check_function("loss", loss, "nn.functional.cross_entropy")
     if session.gradient_listeners and loss is None:
         raise MissingEvidence(
             "gradients are wanted, but no loss was given", "a gradient is that of a loss", "give loss=loss_fn"

@@ -9,6 +9,7 @@ from typing import cast
 
 from torch import nn
 
+from budbreak.checks import check_function, check_model
 from budbreak.errors import NothingToPrune, UnknownName, did_you_mean
 
 Prunable = Callable[[str, nn.Module, nn.Parameter], bool]
@@ -81,9 +82,12 @@ def prunable_parameters(model: nn.Module, prunable: Prunable = conv_and_linear) 
     """The parameters that a mask covers, by state_dict name, in state_dict order; a tied one appears once.
 
     Raises:
+        InvalidValue: if the model is no nn.Module, or has weights without a shape; if the rule is no function.
         NothingToPrune: if there is none.
         UnknownName: if `excluding` names what does not exist.
     """
+    check_model(model)
+    check_function("prunable", prunable, "bb.conv_and_linear")
     if isinstance(prunable, _Excluding):
         prunable.check(name for name, _ in unwrap(model).named_parameters())
     found: dict[str, nn.Parameter] = {}

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from budbreak.checks import check_function, check_granularity, shown
 from budbreak.errors import InvalidValue, MaskMismatch, NotFinite, check_count, did_you_mean
 from budbreak.granularity import Element, Granularity
 from budbreak.mask import Mask
@@ -65,7 +66,8 @@ def select(
         MaskMismatch: if ``within`` does not fit the scores.
     """
     _check(scores, scope, allocation, within)
-    granularity = granularity or Element()
+    granularity = Element() if granularity is None else granularity
+    check_granularity(granularity)
     merged = {name: granularity.merge(score) for name, score in scores.items()}
     limits = None if within is None else {name: granularity.shrink(within[name]) for name in scores}
     capacities = {name: _capacity(score, limits, name) for name, score in merged.items()}
@@ -318,6 +320,12 @@ def _capacity(score: Score, limits: Mapping[str, Tensor] | None, name: str) -> i
 
 
 def _check(scores: Scores, scope: str, allocation: Allocation | None, within: Mask | None) -> None:
+    if not isinstance(scores, Scores):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidValue(
+            f"scores is {shown(scores)}",
+            "it must be Scores",
+            "write bb.Scores.of({name: tensor}), or criterion(evidence)",
+        )
     if scope not in ("global", "layer"):
         raise InvalidValue(f"scope is {scope!r}", "it must be 'global' or 'layer'")
     if allocation is not None and scope == "global":
@@ -326,7 +334,11 @@ def _check(scores: Scores, scope: str, allocation: Allocation | None, within: Ma
             "an allocation divides a target over layers; globally the scores alone decide",
             "use scope='layer', or leave the allocation out",
         )
+    if allocation is not None:
+        check_function("allocation", allocation, "a function (shapes, capacities, keep) -> name -> keep")
     if within is not None:
+        if not isinstance(within, Mask):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidValue(f"within is {shown(within)}", "it must be a Mask", "write bb.Mask({name: tensor})")
         _check_within(scores, within)
 
 

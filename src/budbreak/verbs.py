@@ -5,9 +5,10 @@ from __future__ import annotations
 from torch import nn
 from torch.optim import Optimizer
 
+from budbreak.checks import check_criterion, check_granularity, shown
 from budbreak.criteria import Magnitude
 from budbreak.diagnostics import DeadUnits, dead_units
-from budbreak.errors import check_fraction
+from budbreak.errors import InvalidValue, check_fraction
 from budbreak.granularity import Element, Granularity
 from budbreak.holding import apply_mask, check_ownership
 from budbreak.mask import Mask
@@ -56,15 +57,21 @@ def prune(
         The mask: its ``density`` is what was reached.
 
     Raises:
-        InvalidValue: for a sparsity outside [0, 1), or below what is already pruned.
+        InvalidValue: for a sparsity outside [0, 1), or below what is already pruned; for a name or a class where
+            an instance is wanted.
         NothingToPrune, MissingEvidence, NotFinite: see `probe` and `select`.
     """
     check_fraction("sparsity", sparsity)
     parameters = prunable_parameters(model, prunable)
     if optimizer is not None:
         check_ownership(optimizer, dict(parameters))
+    criterion = Magnitude() if criterion is None else criterion
+    check_criterion(criterion)
+    if not isinstance(mask, Mask | None):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidValue(f"mask is {shown(mask)}", "it must be a Mask", "write bb.Mask({name: tensor})")
     alive = Mask.from_zeros(model, prunable) if mask is None else mask
-    criterion, granularity = criterion or Magnitude(), granularity or Element()
+    granularity = Element() if granularity is None else granularity
+    check_granularity(granularity)
     evidence = probe(model, criterion.needs, batches=batches, loss=loss, forward=forward, prunable=prunable)
     scores = criterion(evidence)
     things = sum(granularity.merge(score).shape.numel() for score in scores.values())

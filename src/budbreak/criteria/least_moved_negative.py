@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from budbreak.errors import InvalidValue
 from budbreak.evidence import Evidence
 from budbreak.probes import StartWeights, Weights
 from budbreak.scores import Scores
@@ -31,7 +32,15 @@ class LeastMovedNegative:
 
         Raises:
             MissingEvidence: without `Weights` and `StartWeights`.
+            InvalidValue: for complex weights, which are neither negative nor positive.
         """
+        for name, weight in evidence[Weights()].items():
+            if weight.is_complex():
+                raise InvalidValue(
+                    f"{name!r} is {weight.dtype}",
+                    "least-moved-negative needs real weights: complex ones have no sign",
+                    "leave them out by bb.excluding, or choose another criterion",
+                )
         return Scores.elementwise(_least_moved_negative, evidence[Weights()], evidence[StartWeights()])
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from torch import nn
 
+from budbreak.checks import check_criterion, check_granularity, check_instance
 from budbreak.criteria import Magnitude
 from budbreak.errors import InvalidValue
 from budbreak.granularity import Element, Granularity
@@ -168,19 +169,12 @@ class Plan:
 
 def _check_parts(plan: Plan) -> None:
     """Refuse classes, names and bare values where a plan needs instances: they would fail late, or not at all."""
-    _check_instance("criterion", plan.criterion, ("needs",), "bb.criteria.Magnitude()")
-    _check_instance("schedule", plan.schedule, ("levels",), "bb.schedules.Geometric(rate=0.2, levels=12)")
+    check_criterion(plan.criterion)
+    check_granularity(plan.granularity)
+    check_instance("schedule", plan.schedule, ("levels",), "bb.schedules.Geometric(rate=0.2, levels=12)")
     if not isinstance(plan.then, list | tuple):
         raise InvalidValue(f"then is {plan.then!r}", "it is a list of follow-ups", "write then=[...]")
     for follow_up in plan.then:
-        _check_instance(
+        check_instance(
             "then", follow_up, ("q", "retrains", "criterion"), "[bb.ActivateWhilePruning(q=0.02)]", call=False
         )
-
-
-def _check_instance(name: str, value: object, attributes: Sequence[str], example: str, *, call: bool = True) -> None:
-    fits = all(hasattr(value, attribute) for attribute in attributes) and (callable(value) or not call)
-    if isinstance(value, type) or not fits:
-        shown = f"the class {value.__name__}" if isinstance(value, type) else repr(value)
-        rule = f"it must be an instance that has {' and '.join(attributes)}" + (" and can be called" if call else "")
-        raise InvalidValue(f"{name} is {shown}", rule, f"write {name}={example}")

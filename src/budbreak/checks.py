@@ -1,0 +1,117 @@
+"""Refuse what is of the wrong kind: the value, what it must be, and what to write instead."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from budbreak.errors import InvalidValue
+
+_LONGEST = 60
+
+
+def check_model(model: object, name: str = "model") -> None:
+    """Refuse what is no module, and a module whose weights have no shape yet.
+
+    Raises:
+        InvalidValue: with what to write.
+    """
+    if not isinstance(model, nn.Module):
+        raise InvalidValue(f"{name} is {shown(model)}", "it must be an nn.Module", _model_fix(model, name))
+    for key, parameter in model.named_parameters():
+        if is_lazy(parameter):
+            raise InvalidValue(
+                f"{key!r} of {name} has no shape yet",
+                "a lazy layer knows its inputs after the first batch only",
+                f"run one batch through it first: {name}(inputs)",
+            )
+
+
+def check_criterion(criterion: object, name: str = "criterion") -> None:
+    """Refuse a name or a class where a criterion is wanted.
+
+    Raises:
+        InvalidValue: with what to write.
+    """
+    check_instance(name, criterion, ("needs",), "bb.criteria.Magnitude()")
+
+
+def check_granularity(granularity: object) -> None:
+    """Refuse a name or a class where a granularity is wanted.
+
+    Raises:
+        InvalidValue: with what to write.
+    """
+    check_instance("granularity", granularity, ("merge", "shrink", "spread"), "bb.Unit()", call=False)
+
+
+def check_probes(probes: object) -> None:
+    """Refuse a single probe, a name or a class where a list of probes is wanted.
+
+    Raises:
+        InvalidValue: with what to write.
+    """
+    if not isinstance(probes, Sequence) or isinstance(probes, str):
+        raise InvalidValue(
+            f"probes is {shown(probes)}", "it must be a list of probes", "write probes=[bb.probes.Gradients()]"
+        )
+    for probe in probes:  # pyright: ignore[reportUnknownVariableType]
+        check_instance("probes", probe, ("start",), "[bb.probes.Gradients()]", call=False)  # pyright: ignore[reportUnknownArgumentType]
+
+
+def check_function(name: str, value: object, example: str) -> None:
+    """Refuse what cannot be called, and a class where its instance is meant.
+
+    Raises:
+        InvalidValue: with what to write.
+    """
+    check_instance(name, value, (), example)
+
+
+def check_instance(name: str, value: object, attributes: Sequence[str], example: str, *, call: bool = True) -> None:
+    """Refuse a class, and a value that lacks ``attributes`` or (with ``call``) cannot be called.
+
+    Args:
+        name: of the argument.
+        value: what was given.
+        attributes: that it must have.
+        example: what to write, without ``name=``.
+        call: whether it must be callable.
+
+    Raises:
+        InvalidValue: with what to write.
+    """
+    if isinstance(value, type):
+        fits = all(hasattr(value, attribute) for attribute in attributes)
+        own = f"{value.__name__}(...), an instance" if fits else example
+        raise InvalidValue(f"{name} is {shown(value)}", _rule(attributes, call), f"write {name}={own}")
+    if not all(hasattr(value, attribute) for attribute in attributes) or (call and not callable(value)):
+        raise InvalidValue(f"{name} is {shown(value)}", _rule(attributes, call), f"write {name}={example}")
+
+
+def shown(value: object) -> str:
+    """A value in an error message: classes by name, everything else by its kind and the beginning of its repr.
+
+    >>> shown(int), shown("unit"), shown([1, 2])
+    ('the class int', "'unit'", '[1, 2], a list')
+    """
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    text = repr(value)
+    text = text if len(text) <= _LONGEST and "\n" not in text else f"{text.splitlines()[0][:_LONGEST]}..."
+    return text if value is None or isinstance(value, str | int | float) else f"{text}, a {type(value).__name__}"
+
+
+def _rule(attributes: Sequence[str], call: bool) -> str:
+    wanted = [*([f"has {' and '.join(attributes)}"] if attributes else []), *(["can be called"] if call else [])]
+    return f"it must be an instance that {' and '.join(wanted)}" if attributes else "it must be a function"
+
+
+def _model_fix(model: object, name: str) -> str:
+    if isinstance(model, type) and issubclass(model, nn.Module):
+        return f"write {model.__name__}(...), an instance"
+    if isinstance(model, list | tuple) and model and all(isinstance(one, nn.Module) for one in model):  # pyright: ignore[reportUnknownVariableType]
+        return "put the modules into one: nn.ModuleList([...]) or nn.Sequential(...)"
+    return f"give the {name} first" if name == "model" else "give an nn.Module"
