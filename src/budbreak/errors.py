@@ -101,17 +101,26 @@ class ContractBroken(BudbreakError, AssertionError):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The nearest known name as a question, or the list of the first known names.
+    """The nearest known name as a question; empty when none is near: the rule lists the choices, by `one_of`.
 
     >>> did_you_mean("fc9.weight", ["fc1.weight", "conv.weight"])
     "did you mean 'fc1.weight'?"
     """
-    options = list(known)
-    nearest = difflib.get_close_matches(name, options, n=1, cutoff=0.5)
-    if nearest:
-        return f"did you mean {nearest[0]!r}?"
-    shown = ", ".join(repr(option) for option in options[:12])
-    return f"known: {shown}{', ...' if len(options) > 12 else ''}" if options else "nothing is known here"
+    nearest = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"did you mean {nearest[0]!r}?" if nearest else ""
+
+
+def one_of(known: Iterable[str], *, most: int = 12) -> str:
+    """The rule for a name that must be one of some, of which up to ``most`` are listed.
+
+    >>> one_of(["lite", "pro"])
+    "it is one of 'lite', 'pro'"
+    """
+    options = [repr(option) for option in known]
+    if len(options) < 2:
+        return f"it is {options[0]}" if options else "there is none"
+    more = f" and {len(options) - most} more" if len(options) > most else ""
+    return f"it is one of {', '.join(options[:most])}{more}"
 
 
 def check_fraction(name: str, value: float, *, zero: bool = True) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from budbreak.errors import CorruptFile, MaskMismatch, MissingData, UnknownName, did_you_mean
+from budbreak.errors import CorruptFile, MaskMismatch, MissingData, UnknownName, did_you_mean, one_of
 from budbreak.prunable import Prunable, conv_and_linear, parameter_named, prunable_parameters
 from budbreak.storage import read_tree, write_tree
 
@@ -56,9 +56,7 @@ class Mask(Mapping[str, Tensor]):
 
     def __getitem__(self, name: str) -> Tensor:
         if name not in self._entries:
-            raise UnknownName(
-                f"the mask has no entry {name!r}", "it covers prunable weights only", did_you_mean(name, self)
-            )
+            raise UnknownName(f"the mask has no entry {name!r}", one_of(self), did_you_mean(name, self))
         return self._entries[name]
 
     def __contains__(self, name: object) -> bool:

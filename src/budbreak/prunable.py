@@ -10,7 +10,7 @@ from typing import cast
 from torch import nn
 
 from budbreak.checks import check_function, check_model
-from budbreak.errors import NothingToPrune, UnknownName, did_you_mean
+from budbreak.errors import NothingToPrune, UnknownName, did_you_mean, one_of
 
 Prunable = Callable[[str, nn.Module, nn.Parameter], bool]
 """``(name, module, parameter) -> bool``: the state_dict name, the module that owns it, the parameter."""
@@ -57,7 +57,7 @@ class _Excluding:
             if not any(fnmatchcase(name, pattern) for name in known):
                 raise UnknownName(
                     f"{pattern!r} matches no parameter",
-                    "what is excluded exists, by its state_dict name or a glob pattern of it",
+                    f"a pattern is the state_dict name of a parameter or a glob of it: {one_of(known)}",
                     did_you_mean(pattern, known),
                 )
 
@@ -117,7 +117,7 @@ def parameter_named(model: nn.Module, name: str) -> nn.Parameter:
     if name not in parameters:
         raise UnknownName(
             f"no parameter named {name!r} in {type(model).__name__}",
-            "names are those of model.state_dict()",
+            f"{one_of(parameters)}, as in model.state_dict()",
             did_you_mean(name, parameters),
         )
     return parameters[name]

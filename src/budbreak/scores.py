@@ -92,7 +92,7 @@ def _take(operand: Mapping[str, Tensor], name: str, like: Tensor) -> Tensor:
         raise UnknownName(
             f"no entry {name!r} to score with",
             "every operand covers the same weights",
-            did_you_mean(name, operand),
+            did_you_mean(name, operand) or "give every operand the same names",
         )
     if operand[name].shape != like.shape:
         raise MaskMismatch(

@@ -348,7 +348,7 @@ def _check_within(scores: Scores, within: Mask) -> None:
             raise MaskMismatch(
                 f"there are no scores for {name!r}",
                 "a criterion scores every weight that the mask covers",
-                did_you_mean(name, scores),
+                did_you_mean(name, scores) or "score it too, or leave it out of within",
             )
     for name, score in scores.items():
         if within[name].shape != score.shape:

@@ -9,7 +9,7 @@ from budbreak.bench.global_select import GlobalSelect
 from budbreak.bench.mask_step import MaskStep
 from budbreak.bench.settings import Benchmark, Settings, run
 from budbreak.bench.small_net_epoch import SmallNetEpoch
-from budbreak.errors import UnknownName, did_you_mean
+from budbreak.errors import UnknownName, did_you_mean, one_of
 
 ALL: tuple[Benchmark, ...] = (MaskStep(), GlobalSelect(), DnrProbe(), SmallNetEpoch(), ConvEpoch(), ApEpoch())
 
@@ -25,5 +25,5 @@ def find(names: Sequence[str]) -> list[Benchmark]:
     known = {benchmark.name: benchmark for benchmark in ALL}
     for name in names:
         if name not in known:
-            raise UnknownName(f"no benchmark named {name!r}", "see 'budbreak bench --list'", did_you_mean(name, known))
+            raise UnknownName(f"no benchmark named {name!r}", one_of(known), did_you_mean(name, known))
     return [known[name] for name in dict.fromkeys(names)] or list(ALL)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from budbreak.errors import UnknownName, did_you_mean
+from budbreak.errors import UnknownName, did_you_mean, one_of
 
 
 def by_name(classes: Iterable[type]) -> Mapping[str, type]:
@@ -26,4 +26,4 @@ def check_name(field: str, name: str, known: Iterable[str]) -> None:
     """
     names = list(known)
     if name not in names:
-        raise UnknownName(f"{field} is {name!r}", f"it is one of {', '.join(names)}", did_you_mean(name, names))
+        raise UnknownName(f"{field} is {name!r}", one_of(names, most=len(names)), did_you_mean(name, names))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from budbreak import criteria, schedules
-from budbreak.errors import InvalidValue, MissingData, UnknownName, check_count, check_fraction, did_you_mean
+from budbreak.errors import InvalidValue, MissingData, UnknownName, check_count, check_fraction, did_you_mean, one_of
 from budbreak.runs.arms import ARMS, check_arms
 from budbreak.runs.names import by_name, check_name
 from budbreak.storage import digest
@@ -121,7 +121,9 @@ def make_recipe(values: Mapping[str, Any]) -> Recipe:
     known = field_types()
     for key in values:
         if key not in known:
-            raise UnknownName(f"a recipe has no field {key!r}", "unknown fields are refused", did_you_mean(key, known))
+            raise UnknownName(
+                f"a recipe has no field {key!r}", one_of(known, most=len(known)), did_you_mean(key, known)
+            )
     missing = [f.name for f in dataclasses.fields(Recipe) if f.default is dataclasses.MISSING and f.name not in values]
     if missing:
         raise InvalidValue(f"the recipe lacks {missing[0]!r}", "this field has no default", f"add {missing[0]} = ...")

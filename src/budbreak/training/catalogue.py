@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from budbreak.errors import UnknownName, did_you_mean
+from budbreak.errors import UnknownName, did_you_mean, one_of
 
 
 @dataclass(frozen=True)
@@ -144,5 +144,5 @@ def find(name: str, catalogue: Mapping[str, Entry] = CATALOGUE) -> Entry:
         '27ae3e4e09519cfbb04c329615203637'
     """
     if name not in catalogue:
-        raise UnknownName(f"no data set named {name!r}", "a data set is a known one", did_you_mean(name, catalogue))
+        raise UnknownName(f"no data set named {name!r}", one_of(catalogue), did_you_mean(name, catalogue))
     return catalogue[name]

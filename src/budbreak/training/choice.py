@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from budbreak.errors import InvalidValue, check_count, did_you_mean
+from budbreak.errors import InvalidValue, check_count, did_you_mean, one_of
 
 Precision = Literal["auto", "float32", "bfloat16"]
 Device = Literal["auto", "cpu", "cuda"]
@@ -137,4 +137,4 @@ def _device(device: str) -> str:
 
 def _check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
-        raise InvalidValue(f"{name} is {value!r}", f"it is one of {', '.join(known)}", did_you_mean(value, known))
+        raise InvalidValue(f"{name} is {value!r}", one_of(known), did_you_mean(value, known))

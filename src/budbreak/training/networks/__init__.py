@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from budbreak.errors import InvalidValue, UnknownName, did_you_mean
+from budbreak.errors import InvalidValue, UnknownName, did_you_mean, one_of
 from budbreak.training.networks.initialisation import INITIALISATIONS, initialise
 from budbreak.training.networks.lenet import lenet_5, lenet_300_100, small_mlp
 from budbreak.training.networks.resnet import resnet_20
@@ -72,7 +72,7 @@ def check_network(name: str) -> str:
         UnknownName: with the nearest known name.
     """
     if ":" not in name and name not in NETWORKS:
-        rule = "a network is one of ours, or 'package.module:factory'"
+        rule = f"{one_of(NETWORKS)}, or a 'package.module:factory'"
         raise UnknownName(f"no network named {name!r}", rule, did_you_mean(name, NETWORKS))
     return name
 
@@ -84,8 +84,8 @@ def check_init(name: str) -> str:
         UnknownName: with the nearest known name.
     """
     if name not in INITIALISATIONS:
-        rule = "an initialisation is a preset"
-        raise UnknownName(f"no initialisation named {name!r}", rule, did_you_mean(name, INITIALISATIONS))
+        known = INITIALISATIONS
+        raise UnknownName(f"no initialisation named {name!r}", one_of(known), did_you_mean(name, known))
     return name
 
 
@@ -119,7 +119,7 @@ def _imported(name: str) -> Callable[..., object]:
     if factory is None:
         value = f"module {module_name!r} has no attribute {attribute!r}"
         known = [key for key in vars(module) if not key.startswith("_")]
-        raise UnknownName(value, "'package.module:factory' names a factory in it", did_you_mean(attribute, known))
+        raise UnknownName(value, f"a factory in it is meant: {one_of(known)}", did_you_mean(attribute, known))
     if not callable(factory):
         raise InvalidValue(f"{name!r} is a {type(factory).__name__}", "a factory can be called")
     return factory
