@@ -14,7 +14,7 @@ ROOT = "budbreak"
 
 LAYERS = [
     (1, "errors checks step storage _version"),
-    (2, "mask prunable scores evidence probes granularity selection progress"),
+    (2, "mask prunable scores evidence probes granularity threshold selection progress"),
     (3, "criteria schedules allocations activations diagnostics lowrank"),
     (4, "probing holding rewinding surgery compaction tracing verbs pruning dead_neurons"),
     (5, "iteration search"),

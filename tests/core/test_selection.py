@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils import prune
 
-from budbreak import selection
+from budbreak import threshold
 from budbreak.errors import InvalidValue, MaskMismatch, NotFinite, UnknownName
 from budbreak.granularity import Element, Unit
 from budbreak.mask import Mask
@@ -25,9 +25,9 @@ STREAMS = [(1 << 18, 512, 512), (7, 1, 64), (13, 3, 5), (3, 1, 1)]
 @contextlib.contextmanager
 def streaming(chunk, blocks, block):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(selection, "_CHUNK", {"cpu": chunk})
-        patch.setattr(selection, "_SAMPLE_BLOCKS", blocks)
-        patch.setattr(selection, "_SAMPLE_BLOCK", block)
+        patch.setattr(threshold, "_CHUNK", {"cpu": chunk})
+        patch.setattr(threshold, "_SAMPLE_BLOCKS", blocks)
+        patch.setattr(threshold, "_SAMPLE_BLOCK", block)
         yield
 
 
@@ -116,8 +116,8 @@ def test_every_rank_of_a_tensor_that_misleads_the_sample(stream, order, levels):
 def test_a_missed_bracket_costs_passes_but_not_exactness(order, keep, monkeypatch):
     values = arrange(np.arange(1200.0), order)
     passes = []
-    real = selection._census
-    monkeypatch.setattr(selection, "_census", lambda *args: passes.append(args[1:]) or real(*args))
+    real = threshold._census
+    monkeypatch.setattr(threshold, "_census", lambda *args: passes.append(args[1:]) or real(*args))
     with streaming(100, 1, 400):  # 400 of 1200: the bracket is 2 * (3 * 20 + 2) wide, well inside the sample
         mask = select(Scores.of({"w": torch.tensor(values)}), keep)
     assert len(passes) > 1
@@ -128,8 +128,8 @@ def test_a_missed_bracket_costs_passes_but_not_exactness(order, keep, monkeypatc
 def test_a_good_sample_needs_one_pass(keep, monkeypatch):
     values = np.random.default_rng(1).permutation(1200).astype(np.float32)
     passes = []
-    real = selection._census
-    monkeypatch.setattr(selection, "_census", lambda *args: passes.append(real(*args)) or passes[-1])
+    real = threshold._census
+    monkeypatch.setattr(threshold, "_census", lambda *args: passes.append(real(*args)) or passes[-1])
     with streaming(100, 1, 400):
         select(Scores.of({"w": torch.tensor(values)}), keep)
     assert len(passes) == 1
