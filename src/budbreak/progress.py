@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Protocol
 
 
@@ -30,6 +31,9 @@ class Schedule(Protocol):
         """How many prunings there are at most; with the dense level 0, one training more."""
         ...
 
-    def __call__(self, progress: Progress, /) -> float:
-        """The sparsity of the level that is about to start, in [0, 1); never less than before."""
+    def __call__(self, progress: Progress, /) -> float | Fraction:
+        """The sparsity of the level that is about to start, in [0, 1); never less than before.
+
+        Counts are those of the decimal number that a float shows; of a fraction, exact.
+        """
         ...

@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 import torch
 
 from budbreak.checks import check_function, check_granularity, shown
+from budbreak.decimals import exact
 from budbreak.errors import InvalidValue, MaskMismatch, check_count, did_you_mean
 from budbreak.granularity import Element, Granularity
 from budbreak.mask import Mask
@@ -76,13 +77,13 @@ def select(
     return Mask.owning(spread)
 
 
-def survivors(sparsity: float, total: int) -> int:
+def survivors(sparsity: float | Fraction, total: int) -> int:
     """How many of ``total`` stay: ``round((1 - sparsity) * total)``, in the decimal digits of ``sparsity``.
 
     >>> survivors(0.9, 15), round((1 - 0.9) * 15)  # 1.5 rounds to even; the float falls short of it
     (2, 1)
     """
-    return round((1 - Fraction(repr(float(sparsity)))) * total)
+    return round((1 - exact(sparsity)) * total)
 
 
 def proportional(shapes: Mapping[str, torch.Size], capacities: Mapping[str, int], keep: int) -> dict[str, int]:

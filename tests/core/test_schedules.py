@@ -1,4 +1,6 @@
 import math
+from decimal import ROUND_HALF_EVEN, Decimal, localcontext
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from budbreak.errors import InvalidValue
 from budbreak.progress import Progress
 from budbreak.schedules import Cubic, Geometric, OneShot
+from budbreak.selection import survivors
 
 
 @given(rate=st.floats(0.01, 0.5), levels=st.integers(1, 20))
@@ -26,7 +29,34 @@ def test_cubic_is_its_polynomial(sparsity, levels):
         t = level / levels
         # 1 - (1 - t)^3 = 3t - 3t^2 + t^3: the same polynomial multiplied out; a few roundings of terms up to 3
         assert schedule(Progress(level)) == pytest.approx(sparsity * (3 * t - 3 * t**2 + t**3), abs=1e-14)
-    assert schedule(Progress(levels)) == sparsity
+    assert float(schedule(Progress(levels))) == sparsity
+
+
+def by_decimals(density, total):
+    """Survivors by the decimal module: nothing here is a float or a fraction."""
+    return int((density * total).quantize(Decimal(1), rounding=ROUND_HALF_EVEN))
+
+
+@pytest.mark.parametrize("total", [50, 640, 2_500, 266_200])
+def test_counts_are_those_of_decimal_arithmetic(total):
+    with localcontext() as context:
+        context.prec = 80  # 30 levels of two digits have 60, times a total of 6
+        for hundredths in range(1, 100):
+            rate = hundredths / 100
+            removed = Decimal(hundredths).scaleb(-2)
+            levels = min(30, math.floor(-15 / math.log10(1 - rate)))
+            for level in range(levels + 1):
+                found = survivors(Geometric(rate=rate, levels=levels)(Progress(level)), total)
+                assert found == by_decimals((1 - removed) ** level, total), (rate, level)
+            for level in range(11):  # tenths: 1 - level / 10 has one digit
+                found = survivors(Cubic(sparsity=rate, levels=10)(Progress(level)), total)
+                left = 1 - removed * (1 - (1 - Decimal(level).scaleb(-1)) ** 3)
+                assert found == by_decimals(left, total), (rate, level)
+
+
+def test_a_schedule_of_fractions_and_one_of_floats_count_alike():
+    assert survivors(Fraction(1, 3), 3) == 2
+    assert [survivors(kind(9) / kind(10), 15) for kind in (float, Fraction)] == [2, 2]
 
 
 def test_golden_numbers():

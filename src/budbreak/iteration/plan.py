@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any, Literal
 
 from torch import nn
 
 from budbreak.checks import check_criterion, check_granularity, check_instance
 from budbreak.criteria import Magnitude
+from budbreak.decimals import exact
 from budbreak.errors import InvalidValue
 from budbreak.granularity import Element, Granularity
 from budbreak.iteration.followups import FollowUp
@@ -115,7 +115,9 @@ class Plan:
         """
         sparsity = self.schedule(progress)
         if not 0 <= sparsity < 1:
-            raise InvalidValue(f"the schedule says sparsity {sparsity!r} at level {progress.level}", "it is in [0, 1)")
+            raise InvalidValue(
+                f"the schedule says sparsity {float(sparsity)!r} at level {progress.level}", "it is in [0, 1)"
+            )
         keep = survivors(sparsity, total)
         where = f"level {progress.level} of {self.schedule}"
         if keep < 1:
@@ -126,7 +128,7 @@ class Plan:
                 "pruning never revives",
                 "start at a higher sparsity",
             )
-        shares = tuple(math.floor(Fraction(repr(float(f.q))) * alive) for f in self.then)
+        shares = tuple(math.floor(exact(f.q) * alive) for f in self.then)
         host = alive - keep - sum(shares)
         if host < 0:
             raise InvalidValue(

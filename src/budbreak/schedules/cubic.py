@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 
+from budbreak.decimals import exact
 from budbreak.errors import check_count, check_fraction
 from budbreak.progress import Progress
 
@@ -12,7 +14,7 @@ from budbreak.progress import Progress
 class Cubic:
     """Approach ``sparsity`` by a cubic.
 
-    sparsity(level) = sparsity * (1 - (1 - level / levels)^3).
+    sparsity(level) = sparsity * (1 - (1 - level / levels)^3), as an exact fraction of the decimal ``sparsity``.
 
     With ``rewind_to=None`` and a few steps in each level this is gradual pruning within one training: a level
     is then the pruning interval.
@@ -24,8 +26,8 @@ class Cubic:
     Source: Zhu & Gupta 2017, arXiv 1710.01878, equation 1, from 0.
 
     Example:
-        >>> [Cubic(sparsity=0.8, levels=2)(Progress(level)) for level in range(3)]
-        [0.0, 0.7000000000000001, 0.8]
+        >>> [float(Cubic(sparsity=0.8, levels=2)(Progress(level))) for level in range(3)]
+        [0.0, 0.7, 0.8]
     """
 
     sparsity: float
@@ -35,6 +37,6 @@ class Cubic:
         check_fraction("sparsity", self.sparsity, zero=False)
         check_count("levels", self.levels)
 
-    def __call__(self, progress: Progress) -> float:
+    def __call__(self, progress: Progress) -> Fraction:
         """The sparsity of this level, in [0, 1)."""
-        return self.sparsity * (1 - (1 - progress.level / self.levels) ** 3)
+        return exact(self.sparsity) * (1 - (1 - Fraction(progress.level, self.levels)) ** 3)

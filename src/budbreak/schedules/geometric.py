@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 
+from budbreak.decimals import exact
 from budbreak.errors import InvalidValue, check_count, check_fraction
 from budbreak.progress import Progress
 
@@ -12,7 +14,7 @@ from budbreak.progress import Progress
 class Geometric:
     """Remove the share ``rate`` of the remaining weights at each level.
 
-    density(level) = (1 - rate)^level.
+    density(level) = (1 - rate)^level, as an exact fraction of the decimal ``rate``.
 
     Args:
         rate: share of the remaining weights, in (0, 1).
@@ -21,7 +23,7 @@ class Geometric:
     Source: Frankle & Carbin 2019, arXiv 1803.03635 (iterative pruning).
 
     Example:
-        >>> [round(1 - Geometric(rate=0.2, levels=3)(Progress(level)), 3) for level in range(4)]
+        >>> [float(1 - Geometric(rate=0.2, levels=3)(Progress(level))) for level in range(4)]
         [1.0, 0.8, 0.64, 0.512]
     """
 
@@ -31,11 +33,11 @@ class Geometric:
     def __post_init__(self) -> None:
         check_fraction("rate", self.rate, zero=False)
         check_count("levels", self.levels)
-        if self(Progress(self.levels)) == 1:  # 1 - 1e-17 is 1
+        if (1 - self.rate) ** self.levels < 1e-16:
             raise InvalidValue(
-                f"{self} leaves nothing", "the density of the last level must exceed 1e-16", "fewer levels"
+                f"{self} leaves nothing", "the density of the last level must be at least 1e-16", "fewer levels"
             )
 
-    def __call__(self, progress: Progress) -> float:
+    def __call__(self, progress: Progress) -> Fraction:
         """The sparsity of this level, in [0, 1)."""
-        return 1 - (1 - self.rate) ** progress.level
+        return 1 - (1 - exact(self.rate)) ** progress.level
