@@ -11,7 +11,7 @@ import torch
 
 from budbreak.checks import check_function, check_granularity, shown
 from budbreak.decimals import exact
-from budbreak.errors import InvalidValue, MaskMismatch, check_count, did_you_mean
+from budbreak.errors import InvalidValue, LayerCollapsed, MaskMismatch, check_count, did_you_mean
 from budbreak.granularity import Element, Granularity
 from budbreak.mask import Mask
 from budbreak.scores import Scores
@@ -84,6 +84,34 @@ def survivors(sparsity: float | Fraction, total: int) -> int:
     (2, 1)
     """
     return round((1 - exact(sparsity)) * total)
+
+
+def check_collapse(mask: Mask, *, before: Mask, allowed: bool) -> None:
+    """Refuse a mask that cuts the network in two, unless ``allowed``.
+
+    Args:
+        mask: what would stay.
+        before: what was alive: a layer without weights there is said to have had none.
+        allowed: whether a layer may lose all its weights.
+
+    Raises:
+        LayerCollapsed: with the first layer that keeps nothing.
+    """
+    collapsed = mask.collapsed()
+    if not collapsed or allowed:
+        return
+    name = collapsed[0]
+    if before.kept_in(name) == 0:
+        raise LayerCollapsed(
+            f"{name!r} has no living weight before the pruning already",
+            "no signal passes a layer without weights; exact zeros count as pruned unless a mask says otherwise",
+            "give mask=bb.Mask.dense(model) if its zeros are alive, or allow_collapse=True to see what happens",
+        )
+    raise LayerCollapsed(
+        f"{name!r} would lose all its weights at density {mask.density:.4f}",
+        "no signal passes a layer without weights",
+        "stop at a higher density, use scope='layer', or allow_collapse=True to see what happens",
+    )
 
 
 def proportional(shapes: Mapping[str, torch.Size], capacities: Mapping[str, int], keep: int) -> dict[str, int]:

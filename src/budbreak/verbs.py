@@ -16,7 +16,7 @@ from budbreak.probes import UnitCounts
 from budbreak.probing import Batches, Forward, Loss, probe
 from budbreak.prunable import Prunable, conv_and_linear, prunable_parameters
 from budbreak.scores import Criterion
-from budbreak.selection import Allocation, Scope, select, survivors
+from budbreak.selection import Allocation, Scope, check_collapse, select, survivors
 
 
 def prune(
@@ -33,6 +33,7 @@ def prune(
     batches: Batches | None = None,
     loss: Loss | None = None,
     forward: Forward | None = None,
+    allow_collapse: bool = False,
 ) -> Mask:
     """Prune a model in one shot: its pruned weights are set to zero in place.
 
@@ -52,6 +53,7 @@ def prune(
         batches: the calibration set, for criteria that need data.
         loss: for criteria that need gradients.
         forward: how to run the model on a batch, if not ``model(inputs)``.
+        allow_collapse: whether a layer may lose all its weights; if not, `LayerCollapsed` is raised.
 
     Returns:
         The mask: its ``density`` is what was reached.
@@ -59,6 +61,7 @@ def prune(
     Raises:
         InvalidValue: for a sparsity outside [0, 1), or below what is already pruned; for a name or a class where
             an instance is wanted.
+        LayerCollapsed: if a layer would keep no weight; nothing was set to zero then.
         NothingToPrune, MissingEvidence, NotFinite: see `probe` and `select`.
     """
     check_fraction("sparsity", sparsity)
@@ -78,6 +81,7 @@ def prune(
     chosen = select(
         scores, survivors(sparsity, things), scope=scope, granularity=granularity, allocation=allocation, within=alive
     )
+    check_collapse(chosen, before=alive, allowed=allow_collapse)
     apply_mask(model, chosen)
     return chosen
 

@@ -11,6 +11,7 @@ import budbreak as bb
 from budbreak.errors import (
     ForeignParameter,
     InvalidValue,
+    LayerCollapsed,
     MissingEvidence,
     NotFinite,
     NothingToPrune,
@@ -40,7 +41,7 @@ def test_the_smallest_weights_go_and_nothing_else_changes():
 @given(st.floats(0, 0.995), st.sampled_from(["global", "layer"]))
 def test_exactly_the_promised_count_stays(sparsity, scope):
     model = mlp()
-    mask = bb.prune(model, sparsity=sparsity, scope=scope)
+    mask = bb.prune(model, sparsity=sparsity, scope=scope, allow_collapse=True)
     assert mask.kept == round((1 - sparsity) * 432)
     assert sum(int((p != 0).sum()) for p in mask.parameters(model).values()) == mask.kept
 
@@ -57,7 +58,7 @@ def test_unit_granularity_removes_whole_units(dim):
         n: p.detach().abs().movedim(dim, 0).flatten(1).mean(1) for n, p in model.named_parameters() if p.dim() > 1
     }
     ranked = sorted((float(s) for t in scores.values() for s in t), reverse=True)
-    mask = bb.prune(model, sparsity=0.4, granularity=bb.Unit(dim))
+    mask = bb.prune(model, sparsity=0.4, granularity=bb.Unit(dim), allow_collapse=True)
     keep = round(0.6 * len(ranked))
     kept = 0
     for name, entry in mask.items():
@@ -102,7 +103,9 @@ def test_less_than_what_is_pruned_already_is_refused():
 def test_a_given_mask_decides_what_is_alive():
     model = mlp()
     alive = bb.Mask({n: e.clone().fill_(n != "0.weight") for n, e in bb.Mask.dense(model).items()})
-    mask = bb.prune(model, sparsity=0.5, mask=alive)
+    with pytest.raises(LayerCollapsed, match="before the pruning already"):
+        bb.prune(model, sparsity=0.5, mask=alive)
+    mask = bb.prune(model, sparsity=0.5, mask=alive, allow_collapse=True)
     assert mask.is_within(alive)
     assert mask.kept == 216
     assert not model[0].weight.any()
@@ -171,3 +174,33 @@ def test_prunable_chooses_the_weights():
     mask = bb.prune(model, sparsity=0.5, prunable=bb.excluding("4.*"))
     assert list(mask) == ["0.weight", "2.weight"]
     assert model[4].weight.all()
+
+
+def narrow():
+    """Magnitudes that leave the second layer nothing: 4 * 6 weights of size 1 and 6 * 2 of size 0.1."""
+    model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2))
+    nn.init.constant_(model[0].weight, 1.0)
+    nn.init.constant_(model[2].weight, 0.1)
+    return model
+
+
+@pytest.mark.parametrize("granularity", [bb.Element(), bb.Unit(dim=0), bb.Unit(dim=1)])
+def test_a_layer_is_not_emptied_without_being_asked(granularity):
+    model = narrow()
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(LayerCollapsed, match=r"'2\.weight' would lose all its weights at density") as caught:
+        bb.prune(model, sparsity=0.7, granularity=granularity)
+    assert "allow_collapse=True" in str(caught.value)
+    assert all(torch.equal(t, before[n]) for n, t in model.state_dict().items()), "nothing was set to zero"
+    mask = bb.prune(model, sparsity=0.7, granularity=granularity, allow_collapse=True)
+    assert mask.collapsed() == ["2.weight"]
+    assert not model[2].weight.any()
+
+
+def test_a_layer_that_was_empty_before_is_said_to_have_been():
+    model = narrow()
+    nn.init.zeros_(model[2].weight)
+    with pytest.raises(LayerCollapsed, match=r"'2\.weight' has no living weight before") as caught:
+        bb.prune(model, sparsity=0.5)
+    assert "mask=bb.Mask.dense(model)" in str(caught.value)
+    assert bb.prune(model, sparsity=0.5, mask=bb.Mask.dense(model), scope="layer").kept_in("2.weight") == 6

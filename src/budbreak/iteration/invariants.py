@@ -7,7 +7,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from budbreak.errors import InvariantBroken, LayerCollapsed, MissingReset, NotFinite
+from budbreak.errors import InvariantBroken, MissingReset, NotFinite
 from budbreak.holding import check_ownership, check_zeros
 from budbreak.mask import Mask
 from budbreak.prunable import unwrap
@@ -62,21 +62,6 @@ def check_finite(model: nn.Module) -> None:
                 "a training that diverged is neither stored nor pruned",
                 "lower the learning rate; the store keeps everything before this epoch",
             )
-
-
-def check_collapse(mask: Mask, *, allowed: bool) -> None:
-    """Refuse a mask that cuts the network in two.
-
-    Raises:
-        LayerCollapsed: with the first layer that keeps nothing.
-    """
-    collapsed = mask.collapsed()
-    if collapsed and not allowed:
-        raise LayerCollapsed(
-            f"{collapsed[0]!r} would lose all its weights at density {mask.density:.4f}",
-            "no signal passes a layer without weights",
-            "stop at a higher density, use scope='layer', or Plan(allow_collapse=True) to see what happens",
-        )
 
 
 def check_schedulers(optimizer: Optimizer, resets: tuple[object, ...]) -> None:

@@ -19,7 +19,6 @@ from budbreak.iteration.checkpoint import Checkpoint, Position, begun
 from budbreak.iteration.identity import identity
 from budbreak.iteration.invariants import (
     assert_invariants,
-    check_collapse,
     check_finite,
     check_schedulers,
     mask_digest,
@@ -36,6 +35,7 @@ from budbreak.mask import Mask
 from budbreak.progress import Progress
 from budbreak.prunable import prunable_parameters, unwrap
 from budbreak.rewinding import Resettable, TrainingState, load_state, rewind
+from budbreak.selection import check_collapse
 from budbreak.step import Step
 
 
@@ -210,7 +210,7 @@ class Levels:
             removal = remove_first(live.plan, evidence, self._mask, target)
         else:
             removal = remove_retrained(live.plan, evidence, self._mask, target, stage)
-        check_collapse(removal.mask, allowed=live.plan.allow_collapse)
+        check_collapse(removal.mask, before=self._mask, allowed=live.plan.allow_collapse)
         self._mask = removal.mask
         return removal
 
