@@ -16,8 +16,8 @@ class BudbreakError(Exception):
     """
 
     def __init__(self, value: str, rule: str, fix: str = "") -> None:
-        self.value, self.rule, self.fix = value, rule, fix
-        super().__init__(value, rule, fix)
+        self.value, self.rule, self.fix = printable(value), printable(rule), printable(fix)
+        super().__init__(self.value, self.rule, self.fix)
 
     def __str__(self) -> str:
         """Three lines; spelt out because KeyError and OSError print their arguments otherwise."""
@@ -80,6 +80,10 @@ class CannotWrite(BudbreakError, OSError):
     """A file could not be written; what was there before is untouched."""
 
 
+class CannotRead(BudbreakError, OSError):
+    """A file is there, but the system does not let us read it, or it is no file."""
+
+
 class MissingData(BudbreakError, FileNotFoundError):
     """A data directory lacks the files of the data set."""
 
@@ -98,6 +102,29 @@ class LayerCollapsed(InvariantBroken):
 
 class ContractBroken(BudbreakError, AssertionError):
     """A plug-in does not do what its kind promises; raised by `budbreak.testing`."""
+
+
+def printable(text: str) -> str:
+    r"""The text as it may stand in a message: long lines shortened, control characters spelt out.
+
+    Messages quote what files, servers and command lines hold: 70,000 characters of it help nobody, and an escape
+    sequence would act on the terminal.
+
+    >>> printable("\x1b[2J at last")
+    '\\x1b[2J at last'
+    """
+    return "\n".join("".join(_spelt(c) for c in _clip(line)) for line in text.split("\n"))
+
+
+def _clip(line: str) -> str:
+    longest, ends = 600, 280
+    if len(line) <= longest:
+        return line
+    return f"{line[:ends]} ... ({len(line) - 2 * ends} characters left out) ... {line[-ends:]}"
+
+
+def _spelt(character: str) -> str:
+    return character if character.isprintable() or character == "\t" else repr(character)[1:-1]
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

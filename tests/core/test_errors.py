@@ -1,7 +1,9 @@
+import pickle
+
 import pytest
 
 from budbreak.bench import find as find_benchmark
-from budbreak.errors import UnknownName, did_you_mean, one_of
+from budbreak.errors import InvalidValue, UnknownName, did_you_mean, one_of
 from budbreak.mask import Mask
 from budbreak.runs.recipe import make_recipe
 from budbreak.testing import mlp
@@ -42,3 +44,13 @@ def test_an_unknown_name_far_from_all_lists_the_choices_in_the_rule(call, choice
     assert all(choice in caught.value.rule for choice in choices), caught.value.rule
     assert "did you mean" not in str(caught.value)
     assert "known:" not in str(caught.value)
+
+
+def test_a_message_quotes_little_and_nothing_that_acts_on_a_terminal():
+    error = InvalidValue("x" * 70_000, "\x1b]0;title\x07 and \udce9", "first line\nsecond line")
+    assert len(str(error)) < 1000
+    assert "(69440 characters left out)" in str(error)
+    assert not {"\x1b", "\x07", "\udce9"} & set(str(error))
+    assert r"\x1b]0;title\x07 and \udce9" in str(error)
+    assert str(error).endswith("first line\nsecond line")
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
