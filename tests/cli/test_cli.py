@@ -87,6 +87,17 @@ def test_help_explains_every_field(capsys):
     assert all(f"--{field.name.replace('_', '-')}" in out for field in fields(Recipe))
 
 
+@pytest.mark.parametrize("arguments", [["run", DIGITS, "--seed", "3"], ["probe", DIGITS, "--data", "x"], ["--vers"]])
+def test_flags_are_not_abbreviated(arguments):
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+
+
+def test_what_a_flag_sets_aside_is_said(capsys):
+    assert main(["run", DIGITS, "--arms", "host", "--dry-run"]) == 0
+    assert "q of" in capsys.readouterr().out
+
+
 WRONG = [
     (["run", "nowhere.toml"], "no recipe at nowhere.toml"),
     (["run", DIGITS, "--rate", "20"], "a percentage? write 0.2"),
@@ -94,6 +105,8 @@ WRONG = [
     (["run", DIGITS, "--dataset", "mnist", "--data-dir", "nowhere"], "budbreak data get mnist"),
     (["run", DIGITS, "--dataset", "mnist"], "data"),
     (["run", DIGITS, "--q", "0.3"], "choose a smaller q"),
+    (["run", DIGITS, "--sparsity", "0.9"], "sparsity has no effect"),
+    (["run", DIGITS, "--augment", "true"], "images of 8 x 8 pixels"),
     (["run", DIGITS, "--exclude", "*"], "no prunable weight"),
     (["run", DIGITS, "--network", "nowhere:make"], "cannot import 'nowhere'"),
     (["run", DIGITS, "--log", "nowhere:log"], "--log nowhere:log"),

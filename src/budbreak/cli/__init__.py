@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import signal
 import sys
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from types import FrameType
 
 from budbreak._version import __version__
 from budbreak.cli import bench, data, probe, report, run
+from budbreak.cli.parser import Parser
 from budbreak.errors import BudbreakError
 
 COMMANDS = (run, probe, report, data, bench)
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0; 1 for an error that the message explains; 2 for a wrong command line; 130 after Ctrl-C and
         143 after SIGTERM, when everything up to the last checkpoint is stored.
     """
-    parser = argparse.ArgumentParser(prog="budbreak", description="Activation-aware pruning of neural networks.")
+    parser = Parser(prog="budbreak", description="Activation-aware pruning of neural networks.")
     parser.add_argument("--version", action="version", version=f"budbreak {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in COMMANDS:

@@ -11,7 +11,7 @@ from typing import Any
 from budbreak.cli.display import Display
 from budbreak.cli.sinks import open_sink
 from budbreak.report import conclusion, terminal_table, write_report
-from budbreak.runs.recipe import Recipe, field_types, load_recipe
+from budbreak.runs.recipe import Recipe, field_types, load_recipe, overridden
 from budbreak.runs.result import RunResult
 from budbreak.runs.run import Event, look_ahead, run
 
@@ -58,6 +58,8 @@ def execute(options: argparse.Namespace) -> int:
         key.removeprefix("field_"): value for key, value in given if key.startswith("field_") and value is not None
     }
     recipe = load_recipe(options.recipe, overrides)
+    for field, because in overridden(options.recipe, overrides).items():
+        print(f"{field} of {options.recipe} is set aside: it has no effect with the --{because} that was given")
     overview = look_ahead(recipe, data_dir=options.data_dir, out=options.out, workers=options.workers)
     print(overview)
     if options.dry_run:

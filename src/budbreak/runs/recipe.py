@@ -13,14 +13,34 @@ from pathlib import Path
 from typing import Any
 
 from budbreak import criteria, schedules
-from budbreak.errors import InvalidValue, MissingData, UnknownName, check_count, check_fraction, did_you_mean, one_of
+from budbreak.errors import (
+    BudbreakError,
+    InvalidValue,
+    MissingData,
+    UnknownName,
+    check_count,
+    check_fraction,
+    did_you_mean,
+    one_of,
+)
 from budbreak.runs.arms import ARMS, check_arms
+from budbreak.runs.idle import check_given, idle_fields, set_aside
 from budbreak.runs.names import by_name, check_name
 from budbreak.storage import digest
 from budbreak.training.catalogue import find
+from budbreak.training.images import PAD
 from budbreak.training.networks import check_init, check_network
 
-SCHEMA = 1  # a changed meaning of a field must not alias old runs: raise this then
+SCHEMA = 2  # a changed meaning of a field must not alias old runs: raise this then
+
+_LARGEST_FILE = 65536  # bytes; the longest recipe we ship has 1,200
+_LONGEST_LINE = 2000  # letters; 65,000 in one dotted key take the parser half a minute
+_LONGEST_NAME = 100  # bytes: file systems allow 255, and the folder's name and temporary names add to it
+_MOST = {"levels": 1000, "seeds": 1000, "epochs": 100_000}  # more is a slip of the pen, and would list rows for hours
+_MOST_IMAGES = 10**9
+_LARGEST_BITS = 60  # of a whole number; TOML's hexadecimal ones may be longer than Python prints
+_MOST_ITEMS = 100  # of a list
+_LARGEST_GAMMA = 1000.0  # its 100th power is still a number
 
 
 def _field(help_text: str, default: Any = dataclasses.MISSING) -> Any:
@@ -77,9 +97,18 @@ class Recipe:
             check()
 
     @property
+    def effective(self) -> dict[str, Any]:
+        """Field -> value, of all fields that have an effect beside the others; a tuple as a list."""
+        values = dataclasses.asdict(self)
+        idle = idle_fields(values)
+        return {
+            key: list(value) if isinstance(value, tuple) else value for key, value in values.items() if key not in idle
+        }
+
+    @property
     def identity(self) -> str:
         """Digest of the resolved recipe: 64 hexadecimal digits. The name is not part of it."""
-        values = {key: value for key, value in dataclasses.asdict(self).items() if key != "name"}
+        values = {key: value for key, value in self.effective.items() if key != "name"}
         return digest({"schema": SCHEMA, **values})
 
     @property
@@ -88,46 +117,93 @@ class Recipe:
         return f"{self.name}-{self.identity[:8]}"
 
     def to_toml(self) -> str:
-        """The resolved recipe, every field spelt out."""
-        lines = [f"{key} = {_toml(value)}" for key, value in dataclasses.asdict(self).items()]
+        """The resolved recipe, every field that has an effect spelt out."""
+        lines = [f"{key} = {_toml(value)}" for key, value in self.effective.items()]
         return "\n".join(lines) + "\n"
 
 
 def load_recipe(path: Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
     """Read a TOML recipe; ``overrides`` (field -> value) take precedence.
 
+    A field of the file that an override leaves without effect is set aside; see `overridden`.
+
     Raises:
         MissingData: if there is no such file.
-        InvalidValue: if it is not TOML, a field is missing, of the wrong type or out of range.
+        InvalidValue: if it is not TOML, a field is missing, of the wrong type, out of range, or without effect.
         UnknownName: for a field that does not exist, with the nearest that does.
     """
-    if not path.is_file():
-        known = sorted(str(other) for other in path.parent.glob("*.toml"))
-        raise MissingData(f"no recipe at {path}", "a recipe is a TOML file", did_you_mean(str(path), known))
-    try:
-        body = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidValue(f"{path} is not TOML: {error}", "a recipe is a TOML file of plain fields") from None
-    body.setdefault("name", path.stem)
-    return make_recipe({**body, **(overrides or {})})
+    flags = overrides or {}
+    body = _read_toml(path)
+    aside = overridden(path, flags)
+    return make_recipe({**{key: value for key, value in body.items() if key not in aside}, **flags})
 
 
-def make_recipe(values: Mapping[str, Any]) -> Recipe:
-    """A recipe from plain values, each checked against the type of its field.
+def overridden(path: Path, overrides: Mapping[str, Any]) -> dict[str, str]:
+    """The fields of a recipe's file that overrides leave without effect -> the override that does it.
 
     Raises:
         InvalidValue, UnknownName: see `load_recipe`.
     """
+    body = _read_toml(path)
+    given = _converted({**body, **overrides})
+    return {key: rule.because for key, rule in set_aside(body, overrides, {**_defaults(), **given}).items()}
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        known = sorted(str(other) for other in path.parent.glob("*.toml"))
+        raise MissingData(f"no recipe at {path}", "a recipe is a TOML file", did_you_mean(str(path), known))
+    size = path.stat().st_size
+    if size > _LARGEST_FILE:
+        raise InvalidValue(f"{path} has {size:,} bytes", f"a recipe has at most {_LARGEST_FILE:,}", "give a recipe")
+    try:
+        text = path.read_text(encoding="utf-8")
+        _check_lines(path, text)
+        body = tomllib.loads(text)
+    except BudbreakError:
+        raise
+    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, numbers or nesting beyond what Python reads
+        raise InvalidValue(f"{path} is not TOML: {error}", "a recipe is a TOML file of plain fields") from None
+    body.setdefault("name", path.stem)
+    return body
+
+
+def _check_lines(path: Path, text: str) -> None:
+    for number, line in enumerate(text.splitlines(), start=1):
+        if len(line) > _LONGEST_LINE:
+            value = f"line {number} of {path} has {len(line):,} letters"
+            raise InvalidValue(value, f"a line of a recipe has at most {_LONGEST_LINE:,}", "break the line")
+
+
+def make_recipe(values: Mapping[str, Any]) -> Recipe:
+    """A recipe from plain values, each checked against the type of its field; these fields were given.
+
+    Raises:
+        InvalidValue: for a value out of range, or a field that has no effect beside the others.
+        UnknownName: see `load_recipe`.
+    """
+    given = _converted(values)
+    missing = [f.name for f in dataclasses.fields(Recipe) if f.default is dataclasses.MISSING and f.name not in given]
+    if missing:
+        raise InvalidValue(f"the recipe lacks {missing[0]!r}", "this field has no default", f"add {missing[0]} = ...")
+    recipe = Recipe(**given)
+    check_given(given, dataclasses.asdict(recipe))
+    return recipe
+
+
+def _converted(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values in the types of their fields."""
     known = field_types()
     for key in values:
         if key not in known:
             raise UnknownName(
                 f"a recipe has no field {key!r}", one_of(known, most=len(known)), did_you_mean(key, known)
             )
-    missing = [f.name for f in dataclasses.fields(Recipe) if f.default is dataclasses.MISSING and f.name not in values]
-    if missing:
-        raise InvalidValue(f"the recipe lacks {missing[0]!r}", "this field has no default", f"add {missing[0]} = ...")
-    return Recipe(**{key: convert(key, known[key], value) for key, value in values.items()})
+    return {key: convert(key, known[key], value) for key, value in values.items()}
+
+
+def _defaults() -> dict[str, Any]:
+    return {f.name: f.default for f in dataclasses.fields(Recipe) if f.default is not dataclasses.MISSING}
 
 
 def field_types() -> dict[str, Any]:
@@ -144,6 +220,8 @@ def convert(key: str, kind: Any, value: Any) -> Any:
     if typing.get_origin(kind) is tuple and isinstance(value, list | tuple):
         inner = typing.get_args(kind)[0]
         return tuple(convert(key, inner, item) for item in typing.cast("list[Any]", value))
+    if isinstance(value, int) and value.bit_length() > _LARGEST_BITS:
+        raise InvalidValue(f"{key} is a number of {value.bit_length()} bits", f"it has at most {_LARGEST_BITS}")
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if isinstance(kind, type) and not isinstance(kind, types.GenericAlias) and isinstance(value, kind):
@@ -178,26 +256,44 @@ def _checks(r: Recipe) -> Iterator[Any]:
     for key in ("rate", "sparsity", "q"):
         yield lambda key=key: check_fraction(key, getattr(r, key), zero=False)
     yield lambda: check_fraction("momentum", r.momentum)
-    for key in ("levels", "epochs", "batch_size", "seeds"):
-        yield lambda key=key: check_count(key, getattr(r, key))
+    for key, most in _MOST.items():
+        yield lambda key=key, most=most: _check_count(key, getattr(r, key), least=1, most=most)
+    yield lambda: _check_count("batch_size", r.batch_size, least=1, most=_MOST_IMAGES)
     for key in ("validation", "train_limit", "rewind_epoch", "dnr_images", "dnr_every", "probe_images"):
-        yield lambda key=key: check_count(key, getattr(r, key), least=0)
+        yield lambda key=key: _check_count(key, getattr(r, key), least=0, most=_MOST_IMAGES)
     for key in ("learning_rate", "gamma"):
         yield lambda key=key: _check_positive(key, getattr(r, key))
     for key, value in (("weight_decay", r.weight_decay), ("warmup", r.warmup)):
         yield lambda key=key, value=value: _check_not_negative(key, value)
-    yield lambda: _check_milestones(r)
-    yield lambda: _check_rewind(r)
+    for key in ("exclude", "milestones"):
+        yield lambda key=key: _check_length(key, getattr(r, key))
+    for check in (_check_milestones, _check_rewind, _check_nesterov, _check_augment):
+        yield lambda check=check: check(r)
 
 
 def _check_plain_name(name: str) -> None:
     if not name or not all(c.isalnum() or c in "-_." for c in name) or name.startswith("."):
         raise InvalidValue(f"name is {name!r}", "it names a folder: letters, digits, '-', '_' and '.'")
+    if len(name.encode()) > _LONGEST_NAME:
+        raise InvalidValue(f"name is {name[:40]}... of {len(name.encode())} bytes", f"at most {_LONGEST_NAME} fit")
+
+
+def _check_count(key: str, value: int, *, least: int, most: int) -> None:
+    check_count(key, value, least=least)
+    if value > most:
+        raise InvalidValue(f"{key} is {value:,}", f"it must be at most {most:,}", "choose a smaller number")
+
+
+def _check_length(key: str, value: tuple[object, ...]) -> None:
+    if len(value) > _MOST_ITEMS:
+        raise InvalidValue(f"{key} has {len(value):,} items", f"it has at most {_MOST_ITEMS}", "give fewer")
 
 
 def _check_positive(key: str, value: float) -> None:
     if not 0 < value < float("inf"):
         raise InvalidValue(f"{key} is {value!r}", "it must be positive")
+    if key == "gamma" and value > _LARGEST_GAMMA:
+        raise InvalidValue(f"gamma is {value!r}", f"it is at most {_LARGEST_GAMMA:g}", "usual is 0.1")
 
 
 def _check_not_negative(key: str, value: float) -> None:
@@ -216,11 +312,25 @@ def _check_milestones(r: Recipe) -> None:
 
 
 def _check_rewind(r: Recipe) -> None:
-    if r.rewind_epoch and r.rewind != "weights":
-        raise InvalidValue(
-            f"rewind_epoch is {r.rewind_epoch} with rewind = {r.rewind!r}", "only weights rewind to an epoch"
-        )
     if r.rewind_epoch >= r.epochs:
         raise InvalidValue(
             f"rewind_epoch is {r.rewind_epoch}", f"the training has {r.epochs} epochs", "rewind to an earlier epoch"
+        )
+
+
+def _check_nesterov(r: Recipe) -> None:
+    if r.nesterov and not r.momentum:
+        raise InvalidValue(
+            "nesterov is true with momentum = 0", "Nesterov's is a kind of momentum", "add momentum = 0.9"
+        )
+
+
+def _check_augment(r: Recipe) -> None:
+    """A crop moves an image by up to `PAD` pixels: of a quarter of its side or more, little may be left."""
+    side = min(find(r.dataset).shape[1:])
+    if r.augment and side <= 4 * PAD:
+        raise InvalidValue(
+            f"augment is true on {r.dataset}, images of {side} x {side} pixels",
+            f"random crops move an image by up to {PAD} pixels, and need sides over {4 * PAD}",
+            "take augment out",
         )

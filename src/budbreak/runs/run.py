@@ -163,7 +163,7 @@ def _result(recipe: Recipe, jobs: Sequence[Job], place: Mapping[str, object], se
     return RunResult(
         name=recipe.name,
         identity=recipe.identity,
-        recipe={key: list(value) if isinstance(value, tuple) else value for key, value in vars(recipe).items()},
+        recipe=recipe.effective,
         environment=place,
         arms=recipe.arms,
         seeds=tuple(range(recipe.seeds)),
