@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import nn
 from torch.nn.parameter import is_lazy
+from torch.optim import Optimizer
 
 from budbreak.errors import InvalidValue
 
@@ -27,6 +28,28 @@ def check_model(model: object, name: str = "model") -> None:
                 "a lazy layer knows its inputs after the first batch only",
                 f"run one batch through it first: {name}(inputs)",
             )
+
+
+def check_optimizer(optimizer: object) -> None:
+    """Refuse what is no optimizer, and several of them.
+
+    Raises:
+        InvalidValue: with what to write.
+    """
+    if isinstance(optimizer, Optimizer):
+        return
+    if isinstance(optimizer, list | tuple):
+        raise InvalidValue(
+            f"optimizer is {shown(optimizer)}",  # pyright: ignore[reportUnknownArgumentType]
+            "one optimizer holds all weights: several at once are not supported yet",
+            "make one with parameter groups: SGD([{'params': a.parameters()}, {'params': b.parameters(), 'lr': 0.01}])",
+        )
+    own = f"{optimizer.__name__}" if isinstance(optimizer, type) and issubclass(optimizer, Optimizer) else None
+    raise InvalidValue(
+        f"optimizer is {shown(optimizer)}",
+        "it must be a torch.optim.Optimizer, given after the model",
+        f"write {own}(model.parameters(), ...)" if own else "write torch.optim.SGD(model.parameters(), lr=0.1)",
+    )
 
 
 def check_criterion(criterion: object, name: str = "criterion") -> None:

@@ -119,7 +119,7 @@ def hold(model: nn.Module, optimizer: Optimizer, mask: Mask, *, mask_grads: bool
         UnknownName, MaskMismatch: if the mask does not fit the model.
         ForeignParameter: if the optimizer does not hold the model's parameters.
     """
-    return Hold(model, optimizer, mask, mask_grads=mask_grads)
+    return Hold(model, unwrap_optimizer(optimizer), mask, mask_grads=mask_grads)
 
 
 @torch.no_grad()
@@ -143,6 +143,12 @@ def check_zeros(model: nn.Module, mask: Mask) -> None:
                 "what a mask prunes stays exactly zero",
                 "something writes to the weights outside optimizer.step(): do it before, or hold that optimizer too",
             )
+
+
+def unwrap_optimizer(optimizer: Optimizer) -> Optimizer:
+    """The optimizer inside wrappers that hand ``step`` on (Accelerate's): hooks are called by the innermost."""
+    inner = getattr(optimizer, "optimizer", None)
+    return unwrap_optimizer(inner) if isinstance(inner, Optimizer) else optimizer
 
 
 def check_ownership(optimizer: Optimizer, parameters: dict[str, nn.Parameter]) -> None:

@@ -257,6 +257,20 @@ def test_retrain_trains_the_same_mask_from_the_same_start_with_other_batches():
     assert draws[1, 0] != draws[1, 1]
 
 
+@pytest.mark.parametrize("arm", ["lite", "pro", "split"])
+def test_a_level_that_removes_nothing_passes(arm):
+    model, optimizer = little()
+    accuracies = iter([0.9, 0.4, 0.8, 0.1])
+    with bb.iterate(model, optimizer, bb.Plan(schedule=Gated(), then=ARMS[arm](0.02))) as levels:
+        for level in levels:
+            train(model, optimizer)
+            if level.last_stage:
+                level.record(accuracy=next(accuracies))
+    counts = [(r.kept, sum(r.follow_ups_removed)) for r in levels.history if r.last_stage]
+    assert [kept for kept, _ in counts] == [81, 65, 65, 49]
+    assert counts[2][1] == 0
+
+
 @pytest.mark.parametrize(("negatives", "taken"), [(0, 0), (2, 2), (30, 8)])
 def test_too_few_ap_candidates_the_host_takes_the_remainder(negatives, taken):
     """100 weights, none moves; the largest ``negatives`` of them are negative, so the host spares those."""
@@ -336,12 +350,19 @@ def test_a_data_driven_host_draws_nothing_from_the_training():
     assert taylor == found
 
 
+class Used:
+    """A set of batches that was read to its end, elsewhere."""
+
+    def __iter__(self):
+        return iter([])
+
+
 def test_a_calibration_set_that_is_used_up_keeps_level_0(tmp_path):
     parts = Parts()
     with pytest.raises(EmptyBatches, match="exhausted"):
-        run(parts, geometric(1, criterion=bb.criteria.Taylor()), batches=iter([]), store=tmp_path)
+        run(parts, geometric(1, criterion=bb.criteria.Taylor()), batches=Used(), store=tmp_path)
     again = Parts()
-    run(again, geometric(1, criterion=bb.criteria.Taylor()), store=tmp_path)
+    run(again, geometric(1, criterion=bb.criteria.Taylor()), batches=again.loader, store=tmp_path)
     assert again.steps == 2 * STEPS_PER_EPOCH  # level 1 only
 
 

@@ -8,16 +8,14 @@ from pathlib import Path
 from torch import nn
 from torch.optim import Optimizer
 
-from budbreak import schedules
-from budbreak.errors import check_count
-from budbreak.holding import check_ownership
+from budbreak.holding import unwrap_optimizer
+from budbreak.iteration.arguments import check_arguments, check_kinds
 from budbreak.iteration.levels import Levels
 from budbreak.iteration.live import Live
 from budbreak.iteration.plan import Plan
 from budbreak.iteration.store import Store
 from budbreak.mask import Mask
-from budbreak.probing import Batches, Forward, Loss, check_inputs
-from budbreak.prunable import prunable_parameters
+from budbreak.probing import Batches, Forward, Loss
 from budbreak.rewinding import Resettable, check_resettable
 
 
@@ -64,21 +62,9 @@ def iterate(
         StoreMismatch, StoreBusy, CorruptFile: if the store cannot be used.
         InvariantBroken: at the end of a level, if something that must hold does not.
     """
-    check_count("seed", seed, least=0)
+    check_kinds(model, optimizer, plan)
     check_resettable(resets)
-    check_ownership(optimizer, dict(prunable_parameters(model, plan.prunable)))
-    _check_counts(plan, Mask.dense(model, plan.prunable) if mask is None else mask)
-    criteria = [plan.criterion, *(f.criterion for f in plan.then if f.criterion is not None)]
-    needs = [need for criterion in criteria for need in criterion.needs]
-    check_inputs(model, needs, batches=batches, loss=loss, prunable=plan.prunable)
+    optimizer = unwrap_optimizer(optimizer)
     live = Live(model, optimizer, plan, batches, loss, forward, tuple(resets), seed, mask_grads)
+    check_arguments(live, store=store, mask=mask)
     return Levels(live, None if store is None else Store(store), mask, keep_holding)
-
-
-def _check_counts(plan: Plan, mask: Mask) -> None:
-    """Refuse a plan whose counts cannot work now, and not after hours of training.
-
-    Only for our own schedules, which look at the level alone: others may look at steps and metrics to come.
-    """
-    if isinstance(plan.schedule, schedules.ALL):
-        plan.targets(*plan.things(mask))

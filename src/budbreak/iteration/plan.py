@@ -107,7 +107,7 @@ class Plan:
         """The counts of a level.
 
         keep = round((1 - sparsity) * total); a follow-up's share is floor(q * alive), with q the decimal number
-        that was written; the host removes the rest.
+        that was written; the host removes the rest. A level that removes nothing removes nothing by anybody.
 
         Raises:
             InvalidValue: if the schedule leaves [0, 1), revives weights, keeps none, or if the follow-ups want
@@ -128,6 +128,8 @@ class Plan:
                 "pruning never revives",
                 "start at a higher sparsity",
             )
+        if keep == alive:
+            return LevelTarget(progress.level, alive, keep, 0, (0,) * len(self.then))
         shares = tuple(math.floor(exact(f.q) * alive) for f in self.then)
         host = alive - keep - sum(shares)
         if host < 0:

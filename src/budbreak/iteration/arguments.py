@@ -1,0 +1,78 @@
+"""What `iterate` is given, checked before anything is trained."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+
+from torch.optim import Optimizer
+
+from budbreak import schedules
+from budbreak.checks import check_model, check_optimizer, shown
+from budbreak.errors import InvalidValue, check_count
+from budbreak.evidence import Probe
+from budbreak.holding import check_ownership
+from budbreak.iteration.live import Live
+from budbreak.iteration.plan import Plan
+from budbreak.mask import Mask
+from budbreak.probing import check_inputs
+from budbreak.prunable import prunable_parameters
+
+
+def check_kinds(model: object, optimizer: object, plan: object) -> None:
+    """Refuse what is no model, no optimizer and no plan, or stands in another's place.
+
+    Raises:
+        InvalidValue: with what to write.
+    """
+    if isinstance(model, Optimizer | Plan):
+        raise InvalidValue(f"model is {shown(model)}", "the model comes first", "write iterate(model, optimizer, plan)")
+    check_model(model)
+    check_optimizer(optimizer)
+    if not isinstance(plan, Plan):
+        raise InvalidValue(
+            f"plan is {shown(plan)}",
+            "it must be an instance of Plan",
+            "write plan=bb.Plan(schedule=bb.schedules.Geometric(rate=0.2, levels=12))",
+        )
+
+
+def check_arguments(live: Live, *, store: object, mask: object) -> None:
+    """Refuse arguments that cannot work together.
+
+    Raises:
+        InvalidValue, MissingEvidence, ForeignParameter, NothingToPrune: with what to write.
+    """
+    check_count("seed", live.seed, least=0)
+    if not isinstance(store, str | os.PathLike | None):
+        raise InvalidValue(f"store is {shown(store)}", "it is a folder: a str or a Path", 'write store="runs/first"')
+    if not isinstance(mask, Mask | None):
+        raise InvalidValue(f"mask is {shown(mask)}", "it must be a Mask", "write bb.Mask({name: tensor})")
+    check_ownership(live.optimizer, dict(prunable_parameters(live.model, live.plan.prunable)))
+    _check_counts(live.plan, Mask.dense(live.model, live.plan.prunable) if mask is None else mask)
+    _check_batches(live.batches)
+    check_inputs(live.model, needs_of(live.plan), batches=live.batches, loss=live.loss, prunable=live.plan.prunable)
+
+
+def needs_of(plan: Plan) -> Sequence[Probe[object]]:
+    """What the criteria of a plan look at, the host's first."""
+    criteria = [plan.criterion, *(f.criterion for f in plan.then if f.criterion is not None)]
+    return [need for criterion in criteria for need in criterion.needs]
+
+
+def _check_counts(plan: Plan, mask: Mask) -> None:
+    """Refuse a plan whose counts cannot work now, and not after hours of training.
+
+    Only for our own schedules, which look at the level alone: others may look at steps and metrics to come.
+    """
+    if isinstance(plan.schedule, schedules.ALL):
+        plan.targets(*plan.things(mask))
+
+
+def _check_batches(batches: object) -> None:
+    if isinstance(batches, Iterator):
+        raise InvalidValue(
+            f"batches is {shown(batches)}",
+            "it is read once in each level, and an iterator is used up after the first",
+            "give a list, list(batches), or a DataLoader",
+        )
