@@ -16,7 +16,7 @@ LAYERS = [
     (1, "errors checks decimals step storage _version"),
     (2, "mask prunable scores evidence probes granularity threshold selection progress"),
     (3, "criteria schedules allocations activations diagnostics lowrank"),
-    (4, "probing holding rewinding surgery compaction tracing verbs pruning dead_neurons"),
+    (4, "undisturbed weighing norms probing holding rewinding surgery compaction tracing verbs pruning dead_neurons"),
     (5, "iteration search"),
     (6, "training runs report export integrations contrib testing bench"),
     (7, "cli __main__"),

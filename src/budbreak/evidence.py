@@ -49,8 +49,11 @@ class View(Protocol):
         """Call ``listener(site, output)`` for each nonlinearity in each forward pass, without autograd."""
         ...
 
-    def on_gradients(self, listener: Callable[[Mapping[str, Tensor], int], None]) -> None:
-        """Call ``listener(gradients, samples)`` after each batch's backward pass of the mean loss."""
+    def on_gradients(self, listener: Callable[[Mapping[str, Tensor], float], None]) -> None:
+        """Call ``listener(gradients, weight)`` after each batch's backward pass of the mean loss.
+
+        The weight is over how many terms (samples, labels that count) that mean was taken, > 0.
+        """
         ...
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -15,6 +16,8 @@ from budbreak.errors import EmptyBatches, InvalidValue, MissingEvidence, NotFini
 from budbreak.evidence import Evidence, Probe, Site
 from budbreak.prunable import Prunable, conv_and_linear, prunable_parameters, unwrap
 from budbreak.tracing import SiteTracer
+from budbreak.undisturbed import undisturbed
+from budbreak.weighing import Samples, Weigher
 
 Batches = Iterable[Any]
 """Batches of inputs, (inputs, targets) or mappings; a mapping is passed to the model by keyword."""
@@ -34,11 +37,14 @@ def probe(
     prunable: Prunable = conv_and_linear,
     start: Mapping[str, Tensor] | None = None,
     every: int = 1,
+    samples: Samples | None = None,
 ) -> Evidence:
     """Collect what the probes ask for, in one pass over the batches.
 
-    The model runs in eval mode, in its own dtype, without autocast, and comes back as it was: modes, hooks,
-    ``.grad`` and random generators untouched. Tensors of a batch are moved to the model's device.
+    The model runs in eval mode, in its own dtype, without autocast, and comes back as it was: modes, hooks, buffers
+    and ``.grad``. So do random generators: those of torch, numpy and `random`, and those that the loader, its
+    sampler and its data set hold; not those inside an iterator that has begun, in persistent worker processes or
+    in a closure. Tensors of a batch are moved to the model's device.
 
     Args:
         model: any module; ``torch.compile`` and data-parallel wrappers are looked through.
@@ -49,10 +55,14 @@ def probe(
         prunable: which weights count as prunable.
         start: weights by state_dict name from the start of the level, for `StartWeights`.
         every: use each ``every``-th batch only.
+        samples: ``samples(batch)``: over how many terms (samples, labels that count) a batch's mean loss is taken.
+            Unless given it is read from torch's own losses, `ignore_index` and class weights included, and for
+            others from the leading dimension of the targets; where neither is certain, it is asked for.
 
     Raises:
         MissingEvidence: batches or loss are wanted but were not given.
-        InvalidValue: ``batches`` is a single batch, or the loss is no single number.
+        InvalidValue: ``batches`` is a single batch, or the loss is no single number; or how much each batch weighs
+            cannot be known (see ``samples``).
         EmptyBatches: the batches yielded nothing.
         NotFinite: the loss is NaN or infinite; names the batch.
     """
@@ -66,8 +76,10 @@ def probe(
         _require(batches, loss, session)
         check_function("forward", forward or _call, "lambda model, batch: model(batch[0])")
         device = next(iter(session.parameters.values())).device
-        with _undisturbed(live, device), session.hooks():
-            _run(session, batches or (), loss, forward or _call, every)
+        weigher = Weigher(loss if session.gradient_listeners else None, samples)
+        calibration = _Calibration(batches or (), forward or _call, loss, weigher, every)
+        with _undisturbed(live, device, batches), session.hooks():
+            _run(session, calibration)
     return Evidence({probe: result() for probe, result in finish.items()})
 
 
@@ -78,8 +90,11 @@ def check_inputs(
     batches: Batches | None,
     loss: Loss | None,
     prunable: Prunable = conv_and_linear,
+    samples: Samples | None = None,
 ) -> None:
     """Refuse now what `probe` would refuse later: batches or a loss that these probes want and nobody gave.
+
+    Where gradients are wanted, it looks at the first two batches: whether they hold targets, and can be weighed.
 
     Raises:
         MissingEvidence, InvalidValue: see `probe`.
@@ -93,6 +108,11 @@ def check_inputs(
         one.start(session)
     if session.wants_batches:
         _require(batches, loss, session)
+    if session.gradient_listeners:
+        weigher = Weigher(loss, samples)
+        with undisturbed(live, batches):
+            for batch in itertools.islice(batches or (), 2):
+                weigher.weigh(batch, _target(batch))
 
 
 @dataclass
@@ -103,7 +123,7 @@ class _Session:
     parameters: Mapping[str, nn.Parameter]
     start_weights: Mapping[str, Tensor] | None
     activation_listeners: list[Callable[[Site, Tensor], None]] = field(default_factory=list)
-    gradient_listeners: list[Callable[[Mapping[str, Tensor], int], None]] = field(default_factory=list)
+    gradient_listeners: list[Callable[[Mapping[str, Tensor], float], None]] = field(default_factory=list)
     tracer: SiteTracer | None = None
 
     @property
@@ -117,7 +137,7 @@ class _Session:
     def on_activation(self, listener: Callable[[Site, Tensor], None]) -> None:
         self.activation_listeners.append(listener)
 
-    def on_gradients(self, listener: Callable[[Mapping[str, Tensor], int], None]) -> None:
+    def on_gradients(self, listener: Callable[[Mapping[str, Tensor], float], None]) -> None:
         self.gradient_listeners.append(listener)
 
     def hooks(self) -> contextlib.AbstractContextManager[object]:
@@ -135,19 +155,31 @@ class _Session:
             listener(site, output)
 
 
-def _run(session: _Session, batches: Batches, loss: Loss | None, forward: Forward, every: int) -> None:
+@dataclass(frozen=True)
+class _Calibration:
+    """The batches, what is done with each, and how much it counts."""
+
+    batches: Batches
+    forward: Forward
+    loss: Loss | None
+    weigher: Weigher
+    every: int
+
+
+def _run(session: _Session, calibration: _Calibration) -> None:
     device = next(iter(session.parameters.values())).device
     used = 0
-    for index, raw in enumerate(batches):
-        if index % every:
+    for index, raw in enumerate(calibration.batches):
+        if index % calibration.every:
             continue
         used += 1
         batch = _to(raw, device)
-        if session.gradient_listeners and loss is not None:
-            _backward(session, batch, loss, forward, index)
+        weight = calibration.weigher.weigh(batch, _target(batch)) if session.gradient_listeners else 0.0
+        if weight:  # a batch in which no label counts has no mean loss
+            _backward(session, batch, calibration, weight=weight, index=index)
         else:
             with torch.no_grad():
-                forward(session.model, batch)
+                calibration.forward(session.model, batch)
         session.batch_done()
     if not used:
         raise EmptyBatches(
@@ -157,10 +189,11 @@ def _run(session: _Session, batches: Batches, loss: Loss | None, forward: Forwar
         )
 
 
-def _backward(session: _Session, batch: Any, loss: Loss, forward: Forward, index: int) -> None:
+def _backward(session: _Session, batch: Any, calibration: _Calibration, *, weight: float, index: int) -> None:
+    loss = cast(Loss, calibration.loss)  # it was required
     names, parameters = list(session.parameters), list(session.parameters.values())
     with torch.enable_grad(), _requiring_grad(parameters):
-        value = _scalar(loss(forward(session.model, batch), _target(batch)))
+        value = _scalar(loss(calibration.forward(session.model, batch), _target(batch)))
         if not bool(torch.isfinite(value.detach()).all()):
             raise NotFinite(
                 f"the loss of batch {index} is {value.detach().tolist()}",
@@ -173,7 +206,7 @@ def _backward(session: _Session, batch: Any, loss: Loss, forward: Forward, index
         for name, parameter, gradient in zip(names, parameters, found, strict=True)
     }
     for listener in session.gradient_listeners:
-        listener(gradients, _samples(batch))
+        listener(gradients, weight)
 
 
 def _scalar(value: Any) -> Tensor:
@@ -214,16 +247,11 @@ def _require(batches: Batches | None, loss: Loss | None, session: _Session) -> N
 
 
 @contextlib.contextmanager
-def _undisturbed(model: nn.Module, device: torch.device) -> Generator[None, None, None]:
-    """Eval mode inside; modes and random generators as before outside."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with torch.inference_mode(False), torch.random.fork_rng(), torch.autocast(device.type, enabled=False):
-            yield
-    finally:
-        for module, training in modes:
-            module.training = training
+def _undisturbed(model: nn.Module, device: torch.device, batches: object) -> Generator[None, None, None]:
+    """Eval mode inside, without autocast; everything as before outside."""
+    with undisturbed(model, batches), torch.inference_mode(False), torch.autocast(device.type, enabled=False):
+        model.eval()
+        yield
 
 
 @contextlib.contextmanager
@@ -254,17 +282,14 @@ def _target(batch: Any) -> Any:
     return batch
 
 
-def _samples(batch: Any) -> int:
-    first = next(iter(batch.values())) if isinstance(batch, Mapping) else batch
-    first = first[0] if isinstance(first, list | tuple) else first
-    return len(first)
-
-
 def _to(batch: Any, device: torch.device) -> Any:
     if isinstance(batch, Tensor):
         return batch.to(device)
     if isinstance(batch, list | tuple):
-        return tuple(_to(item, device) for item in batch)
+        if callable(getattr(batch, "to", None)):  # nn.utils.rnn.PackedSequence: its lengths stay on the CPU
+            return cast(Any, batch).to(device)
+        items = [_to(item, device) for item in cast(Sequence[Any], batch)]
+        return type(batch)(*items) if hasattr(batch, "_fields") else type(batch)(items)  # a named tuple keeps its names
     if isinstance(batch, Mapping):
-        return {key: _to(value, device) for key, value in batch.items()}
+        return {key: _to(value, device) for key, value in cast(Mapping[Any, Any], batch).items()}
     return batch

@@ -17,6 +17,7 @@ from budbreak.probing import Batches, Forward, Loss, probe
 from budbreak.prunable import Prunable, conv_and_linear, prunable_parameters
 from budbreak.scores import Criterion
 from budbreak.selection import Allocation, Scope, check_collapse, select, survivors
+from budbreak.weighing import Samples
 
 
 def prune(
@@ -33,6 +34,7 @@ def prune(
     batches: Batches | None = None,
     loss: Loss | None = None,
     forward: Forward | None = None,
+    samples: Samples | None = None,
     allow_collapse: bool = False,
 ) -> Mask:
     """Prune a model in one shot: its pruned weights are set to zero in place.
@@ -53,6 +55,7 @@ def prune(
         batches: the calibration set, for criteria that need data.
         loss: for criteria that need gradients.
         forward: how to run the model on a batch, if not ``model(inputs)``.
+        samples: over how many terms a batch's mean loss is taken; see `probe`.
         allow_collapse: whether a layer may lose all its weights; if not, `LayerCollapsed` is raised.
 
     Returns:
@@ -75,7 +78,9 @@ def prune(
     alive = Mask.from_zeros(model, prunable) if mask is None else mask
     granularity = Element() if granularity is None else granularity
     check_granularity(granularity)
-    evidence = probe(model, criterion.needs, batches=batches, loss=loss, forward=forward, prunable=prunable)
+    evidence = probe(
+        model, criterion.needs, batches=batches, loss=loss, forward=forward, prunable=prunable, samples=samples
+    )
     scores = criterion(evidence)
     things = sum(granularity.merge(score).shape.numel() for score in scores.values())
     chosen = select(

@@ -51,7 +51,14 @@ def check_arguments(live: Live, *, store: object, mask: object) -> None:
     check_ownership(live.optimizer, dict(prunable_parameters(live.model, live.plan.prunable)))
     _check_counts(live.plan, Mask.dense(live.model, live.plan.prunable) if mask is None else mask)
     _check_batches(live.batches)
-    check_inputs(live.model, needs_of(live.plan), batches=live.batches, loss=live.loss, prunable=live.plan.prunable)
+    check_inputs(
+        live.model,
+        needs_of(live.plan),
+        batches=live.batches,
+        loss=live.loss,
+        prunable=live.plan.prunable,
+        samples=live.samples,
+    )
 
 
 def needs_of(plan: Plan) -> Sequence[Probe[object]]:

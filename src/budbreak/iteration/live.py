@@ -18,6 +18,7 @@ from budbreak.mask import Mask
 from budbreak.probing import Batches, Forward, Loss, probe
 from budbreak.prunable import unwrap
 from budbreak.rewinding import Resettable, state_digest
+from budbreak.weighing import Samples
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Live:
     batches: Batches | None
     loss: Loss | None
     forward: Forward | None
+    samples: Samples | None
     resets: tuple[Resettable, ...]
     seed: int
     mask_grads: bool
@@ -46,6 +48,7 @@ def collect_evidence(live: Live, stage: int, start_weights: Mapping[str, Tensor]
         batches=live.batches,
         loss=live.loss,
         forward=live.forward,
+        samples=live.samples,
         prunable=plan.prunable,
         start=start_weights,
     )

@@ -17,6 +17,7 @@ from budbreak.iteration.store import Store
 from budbreak.mask import Mask
 from budbreak.probing import Batches, Forward, Loss
 from budbreak.rewinding import Resettable, check_resettable
+from budbreak.weighing import Samples
 
 
 def iterate(
@@ -27,6 +28,7 @@ def iterate(
     batches: Batches | None = None,
     loss: Loss | None = None,
     forward: Forward | None = None,
+    samples: Samples | None = None,
     resets: Sequence[Resettable] = (),
     seed: int = 0,
     store: str | Path | None = None,
@@ -48,6 +50,7 @@ def iterate(
         batches: the calibration set, for criteria that look at gradients or activations.
         loss: for criteria that need gradients.
         forward: how to run the model on a batch, if not ``model(inputs)``.
+        samples: over how many terms a batch's mean loss is taken; see `probe`.
         resets: what else changes in training: scheduler, `torch.Generator`, scaler, averaged model.
         seed: of everything random in the trainings.
         store: a folder in which the iteration survives being killed; the same call goes on from there.
@@ -65,6 +68,6 @@ def iterate(
     check_kinds(model, optimizer, plan)
     check_resettable(resets)
     optimizer = unwrap_optimizer(optimizer)
-    live = Live(model, optimizer, plan, batches, loss, forward, tuple(resets), seed, mask_grads)
+    live = Live(model, optimizer, plan, batches, loss, forward, samples, tuple(resets), seed, mask_grads)
     check_arguments(live, store=store, mask=mask)
     return Levels(live, None if store is None else Store(store), mask, keep_holding)

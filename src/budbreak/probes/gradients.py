@@ -14,18 +14,18 @@ from budbreak.evidence import View
 
 @dataclass(frozen=True)
 class Gradients:
-    """The gradient of the loss, averaged over all samples of the batches: name -> tensor.
+    """The gradient of the mean loss over all batches as if they were one: name -> tensor.
 
-    g = (1/N) sum over batches of (samples in batch) * gradient of the batch's mean loss. Accumulated in
-    float32 (float64 for float64 weights), in the mode (train or eval) that the probe runs the model in.
+    g = (1/N) sum over batches of n * gradient of the batch's mean loss, N = sum of n, n = over how many terms (samples,
+    labels that count) that mean was taken. Accumulated in float32 (float64 for float64 weights), in eval mode.
     """
 
     def start(self, view: View) -> Callable[[], Mapping[str, Tensor]]:
         """See `Probe.start`."""
         sums: dict[str, Tensor] = {}
-        count = [0]
+        count = [0.0]
 
-        def add(gradients: Mapping[str, Tensor], samples: int) -> None:
+        def add(gradients: Mapping[str, Tensor], samples: float) -> None:
             count[0] += samples
             for name, gradient in gradients.items():
                 wide = gradient.to(torch.promote_types(gradient.dtype, torch.float32))
@@ -38,7 +38,7 @@ class Gradients:
         return lambda: _mean(sums, count[0])
 
 
-def _mean(sums: Mapping[str, Tensor], samples: int) -> Mapping[str, Tensor]:
+def _mean(sums: Mapping[str, Tensor], samples: float) -> Mapping[str, Tensor]:
     if samples == 0:
-        raise EmptyBatches("the batches held no sample", "a gradient needs at least one sample", "give more batches")
+        raise EmptyBatches("no label of the batches counts", "a gradient needs at least one", "give more batches")
     return {name: total / samples for name, total in sums.items()}

@@ -1,0 +1,106 @@
+"""Leave a live model, and every random generator within reach, as they were."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+_PARTS = ("dataset", "sampler", "batch_sampler", "data_source", "loader", "base_dataloader")
+"""Where loaders, samplers and data sets keep what they draw from."""
+
+
+@contextlib.contextmanager
+def undisturbed(model: nn.Module, batches: object = None) -> Generator[None, None, None]:
+    """Outside, everything is as before: modes, buffers, random generators.
+
+    Generators are those of torch (CPU and CUDA), numpy and `random`, and those that ``batches``, its sampler,
+    batch sampler and data set hold as attributes. Out of reach: what lives inside an iterator that has begun, in
+    a loader's persistent worker processes, or in a closure.
+    """
+    undo = [_modes(model), _buffers(model), _global_generators(), *map(_own_generator, generators_of(batches))]
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        for put_back in undo:
+            put_back()
+
+
+def generators_of(batches: object) -> Iterator[object]:
+    """The random generators that a loader, its samplers and its data set hold as attributes."""
+    seen: set[int] = set()
+    todo = [batches]
+    while todo:
+        one = todo.pop()
+        if id(one) in seen or not hasattr(one, "__dict__"):
+            continue
+        seen.add(id(one))
+        for name, value in vars(one).items():
+            if isinstance(value, torch.Generator | np.random.Generator | np.random.RandomState | random.Random):
+                if id(value) not in seen:
+                    seen.add(id(value))
+                    yield value
+            elif name in _PARTS:
+                todo.append(value)
+
+
+def _modes(model: nn.Module) -> Callable[[], None]:
+    modes = [(module, module.training) for module in model.modules()]
+
+    def put_back() -> None:
+        for module, training in modes:
+            module.training = training
+
+    return put_back
+
+
+def _buffers(model: nn.Module) -> Callable[[], None]:
+    """Buffers may be changed in place or replaced, so both the tensor and its numbers go back.
+
+    One whose shape changed is a cache that grew with its inputs (rotary positions): the module's other
+    attributes know the new size, so it stays.
+    """
+    saved: list[tuple[nn.Module, str, Tensor, Tensor]] = [
+        (module, name, buffer, buffer.detach().clone())
+        for module in model.modules()
+        for name, buffer in module.named_buffers(recurse=False)
+    ]
+
+    def put_back() -> None:
+        with torch.no_grad():
+            for module, name, buffer, numbers in saved:
+                now = getattr(module, name, None)
+                if isinstance(now, Tensor) and now.shape == numbers.shape:
+                    setattr(module, name, buffer)
+                    if not torch.equal(buffer, numbers):
+                        buffer.copy_(numbers)
+
+    return put_back
+
+
+def _global_generators() -> Callable[[], None]:
+    of_numpy, of_random = np.random.get_state(), random.getstate()
+
+    def put_back() -> None:
+        np.random.set_state(of_numpy)
+        random.setstate(of_random)
+
+    return put_back
+
+
+def _own_generator(generator: Any) -> Callable[[], None]:
+    if isinstance(generator, random.Random):
+        state = generator.getstate()
+        return lambda: generator.setstate(state)
+    if isinstance(generator, np.random.Generator):
+        bits = generator.bit_generator
+        inner = bits.state
+        return lambda: setattr(bits, "state", inner)
+    state = generator.get_state()
+    return lambda: generator.set_state(state)
