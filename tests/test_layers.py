@@ -13,7 +13,7 @@ PACKAGE = Path(budbreak.__file__).parent
 ROOT = "budbreak"
 
 LAYERS = [
-    (1, "errors checks decimals step storage _version"),
+    (1, "errors checks decimals foreign step storage _version"),
     (2, "mask prunable scores evidence probes granularity threshold selection progress"),
     (3, "criteria schedules allocations activations diagnostics lowrank"),
     (4, "undisturbed weighing norms probing holding rewinding surgery compaction tracing verbs pruning dead_neurons"),

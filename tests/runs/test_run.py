@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from budbreak.errors import MissingData
+from budbreak.runs.lookahead import look_ahead
 from budbreak.runs.recipe import make_recipe
 from budbreak.runs.result import load_result
-from budbreak.runs.run import RunFailed, look_ahead, run
+from budbreak.runs.run import RunFailed, run
 
 ROOT = Path(__file__).parent.parent.parent
 TINY = {

@@ -41,8 +41,9 @@ class Display:
         self.first.setdefault(event.job, event.done - 1)
         self.done[event.job] = event.done
         if "test_accuracy" in event.metrics:
-            test, dnr = event.metrics["test_accuracy"], event.metrics["dnr_total"]
-            self.level = f"{event.job} level {event.level} ({event.density:.1%}): test {test:.2%}, DNR {dnr:.1%}"
+            dnr = f", DNR {event.metrics['dnr_total']:.1%}" if "dnr_total" in event.metrics else ""
+            test = event.metrics["test_accuracy"]
+            self.level = f"{event.job} level {event.level} ({event.density:.1%}): test {test:.2%}{dnr}"
         self._print()
 
     def job_done(self, result: RunResult) -> None:

@@ -11,9 +11,10 @@ from typing import Any
 from budbreak.cli.display import Display
 from budbreak.cli.sinks import open_sink
 from budbreak.report import conclusion, terminal_table, write_report
+from budbreak.runs.lookahead import look_ahead
 from budbreak.runs.recipe import Recipe, field_types, load_recipe, overridden
 from budbreak.runs.result import RunResult
-from budbreak.runs.run import Event, look_ahead, run
+from budbreak.runs.run import Event, run
 
 _BOOLEANS = {"true": True, "false": False}
 

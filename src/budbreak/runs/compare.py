@@ -27,8 +27,13 @@ def paired_differences(levels: Sequence[LevelResult], arms: Sequence[str]) -> li
                 if (arms[0], seed, level) in cells and (arm, seed, level) in cells
             ]
             _check_equal_survivors(pairs)
-            found.extend(_differences(pairs, metric) for metric in METRICS if pairs)
+            found.extend(_differences(pairs, metric) for metric in METRICS if pairs and _all_have(pairs, metric))
     return found
+
+
+def _all_have(pairs: Sequence[tuple[LevelResult, LevelResult]], metric: str) -> bool:
+    """A network whose activations are not seen has no dead neuron rates."""
+    return all(metric in one.metrics for pair in pairs for one in pair)
 
 
 def _differences(pairs: Sequence[tuple[LevelResult, LevelResult]], metric: str) -> PairedDifference:

@@ -9,11 +9,13 @@ from typing import Any, cast
 
 from torch import nn
 from torch.nn import functional
+from torch.optim import SGD
 from torch.optim.lr_scheduler import LambdaLR
 
 from budbreak import criteria, schedules
 from budbreak.diagnostics import DeadUnits
 from budbreak.diagnostics.dead_units import static_units
+from budbreak.errors import MissingEvidence
 from budbreak.iteration import Level, Plan, iterate
 from budbreak.mask import Mask
 from budbreak.prunable import conv_and_linear, excluding
@@ -142,6 +144,17 @@ def learning_rate_factor(recipe: Recipe, steps: int) -> Callable[[int], float]:
     return factor
 
 
+def make_optimizer(recipe: Recipe, model: nn.Module) -> SGD:
+    """The recipe's SGD over all parameters."""
+    return make_sgd(
+        model,
+        recipe.learning_rate,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        nesterov=recipe.nesterov,
+    )
+
+
 def run_job(job: Job, report: Report) -> None:
     """Run what is left of a job; its folder then holds everything that was measured."""
     recipe = job.recipe
@@ -151,13 +164,7 @@ def run_job(job: Job, report: Report) -> None:
     engine.prepare(model)
     data = prepare_data(recipe, parts, engine)
     steps = steps_per_epoch(len(data.train), recipe.batch_size)
-    optimizer = make_sgd(
-        model,
-        recipe.learning_rate,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-        nesterov=recipe.nesterov,
-    )
+    optimizer = make_optimizer(recipe, model)
     scheduler = LambdaLR(optimizer, learning_rate_factor(recipe, steps))
     plan = make_plan(recipe, job.arm, seed=job.seed, steps=steps)
     with iterate(
@@ -223,25 +230,25 @@ class _Trainer:
             self._tell(level, epoch, {key: value for key, value in asdict(result).items() if value is not None})
         return dead
 
-    def _finish(self, level: Level, dead: DeadUnits) -> None:
+    def _finish(self, level: Level, dead: DeadUnits | None) -> None:
         """Measure at the end of a training; the test set is looked at here only, and decides nothing."""
         last = self.notes.last_epoch(level.number, level.stage)
         metrics = {
             "test_accuracy": self._accuracy(self.data.parts.test),
             "validation_accuracy": last.validation_accuracy,
             "train_loss": cast(float, last.loss),  # only epoch 0 has none
-            "dnr_total": dead.total,
-            "dnr_static": dead.static,
-            "dnr_dynamic": dead.dynamic,
-            "dnr_permanent": dead.permanent,
-            "dnr_alive": dead.dynamic_alive,
+            **_rates(dead),
         }
         level.record(**metrics)
         self.notes.set_layers(level.number, layer_results(level.mask, dead))
         self._tell(level, _epochs(self.job.recipe, level.number), metrics)
 
-    def _dead(self, mask: Mask) -> DeadUnits:
-        return dead_neurons(self.model, batches(self.data.dnr, _PROBE_BATCH), mask=mask)
+    def _dead(self, mask: Mask) -> DeadUnits | None:
+        """None where the network shows no activations: the run goes on without, as its look-ahead said."""
+        try:
+            return dead_neurons(self.model, batches(self.data.dnr, _PROBE_BATCH), mask=mask)
+        except MissingEvidence:
+            return None
 
     def _accuracy(self, images: Images) -> float:
         return evaluate(self.model, images, engine=self.engine).accuracy
@@ -259,9 +266,21 @@ def epochs_before(recipe: Recipe, plan: Plan, level: int) -> int:
     return sum(plan.stages(number) * _epochs(recipe, number) for number in range(level))
 
 
-def layer_results(mask: Mask, dead: DeadUnits) -> list[LayerResult]:
+def _rates(dead: DeadUnits | None) -> dict[str, float]:
+    if dead is None:
+        return {}
+    return {
+        "dnr_total": dead.total,
+        "dnr_static": dead.static,
+        "dnr_dynamic": dead.dynamic,
+        "dnr_permanent": dead.permanent,
+        "dnr_alive": dead.dynamic_alive,
+    }
+
+
+def layer_results(mask: Mask, dead: DeadUnits | None) -> list[LayerResult]:
     """Kept weights and dead units of each prunable weight."""
-    dynamic = {site.weight: site.dynamic for site in reversed(dead.sites) if site.weight is not None}
+    dynamic = {site.weight: site.dynamic for site in reversed(dead.sites if dead else ()) if site.weight is not None}
     return [
         LayerResult(
             name=name,

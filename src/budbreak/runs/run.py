@@ -2,77 +2,26 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from budbreak.errors import BudbreakError, StoreMismatch, check_count
-from budbreak.iteration import Preview
+from budbreak.errors import BudbreakError
 from budbreak.runs.compare import paired_differences
-from budbreak.runs.job import Event, Job, Report, epochs_before, load_data, make_plan, pick_engine, run_job
+from budbreak.runs.folder import claim
+from budbreak.runs.job import Event, Job, Report, make_plan, run_job
+from budbreak.runs.lookahead import share_cores
 from budbreak.runs.notes import collect
 from budbreak.runs.pool import Failure, run_jobs
-from budbreak.runs.recipe import Recipe, load_recipe
+from budbreak.runs.recipe import Recipe
 from budbreak.runs.result import FILE_NAME, LevelResult, RunResult, load_result
-from budbreak.storage import write_text
-from budbreak.training.engine import steps_per_epoch
 from budbreak.training.environment import environment
-from budbreak.training.networks import build
 
-__all__ = ["Event", "Job", "Overview", "Report", "RunFailed", "look_ahead", "run", "run_job"]
+__all__ = ["Event", "Job", "Report", "RunFailed", "run", "run_job"]
 
 
 class RunFailed(BudbreakError, RuntimeError):
     """Some jobs of a run stopped with an error; the others are complete and stored."""
-
-
-@dataclass(frozen=True)
-class Overview:
-    """What a run is about to do: said in the log, and checked before anything is trained."""
-
-    folder: Path
-    engine: str
-    preview: Preview
-    jobs: int
-    workers: int
-    epochs: int
-    parts: tuple[int, int, int]
-
-    def __str__(self) -> str:
-        """A few lines."""
-        train, validation, test = self.parts
-        return (
-            f"{self.preview}\n{self.jobs} jobs (arms x seeds), {self.workers} at a time, {self.epochs} epochs in all; "
-            f"{train} training, {validation} validation, {test} test images\n{self.engine}\nrun: {self.folder}"
-        )
-
-
-def look_ahead(recipe: Recipe, *, data_dir: Path | None, out: Path, workers: int | None = None) -> Overview:
-    """Load the data, build the network and count: everything that can fail before the first epoch.
-
-    Raises:
-        BudbreakError: for whatever is wrong with recipe, data, network or plan.
-    """
-    dataset, parts = load_data(recipe, data_dir)
-    model = build(recipe.network, dataset, init=recipe.init, seed=0)
-    jobs = len(recipe.arms) * recipe.seeds
-    count, threads = _share_cores(jobs, workers)
-    engine = pick_engine(recipe, model, threads)
-    steps = steps_per_epoch(len(parts.train), recipe.batch_size)
-    plans = [make_plan(recipe, arm, seed=0, steps=steps) for arm in recipe.arms]
-    # all of them, though only the host's is shown: each refuses counts that cannot work
-    previews = [plan.preview(model, example=parts.test.normalised(parts.test.images[:1])) for plan in plans]
-    return Overview(
-        folder=out / recipe.folder_name,
-        engine=engine.describe(),
-        preview=previews[0],
-        jobs=jobs,
-        workers=count,
-        epochs=recipe.seeds * sum(epochs_before(recipe, plan, plan.levels + 1) for plan in plans),
-        parts=(len(parts.train), len(parts.validation), len(parts.test)),
-    )
 
 
 def run(
@@ -99,13 +48,13 @@ def run(
 
     Raises:
         RunFailed: if jobs failed; the message holds their errors. What is complete is stored.
-        BudbreakError: see `look_ahead`.
+        BudbreakError: see `look_ahead`, which is to be called before.
     """
     folder = out / recipe.folder_name
-    _claim(folder, recipe)
+    claim(folder, recipe)
     before, start = _seconds_so_far(folder), time.perf_counter()
     everything = [(arm, seed) for seed in range(recipe.seeds) for arm in recipe.arms]
-    count, threads = _share_cores(len(everything), workers)
+    count, threads = share_cores(len(everything), workers)
     jobs = [
         Job(recipe, arm, seed, folder / "jobs" / f"{arm}-seed{seed}", data_dir, threads) for arm, seed in everything
     ]
@@ -125,28 +74,6 @@ def run(
     if failures:
         raise _failed(failures, folder)
     return result
-
-
-def _claim(folder: Path, recipe: Recipe) -> None:
-    path = folder / "recipe.toml"
-    if not path.exists():
-        write_text(path, recipe.to_toml())
-    elif load_recipe(path) != recipe:
-        raise StoreMismatch(
-            f"{path} is another recipe",
-            "a run's folder belongs to one recipe",
-            "restore the file, or choose another folder",
-        )
-
-
-def _share_cores(jobs: int, workers: int | None) -> tuple[int, int]:
-    """(processes, threads of each): a core each if there is more than one job, all cores for a single one."""
-    if workers is not None:
-        check_count("workers", workers)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if jobs == 1:
-        return 1, cores
-    return min(workers or cores, jobs), 1
 
 
 def _complete(job: Job, levels: Sequence[LevelResult]) -> bool:

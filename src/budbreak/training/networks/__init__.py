@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
 from typing import Any, Protocol
 
 import torch
 from torch import nn
 
 from budbreak.errors import InvalidValue, UnknownName, did_you_mean, one_of
+from budbreak.foreign import call_foreign
 from budbreak.training.networks.initialisation import INITIALISATIONS, initialise
 from budbreak.training.networks.lenet import lenet_5, lenet_300_100, small_mlp
 from budbreak.training.networks.resnet import resnet_20
@@ -101,7 +103,9 @@ def count_parameters(model: nn.Module) -> int:
 def _from_factory(name: str, task: Task) -> nn.Module:
     factory = _imported(name)
     offered = {"classes": task.classes, "shape": task.shape}
-    model = factory(**_accepted(name, factory, offered))
+    arguments = _accepted(name, factory, offered)
+    rule = "a factory returns a torch.nn.Module when it is called with classes and shape by name, or with nothing"
+    model = call_foreign(f"the factory {name!r}", lambda: factory(**arguments), rule=rule)
     if not isinstance(model, nn.Module):
         raise InvalidValue(f"{name!r} returned a {type(model).__name__}", "a factory returns a torch.nn.Module")
     return model
@@ -109,12 +113,8 @@ def _from_factory(name: str, task: Task) -> nn.Module:
 
 def _imported(name: str) -> Callable[..., object]:
     module_name, _, attribute = name.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except (ImportError, ValueError, TypeError) as error:  # an empty or relative name raises one of the latter
-        rule = "'package.module:factory' names an importable module"
-        fix = "install it, or add its folder to PYTHONPATH"
-        raise UnknownName(f"cannot import {module_name!r}: {error}", rule, fix) from error
+    rule = "a factory's module can be imported"
+    module = call_foreign(f"importing {module_name!r}", lambda: _import(module_name), rule=rule, fix="mend it")
     factory = getattr(module, attribute, None)
     if factory is None:
         value = f"module {module_name!r} has no attribute {attribute!r}"
@@ -125,9 +125,31 @@ def _imported(name: str) -> Callable[..., object]:
     return factory
 
 
+def _import(module_name: str) -> ModuleType:
+    """A relative or empty name is none that can be imported; everything else is the module's own error."""
+    if not module_name or module_name.startswith("."):
+        raise UnknownName(f"cannot import {module_name!r}", "a module is named in full")
+    try:
+        return importlib.import_module(module_name)
+    except ImportError as error:
+        if error.name and (module_name == error.name or module_name.startswith(f"{error.name}.")):
+            raise UnknownName(
+                f"cannot import {module_name!r}: {error}",
+                "'package.module:factory' names an importable module",
+                "install it, or add its folder to PYTHONPATH",
+            ) from error
+        raise
+
+
 def _accepted(name: str, factory: Callable[..., object], offered: Mapping[str, Any]) -> dict[str, Any]:
     """Those of the offered arguments that the factory has parameters for."""
-    signature = inspect.signature(factory)
+    try:
+        signature = inspect.signature(factory)
+    except (ValueError, TypeError):  # of a function in C
+        value = f"{name!r} does not say what it is called with"
+        raise InvalidValue(
+            value, "a factory has parameters classes and shape, or none", "wrap it in a function"
+        ) from None
     parameters = signature.parameters.values()
     takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
     chosen = {key: value for key, value in offered.items() if takes_all or key in signature.parameters}

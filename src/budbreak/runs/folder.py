@@ -1,0 +1,66 @@
+"""The folder of a run belongs to one recipe and to one network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from budbreak.errors import StoreMismatch
+from budbreak.iteration.identity import differences
+from budbreak.rewinding import state_digest
+from budbreak.runs.recipe import Recipe, load_recipe
+from budbreak.storage import read_json, write_json, write_text
+from budbreak.training.catalogue import find
+from budbreak.training.networks import build
+
+RECIPE, NETWORK = "recipe.toml", "network.json"
+
+
+def claim(folder: Path, recipe: Recipe) -> None:
+    """Write down what the folder belongs to, or compare with what is written.
+
+    A factory is code: the same name may build another network tomorrow, whose numbers would stand under this recipe.
+
+    Raises:
+        StoreMismatch: if the folder belongs to another recipe or to another network; names the first difference.
+    """
+    path = folder / RECIPE
+    if not path.exists():
+        write_text(path, recipe.to_toml())
+    elif load_recipe(path) != recipe:
+        raise StoreMismatch(
+            f"{path} is another recipe",
+            "a run's folder belongs to one recipe",
+            "restore the file, or choose another folder",
+        )
+    _claim_network(folder / NETWORK, recipe)
+
+
+def _claim_network(path: Path, recipe: Recipe) -> None:
+    task = find(recipe.dataset)
+    now = describe_networks(build(recipe.network, task, init=recipe.init, seed=seed) for seed in range(recipe.seeds))
+    if not path.exists():
+        write_json(path, now)
+        return
+    changed = differences(read_json(path), now)
+    if changed:
+        raise StoreMismatch(
+            f"{recipe.network} is not the network of {path.parent}: {changed[0]}",
+            "the results in a run's folder come from one network: its weights, their shapes and first values",
+            "restore the network, or give --out another folder; a factory must give equal networks for equal seeds",
+        )
+
+
+def describe_networks(models: Iterable[nn.Module]) -> dict[str, Any]:
+    """The modules of a network, its weights' shapes and dtypes, and a digest of their first values for each seed."""
+    weights: Mapping[str, Any] = {}
+    modules: Mapping[str, str] = {}
+    initial: dict[str, str] = {}
+    for seed, model in enumerate(models):
+        weights = {name: [list(t.shape), str(t.dtype)] for name, t in model.state_dict().items()}
+        modules = {name: f"{type(one).__name__}({one.extra_repr()})" for name, one in model.named_modules()}
+        initial[f"seed {seed}"] = state_digest(model.state_dict())[:16]
+    return {"modules": modules, "weights": weights, "first values": initial}
