@@ -24,7 +24,7 @@ from budbreak.iteration import (
 from budbreak.mask import Mask
 from budbreak.probing import probe
 from budbreak.progress import Progress, Schedule
-from budbreak.prunable import conv_and_linear, every_weight, excluding
+from budbreak.prunable import conv_and_linear, every_weight, excluding, including
 from budbreak.rewinding import Snapshot, rewind
 from budbreak.scores import Criterion, Score, Scores
 from budbreak.selection import select
@@ -64,6 +64,7 @@ __all__ = [
     "every_weight",
     "excluding",
     "hold",
+    "including",
     "iterate",
     "probe",
     "probes",

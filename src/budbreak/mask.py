@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from budbreak.coverage import coverage
 from budbreak.errors import CorruptFile, MaskMismatch, MissingData, UnknownName, did_you_mean, one_of
-from budbreak.prunable import Prunable, conv_and_linear, parameter_named, prunable_parameters
+from budbreak.parametrized import check_directions, parameters_with_layers
+from budbreak.prunable import Prunable, conv_and_linear, parameter_named, prunable_parameters, unwrap
 from budbreak.storage import read_tree, write_tree
 
 _FORMAT = "budbreak mask 1"
@@ -132,6 +135,7 @@ class Mask(Mapping[str, Tensor]):
         Raises:
             UnknownName: if the model lacks one of the names.
             MaskMismatch: if a shape differs.
+            InvalidValue: if a slice that weight_norm divides by its norm would lose all weights.
         """
         found: dict[str, nn.Parameter] = {}
         for name, entry in self._entries.items():
@@ -143,7 +147,29 @@ class Mask(Mapping[str, Tensor]):
                     "make it from this model, or load the checkpoint it belongs to",
                 )
             found[name] = parameter
+        for name, layer, _ in parameters_with_layers(unwrap(model)):
+            if name in found:
+                check_directions(name, layer, self._entries[name])
         return found
+
+    def table(self, model: nn.Module | None = None) -> str:
+        """One line for each entry: shape, kept, of how many, density; with a ``model``, what stays dense as well.
+
+        Raises:
+            UnknownName, MaskMismatch: if the mask does not fit the model.
+        """
+        rows = [(name, "x".join(map(str, self[name].shape)), self._kept[name], self[name].numel()) for name in self]
+        rows.append(("all", "", self.kept, self.total))
+        wide = max(len("weight"), *(len(row[0]) for row in rows)), max(len("shape"), *(len(row[1]) for row in rows))
+        lines = [f"{'weight':{wide[0]}}  {'shape':>{wide[1]}}  {'kept':>11}  {'of':>11}  density"]
+        lines += [
+            f"{name:{wide[0]}}  {shape:>{wide[1]}}  {kept:11,d}  {count:11,d}  {kept / max(count, 1):7.2%}"
+            for name, shape, kept, count in rows
+        ]
+        if model is not None:
+            self.parameters(model)
+            lines += textwrap.wrap(str(coverage(unwrap(model), self)), 80, break_long_words=False)
+        return "\n".join(lines)
 
     def save(self, path: str | Path) -> None:
         """Write one bit per weight to a safetensors file, atomically, with a checksum."""

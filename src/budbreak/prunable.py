@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import cast
 
 from torch import nn
 
-from budbreak.checks import check_function, check_model
-from budbreak.errors import NothingToPrune, UnknownName, did_you_mean, one_of
+from budbreak.checks import check_function, check_model, shown
+from budbreak.coverage import Coverage, coverage, is_weight
+from budbreak.errors import InvalidValue, NothingToPrune, UnknownName, did_you_mean, one_of
+from budbreak.parametrized import parameters_with_layers, wrapping
 
 Prunable = Callable[[str, nn.Module, nn.Parameter], bool]
-"""``(name, module, parameter) -> bool``: the state_dict name, the module that owns it, the parameter."""
+"""``(name, module, parameter) -> bool``: the state_dict name, the layer that uses it, the parameter."""
 
 _CONV_AND_LINEAR = (
     nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d,
@@ -23,8 +26,9 @@ _CONV_AND_LINEAR = (
 def conv_and_linear(name: str, module: nn.Module, parameter: nn.Parameter) -> bool:
     """The weights of linear and convolutional layers: no bias, no norm, no embedding (the default).
 
-    The packed ``in_proj_weight`` of nn.MultiheadAttention is neither and stays dense; an embedding that is tied to
-    a Linear is pruned with it: leave it out by `excluding`.
+    Recurrent weights, the packed ``in_proj_weight`` of nn.MultiheadAttention and weights behind a parametrization
+    (weight_norm) stay dense: cover them by `including`. An embedding that is tied to a Linear is pruned with it:
+    leave it out by `excluding`.
     """
     return isinstance(module, _CONV_AND_LINEAR) and name.rpartition(".")[2] == "weight" and parameter.dim() >= 2
 
@@ -39,30 +43,70 @@ def excluding(*patterns: str, of: Prunable = conv_and_linear) -> Prunable:
     return _Excluding(patterns, of)
 
 
-class _Excluding:
-    """A class rather than a closure, so that a plan that holds it can be pickled and printed."""
+def including(*patterns: str, of: Prunable = conv_and_linear) -> Prunable:
+    """Cover more: the weights that match one of the glob ``patterns``, e.g. ``including("gru.*", "*.in_proj_weight")``.
+
+    Weights are parameters of two dimensions or more that are neither bias nor gain of a norm; those that match as
+    well stay dense. What a row is differs: GRU, LSTM and in_proj stack their gates or projections along dimension
+    0; transformers' Conv1D and nn.Embedding keep outputs in dimension 1. That matters to `Unit`, not to single
+    weights. Behind weight_norm or spectral_norm the scores are those of the parameter, before it is normalised.
+    """
+    return _Including(patterns, of)
+
+
+class _Patterns:
+    """Glob patterns over another rule; classes rather than closures, so that a plan can be pickled and printed."""
 
     def __init__(self, patterns: tuple[str, ...], of: Prunable) -> None:
+        for pattern in patterns:
+            if not isinstance(pattern, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise InvalidValue(f"a pattern is {shown(pattern)}", "it is a string", 'write "fc.*"')
+        check_function("of", of, "bb.conv_and_linear")
         self.patterns, self.of = patterns, of
-        self.__name__ = f"excluding({', '.join(map(repr, patterns))}, of={describe(of)})"
+        kind = type(self).__name__.removeprefix("_").lower()
+        self.__name__ = f"{kind}({', '.join(map(repr, patterns))}, of={describe(of)})"
 
-    def check(self, names: Iterable[str]) -> None:
-        """Refuse a pattern that matches no parameter.
+    def matches(self, name: str) -> bool:
+        """Whether a pattern matches this name."""
+        return any(fnmatchcase(name, pattern) for pattern in self.patterns)
+
+    def check(self, model: nn.Module) -> None:
+        """Refuse a pattern that matches nothing, here or in the rule below.
 
         Raises:
             UnknownName: with the nearest name that exists.
         """
-        known = list(names)
+        known = self.choices(model)
         for pattern in self.patterns:
             if not any(fnmatchcase(name, pattern) for name in known):
                 raise UnknownName(
-                    f"{pattern!r} matches no parameter",
-                    f"a pattern is the state_dict name of a parameter or a glob of it: {one_of(known)}",
+                    f"{pattern!r} matches no {self.of_what}",
+                    f"a pattern is the state_dict name of a {self.of_what} or a glob of it: {one_of(known)}",
                     did_you_mean(pattern, known),
                 )
+        if isinstance(self.of, _Patterns):
+            self.of.check(model)
+
+    of_what = "parameter"
+
+    def choices(self, model: nn.Module) -> list[str]:
+        """The names that a pattern may match."""
+        return [name for name, _ in model.named_parameters(remove_duplicate=False)]
+
+
+class _Excluding(_Patterns):
+    def __call__(self, name: str, module: nn.Module, parameter: nn.Parameter) -> bool:
+        return self.of(name, module, parameter) and not self.matches(name)
+
+
+class _Including(_Patterns):
+    of_what = "weight"
 
     def __call__(self, name: str, module: nn.Module, parameter: nn.Parameter) -> bool:
-        return self.of(name, module, parameter) and not any(fnmatchcase(name, p) for p in self.patterns)
+        return self.of(name, module, parameter) or (self.matches(name) and is_weight(name, module, parameter))
+
+    def choices(self, model: nn.Module) -> list[str]:
+        return [name for name, layer, parameter in parameters_with_layers(model) if is_weight(name, layer, parameter)]
 
 
 def describe(prunable: Prunable) -> str:
@@ -82,29 +126,98 @@ def prunable_parameters(model: nn.Module, prunable: Prunable = conv_and_linear) 
     """The parameters that a mask covers, by state_dict name, in state_dict order; a tied one appears once.
 
     Raises:
-        InvalidValue: if the model is no nn.Module, or has weights without a shape; if the rule is no function.
-        NothingToPrune: if there is none.
-        UnknownName: if `excluding` names what does not exist.
+        InvalidValue: if the model is no nn.Module, or has weights without a shape; if the rule is no function, or
+            takes weights that are whole numbers, or behind a parametrization that undoes zeros.
+        NothingToPrune: if there is none; says what is there.
+        UnknownName: if `excluding` or `including` names what does not exist.
     """
     check_model(model)
     check_function("prunable", prunable, "bb.conv_and_linear")
-    if isinstance(prunable, _Excluding):
-        prunable.check(name for name, _ in unwrap(model).named_parameters())
+    live = unwrap(model)
+    if isinstance(prunable, _Excluding | _Including):
+        prunable.check(live)
     found: dict[str, nn.Parameter] = {}
-    seen: set[int] = set()
-    for prefix, module in unwrap(model).named_modules():
-        for own_name, parameter in module.named_parameters(recurse=False):
-            name = f"{prefix}.{own_name}" if prefix else own_name
-            if id(parameter) not in seen and prunable(name, module, parameter):
-                found[name] = parameter
-                seen.add(id(parameter))
+    seen = _excluded_by_any_name(live, prunable)
+    for name, layer, parameter in parameters_with_layers(live):
+        if id(parameter) not in seen and prunable(name, layer, parameter):
+            _check_can_be_zero(name, layer, parameter)
+            found[name] = parameter
+            seen.add(id(parameter))
     if not found:
-        raise NothingToPrune(
-            f"{type(model).__name__} has no prunable weight by the rule {describe(prunable)}",
-            "a plan needs at least one weight to prune",
-            "give prunable=lambda name, module, parameter: ... that is true for the weights you mean",
-        )
+        raise _nothing(live, prunable)
     return MappingProxyType(found)
+
+
+def _excluded_by_any_name(live: nn.Module, prunable: Prunable) -> set[int]:
+    """The ids of the parameters that `excluding` names: a tied one is left out by each of its names."""
+    if not isinstance(prunable, _Excluding):
+        return set()
+    everything = live.named_parameters(remove_duplicate=False)
+    return {id(parameter) for name, parameter in everything if prunable.matches(name)}
+
+
+def _check_can_be_zero(name: str, layer: nn.Module, parameter: nn.Parameter) -> None:
+    fix = f"leave it out: prunable=bb.excluding({name!r})"
+    if not (parameter.is_floating_point() or parameter.is_complex()):
+        rule = "weights that are pruned are floating point or complex numbers"
+        raise InvalidValue(f"{name!r} is {parameter.dtype}", rule, fix)
+    found = wrapping(name, layer)
+    if found is not None and not found.keeps_zeros:
+        rule = "its zeros are no zeros of the weight that the layer uses"
+        raise InvalidValue(f"{name!r} is behind the parametrization {found.kind}", rule, f"{fix}, or {found.fold}")
+
+
+def _nothing(live: nn.Module, prunable: Prunable) -> NothingToPrune:
+    """What is there instead of prunable weights, and how to get at it."""
+    value = f"{type(live).__name__} has no prunable weight by the rule {describe(prunable)}"
+    uncovered = coverage(live, ()).uncovered
+    if not uncovered:
+        fix = "give a model with weights, or give prunable=lambda name, module, parameter: ... for the ones you mean"
+        return NothingToPrune(value, "a mask covers at least one weight", fix)
+    largest = max(uncovered, key=lambda one: one.count)
+    layers = {name: layer for name, layer, _ in parameters_with_layers(live)}
+    found = wrapping(largest.name, layers[largest.name])
+    fix = f"give prunable=bb.including({largest.name!r}, ...), or a function of (name, module, parameter)"
+    return NothingToPrune(
+        f"{value}; it has {Coverage(0, uncovered).names()}",
+        "a mask covers at least one weight",
+        fix if found is None else f"fold it first: {found.fold}",
+    )
+
+
+_SAID = 0.1
+"""The share of the weights from which on it is said that they stay dense: below, the density hardly moves."""
+
+
+def warn_of_uncovered(model: nn.Module, prunable: Prunable) -> None:
+    """Warn the caller's caller when one of our rules leaves a tenth or more of the weights dense, unasked.
+
+    Embeddings stay dense by convention and are not counted, nor is what `excluding` names.
+    """
+    patterns, base = _chain(prunable)
+    if base not in (conv_and_linear, every_weight):
+        return
+    live = unwrap(model)
+    found = coverage(live, prunable_parameters(live, prunable))
+    unasked = [one for one in found.uncovered if not one.embedding and not any(p.matches(one.name) for p in patterns)]
+    count = sum(one.count for one in unasked)
+    if count >= _SAID * (found.prunable + count):
+        globs = repr(unasked[0].name) + (", ..." if len(unasked) > 1 else "")
+        warnings.warn(
+            f"{found}. Cover them by prunable=bb.including({globs}), or say that they stay dense: "
+            f"prunable=bb.excluding({globs})",
+            stacklevel=3,
+        )
+
+
+def _chain(prunable: Prunable) -> tuple[list[_Excluding], Prunable]:
+    """The exclusions in a nested rule, and the rule at its bottom."""
+    exclusions: list[_Excluding] = []
+    while isinstance(prunable, _Excluding | _Including):
+        if isinstance(prunable, _Excluding):
+            exclusions.append(prunable)
+        prunable = prunable.of
+    return exclusions, prunable
 
 
 def parameter_named(model: nn.Module, name: str) -> nn.Parameter:

@@ -14,7 +14,7 @@ from budbreak.holding import apply_mask, check_ownership
 from budbreak.mask import Mask
 from budbreak.probes import UnitCounts
 from budbreak.probing import Batches, Forward, Loss, probe
-from budbreak.prunable import Prunable, conv_and_linear, prunable_parameters
+from budbreak.prunable import Prunable, conv_and_linear, prunable_parameters, warn_of_uncovered
 from budbreak.scores import Criterion
 from budbreak.selection import Allocation, Scope, check_collapse, select, survivors
 from budbreak.weighing import Samples
@@ -75,6 +75,7 @@ def prune(
     check_criterion(criterion)
     if not isinstance(mask, Mask | None):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidValue(f"mask is {shown(mask)}", "it must be a Mask", "write bb.Mask({name: tensor})")
+    warn_of_uncovered(model, prunable)
     alive = Mask.from_zeros(model, prunable) if mask is None else mask
     granularity = Element() if granularity is None else granularity
     check_granularity(granularity)

@@ -16,6 +16,7 @@ from budbreak.iteration.plan import Plan
 from budbreak.iteration.store import Store
 from budbreak.mask import Mask
 from budbreak.probing import Batches, Forward, Loss
+from budbreak.prunable import warn_of_uncovered
 from budbreak.rewinding import Resettable, check_resettable
 from budbreak.weighing import Samples
 
@@ -70,4 +71,5 @@ def iterate(
     optimizer = unwrap_optimizer(optimizer)
     live = Live(model, optimizer, plan, batches, loss, forward, samples, tuple(resets), seed, mask_grads)
     check_arguments(live, store=store, mask=mask)
+    warn_of_uncovered(model, plan.prunable)
     return Levels(live, None if store is None else Store(store), mask, keep_holding)
