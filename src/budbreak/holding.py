@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -10,20 +12,27 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from budbreak.errors import ForeignParameter, InvariantBroken
+from budbreak.errors import InvariantBroken
 from budbreak.mask import Mask
+from budbreak.optimizers import check_ownership, check_reachable, couples, project_state, steppers
+from budbreak.zeroing import bits, factor_for, zero_pruned
 
 
 class Hold:
     """Pruned weights stay exactly zero as long as this lives: see `hold`."""
 
-    def __init__(self, model: nn.Module, optimizer: Optimizer, mask: Mask, *, mask_grads: bool) -> None:
+    def __init__(self, model: nn.Module, optimizer: Optimizer, mask: Mask, *, mask_grads: bool | None) -> None:
         self._model, self._optimizer, self._mask_grads = model, optimizer, mask_grads
-        self._grad_hooks: list[RemovableHandle] = []
-        self._mask, self._factors = mask, dict[nn.Parameter, Tensor]()
-        self._step_hook: RemovableHandle | None = None
+        self._grad_hooks: dict[nn.Parameter, RemovableHandle] = {}
+        self._mask, self._factors, self._bits = mask, dict[nn.Parameter, Tensor](), list[Tensor]()
+        self._step_hooks: list[RemovableHandle] = []
+        seen = steppers(optimizer)
         self.update(mask)
-        self._step_hook = optimizer.register_step_post_hook(self._after_step)
+        for one in seen:
+            self._step_hooks.append(one.register_step_pre_hook(self._before_step))
+            _make_first(one._optimizer_step_pre_hooks, self._step_hooks[-1])  # pyright: ignore[reportPrivateUsage]
+            self._step_hooks.append(one.register_step_post_hook(self._after_step))
+            _make_first(one._optimizer_step_post_hooks, self._step_hooks[-1])  # pyright: ignore[reportPrivateUsage]
 
     @property
     def mask(self) -> Mask:
@@ -36,24 +45,28 @@ class Hold:
         Raises:
             UnknownName, MaskMismatch: if the mask does not fit the model.
             ForeignParameter: if the optimizer does not hold the model's parameters.
+            InvalidValue: if the optimizer keeps state of them where no mask can reach it.
         """
         parameters = mask.parameters(self._model)
         check_ownership(self._optimizer, parameters)
+        check_reachable(self._optimizer, parameters)
         self._remove_grad_hooks()
         self._mask = mask
-        self._factors = {parameter: _factor(mask[name], parameter) for name, parameter in parameters.items()}
-        if self._mask_grads:
-            self._add_grad_hooks()
+        self._factors = {parameter: factor_for(mask[name], parameter) for name, parameter in parameters.items()}
+        self._bits = [bits(parameter) for parameter in self._factors]
+        self._pruned = {parameters[name] for name in mask if mask.kept_in(name) < mask[name].numel()}
+        self._masks_grads = couples(self._optimizer) if self._mask_grads is None else self._mask_grads
+        self._add_grad_hooks()
         self._clamp()
-        self._clear_state()
+        self._clear_state(forget=True)
 
     def release(self) -> None:
         """Let go: hooks are removed, and stale optimizer state of pruned weights is zeroed once more."""
-        self._clear_state()
+        self._clear_state(forget=False)
         self._remove_grad_hooks()
-        if self._step_hook is not None:
-            self._step_hook.remove()
-            self._step_hook = None
+        for hook in self._step_hooks:
+            hook.remove()
+        self._step_hooks.clear()
 
     def __enter__(self) -> Hold:
         return self
@@ -63,70 +76,114 @@ class Hold:
     ) -> None:
         self.release()
 
+    def _before_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Mask the gradients that the step will read: those that are there, and those that a closure makes."""
+        if self._masks_grads:
+            self._add_grad_hooks()  # of weights that were frozen until now
+            self._mask_gradients()
+        if self._mask_grads is False or (len(args) < 2 and not kwargs):
+            return None
+        return tuple(map(self._masking, args)), {name: self._masking(value) for name, value in kwargs.items()}
+
     def _after_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._clamp()
 
-    @torch.no_grad()
     def _clamp(self) -> None:
         self._follow()
         # the one call that multiplies all weights at once; torch.optim builds on it too
-        torch._foreach_mul_(list(self._factors), list(self._factors.values()))  # pyright: ignore
+        torch._foreach_mul_(self._bits, list(self._factors.values()))  # pyright: ignore
 
     def _follow(self) -> None:
-        """Keep up with a model that the user moved to another device or dtype."""
-        for parameter, factor in self._factors.items():
-            if factor.device != parameter.device or factor.dtype != parameter.dtype:
-                self._factors[parameter] = factor.to(parameter.device, parameter.dtype)
+        """Keep up with a model that the user moved to another device or dtype, or whose data were exchanged.
 
-    def _clear_state(self) -> None:
-        for parameter, factor in self._factors.items():
-            state: dict[str, Any] = self._optimizer.state.get(parameter, {})
-            for value in [parameter.grad, *state.values()]:
-                if isinstance(value, Tensor) and value.shape == parameter.shape:
-                    value.mul_(factor.to(value.device, value.dtype))
+        As long as the old memory is kept here, no new tensor can lie where it lay.
+        """
+        for index, (parameter, factor) in enumerate(self._factors.items()):
+            if parameter.data_ptr() != self._bits[index].data_ptr():
+                self._bits[index] = bits(parameter)
+                self._factors[parameter] = factor_for(factor, parameter)
 
-    def _add_grad_hooks(self) -> None:
+    def _clear_state(self, *, forget: bool) -> None:
+        pruned = {parameter: self._factors[parameter] for parameter in self._factors if parameter in self._pruned}
+        project_state(self._optimizer, pruned, forget=forget)
+        self._mask_gradients()
+
+    def _masking(self, value: Any) -> Any:
+        """A closure that masks the gradients it leaves; anything else as it is."""
+        if isinstance(value, Optimizer | nn.Module) or not callable(value):
+            return value
+        return _Masking(value, self._mask_gradients)
+
+    def _mask_gradients(self) -> None:
         for parameter in self._factors:
-            if parameter.requires_grad:
-                self._grad_hooks.append(parameter.register_post_accumulate_grad_hook(self._mask_gradient))
+            self._mask_gradient(parameter)
 
     def _mask_gradient(self, parameter: Tensor) -> None:
-        if parameter.grad is not None and isinstance(parameter, nn.Parameter):
-            factor = self._factors[parameter]
-            parameter.grad.mul_(factor.to(parameter.device))  # a model that was moved has not stepped yet
+        if parameter.grad is None or not isinstance(parameter, nn.Parameter):
+            return
+        if parameter.grad.is_sparse:
+            parameter.grad = parameter.grad.coalesce()
+        zero_pruned(parameter.grad, self._factors[parameter])
+
+    def _add_grad_hooks(self) -> None:
+        for parameter in self._factors if self._masks_grads else ():
+            if parameter.requires_grad and parameter not in self._grad_hooks:
+                hook = parameter.register_post_accumulate_grad_hook(self._mask_gradient)
+                self._grad_hooks[parameter] = hook
 
     def _remove_grad_hooks(self) -> None:
-        for handle in self._grad_hooks:
+        for handle in self._grad_hooks.values():
             handle.remove()
         self._grad_hooks.clear()
 
 
-def hold(model: nn.Module, optimizer: Optimizer, mask: Mask, *, mask_grads: bool = False) -> Hold:
+class _Masking:
+    """A closure of the user's, and the masking of the gradients it leaves."""
+
+    def __init__(self, closure: Callable[[], Any], mask_gradients: Callable[[], None]) -> None:
+        self._closure, self._mask_gradients = closure, mask_gradients
+
+    def __call__(self) -> Any:
+        result = self._closure()
+        self._mask_gradients()
+        return result
+
+
+def _make_first(hooks: dict[int, Any], handle: RemovableHandle) -> None:
+    """Before the hooks that are there: an average that one of them takes is to see clamped weights."""
+    if isinstance(hooks, OrderedDict):
+        hooks.move_to_end(handle.id, last=False)
+
+
+def hold(model: nn.Module, optimizer: Optimizer, mask: Mask, *, mask_grads: bool | None = None) -> Hold:
     """Keep the weights that ``mask`` prunes at exactly zero after every optimizer step.
 
-    The weights are multiplied by the mask, in their own dtype and memory format, in a post-step hook of the
-    optimizer; model, ``state_dict`` keys and autograd graph stay as they are, so that deepcopy, pickle,
+    The weights are multiplied by the mask, in their own memory format, in a post-step hook of the optimizer, before
+    all other such hooks; model, ``state_dict`` keys and autograd graph stay as they are, so that deepcopy, pickle,
     compile and weight averaging work as before. Use as a context manager, or call ``release()``.
 
     Args:
         model: the live model.
-        optimizer: any `torch.optim.Optimizer` that holds its prunable parameters.
+        optimizer: any `torch.optim.Optimizer` that holds its prunable parameters, or what wraps one.
         mask: what stays.
-        mask_grads: zero the gradients of pruned weights as well, as they accumulate: needed where gradients are
-            *read* (clipping by norm, LARS, gradient diagnostics); costs one more multiplication in each backward.
+        mask_grads: whether to zero the gradients of pruned weights as well, as they accumulate. Needed where
+            gradients are *read* (clipping by norm, gradient diagnostics); costs one more multiplication in each
+            backward. None: where the optimizer needs it, so that it takes the steps of the sparse network: in a
+            closure, and under any class that is not known to step each weight by its own gradients alone
+            (LBFGS, Adafactor, Muon, SAM and whatever is not in torch.optim).
 
     Raises:
         UnknownName, MaskMismatch: if the mask does not fit the model.
         ForeignParameter: if the optimizer does not hold the model's parameters.
+        InvalidValue: if the optimizer keeps state of them where no mask can reach it.
     """
-    return Hold(model, unwrap_optimizer(optimizer), mask, mask_grads=mask_grads)
+    return Hold(model, optimizer, mask, mask_grads=mask_grads)
 
 
-@torch.no_grad()
 def apply_mask(model: nn.Module, mask: Mask) -> None:
     """Set the weights that ``mask`` prunes to zero, once, in place."""
     for name, parameter in mask.parameters(model).items():
-        parameter.mul_(_factor(mask[name], parameter))
+        zero_pruned(parameter, mask[name])
 
 
 def check_zeros(model: nn.Module, mask: Mask) -> None:
@@ -143,30 +200,3 @@ def check_zeros(model: nn.Module, mask: Mask) -> None:
                 "what a mask prunes stays exactly zero",
                 "something writes to the weights outside optimizer.step(): do it before, or hold that optimizer too",
             )
-
-
-def unwrap_optimizer(optimizer: Optimizer) -> Optimizer:
-    """The optimizer inside wrappers that hand ``step`` on (Accelerate's): hooks are called by the innermost."""
-    inner = getattr(optimizer, "optimizer", None)
-    return unwrap_optimizer(inner) if isinstance(inner, Optimizer) else optimizer
-
-
-def check_ownership(optimizer: Optimizer, parameters: dict[str, nn.Parameter]) -> None:
-    """Assert that the optimizer holds these live parameters.
-
-    Raises:
-        ForeignParameter: with the first name that it does not hold.
-    """
-    owned = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-    missing = [name for name, parameter in parameters.items() if id(parameter) not in owned]
-    if missing:
-        raise ForeignParameter(
-            f"the optimizer does not hold {missing[0]!r} ({len(missing)} of {len(parameters)} prunable weights)",
-            "pruned weights are held at zero after the steps of the optimizer that trains them",
-            "make the optimizer from model.parameters() of this very model, after any change to its modules",
-        )
-
-
-def _factor(entry: Tensor, parameter: nn.Parameter) -> Tensor:
-    """The mask in the parameter's dtype, device and memory format: a bool mask would cost 3-5 times as much."""
-    return torch.empty_like(parameter, requires_grad=False).copy_(entry)

@@ -16,6 +16,7 @@ from budbreak.errors import InvalidValue, InvariantBroken, MaskMismatch
 from budbreak.mask import Mask
 from budbreak.prunable import unwrap
 from budbreak.storage import tensor_bytes
+from budbreak.zeroing import zero_pruned
 
 
 @runtime_checkable
@@ -56,7 +57,7 @@ class Snapshot:
         """The state with zeros where the entries of a mask, by state_dict name, prune."""
         masked = {name: tensor.clone() for name, tensor in self.state.items()}
         for name, entry in entries.items():
-            masked[name].mul_(entry.to(masked[name].device))
+            zero_pruned(masked[name], entry)
         return masked
 
 

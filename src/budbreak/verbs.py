@@ -10,8 +10,9 @@ from budbreak.criteria import Magnitude
 from budbreak.diagnostics import DeadUnits, dead_units
 from budbreak.errors import InvalidValue, check_fraction
 from budbreak.granularity import Element, Granularity
-from budbreak.holding import apply_mask, check_ownership
+from budbreak.holding import apply_mask
 from budbreak.mask import Mask
+from budbreak.optimizers import check_ownership
 from budbreak.probes import UnitCounts
 from budbreak.probing import Batches, Forward, Loss, probe
 from budbreak.prunable import Prunable, conv_and_linear, prunable_parameters, warn_of_uncovered

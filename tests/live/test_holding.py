@@ -471,3 +471,83 @@ def test_check_zeros_names_layer_and_count():
         model[2].weight[row, column] = 1e-30
     with pytest.raises(InvariantBroken, match=r"1 pruned weights of '2\.weight' are not zero"):
         check_zeros(model, mask)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), -float("inf")])
+def test_a_pruned_entry_that_is_not_finite_becomes_zero(odd, dtype):
+    """0 * inf is NaN: weights, gradients and optimizer state are filled, not multiplied."""
+    model = mlp().to(dtype)
+    optimizer = make("adamw", model)
+    train(model, optimizer, 2, X.to(dtype))
+    mask = bb.prune(model, sparsity=0.5)
+
+    def tensors():
+        return [
+            (tensor.detach(), mask[n])
+            for n, p in mask.parameters(model).items()
+            for tensor in (p, p.grad, optimizer.state[p]["exp_avg"])
+        ]
+
+    def spoil():
+        for tensor, entry in tensors():
+            tensor.masked_fill_(~entry, odd)
+
+    kept = [tensor[entry].clone() for tensor, entry in tensors()]
+    spoil()
+    with bb.hold(model, optimizer, mask):
+        for (tensor, entry), before in zip(tensors(), kept, strict=True):
+            assert not tensor[~entry].any()
+            assert torch.equal(tensor[entry], before)
+        spoil()
+        optimizer.step()
+        assert_held(model, mask)
+    spoil()
+    apply_mask(model, mask)
+    assert_held(model, mask)
+
+
+def test_a_kept_entry_that_is_nan_stays_nan():
+    """It is the user's to see, not ours to hide."""
+    model, optimizer, mask = pruned()
+    row, column = mask["0.weight"].nonzero()[0].tolist()
+    with bb.hold(model, optimizer, mask), torch.no_grad():
+        model[0].weight[row, column] = float("nan")
+        optimizer.step()
+        assert model[0].weight[row, column].isnan()
+        check_zeros(model, mask)
+
+
+def test_a_hook_from_before_sees_held_weights():
+    """An average that the user updates after each step, by a hook that was there before ours."""
+    model, optimizer, mask = pruned("adamw")
+    averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.9))
+    optimizer.register_step_post_hook(lambda *_: averaged.update_parameters(model))
+    with bb.hold(model, optimizer, mask):
+        train(model, optimizer, 5)
+    assert_held(averaged.module, mask)
+    assert not torch.equal(averaged.module[0].weight, model[0].weight)
+
+
+def test_data_that_were_exchanged_are_held():
+    """``parameter.data = ...``, as some libraries write: the parameter stays, its memory does not."""
+    model, optimizer, mask = pruned()
+    with bb.hold(model, optimizer, mask):
+        for parameter in model.parameters():
+            parameter.data = torch.randn_like(parameter)
+        train(model, optimizer, 1)
+        assert_held(model, mask)
+
+
+def test_sparse_gradients_are_masked():
+    model = nn.Embedding(6, 4, sparse=True)
+    optimizer = torch.optim.SparseAdam(model.parameters())
+    mask = bb.Mask({"weight": torch.rand(6, 4) < 0.5})
+    with bb.hold(model, optimizer, mask):
+        for _ in range(3):
+            optimizer.zero_grad()
+            model(torch.tensor([1, 4, 1])).exp().sum().backward()
+            assert not model.weight.grad.to_dense()[~mask["weight"]].any()
+            assert model.weight.grad.to_dense()[mask["weight"]].any()
+            optimizer.step()
+            check_zeros(model, mask)

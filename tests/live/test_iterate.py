@@ -707,7 +707,7 @@ def test_the_hold_ends_with_the_with_or_stays(keep_holding):
     pruned = sum(int((p == 0).sum()) for p in levels.mask.parameters(model).values())
     assert pruned == (levels.mask.total - levels.mask.kept if keep_holding else 0)
     assert len(optimizer._optimizer_step_post_hooks) == keep_holding
-    assert not optimizer._optimizer_step_pre_hooks
+    assert len(optimizer._optimizer_step_pre_hooks) == keep_holding
 
 
 def test_hooks_go_even_when_the_body_raises():

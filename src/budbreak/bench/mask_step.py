@@ -22,8 +22,9 @@ from budbreak.mask import Mask
 from budbreak.prunable import prunable_parameters
 from budbreak.training.choice import Engine
 from budbreak.training.engine import train_step
+from budbreak.zeroing import bits, factor_for
 
-OURS, HOOK, NUMPY = "budbreak (foreach, float masks)", "the same in its optimizer hook", "numpy round trip"
+OURS, HOOK, NUMPY = "budbreak (foreach, integer masks)", "the same in its optimizer hook", "numpy round trip"
 BOOL, FILL = "bool masks, mul_", "bool masks, masked_fill_"
 DENSE, AGAIN, HELD, PRUNE = "dense", "dense again (noise)", "budbreak hold", "torch.nn.utils.prune"
 ROUND_TRIP = "numpy round trip at each step"
@@ -115,8 +116,9 @@ def _way(way: str, name: str, settings: Settings) -> tuple[nn.Module, Callable[[
     parameters = mask.parameters(model)
     weights = [parameter.detach() for parameter in parameters.values()]
     if way == OURS:
-        factors = [mask[n].to(p.device, p.dtype) for n, p in parameters.items()]
-        return model, lambda: torch._foreach_mul_(weights, factors)  # pyright: ignore
+        numbers = [bits(weight) for weight in weights]
+        factors = [factor_for(mask[n], p) for n, p in parameters.items()]
+        return model, lambda: torch._foreach_mul_(numbers, factors)  # pyright: ignore
     if way == HOOK:
         idle = _Idle(list(model.parameters()))
         hold(model, idle, mask)

@@ -11,10 +11,10 @@ from budbreak import schedules
 from budbreak.checks import check_model, check_optimizer, shown
 from budbreak.errors import InvalidValue, check_count
 from budbreak.evidence import Probe
-from budbreak.holding import check_ownership
 from budbreak.iteration.live import Live
 from budbreak.iteration.plan import Plan
 from budbreak.mask import Mask
+from budbreak.optimizers import check_ownership
 from budbreak.probing import check_inputs
 from budbreak.prunable import prunable_parameters
 

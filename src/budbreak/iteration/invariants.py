@@ -8,8 +8,9 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from budbreak.errors import InvariantBroken, MissingReset, NotFinite
-from budbreak.holding import check_ownership, check_zeros
+from budbreak.holding import check_zeros
 from budbreak.mask import Mask
+from budbreak.optimizers import check_ownership
 from budbreak.prunable import unwrap
 from budbreak.rewinding import state_digest
 

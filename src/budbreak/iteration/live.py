@@ -34,7 +34,7 @@ class Live:
     samples: Samples | None
     resets: tuple[Resettable, ...]
     seed: int
-    mask_grads: bool
+    mask_grads: bool | None
 
 
 def collect_evidence(live: Live, stage: int, start_weights: Mapping[str, Tensor]) -> Evidence:

@@ -8,13 +8,13 @@ from pathlib import Path
 from torch import nn
 from torch.optim import Optimizer
 
-from budbreak.holding import unwrap_optimizer
 from budbreak.iteration.arguments import check_arguments, check_kinds
 from budbreak.iteration.levels import Levels
 from budbreak.iteration.live import Live
 from budbreak.iteration.plan import Plan
 from budbreak.iteration.store import Store
 from budbreak.mask import Mask
+from budbreak.optimizers import unwrap_optimizer
 from budbreak.probing import Batches, Forward, Loss
 from budbreak.prunable import warn_of_uncovered
 from budbreak.rewinding import Resettable, check_resettable
@@ -34,7 +34,7 @@ def iterate(
     seed: int = 0,
     store: str | Path | None = None,
     mask: Mask | None = None,
-    mask_grads: bool = False,
+    mask_grads: bool | None = None,
     keep_holding: bool = False,
 ) -> Levels:
     """Carry out a plan around the user's own training loop.
