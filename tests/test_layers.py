@@ -14,7 +14,10 @@ ROOT = "budbreak"
 
 LAYERS = [
     (1, "errors checks decimals foreign step storage _version"),
-    (2, "mask prunable scores evidence probes granularity threshold selection progress coverage parametrized"),
+    (
+        2,
+        "processes mask prunable scores evidence probes granularity threshold selection progress coverage parametrized",
+    ),
     (2, "zeroing"),
     (3, "criteria schedules allocations activations diagnostics lowrank"),
     (4, "undisturbed weighing norms probing holding rewinding surgery compaction tracing verbs pruning dead_neurons"),

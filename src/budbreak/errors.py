@@ -100,6 +100,14 @@ class LayerCollapsed(InvariantBroken):
     """A layer lost all its weights: no signal passes through it any more."""
 
 
+class RanksDisagree(BudbreakError, RuntimeError):
+    """Processes that prune one network together have other weights, masks, plans or steps."""
+
+
+class RankFailed(BudbreakError, RuntimeError):
+    """Another process of the group failed, or has gone."""
+
+
 class ContractBroken(BudbreakError, AssertionError):
     """A plug-in does not do what its kind promises; raised by `budbreak.testing`."""
 

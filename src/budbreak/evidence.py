@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar, cast, runtime_checkable
 from torch import Tensor
 
 from budbreak.errors import MissingEvidence
+from budbreak.processes import Processes
 
 T_co = TypeVar("T_co", covariant=True)
 T = TypeVar("T")
@@ -43,6 +44,11 @@ class View(Protocol):
     @property
     def start_weights(self) -> Mapping[str, Tensor] | None:
         """The weights at the start of this level, or None where nobody knows them."""
+        ...
+
+    @property
+    def processes(self) -> Processes:
+        """Who observes together, each on its own batches: what is summed up is summed over them as well."""
         ...
 
     def on_activation(self, listener: Callable[[Site, Tensor], None]) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from budbreak.checks import check_function, check_model, check_probes, shown
 from budbreak.errors import EmptyBatches, InvalidValue, MissingEvidence, NotFinite, check_count
 from budbreak.evidence import Evidence, Probe, Site
+from budbreak.processes import Group, Processes
 from budbreak.prunable import Prunable, conv_and_linear, prunable_parameters, unwrap
 from budbreak.tracing import SiteTracer
 from budbreak.undisturbed import undisturbed
@@ -38,6 +39,7 @@ def probe(
     start: Mapping[str, Tensor] | None = None,
     every: int = 1,
     samples: Samples | None = None,
+    group: Group = "alone",
 ) -> Evidence:
     """Collect what the probes ask for, in one pass over the batches.
 
@@ -58,6 +60,9 @@ def probe(
         samples: ``samples(batch)``: over how many terms (samples, labels that count) a batch's mean loss is taken.
             Unless given it is read from torch's own losses, `ignore_index` and class weights included, and for
             others from the leading dimension of the targets; where neither is certain, it is asked for.
+        group: the processes that observe together, each on its own batches, of which some may have none; None:
+            all of `torch.distributed`. All of them must call. Other than in `iterate`, this process alone unless
+            given: a measurement on rank 0 alone is common.
 
     Raises:
         MissingEvidence: batches or loss are wanted but were not given.
@@ -70,7 +75,8 @@ def probe(
     check_probes(probes)
     check_count("every", every)
     live = unwrap(model)
-    session = _Session(live, prunable_parameters(live, prunable), start)
+    processes = Processes.of(group)
+    session = _Session(live, prunable_parameters(live, prunable), start, processes)
     finish = {probe: probe.start(session) for probe in dict.fromkeys(probes)}
     if session.wants_batches:
         _require(batches, loss, session)
@@ -78,8 +84,9 @@ def probe(
         device = next(iter(session.parameters.values())).device
         weigher = Weigher(loss if session.gradient_listeners else None, samples)
         calibration = _Calibration(batches or (), forward or _call, loss, weigher, every)
-        with _undisturbed(live, device, batches), session.hooks():
-            _run(session, calibration)
+        with processes.agreeing("the probe's pass"), _undisturbed(live, device, batches), session.hooks():
+            used = _run(session, calibration)
+        _refuse_nothing(sum(processes.exchange("batches", used)))
     return Evidence({probe: result() for probe, result in finish.items()})
 
 
@@ -122,6 +129,7 @@ class _Session:
     model: nn.Module
     parameters: Mapping[str, nn.Parameter]
     start_weights: Mapping[str, Tensor] | None
+    processes: Processes = field(default_factory=Processes)
     activation_listeners: list[Callable[[Site, Tensor], None]] = field(default_factory=list)
     gradient_listeners: list[Callable[[Mapping[str, Tensor], float], None]] = field(default_factory=list)
     tracer: SiteTracer | None = None
@@ -166,7 +174,7 @@ class _Calibration:
     every: int
 
 
-def _run(session: _Session, calibration: _Calibration) -> None:
+def _run(session: _Session, calibration: _Calibration) -> int:
     device = next(iter(session.parameters.values())).device
     used = 0
     for index, raw in enumerate(calibration.batches):
@@ -181,6 +189,10 @@ def _run(session: _Session, calibration: _Calibration) -> None:
             with torch.no_grad():
                 calibration.forward(session.model, batch)
         session.batch_done()
+    return used
+
+
+def _refuse_nothing(used: int) -> None:
     if not used:
         raise EmptyBatches(
             "the batches yielded nothing",

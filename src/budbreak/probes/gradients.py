@@ -35,7 +35,18 @@ class Gradients:
                     sums[name] = wide * samples
 
         view.on_gradients(add)
-        return lambda: _mean(sums, count[0])
+        return lambda: _mean(*_over_ranks(view, sums, count[0]))
+
+
+def _over_ranks(view: View, sums: Mapping[str, Tensor], samples: int) -> tuple[Mapping[str, Tensor], int]:
+    """Both added up over the processes that observe together; one of them may have seen nothing."""
+    if view.processes.size == 1:
+        return sums, samples
+    empty = {
+        name: torch.zeros_like(weight, dtype=torch.promote_types(weight.dtype, torch.float32))
+        for name, weight in view.weights.items()
+    }
+    return view.processes.sum({**empty, **sums}), sum(view.processes.exchange("samples", samples))
 
 
 def _mean(sums: Mapping[str, Tensor], samples: float) -> Mapping[str, Tensor]:

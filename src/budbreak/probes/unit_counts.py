@@ -58,7 +58,22 @@ class UnitCounts:
             running[site.name].add(output, self.threshold)
 
         view.on_activation(listen)
-        return lambda: {name: state.result() for name, state in running.items()}
+        return lambda: _over_ranks(view, {name: state.result() for name, state in running.items()})
+
+
+def _over_ranks(view: View, mine: Mapping[str, SiteCounts]) -> Mapping[str, SiteCounts]:
+    """The counts added up over the processes that observe together; one of them may have seen nothing."""
+    total: dict[str, SiteCounts] = {}
+    for counts in view.processes.exchange("the counts of units", mine):
+        for name, one in counts.items():
+            before = total.get(name)
+            if before is None:
+                total[name] = one
+            elif before.active.shape == one.active.shape:
+                total[name] = SiteCounts(one.site, before.active + one.active, before.samples + one.samples)
+            else:
+                raise _other_positions(name, tuple(one.active.shape), tuple(before.active.shape))
+    return total
 
 
 class _Running:
@@ -82,11 +97,7 @@ class _Running:
         if self.units_last:
             return output.reshape(-1, output.shape[-1])
         if output.shape[1:] != self.shape:
-            raise MaskMismatch(
-                f"site {self.site.name!r} gave {tuple(output.shape[1:])} after {tuple(self.shape)}",
-                "positions can be counted only where every sample has the same shape",
-                "resize or group the samples",
-            )
+            raise _other_positions(self.site.name, tuple(output.shape[1:]), tuple(self.shape))
         if self.channels_last:
             output = output.movedim(1, -1)
         return output.reshape(len(output), -1)
@@ -100,6 +111,14 @@ class _Running:
         else:
             active = active.reshape(self.shape[0], -1)
         return SiteCounts(self.site, active.contiguous(), self.samples)
+
+
+def _other_positions(site: str, shape: tuple[int, ...], before: tuple[int, ...]) -> MaskMismatch:
+    return MaskMismatch(
+        f"site {site!r} gave {shape} after {before}",
+        "positions can be counted only where every sample has the same shape",
+        "resize or group the samples",
+    )
 
 
 def count_active(rows: Tensor, threshold: float) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
