@@ -80,10 +80,10 @@ def probe(
     finish = {probe: probe.start(session) for probe in dict.fromkeys(probes)}
     if session.wants_batches:
         _require(batches, loss, session)
-        check_function("forward", forward or _call, "lambda model, batch: model(batch[0])")
+        check_function("forward", forward or call_model, "lambda model, batch: model(batch[0])")
         device = next(iter(session.parameters.values())).device
         weigher = Weigher(loss if session.gradient_listeners else None, samples)
-        calibration = _Calibration(batches or (), forward or _call, loss, weigher, every)
+        calibration = _Calibration(batches or (), forward or call_model, loss, weigher, every)
         with processes.agreeing("the probe's pass"), _undisturbed(live, device, batches), session.hooks():
             used = _run(session, calibration)
         _refuse_nothing(sum(processes.exchange("batches", used)))
@@ -181,7 +181,7 @@ def _run(session: _Session, calibration: _Calibration) -> int:
         if index % calibration.every:
             continue
         used += 1
-        batch = _to(raw, device)
+        batch = to_device(raw, device)
         weight = calibration.weigher.weigh(batch, _target(batch)) if session.gradient_listeners else 0.0
         if weight:  # a batch in which no label counts has no mean loss
             _backward(session, batch, calibration, weight=weight, index=index)
@@ -278,7 +278,8 @@ def _requiring_grad(parameters: Sequence[nn.Parameter]) -> Generator[None, None,
             parameter.requires_grad_(False)
 
 
-def _call(model: nn.Module, batch: Any) -> Any:
+def call_model(model: nn.Module, batch: Any) -> Any:
+    """The default `Forward`: a mapping by keyword, else the first item of a batch, or the batch itself."""
     if isinstance(batch, Mapping):
         return model(**batch)
     return model(batch[0] if isinstance(batch, list | tuple) else batch)
@@ -294,14 +295,15 @@ def _target(batch: Any) -> Any:
     return batch
 
 
-def _to(batch: Any, device: torch.device) -> Any:
+def to_device(batch: Any, device: torch.device) -> Any:
+    """A batch of the same form with its tensors on a device."""
     if isinstance(batch, Tensor):
         return batch.to(device)
     if isinstance(batch, list | tuple):
         if callable(getattr(batch, "to", None)):  # nn.utils.rnn.PackedSequence: its lengths stay on the CPU
             return cast(Any, batch).to(device)
-        items = [_to(item, device) for item in cast(Sequence[Any], batch)]
+        items = [to_device(item, device) for item in cast(Sequence[Any], batch)]
         return type(batch)(*items) if hasattr(batch, "_fields") else type(batch)(items)  # a named tuple keeps its names
     if isinstance(batch, Mapping):
-        return {key: _to(value, device) for key, value in cast(Mapping[Any, Any], batch).items()}
+        return {key: to_device(value, device) for key, value in cast(Mapping[Any, Any], batch).items()}
     return batch

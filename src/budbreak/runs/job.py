@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from budbreak.diagnostics.dead_units import static_units
 from budbreak.errors import MissingEvidence
 from budbreak.iteration import Level, Plan, iterate
 from budbreak.mask import Mask
+from budbreak.norms import refreshed_norms
 from budbreak.prunable import conv_and_linear, excluding
 from budbreak.runs.arms import ARMS
 from budbreak.runs.names import by_name
@@ -216,7 +218,7 @@ class _Trainer:
         """Measure after an epoch (0: before the first), and keep it; dead units where they were counted."""
         recipe = self.job.recipe
         wanted = epoch in (0, _epochs(recipe, level.number)) or (recipe.dnr_every and epoch % recipe.dnr_every == 0)
-        dead = self._dead(level.mask) if wanted else None
+        dead = self._dead(level.mask, fresh=epoch == 0) if wanted else None
         result = EpochResult(
             epoch=level.stage * _epochs(recipe, level.number) + epoch,
             loss=loss,
@@ -243,10 +245,15 @@ class _Trainer:
         self.notes.set_layers(level.number, layer_results(level.mask, dead))
         self._tell(level, _epochs(self.job.recipe, level.number), metrics)
 
-    def _dead(self, mask: Mask) -> DeadUnits | None:
-        """None where the network shows no activations: the run goes on without, as its look-ahead said."""
+    def _dead(self, mask: Mask, *, fresh: bool = False) -> DeadUnits | None:
+        """Count dead units; ``fresh``: weights changed without training, so the norms' statistics lag behind.
+
+        None where the network shows no activations: the run goes on without, as its look-ahead said.
+        """
+        images = batches(self.data.dnr, _PROBE_BATCH)
         try:
-            return dead_neurons(self.model, batches(self.data.dnr, _PROBE_BATCH), mask=mask)
+            with refreshed_norms(self.model, images) if fresh else contextlib.nullcontext():
+                return dead_neurons(self.model, images, mask=mask)
         except MissingEvidence:
             return None
 
