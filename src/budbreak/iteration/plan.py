@@ -10,15 +10,17 @@ from typing import Any, Literal
 from torch import nn
 
 from budbreak.checks import check_criterion, check_granularity, check_instance
+from budbreak.coverage import coverage
 from budbreak.criteria import Magnitude
 from budbreak.decimals import exact
 from budbreak.errors import InvalidValue
 from budbreak.granularity import Element, Granularity
 from budbreak.iteration.followups import FollowUp
-from budbreak.iteration.preview import Preview, macs_by_weight, preview_rows
+from budbreak.iteration.preview import Preview, preview_rows
+from budbreak.macs import count_macs
 from budbreak.mask import Mask
 from budbreak.progress import Progress, Schedule
-from budbreak.prunable import Prunable, conv_and_linear
+from budbreak.prunable import Prunable, conv_and_linear, unwrap
 from budbreak.scores import Criterion
 from budbreak.selection import Allocation, Scope, survivors
 from budbreak.step import Step
@@ -157,18 +159,25 @@ class Plan:
         return sum(entry.numel() for entry in shrunk), sum(int(entry.count_nonzero()) for entry in shrunk)
 
     def preview(self, model: nn.Module, *, example: Any = None) -> Preview:
-        """The table of levels before anything is trained; with an ``example`` input, MACs as well.
+        """The table of levels before anything is trained, and which weights stay dense.
 
         Effective MACs assume that each layer has the density of the whole; where they fall is not known yet.
 
+        Args:
+            model: the live model; it is left as it was.
+            example: a batch of inputs, batch first, for MACs as well: a tensor, a tuple (positional) or a mapping
+                (by keyword).
+
         Raises:
             NothingToPrune: if the model has no prunable weight.
-            InvalidValue: see `target`.
+            InvalidValue: see `target`; if the model does not take the example.
         """
         mask = Mask.dense(model, self.prunable)
         total, _ = self.things(mask)
-        macs = None if example is None else macs_by_weight(model, example)
-        return preview_rows(self.targets(total), mask, macs, [self.stages(level) for level in range(self.levels + 1)])
+        macs = None if example is None else count_macs(model, example)
+        trainings = [self.stages(level) for level in range(self.levels + 1)]
+        rows = preview_rows(self.targets(total), mask, macs, trainings)
+        return Preview(rows, coverage(unwrap(model), mask), None if macs is None else macs.total)
 
 
 def _check_parts(plan: Plan) -> None:
