@@ -40,6 +40,7 @@ PROBES = {
     probes.StartWeights: [{}],
     probes.Gradients: [{}],
     probes.UnitCounts: [{}, {"threshold": 0.1}],
+    probes.Unseen: [{}],
 }
 
 

@@ -40,6 +40,10 @@ class MissingEvidence(BudbreakError, LookupError):
     """A criterion or diagnostic asked for what no probe collected."""
 
 
+class NoSites(MissingEvidence):
+    """Dead units have no answer here: no activation was observed, or none that gives exact zeros."""
+
+
 class EmptyBatches(BudbreakError, ValueError):
     """An iterable of batches yielded nothing, or nothing any more."""
 

@@ -16,21 +16,40 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
+class Feed:
+    """The weight that alone decides the units of a tensor.
+
+    Args:
+        weight: its state_dict name.
+        transposed_groups: 0 where dimension 0 of the weight counts units (Linear, Conv); for a ConvTranspose, whose
+            weight is [inputs, units / groups, ...], the number of groups.
+    """
+
+    weight: str
+    transposed_groups: int = 0
+
+
+@dataclass(frozen=True)
 class Site:
     """One place in the network where a nonlinearity sits.
 
     Args:
         name: the module's name; "#k" is appended for the (k+1)-th call of a module used more than once.
-        weight: the name of the prunable weight whose output, through nothing but norm, dropout or pooling,
+        feed: the prunable weight whose output, through nothing but norm, dropout, pooling or moving values about,
             enters here; None after a residual sum and wherever else that is not the whole story.
-        unit_dim: the dimension of the output that counts units, 1 or -1.
+        unit_dims: the dimensions of the output that together count units, from the end: (-1,) after Linear, (-3,)
+            after Conv2d; () for a single unit without a dimension of its own.
         order: the position in the forward pass, from 0.
+        exact_zeros: whether this nonlinearity gives exact zeros (ReLU does, GELU and Sigmoid do not).
+        assumed: whether ``unit_dims`` is a rule's choice, because the way to here could not be followed.
     """
 
     name: str
-    weight: str | None
-    unit_dim: int
+    feed: Feed | None
+    unit_dims: tuple[int, ...]
     order: int
+    exact_zeros: bool = True
+    assumed: bool = False
 
 
 class View(Protocol):
@@ -53,6 +72,10 @@ class View(Protocol):
 
     def on_activation(self, listener: Callable[[Site, Tensor], None]) -> None:
         """Call ``listener(site, output)`` for each nonlinearity in each forward pass, without autograd."""
+        ...
+
+    def unseen(self) -> tuple[str, ...]:
+        """When the batches are done: the activations that ran but could not be observed, in words."""
         ...
 
     def on_gradients(self, listener: Callable[[Mapping[str, Tensor], float], None]) -> None:

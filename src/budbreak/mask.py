@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from budbreak.checks import shown
 from budbreak.coverage import coverage
-from budbreak.errors import CorruptFile, MaskMismatch, MissingData, UnknownName, did_you_mean, one_of
+from budbreak.errors import CorruptFile, InvalidValue, MaskMismatch, MissingData, UnknownName, did_you_mean, one_of
 from budbreak.parametrized import check_directions, parameters_with_layers
 from budbreak.prunable import Prunable, conv_and_linear, parameter_named, prunable_parameters, unwrap
 from budbreak.storage import read_tree, write_tree
@@ -204,6 +205,17 @@ class Mask(Mapping[str, Tensor]):
                 "both must cover the same names and shapes",
                 "make both from one model",
             )
+
+
+def check_mask(mask: object, name: str = "mask") -> None:
+    """Refuse what is no `Mask`.
+
+    Raises:
+        InvalidValue: with what to write.
+    """
+    if not isinstance(mask, Mask):
+        fix = "write bb.Mask(entries), bb.Mask.load(path) or bb.Mask.from_zeros(model)"
+        raise InvalidValue(f"{name} is {shown(mask)}", "it must be a budbreak.Mask", fix)
 
 
 def _unpack_bits(entry: Mapping[str, Any]) -> Tensor:

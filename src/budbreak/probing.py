@@ -66,6 +66,7 @@ def probe(
 
     Raises:
         MissingEvidence: batches or loss are wanted but were not given.
+        NoSites: activations are wanted, but none was called that can be observed.
         InvalidValue: ``batches`` is a single batch, or the loss is no single number; or how much each batch weighs
             cannot be known (see ``samples``).
         EmptyBatches: the batches yielded nothing.
@@ -154,6 +155,12 @@ class _Session:
         self.tracer = SiteTracer(self.model, {id(p): name for name, p in self.parameters.items()}, self.heard)
         return self.tracer
 
+    def unseen(self) -> tuple[str, ...]:
+        return tuple(self.tracer.unseen.found) if self.tracer is not None else ()
+
+    def following(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext() if self.tracer is None else self.tracer.following()
+
     def batch_done(self) -> None:
         if self.tracer is not None:  # a user's forward may use parts of the model, without calling it
             self.tracer.end_pass()
@@ -186,9 +193,11 @@ def _run(session: _Session, calibration: _Calibration) -> int:
         if weight:  # a batch in which no label counts has no mean loss
             _backward(session, batch, calibration, weight=weight, index=index)
         else:
-            with torch.no_grad():
+            with torch.no_grad(), session.following():
                 calibration.forward(session.model, batch)
         session.batch_done()
+    if used and session.tracer is not None:
+        session.tracer.check_heard()
     return used
 
 
@@ -205,7 +214,9 @@ def _backward(session: _Session, batch: Any, calibration: _Calibration, *, weigh
     loss = cast(Loss, calibration.loss)  # it was required
     names, parameters = list(session.parameters), list(session.parameters.values())
     with torch.enable_grad(), _requiring_grad(parameters):
-        value = _scalar(loss(calibration.forward(session.model, batch), _target(batch)))
+        with session.following():
+            outputs = calibration.forward(session.model, batch)
+        value = _scalar(loss(outputs, _target(batch)))
         if not bool(torch.isfinite(value.detach()).all()):
             raise NotFinite(
                 f"the loss of batch {index} is {value.detach().tolist()}",
@@ -239,10 +250,9 @@ def _require(batches: Batches | None, loss: Loss | None, session: _Session) -> N
         raise MissingEvidence(
             "no batches were given", "activations and gradients are observed on data", "give batches=loader"
         )
-    pair = session.gradient_listeners and isinstance(batches, tuple) and all(isinstance(x, Tensor) for x in batches)
-    if isinstance(batches, Tensor) or pair:
+    if _is_single(batches, bool(session.gradient_listeners)):
         raise InvalidValue(
-            f"batches is a {'tensor' if isinstance(batches, Tensor) else 'tuple of tensors'}",
+            f"batches is {'a tensor' if isinstance(batches, Tensor) else f'one {type(batches).__name__} of tensors'}",
             "it is an iterable of batches",
             "for a single batch write batches=[x] or batches=[(x, y)]",
         )
@@ -256,6 +266,18 @@ def _require(batches: Batches | None, loss: Loss | None, session: _Session) -> N
         raise MissingEvidence(
             "gradients are wanted, but no loss was given", "a gradient is that of a loss", "give loss=loss_fn"
         )
+
+
+def _is_single(batches: Batches, with_targets: bool) -> bool:
+    """Whether this is one batch where several are meant: a tensor, or tensors of different kinds, as (x, y)."""
+    if isinstance(batches, Tensor):
+        return True
+    if not isinstance(batches, list | tuple) or not all(isinstance(x, Tensor) for x in batches):
+        return False
+    tensors = cast(Sequence[Tensor], batches)
+    features = [tuple(x.shape[1:]) if x.dim() == 2 and x.is_floating_point() else None for x in tensors]
+    kinds = {(x.dim(), x.is_floating_point(), shape) for x, shape in zip(tensors, features, strict=True)}
+    return len(kinds) > 1 or (with_targets and isinstance(batches, tuple))
 
 
 @contextlib.contextmanager

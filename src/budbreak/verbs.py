@@ -11,9 +11,9 @@ from budbreak.diagnostics import DeadUnits, dead_units
 from budbreak.errors import InvalidValue, check_fraction
 from budbreak.granularity import Element, Granularity
 from budbreak.holding import apply_mask
-from budbreak.mask import Mask
+from budbreak.mask import Mask, check_mask
 from budbreak.optimizers import check_ownership
-from budbreak.probes import UnitCounts
+from budbreak.probes import UnitCounts, Unseen
 from budbreak.probing import Batches, Forward, Loss, probe
 from budbreak.prunable import Prunable, conv_and_linear, prunable_parameters, warn_of_uncovered
 from budbreak.scores import Criterion
@@ -105,8 +105,9 @@ def dead_neurons(
 ) -> DeadUnits:
     """Measure the dead neuron rate of a model: total, static, dynamic, permanent; overall and per site.
 
-    Sites are the activation modules (nn.ReLU and the like) that the forward pass calls. The model runs in eval
-    mode and in the dtype of its weights: float32 for numbers that are published.
+    Sites are the activation modules (nn.ReLU and the like, and those of other packages that turn out to be one)
+    that the forward pass calls. Functional activations are no sites: the result names them. The model runs in
+    eval mode and in the dtype of its weights: float32 for numbers that are published.
 
     Args:
         model: the live model; it is left as it was.
@@ -118,16 +119,18 @@ def dead_neurons(
         prunable: which weights the default mask covers.
 
     Raises:
-        MissingEvidence: if the model calls no activation module.
+        NoSites: if the model calls no activation module, or at threshold 0 only smooth ones.
+        NotFinite: if a site gives NaN.
         UnknownName, MaskMismatch: if the mask does not fit the model.
         EmptyBatches: if the batches yield nothing.
 
     Source: Liu et al. 2023 (AP).
     """
     if mask is not None:
+        check_mask(mask)
         mask.parameters(model)  # a mask of another model would find nothing static, without a word
     counts = UnitCounts(threshold)
-    evidence = probe(model, [counts], batches=batches, forward=forward, prunable=prunable, every=every)
+    evidence = probe(model, [counts, Unseen()], batches=batches, forward=forward, prunable=prunable, every=every)
     dtype = str(next(iter(prunable_parameters(model, prunable).values())).dtype).removeprefix("torch.")
     return dead_units(
         evidence[counts],
@@ -135,4 +138,5 @@ def dead_neurons(
         threshold=threshold,
         mask_source="zeros of the model" if mask is None else "given",
         dtype=dtype,
+        unseen=evidence[Unseen()],
     )

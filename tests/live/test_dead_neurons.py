@@ -10,7 +10,7 @@ from torch.nn.functional import relu
 from torch.utils.data import DataLoader, TensorDataset
 
 import budbreak as bb
-from budbreak.errors import EmptyBatches, InvalidValue, MaskMismatch, MissingEvidence, UnknownName
+from budbreak.errors import EmptyBatches, InvalidValue, MaskMismatch, MissingEvidence, NoSites, UnknownName
 from budbreak.testing import residual_cnn
 
 
@@ -175,8 +175,17 @@ def test_pooling_and_dropout_between_weight_and_site():
 
 
 def test_what_lies_between_otherwise_breaks_the_chain():
+    for between in (nn.Softmax(1), nn.LayerNorm(6), nn.ELU(), nn.MaxPool1d(2)):
+        model = nn.Sequential(nn.Linear(6, 6), between, nn.Identity(), nn.ReLU())
+        assert bb.dead_neurons(model, [torch.randn(4, 6)]).sites[-1].weight is None, between
+
+
+def test_moving_units_about_does_not_break_it():
     model = nn.Sequential(nn.Linear(6, 6), nn.Unflatten(1, (2, 3)), nn.ReLU())
-    assert bb.dead_neurons(model, [torch.randn(4, 6)]).sites[0].weight is None
+    with torch.no_grad():
+        model[0].weight[4] = 0
+    (site,) = bb.dead_neurons(model, [torch.randn(4, 6)]).sites
+    assert (site.weight, site.units, site.positions, site.static_units) == ("0.weight", 6, 1, 1)
 
 
 def test_relu6_counts_zeros_and_not_the_saturated():
@@ -189,7 +198,8 @@ def test_gelu_needs_a_threshold_and_the_result_says_which():
     model = nn.Sequential(linear([[1.0]]), nn.GELU())
     x = torch.tensor([[-3.0], [-0.001], [0.5], [2.0]])
     # GELU(-3) = -3 * P(Z < -3) = -0.004; GELU(-0.001) = -0.0005; GELU(0.5) = 0.35; GELU(2) = 1.95
-    assert bb.dead_neurons(model, [x]).total == 0.0
+    with pytest.raises(NoSites, match="no exact zeros"):
+        bb.dead_neurons(model, [x])
     r = bb.dead_neurons(model, [x], threshold=0.01)
     assert (r.total, r.threshold) == (0.5, 0.01)
     assert bb.dead_neurons(model, [x], threshold=0.4).total == 0.75
@@ -434,17 +444,12 @@ def test_a_compiled_or_wrapped_model_is_looked_through():
     assert [s.weight for s in r.sites] == ["0.weight"]
 
 
-def test_nan_is_active():
-    model = nn.Sequential(linear([[1.0]]), nn.ReLU())
-    assert bb.dead_neurons(model, [torch.tensor([[float("nan")], [-1.0]])]).total == 0.5
-
-
 def test_the_table_holds_every_site():
     text = str(bb.dead_neurons(Residual("plus"), [torch.randn(2, 1, 5, 5)]))
     lines = text.splitlines()
     assert len(lines) == 5  # head, two sites, all, foot
     assert lines[1].endswith("stem.weight")
-    assert lines[2].endswith("more than one path")
+    assert lines[2].endswith("no weight alone")
     assert "2 samples" in lines[-1]
     json.dumps(text)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from budbreak.errors import MissingEvidence
+from budbreak.errors import NoSites
 from budbreak.mask import Mask
 from budbreak.probes.unit_counts import SiteCounts
 
@@ -27,6 +27,9 @@ class SiteDeadUnits:
         static: share of outputs that belong to static units, zero or not (a bias or norm can keep one firing).
         dynamic: share of outputs that are zero and not static, averaged over samples.
         permanent: share of outputs that are zero on every sample.
+        needs_threshold: the nonlinearity is smooth and the threshold 0: its rates say nothing, and the overall ones
+            leave it out.
+        assumed: which dimension counts its units is a rule's choice: the way there could not be followed.
     """
 
     site: str
@@ -39,6 +42,8 @@ class SiteDeadUnits:
     static: float
     dynamic: float
     permanent: float
+    needs_threshold: bool = False
+    assumed: bool = False
 
     @property
     def outputs(self) -> int:
@@ -48,7 +53,7 @@ class SiteDeadUnits:
 
 @dataclass(frozen=True)
 class DeadUnits:
-    """The dead neuron rate of a network: every output of every site counts the same.
+    """The dead neuron rate of a network: every output of every site that has an answer counts the same.
 
     Attributes of `SiteDeadUnits` overall, and per site in ``sites`` (in the order of the forward pass).
 
@@ -58,6 +63,8 @@ class DeadUnits:
         threshold: |output| <= threshold counts as zero.
         mask: where static comes from: "given" or "zeros of the model".
         dtype: the dtype of the weights during the pass, e.g. "float32"; publish float32.
+        sites: all of them; those that need a threshold count in no overall rate.
+        unseen: the activations that ran but could not be observed, e.g. "F.relu called in block2 (net.py:41)".
     """
 
     total: float
@@ -70,28 +77,46 @@ class DeadUnits:
     mask: str
     dtype: str
     sites: tuple[SiteDeadUnits, ...]
+    unseen: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """A table, one line a site."""
+        """A table, one line a site, and below it what the numbers leave out."""
         width = max(len("all"), *(len(s.site) for s in self.sites))
         lines = [f"{'site':<{width}}  outputs    total   static  dynamic  permanent  fed by"]
-        lines += [_line(s.site, width, s.outputs, s) + (s.weight or "more than one path") for s in self.sites]
-        lines.append(_line("all", width, sum(s.outputs for s in self.sites), self).rstrip())
+        lines += [_site_line(s, width) for s in self.sites]
+        counted = [s.outputs for s in self.sites if not s.needs_threshold]
+        lines.append(_line("all", width, sum(counted), self).rstrip())
         lines.append(
             f"dynamic among the living {self.dynamic_alive:.4f}; {self.samples} samples; zero means |output| <= "
             f"{self.threshold:g}; static from: {self.mask}; {self.dtype}"
         )
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.remarks])
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What the numbers leave out or assume, a line each; () if nothing."""
+        smooth = [s.site for s in self.sites if s.needs_threshold]
+        left_out = f"left out, smooth activations need a threshold > 0: {_some(smooth)}"
+        assumed = [f"{s.site}: units assumed in dimension 1" for s in self.sites if s.assumed and s.units > 1]
+        unseen = f"not seen, and not in these numbers: {_some(self.unseen)}"
+        return (*([left_out] if smooth else []), *assumed, *([unseen] if self.unseen else []))
 
 
 def dead_units(
-    counts: Mapping[str, SiteCounts], mask: Mask, *, threshold: float, mask_source: str, dtype: str
+    counts: Mapping[str, SiteCounts],
+    mask: Mask,
+    *,
+    threshold: float,
+    mask_source: str,
+    dtype: str,
+    unseen: Sequence[str] = (),
 ) -> DeadUnits:
     """Split the share of zero outputs into static and dynamic.
 
     With a(l, i) the number of samples in which output i of site l is active, of N, and k(l, i) = 1 where all
     incoming weights of its unit are pruned: total = mean(1 - a/N), static = mean(k),
-    dynamic = mean((1 - k)(1 - a/N)), permanent = mean(a == 0).
+    dynamic = mean((1 - k)(1 - a/N)), permanent = mean(a == 0). Overall means are over the sites that have an
+    answer: a smooth activation (GELU, Sigmoid) at threshold 0 has none.
 
     Args:
         counts: from `UnitCounts`.
@@ -99,44 +124,60 @@ def dead_units(
         threshold: the one of the counts.
         mask_source: says in the result where the mask came from.
         dtype: says in the result what the model computed in.
+        unseen: says in the result what the counts do not hold.
 
     Raises:
-        MissingEvidence: if there is no site.
+        NoSites: if there is no site, or none that has an answer at this threshold.
 
     Source: Liu et al. 2023 (AP), section on DNR; ap.md 1.
     """
     if not counts:
-        raise MissingEvidence("no site was reached", "DNR needs at least one activation module in the forward pass")
-    sites = [_site(count, mask) for count in sorted(counts.values(), key=lambda c: c.site.order)]
-    static, dynamic = _mean(sites, lambda s: s.static), _mean(sites, lambda s: s.dynamic)
+        raise NoSites("no site was reached", "DNR needs at least one activation module in the forward pass")
+    sites = [_site(count, mask, threshold) for count in sorted(counts.values(), key=lambda c: c.site.order)]
+    counted = [site for site in sites if not site.needs_threshold]
+    if not counted:
+        raise NoSites(
+            f"threshold is 0, and smooth activations give no exact zeros: {_some([site.site for site in sites])}",
+            "dead means |output| <= threshold",
+            "give a threshold > 0: threshold=0.01, say",
+        )
+    static, dynamic = _mean(counted, lambda s: s.static), _mean(counted, lambda s: s.dynamic)
     return DeadUnits(
-        total=_mean(sites, lambda s: s.total),
+        total=_mean(counted, lambda s: s.total),
         static=static,
         dynamic=dynamic,
-        permanent=_mean(sites, lambda s: s.permanent),
+        permanent=_mean(counted, lambda s: s.permanent),
         dynamic_alive=dynamic / (1 - static) if static < 1 else 0.0,
         samples=max(count.samples for count in counts.values()),
         threshold=threshold,
         mask=mask_source,
         dtype=dtype,
         sites=tuple(sites),
+        unseen=tuple(unseen),
     )
 
 
-def static_units(entry: Tensor) -> Tensor:
-    """The units (dim 0) of a mask entry that keep no incoming weight: bool [units]."""
+def static_units(entry: Tensor, transposed_groups: int = 0) -> Tensor:
+    """The units of a mask entry that keep no incoming weight: bool [units].
+
+    Args:
+        entry: [units, ...]; of a ConvTranspose [inputs, units / groups, ...].
+        transposed_groups: the groups of a ConvTranspose, else 0; see `Feed`.
+    """
+    if transposed_groups:
+        return ~entry.reshape(transposed_groups, -1, *entry.shape[1:]).transpose(1, 2).flatten(2).any(2).flatten()
     return ~entry.flatten(1).any(1)
 
 
-def _site(count: SiteCounts, mask: Mask) -> SiteDeadUnits:
+def _site(count: SiteCounts, mask: Mask, threshold: float) -> SiteDeadUnits:
     units, positions = count.active.shape
-    static = torch.zeros(units, dtype=torch.bool)
-    if count.site.weight is not None and count.site.weight in mask:
-        static = static_units(mask[count.site.weight])
+    static, feed = torch.zeros(units, dtype=torch.bool), count.site.feed
+    if feed is not None and feed.weight in mask:
+        static = static_units(mask[feed.weight], feed.transposed_groups)
     zero = 1 - count.active.double() / count.samples
     return SiteDeadUnits(
         site=count.site.name,
-        weight=count.site.weight,
+        weight=feed.weight if feed is not None else None,
         units=units,
         positions=positions,
         samples=count.samples,
@@ -145,11 +186,24 @@ def _site(count: SiteCounts, mask: Mask) -> SiteDeadUnits:
         static=float(static.double().mean()),
         dynamic=float(zero[~static].sum() / zero.numel()),
         permanent=float((count.active == 0).double().mean()),
+        needs_threshold=threshold == 0 and not count.site.exact_zeros,
+        assumed=count.site.assumed,
     )
 
 
 def _mean(sites: Sequence[SiteDeadUnits], rate: Callable[[SiteDeadUnits], float]) -> float:
     return sum(s.outputs * rate(s) for s in sites) / sum(s.outputs for s in sites)
+
+
+def _site_line(site: SiteDeadUnits, width: int) -> str:
+    fed_by = site.weight or "no weight alone"
+    if site.needs_threshold:
+        return f"{site.site:<{width}}  {site.outputs:7d}  {'needs a threshold':<37}  {fed_by}"
+    return _line(site.site, width, site.outputs, site) + fed_by
+
+
+def _some(texts: Sequence[str]) -> str:
+    return "; ".join(texts[:5]) + (f"; and {len(texts) - 5} more" if len(texts) > 5 else "")
 
 
 def _line(name: str, width: int, outputs: int, r: SiteDeadUnits | DeadUnits) -> str:

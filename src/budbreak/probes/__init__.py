@@ -2,8 +2,9 @@
 
 from budbreak.probes.gradients import Gradients
 from budbreak.probes.unit_counts import SiteCounts, UnitCounts
+from budbreak.probes.unseen import Unseen
 from budbreak.probes.weights import StartWeights, Weights
 
-ALL = (Weights, StartWeights, Gradients, UnitCounts)
+ALL = (Weights, StartWeights, Gradients, UnitCounts, Unseen)
 
-__all__ = ["ALL", "Gradients", "SiteCounts", "StartWeights", "UnitCounts", "Weights"]
+__all__ = ["ALL", "Gradients", "SiteCounts", "StartWeights", "UnitCounts", "Unseen", "Weights"]

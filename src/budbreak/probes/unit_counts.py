@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from budbreak.errors import InvalidValue, MaskMismatch
+from budbreak.checks import shown
+from budbreak.errors import InvalidValue, MaskMismatch, NotFinite
 from budbreak.evidence import Site, View
 
 _INTEGERS = {torch.float32: torch.int32, torch.bfloat16: torch.int16, torch.float16: torch.int16}
@@ -24,7 +26,7 @@ class SiteCounts:
     Args:
         site: where.
         active: int64 [units, positions]: the number of samples with |output| > threshold.
-        samples: how many samples were seen (for outputs whose units lie last: samples x tokens).
+        samples: how many samples were seen (for outputs whose units lie last: samples x tokens), at least 1.
     """
 
     site: Site
@@ -37,7 +39,7 @@ class UnitCounts:
     """The number of samples in which each output of each nonlinearity is active: site name -> `SiteCounts`.
 
     active = |output| > threshold. With the default 0.0 inactive means exactly 0, which is "dead" for ReLU and
-    ReLU6; a smooth activation needs a threshold > 0. NaN counts as active.
+    ReLU6; a smooth activation needs a threshold > 0. NaN is refused with `NotFinite`; infinity is active.
     Source: PERFORMANCE.md 5: the order of non-negative floats is the order of their bits, so integer views
     compare, and bytes are summed.
     """
@@ -45,8 +47,13 @@ class UnitCounts:
     threshold: float = 0.0
 
     def __post_init__(self) -> None:
-        if not (self.threshold >= 0 and math.isfinite(self.threshold)):
-            raise InvalidValue(f"threshold is {self.threshold!r}", "it must be finite and >= 0")
+        number = isinstance(self.threshold, Real) and not isinstance(self.threshold, bool)  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not number or not (self.threshold >= 0 and math.isfinite(self.threshold)):
+            raise InvalidValue(
+                f"threshold is {shown(self.threshold)}",
+                "it must be a finite number >= 0",
+                "write threshold=0.0 for ReLU, threshold=0.01, say, for a smooth activation",
+            )
 
     def start(self, view: View) -> Callable[[], Mapping[str, SiteCounts]]:
         """See `Probe.start`."""
@@ -81,21 +88,36 @@ class _Running:
 
     def __init__(self, site: Site, output: Tensor) -> None:
         self.site = site
-        self.units_last = site.unit_dim == -1 or output.dim() == 2
-        self.shape = output.shape[-1:] if self.units_last else output.shape[1:]
-        self.channels_last = not self.units_last and _is_channels_last(output)
+        self.units_last = not site.unit_dims or -1 in site.unit_dims
+        self.shape = self._arranged(output).shape[1:]
+        self.channels_last = site.unit_dims == (-3,) and _is_channels_last(output)
         self.active = np.zeros(math.prod(self.shape), dtype=np.int64)
         self.samples = 0
 
     def add(self, output: Tensor, threshold: float) -> None:
         rows = self._rows(output)
+        if bool(torch.isnan(rows.sum())) and bool(torch.isnan(rows).any()):  # the sum is NaN for inf - inf as well
+            raise NotFinite(
+                f"site {self.site.name!r} gave NaN in {int(torch.isnan(rows).sum())} of {rows.numel()} outputs",
+                "NaN is neither zero nor active",
+                "look for NaN in the batches, or in the weights",
+            )
         self.active += count_active(rows, threshold)
         self.samples += len(rows)
 
+    def _arranged(self, output: Tensor) -> Tensor:
+        """[samples, units] where units lie last, else [samples, ...] with the units where they are."""
+        dims = self.site.unit_dims
+        if self.units_last:
+            units = math.prod(output.shape[dim] for dim in dims)
+            if len(dims) > 1:
+                output = output.movedim(dims, tuple(range(-len(dims), 0)))
+            return output.reshape(-1, units)
+        return output.unsqueeze(0) if -output.dim() in dims else output
+
     def _rows(self, output: Tensor) -> Tensor:
         """[samples, units x positions] without a copy where the memory order allows it."""
-        if self.units_last:
-            return output.reshape(-1, output.shape[-1])
+        output = self._arranged(output)
         if output.shape[1:] != self.shape:
             raise _other_positions(self.site.name, tuple(output.shape[1:]), tuple(self.shape))
         if self.channels_last:
@@ -109,7 +131,9 @@ class _Running:
         elif self.channels_last:
             active = active.reshape(*self.shape[1:], self.shape[0]).movedim(-1, 0).reshape(self.shape[0], -1)
         else:
-            active = active.reshape(self.shape[0], -1)
+            dims = self.site.unit_dims
+            units = math.prod(self.shape[dim] for dim in dims)
+            active = active.reshape(self.shape).movedim(dims, tuple(range(len(dims)))).reshape(units, -1)
         return SiteCounts(self.site, active.contiguous(), self.samples)
 
 

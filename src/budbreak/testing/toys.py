@@ -8,8 +8,8 @@ from collections.abc import Generator, Mapping
 import torch
 from torch import Tensor, nn
 
-from budbreak.evidence import Evidence, Probe, Site
-from budbreak.probes import Gradients, SiteCounts, StartWeights, UnitCounts, Weights
+from budbreak.evidence import Evidence, Feed, Probe, Site
+from budbreak.probes import Gradients, SiteCounts, StartWeights, UnitCounts, Unseen, Weights
 from budbreak.probes.unit_counts import count_active
 from budbreak.prunable import prunable_parameters
 
@@ -100,6 +100,7 @@ def toy_evidence(
 
     results: dict[Probe[object], object] = {Weights(): draw(), StartWeights(): draw(), Gradients(): draw()}
     results[UnitCounts()] = _toy_counts(shapes, generator)
+    results[Unseen()] = ()
     return Evidence(results)
 
 
@@ -108,7 +109,7 @@ def _toy_counts(shapes: Mapping[str, torch.Size], generator: torch.Generator) ->
     for order, (name, shape) in enumerate(shapes.items()):
         outputs = torch.randn(10, shape[0], generator=generator).relu()
         active = torch.from_numpy(count_active(outputs, 0.0)).reshape(-1, 1)
-        site = Site(name=name.removesuffix(".weight"), weight=name, unit_dim=1, order=order)
+        site = Site(name=name.removesuffix(".weight"), feed=Feed(name), unit_dims=(-1,), order=order)
         counts[site.name] = SiteCounts(site, active, samples=10)
     return counts
 

@@ -1,0 +1,76 @@
+"""Follow tensors through one forward pass: where their units lie, and what is called on the way."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from budbreak.tracing.layouts import Call, Layout, layouts_after
+
+
+class Follower(TorchFunctionMode):
+    """A mode under which the model runs once; it sees each function of torch, in modules and outside.
+
+    A tensor changed behind its back (through a view of it, say) has lost the weight that feeds it, which its
+    version counter tells; where its units lie stays true.
+
+    Args:
+        feeds: id of a prunable parameter -> its name.
+        called: told of each call and its result.
+    """
+
+    def __init__(self, feeds: Mapping[int, str], called: Callable[[Call, object], None]) -> None:
+        super().__init__()
+        self.feeds, self.called = feeds, called
+        self.known: dict[int, tuple[weakref.ref[Tensor], int, tuple[int, ...], Layout]] = {}
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Run the function, and note what its results hold."""
+        kwargs = kwargs or {}
+        call = Call(_plain_name(func), func, args, kwargs, self.layout, self.feeds)
+        rule = layouts_after(call)
+        result = func(*args, **kwargs)
+        for index, item in enumerate(result if isinstance(result, list | tuple) else (result,)):  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+            if isinstance(item, Tensor):
+                self._note(item, rule(item, index))
+        self.called(call, result)
+        return result
+
+    def layout(self, tensor: object) -> Layout | None:
+        """What is known about a tensor; None is nothing."""
+        found = self.known.get(id(tensor))
+        if found is None or not isinstance(tensor, Tensor) or found[0]() is not tensor or found[2] != tensor.shape:
+            return None  # gone, another one with the same id, or of another shape since
+        unchanged = found[1] == _version(tensor) >= 0
+        return found[3] if unchanged else Layout(found[3].dims)
+
+    def forget(self) -> None:
+        """Another pass begins."""
+        self.known.clear()
+
+    def _note(self, tensor: Tensor, layout: Layout | None) -> None:
+        self.known.pop(id(tensor), None)
+        if layout is not None:
+            self.known[id(tensor)] = (weakref.ref(tensor), _version(tensor), tuple(tensor.shape), layout)
+
+
+def _version(tensor: Tensor) -> int:
+    return -1 if tensor.is_inference() else tensor._version  # an inference tensor counts no versions
+
+
+def _plain_name(func: Callable[..., Any]) -> str:
+    """One word for a function, its method and its in-place form: "relu" for relu_; "T" for the property."""
+    name = getattr(func, "__name__", "")
+    if name == "__get__":
+        return getattr(getattr(func, "__self__", None), "__name__", "")
+    return name if name.startswith("__") else name.strip("_")
