@@ -1,8 +1,12 @@
+import gc
 import os
 
 import torch
 from hypothesis import settings
 
+import budbreak  # noqa: F401
+
+gc.freeze()  # what is imported by now stays: iterate looks for schedulers among all other objects
 torch.set_num_threads(1)  # several test processes share few cores
 
 # no deadline: the first example pays for torch's lazy start, and shared machines stall

@@ -21,7 +21,6 @@ from budbreak.errors import (
     LayerCollapsed,
     MaskMismatch,
     MissingEvidence,
-    MissingReset,
     NotFinite,
     UnknownName,
 )
@@ -374,25 +373,6 @@ def test_the_learning_rate_returns_at_each_level():
     run(Parts(), geometric(3), each=lambda parts, _: rates.append(parts.optimizer.param_groups[0]["lr"]))
     expected = [0.1 * 0.93 ** (i + 1) for i in range(2 * STEPS_PER_EPOCH)]
     assert rates == pytest.approx(expected * 4)
-
-
-def test_a_forgotten_scheduler_is_refused_at_once():
-    parts = Parts()
-    with pytest.raises(MissingReset, match="'initial_lr'") as caught, parts.iterate(geometric(), resets=[]):
-        pass
-    assert "give resets=[scheduler]" in str(caught.value)
-
-
-def test_a_scheduler_of_another_optimizer_does_not_count():
-    parts = Parts()
-    with pytest.raises(MissingReset), parts.iterate(geometric(), resets=[Parts().scheduler]):
-        pass
-
-
-def test_a_scheduler_made_inside_the_loop_is_noticed_at_the_end_of_the_level():
-    model, optimizer = little()
-    with pytest.raises(MissingReset):
-        carry_out(model, optimizer, geometric(), lambda level: torch.optim.lr_scheduler.StepLR(optimizer, 1))
 
 
 def test_optimizer_state_and_groups_return():

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from budbreak.iteration.rates import Rates
 from budbreak.iteration.record import LevelRecord
 from budbreak.iteration.removal import Removal
 from budbreak.mask import Mask
@@ -28,6 +29,7 @@ class Position:
         rewound: hash of the state after rewinding, or None.
         seconds: this training took in earlier sessions.
         metrics: recorded so far in this training.
+        first_rates: learning rates at the first step of level 0; see `budbreak.iteration.rates`.
     """
 
     level: int
@@ -44,6 +46,7 @@ class Position:
     rewound: str | None = None
     seconds: float = 0.0
     metrics: Mapping[str, float] | None = None
+    first_rates: Rates | None = None
 
 
 @dataclass(frozen=True)
@@ -102,4 +105,5 @@ def begun(
         follow_ups=follow_ups,
         shortfall=short,
         rewound=rewound,
+        first_rates=before.first_rates if before else None,
     )

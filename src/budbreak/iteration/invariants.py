@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
-from budbreak.errors import InvariantBroken, MissingReset, NotFinite
+from budbreak.errors import InvariantBroken, NotFinite
 from budbreak.holding import check_zeros
 from budbreak.mask import Mask
 from budbreak.optimizers import check_ownership
@@ -63,22 +62,6 @@ def check_finite(model: nn.Module) -> None:
                 "a training that diverged is neither stored nor pruned",
                 "lower the learning rate; the store keeps everything before this epoch",
             )
-
-
-def check_schedulers(optimizer: Optimizer, resets: tuple[object, ...]) -> None:
-    """Refuse a scheduled learning rate whose scheduler will not be put back.
-
-    Raises:
-        MissingReset: because the learning rate would decay from level to level.
-    """
-    scheduled = any("initial_lr" in group for group in optimizer.param_groups)
-    known = any(getattr(item, "optimizer", None) is optimizer for item in resets)
-    if scheduled and not known:
-        raise MissingReset(
-            "the optimizer's groups carry 'initial_lr', but resets holds no scheduler of this optimizer",
-            f"a scheduler ({LRScheduler.__name__}) must be put back at each level, or the learning rate decays on",
-            "give resets=[scheduler]",
-        )
 
 
 def mask_digest(mask: Mask) -> str:

@@ -20,12 +20,12 @@ from budbreak.iteration.identity import identity
 from budbreak.iteration.invariants import (
     assert_invariants,
     check_finite,
-    check_schedulers,
     mask_digest,
 )
 from budbreak.iteration.level import Level
 from budbreak.iteration.live import Live, collect_evidence, make_record, warn_of_zeros
 from budbreak.iteration.plan import Plan
+from budbreak.iteration.rates import RateWatch, check_first_step, rates_of
 from budbreak.iteration.record import LevelRecord
 from budbreak.iteration.removal import Removal, remove_first, remove_retrained
 from budbreak.iteration.rewindpoint import RewindPoint
@@ -48,6 +48,9 @@ class Levels:
         self._mask = Mask.dense(live.model, live.plan.prunable) if mask is None else mask
         self._dense = self._before = self._mask
         self._point: RewindPoint | None = _rewind_point(live.plan)
+        # where nothing returns and nothing is stored, a schedule may go on as it likes
+        watched = self._point is not None or store is not None
+        self._watch = RateWatch(live.optimizer, live.resets) if watched else None
         self._position: Position | None = None
         self._records: tuple[LevelRecord, ...] = ()
         self._start_weights: Mapping[str, Tensor] = {}
@@ -75,7 +78,8 @@ class Levels:
     def __enter__(self) -> Levels:
         """Take the store, go back to where it stands, and start to hold."""
         live = self._live
-        check_schedulers(live.optimizer, live.resets)
+        if self._watch is not None:
+            self._watch.enter()
         if self._store is not None:
             alive = None if self._given is None else mask_digest(self._given)
             about = identity(live.model, live.optimizer, live.plan, live.seed, live.resets)
@@ -199,6 +203,8 @@ class Levels:
         parameters = prunable_parameters(live.model, live.plan.prunable)
         self._start_weights = {name: p.detach().clone() for name, p in parameters.items()}
         self._position = begun(level, stage, alive=alive, before=self._position, removal=removal, rewound=rewound)
+        if self._watch is not None and level > 0:
+            self._watch.begin()
         self._save()
 
     def _remove(self, level: int, stage: int, alive: int) -> Removal:
@@ -229,9 +235,8 @@ class Levels:
         return digest
 
     def _finish(self, *, last_stage: bool) -> None:
-        live, here = self._live, self._here
+        here = self._here
         self._settle()
-        check_schedulers(live.optimizer, live.resets)
         record = self._record(last_stage)
         self._records = (*self._records, record)
         self._move(ended=True)
@@ -281,6 +286,21 @@ class Levels:
 
     def _before_step(self, *_: Any) -> None:
         self._settle()
+        if self._position is None or self._watch is None:
+            return
+        where = f"level {self._position.level}"
+        self._watch.before_step(where)
+        if self._position.steps == self._position.first_step:
+            self._check_rates(where)
+
+    def _check_rates(self, where: str) -> None:
+        """A training's first step: with the learning rate of level 0's first one, or of the rewind point."""
+        now = rates_of(self._live.optimizer.param_groups)
+        first = self._here.first_rates
+        if first is None:
+            self._move(first_rates=now)
+        elif self._point is not None:
+            check_first_step(now, [first, rates_of(self._point.get()[1].optimizer["param_groups"])], where)
 
     def _after_step(self, *_: Any) -> None:
         if self._position is not None:

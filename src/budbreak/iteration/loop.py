@@ -60,7 +60,8 @@ def iterate(
         keep_holding: go on holding the last mask after the ``with``, until ``levels.release()``.
 
     Raises:
-        MissingReset: if the learning rate is scheduled, but the scheduler is not in ``resets``.
+        MissingReset: if a scheduler that is not in ``resets`` runs on from level to level: at once where it is known,
+            else before the first step that it would spoil. A scheduler made in the loop body is none.
         ForeignParameter: if the optimizer does not hold the model's parameters.
         NothingToPrune, InvalidValue: if the plan does not fit the model.
         StoreMismatch, StoreBusy, CorruptFile: if the store cannot be used.
