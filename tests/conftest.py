@@ -4,12 +4,15 @@ import os
 import torch
 from hypothesis import settings
 
-import budbreak  # noqa: F401
-
-gc.freeze()  # what is imported by now stays: iterate looks for schedulers among all other objects
 torch.set_num_threads(1)  # several test processes share few cores
 
 # no deadline: the first example pays for torch's lazy start, and shared machines stall
 settings.register_profile("local", deadline=None, max_examples=60)
 settings.register_profile("ci", deadline=None, max_examples=60, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+def pytest_collection_finish():
+    """What is imported by now stays: iterate looks for schedulers among all other objects."""
+    gc.collect()
+    gc.freeze()
