@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from torch import nn
 from torch.nn.parameter import is_lazy
@@ -52,22 +52,23 @@ def check_optimizer(optimizer: object) -> None:
     )
 
 
-def check_criterion(criterion: object, name: str = "criterion") -> None:
-    """Refuse a name or a class where a criterion is wanted.
+def check_criterion(criterion: object, choices: Iterable[type] = ()) -> None:
+    """Refuse a name or a class where a criterion is wanted; the message lists the ``choices``.
 
     Raises:
         InvalidValue: with what to write.
     """
-    check_instance(name, criterion, ("needs",), "bb.criteria.Magnitude()")
+    check_instance("criterion", criterion, ("needs",), "bb.criteria.Magnitude()", choices=choices)
 
 
-def check_granularity(granularity: object) -> None:
-    """Refuse a name or a class where a granularity is wanted.
+def check_granularity(granularity: object, choices: Iterable[type] = ()) -> None:
+    """Refuse a name or a class where a granularity is wanted; the message lists the ``choices``.
 
     Raises:
         InvalidValue: with what to write.
     """
-    check_instance("granularity", granularity, ("merge", "shrink", "spread"), "bb.Unit()", call=False)
+    attributes = ("merge", "shrink", "spread")
+    check_instance("granularity", granularity, attributes, "bb.Unit()", call=False, choices=choices)
 
 
 def check_probes(probes: object) -> None:
@@ -93,7 +94,15 @@ def check_function(name: str, value: object, example: str) -> None:
     check_instance(name, value, (), example)
 
 
-def check_instance(name: str, value: object, attributes: Sequence[str], example: str, *, call: bool = True) -> None:
+def check_instance(
+    name: str,
+    value: object,
+    attributes: Sequence[str],
+    example: str,
+    *,
+    call: bool = True,
+    choices: Iterable[type] = (),
+) -> None:
     """Refuse a class, and a value that lacks ``attributes`` or (with ``call``) cannot be called.
 
     Args:
@@ -102,6 +111,7 @@ def check_instance(name: str, value: object, attributes: Sequence[str], example:
         attributes: that it must have.
         example: what to write, without ``name=``.
         call: whether it must be callable.
+        choices: our own classes of this kind, for the message.
 
     Raises:
         InvalidValue: with what to write.
@@ -109,9 +119,9 @@ def check_instance(name: str, value: object, attributes: Sequence[str], example:
     if isinstance(value, type):
         fits = all(hasattr(value, attribute) for attribute in attributes)
         own = f"{value.__name__}(...), an instance" if fits else example
-        raise InvalidValue(f"{name} is {shown(value)}", _rule(attributes, call), f"write {name}={own}")
+        raise InvalidValue(f"{name} is {shown(value)}", _rule(attributes, call, choices), f"write {name}={own}")
     if not all(hasattr(value, attribute) for attribute in attributes) or (call and not callable(value)):
-        raise InvalidValue(f"{name} is {shown(value)}", _rule(attributes, call), f"write {name}={example}")
+        raise InvalidValue(f"{name} is {shown(value)}", _rule(attributes, call, choices), f"write {name}={example}")
 
 
 def shown(value: object) -> str:
@@ -127,9 +137,12 @@ def shown(value: object) -> str:
     return text if value is None or isinstance(value, str | int | float) else f"{text}, a {type(value).__name__}"
 
 
-def _rule(attributes: Sequence[str], call: bool) -> str:
-    wanted = [*([f"has {' and '.join(attributes)}"] if attributes else []), *(["can be called"] if call else [])]
-    return f"it must be an instance that {' and '.join(wanted)}" if attributes else "it must be a function"
+def _rule(attributes: Sequence[str], call: bool, choices: Iterable[type]) -> str:
+    if not attributes:
+        return "it must be a function"
+    wanted = [f"has {', '.join(attributes)}", *(["can be called"] if call else [])]
+    ours = ", ".join(f"{choice.__name__}(...)" for choice in choices)
+    return f"it is {f'{ours} or your own' if ours else 'an instance'} that {' and '.join(wanted)}"
 
 
 def _model_fix(model: object, name: str) -> str:

@@ -83,3 +83,6 @@ class Unit:
                 "dim must be one of its dimensions",
             )
         return self.dim
+
+
+ALL = (Element, Unit)

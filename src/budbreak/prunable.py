@@ -10,9 +10,10 @@ from typing import cast
 
 from torch import nn
 
-from budbreak.checks import check_function, check_model, shown
+from budbreak.checks import check_model, shown
 from budbreak.coverage import Coverage, coverage, is_weight
 from budbreak.errors import InvalidValue, NothingToPrune, UnknownName, did_you_mean, one_of
+from budbreak.foreign import call_foreign
 from budbreak.parametrized import parameters_with_layers, wrapping
 
 Prunable = Callable[[str, nn.Module, nn.Parameter], bool]
@@ -58,12 +59,15 @@ class _Patterns:
     """Glob patterns over another rule; classes rather than closures, so that a plan can be pickled and printed."""
 
     def __init__(self, patterns: tuple[str, ...], of: Prunable) -> None:
+        kind = type(self).__name__.removeprefix("_").lower()
+        if not patterns:
+            rule = "a rule without patterns is the one below it"
+            raise InvalidValue("no pattern was given", rule, f'write bb.{kind}("fc.*")')
         for pattern in patterns:
             if not isinstance(pattern, str):  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise InvalidValue(f"a pattern is {shown(pattern)}", "it is a string", 'write "fc.*"')
-        check_function("of", of, "bb.conv_and_linear")
+        check_prunable(of, "of")
         self.patterns, self.of = patterns, of
-        kind = type(self).__name__.removeprefix("_").lower()
         self.__name__ = f"{kind}({', '.join(map(repr, patterns))}, of={describe(of)})"
 
     def matches(self, name: str) -> bool:
@@ -132,20 +136,44 @@ def prunable_parameters(model: nn.Module, prunable: Prunable = conv_and_linear) 
         UnknownName: if `excluding` or `including` names what does not exist.
     """
     check_model(model)
-    check_function("prunable", prunable, "bb.conv_and_linear")
+    check_prunable(prunable)
     live = unwrap(model)
     if isinstance(prunable, _Excluding | _Including):
         prunable.check(live)
     found: dict[str, nn.Parameter] = {}
     seen = _excluded_by_any_name(live, prunable)
     for name, layer, parameter in parameters_with_layers(live):
-        if id(parameter) not in seen and prunable(name, layer, parameter):
+        if id(parameter) not in seen and _holds(prunable, name, layer, parameter):
             _check_can_be_zero(name, layer, parameter)
             found[name] = parameter
             seen.add(id(parameter))
     if not found:
         raise _nothing(live, prunable)
     return MappingProxyType(found)
+
+
+def check_prunable(prunable: object, argument: str = "prunable") -> None:
+    """Refuse what is no rule; a pattern is a rule by `excluding` or `including`.
+
+    Raises:
+        InvalidValue: with the choices.
+    """
+    rule = "it is conv_and_linear, every_weight, excluding(...), including(...) or your own (name, module, parameter)"
+    makers = [maker for maker in (excluding, including) if prunable is maker]
+    if makers:
+        name = makers[0].__name__
+        raise InvalidValue(f"{argument} is {name} itself", rule, f'write {argument}=bb.{name}("fc.*")')
+    if isinstance(prunable, type) or not callable(prunable):
+        pattern = repr(prunable) if isinstance(prunable, str) else '"fc.*"'
+        fix = f"write {argument}=bb.conv_and_linear, or bb.excluding({pattern})"
+        raise InvalidValue(f"{argument} is {shown(prunable)}", rule, fix)
+
+
+def _holds(prunable: Prunable, name: str, layer: nn.Module, parameter: nn.Parameter) -> bool:
+    """Ask the rule, which may be anybody's code."""
+    rule = "it is called as (name, module, parameter) -> bool for each parameter"
+    what = f"the rule {describe(prunable)} of prunable"
+    return call_foreign(what, lambda: bool(prunable(name, layer, parameter)), rule=rule, fix="mend it")
 
 
 def _excluded_by_any_name(live: nn.Module, prunable: Prunable) -> set[int]:

@@ -169,20 +169,29 @@ def _check(scores: Scores, scope: str, allocation: Allocation | None, within: Ma
             "it must be Scores",
             "write bb.Scores.of({name: tensor}), or criterion(evidence)",
         )
+    check_scope(scope, allocation)
+    if within is not None:
+        if not isinstance(within, Mask):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidValue(f"within is {shown(within)}", "it must be a Mask", "write bb.Mask({name: tensor})")
+        _check_within(scores, within)
+
+
+def check_scope(scope: object, allocation: object) -> None:
+    """Refuse a scope that is none, and an allocation that is none or has nothing to divide.
+
+    Raises:
+        InvalidValue: with what to write.
+    """
     if scope not in ("global", "layer"):
-        raise InvalidValue(f"scope is {scope!r}", "it must be 'global' or 'layer'")
+        raise InvalidValue(f"scope is {shown(scope)}", "it must be 'global' or 'layer'", "write scope='global'")
+    if allocation is not None:
+        check_function("allocation", allocation, "a function (shapes, capacities, keep) -> name -> keep")
     if allocation is not None and scope == "global":
         raise InvalidValue(
             "an allocation was given for scope 'global'",
             "an allocation divides a target over layers; globally the scores alone decide",
             "use scope='layer', or leave the allocation out",
         )
-    if allocation is not None:
-        check_function("allocation", allocation, "a function (shapes, capacities, keep) -> name -> keep")
-    if within is not None:
-        if not isinstance(within, Mask):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise InvalidValue(f"within is {shown(within)}", "it must be a Mask", "write bb.Mask({name: tensor})")
-        _check_within(scores, within)
 
 
 def _check_within(scores: Scores, within: Mask) -> None:

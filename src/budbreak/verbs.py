@@ -5,6 +5,8 @@ from __future__ import annotations
 from torch import nn
 from torch.optim import Optimizer
 
+from budbreak import criteria
+from budbreak import granularity as granularities
 from budbreak.checks import check_criterion, check_granularity, shown
 from budbreak.criteria import Magnitude
 from budbreak.diagnostics import DeadUnits, dead_units
@@ -73,13 +75,13 @@ def prune(
     if optimizer is not None:
         check_ownership(optimizer, dict(parameters))
     criterion = Magnitude() if criterion is None else criterion
-    check_criterion(criterion)
+    check_criterion(criterion, criteria.ALL)
     if not isinstance(mask, Mask | None):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidValue(f"mask is {shown(mask)}", "it must be a Mask", "write bb.Mask({name: tensor})")
     warn_of_uncovered(model, prunable)
     alive = Mask.from_zeros(model, prunable) if mask is None else mask
     granularity = Element() if granularity is None else granularity
-    check_granularity(granularity)
+    check_granularity(granularity, granularities.ALL)
     evidence = probe(
         model, criterion.needs, batches=batches, loss=loss, forward=forward, prunable=prunable, samples=samples
     )

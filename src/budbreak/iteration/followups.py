@@ -82,3 +82,6 @@ class Retrain:
     q: float = field(default=0.0, init=False)
     retrains: bool = field(default=True, init=False)
     criterion: Criterion | None = field(default=None, init=False)
+
+
+ALL = (ActivateWhilePruning, Retrain, SplitRemoval)

@@ -5,24 +5,27 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from torch import nn
 
-from budbreak.checks import check_criterion, check_granularity, check_instance
+from budbreak import criteria, schedules
+from budbreak import granularity as granularities
+from budbreak.checks import check_criterion, check_granularity, check_instance, shown
 from budbreak.coverage import coverage
 from budbreak.criteria import Magnitude
 from budbreak.decimals import exact
 from budbreak.errors import InvalidValue
 from budbreak.granularity import Element, Granularity
+from budbreak.iteration import followups
 from budbreak.iteration.followups import FollowUp
 from budbreak.iteration.preview import Preview, preview_rows
 from budbreak.macs import count_macs
 from budbreak.mask import Mask
 from budbreak.progress import Progress, Schedule
-from budbreak.prunable import Prunable, conv_and_linear, unwrap
+from budbreak.prunable import Prunable, check_prunable, conv_and_linear, unwrap
 from budbreak.scores import Criterion
-from budbreak.selection import Allocation, Scope, survivors
+from budbreak.selection import Allocation, Scope, check_scope, survivors
 from budbreak.step import Step
 
 RewindTo = Step | Literal["learning-rate"] | None
@@ -78,12 +81,6 @@ class Plan:
     def __post_init__(self) -> None:
         _check_parts(self)
         object.__setattr__(self, "then", tuple(self.then))
-        if self.scope not in ("global", "layer"):
-            raise InvalidValue(f"scope is {self.scope!r}", "it must be 'global' or 'layer'")
-        if not (self.rewind_to is None or self.rewind_to == "learning-rate" or isinstance(self.rewind_to, Step)):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise InvalidValue(
-                f"rewind_to is {self.rewind_to!r}", "it must be a Step, 'learning-rate' or None", "write bb.Step(500)"
-            )
         if self.then and not isinstance(self.granularity, Element):
             raise InvalidValue(
                 f"{self.then[0]} after a host of granularity {self.granularity}",
@@ -182,12 +179,31 @@ class Plan:
 
 def _check_parts(plan: Plan) -> None:
     """Refuse classes, names and bare values where a plan needs instances: they would fail late, or not at all."""
-    check_criterion(plan.criterion)
-    check_granularity(plan.granularity)
-    check_instance("schedule", plan.schedule, ("levels",), "bb.schedules.Geometric(rate=0.2, levels=12)")
-    if not isinstance(plan.then, list | tuple):
-        raise InvalidValue(f"then is {plan.then!r}", "it is a list of follow-ups", "write then=[...]")
-    for follow_up in plan.then:
-        check_instance(
-            "then", follow_up, ("q", "retrains", "criterion"), "[bb.ActivateWhilePruning(q=0.02)]", call=False
-        )
+    example = "bb.schedules.Geometric(rate=0.2, levels=12)"
+    check_instance("schedule", plan.schedule, ("levels",), example, choices=schedules.ALL)
+    check_criterion(plan.criterion, criteria.ALL)
+    check_granularity(plan.granularity, granularities.ALL)
+    check_scope(plan.scope, plan.allocation)
+    check_prunable(plan.prunable)
+    _check_then(plan.then)
+    if not (plan.rewind_to is None or isinstance(plan.rewind_to, Step) or _is(plan.rewind_to, "learning-rate")):
+        number = plan.rewind_to if isinstance(plan.rewind_to, int) else 0
+        rule = "it must be a Step, 'learning-rate' or None"
+        raise InvalidValue(f"rewind_to is {shown(plan.rewind_to)}", rule, f"write rewind_to=bb.Step({number})")
+    if not isinstance(plan.allow_collapse, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+        value = f"allow_collapse is {shown(plan.allow_collapse)}"
+        raise InvalidValue(value, "it is True or False", "write allow_collapse=True")
+
+
+def _check_then(then: object) -> None:
+    if not isinstance(then, list | tuple):
+        own = then if isinstance(then, followups.ALL) else "bb.ActivateWhilePruning(q=0.02)"
+        raise InvalidValue(f"then is {shown(then)}", "it is a list of follow-ups", f"write then=[{own}]")
+    for follow_up in cast(Sequence[object], then):
+        attributes, example = ("q", "retrains", "criterion"), "[bb.ActivateWhilePruning(q=0.02)]"
+        check_instance("then", follow_up, attributes, example, call=False, choices=followups.ALL)
+
+
+def _is(value: object, text: str) -> bool:
+    """Equal, for values whose own ``==`` is no bool (tensors)."""
+    return isinstance(value, str) and value == text
