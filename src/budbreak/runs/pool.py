@@ -1,21 +1,31 @@
-"""Several jobs at once: one process per core, each with one thread; they die with their parent."""
+"""Several jobs at once: one process per core, each with one thread; they die with their parent.
+
+Each worker has a pipe of its own, and nothing is shared: a worker that is killed takes no lock with it and leaves no
+semaphore behind.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
-import queue
 import signal
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from budbreak.errors import BudbreakError, check_count
 from budbreak.runs.job import Event, Job, Report, run_job
+
+_PATIENCE = 2.0  # seconds that a worker has to end by itself; its files are whole at every moment
+
+Finished = Callable[[Job], object]
 
 
 @dataclass(frozen=True)
@@ -27,7 +37,17 @@ class Failure:
     known: bool
 
 
-def run_jobs(jobs: Sequence[Job], *, workers: int, report: Report, finished: Any) -> list[Failure]:
+@dataclass(frozen=True)
+class Done:
+    """A job that ended well."""
+
+    job: str
+
+
+Message = Event | Failure | Done
+
+
+def run_jobs(jobs: Sequence[Job], *, workers: int, report: Report, finished: Finished) -> list[Failure]:
     """Run all jobs; one that fails does not stop the others.
 
     Args:
@@ -42,10 +62,10 @@ def run_jobs(jobs: Sequence[Job], *, workers: int, report: Report, finished: Any
     check_count("workers", workers)
     if workers == 1 or len(jobs) <= 1:
         return [failure for job in jobs if (failure := _run_here(job, report, finished)) is not None]
-    return _Pool(jobs, min(workers, len(jobs)), report, finished).run()
+    return _Pool(jobs, report, finished).run(min(workers, len(jobs)))
 
 
-def _run_here(job: Job, report: Report, finished: Any) -> Failure | None:
+def _run_here(job: Job, report: Report, finished: Finished) -> Failure | None:
     failure = _attempt(job, report)
     if failure is None:
         finished(job)
@@ -62,85 +82,124 @@ def _attempt(job: Job, report: Report) -> Failure | None:
     return None
 
 
+@dataclass(frozen=True)
+class _Worker:
+    """A process, our end of its pipe, and the job that it has."""
+
+    process: SpawnProcess
+    pipe: Connection[Job, Message]
+    job: Job
+
+
 class _Pool:
-    """Long-lived workers that take jobs from a queue and send events back."""
+    """Workers that take one job after the other; one that dies is replaced as long as jobs are left."""
 
-    def __init__(self, jobs: Sequence[Job], workers: int, report: Report, finished: Any) -> None:
+    def __init__(self, jobs: Sequence[Job], report: Report, finished: Finished) -> None:
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read by the workers when they import torch
-        context = multiprocessing.get_context("spawn")
         self.report, self.finished = report, finished
-        self.by_name = {job.name: job for job in jobs}
-        self.pending = list(jobs)
-        self.inboxes = [context.SimpleQueue() for _ in range(workers)]
-        self.events: Any = context.Queue()
-        self.running: dict[int, Job] = {}
+        self.pending = deque(jobs)
+        self.workers: list[_Worker] = []
+        self.processes: list[SpawnProcess] = []
         self.failures: list[Failure] = []
-        self.processes: list[SpawnProcess] = [
-            context.Process(target=_work, args=(index, inbox, self.events, os.getpid()), daemon=True)
-            for index, inbox in enumerate(self.inboxes)
-        ]
 
-    def run(self) -> list[Failure]:
+    def run(self, workers: int) -> list[Failure]:
         try:
-            for index, process in enumerate(self.processes):
-                process.start()
-                self._give(index)
-            while self.running:
-                self._wait()
+            for _ in range(workers):
+                self._start()
+            while self.workers:
+                self._listen()
         finally:
-            self._stop()
+            _end(self.processes)
         return self.failures
 
-    def _give(self, index: int) -> None:
-        self.running.pop(index, None)
+    def _start(self) -> None:
+        """A fresh worker with the next job, if there is one."""
         if self.pending:
-            self.running[index] = self.pending.pop(0)
-            self.inboxes[index].put(self.running[index])
+            context = multiprocessing.get_context("spawn")
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_work, args=(theirs, os.getpid()), daemon=True)
+            with _without_interrupts():
+                process.start()
+            self.processes.append(process)
+            theirs.close()  # so that reading ours ends when the worker does
+            worker = _Worker(process, ours, self.pending.popleft())
+            self.workers.append(worker)
+            self._give(worker)
 
-    def _wait(self) -> None:
-        try:
-            index, message = self.events.get(timeout=0.5)
-        except queue.Empty:
-            self._look_for_dead_workers()
-            return
+    def _give(self, worker: _Worker) -> None:
+        with contextlib.suppress(OSError):  # it is dead: reading will say so
+            worker.pipe.send(worker.job)
+
+    def _listen(self) -> None:
+        """Take in what the workers say; a pipe ends with its process, so that nothing else need be watched."""
+        ready = wait([worker.pipe for worker in self.workers])
+        for worker in [worker for worker in self.workers if worker.pipe in ready]:
+            try:
+                message = worker.pipe.recv()
+            except (EOFError, OSError):
+                self._bury(worker)
+            else:
+                self._take(worker, message)
+
+    def _take(self, worker: _Worker, message: Message) -> None:
         if isinstance(message, Event):
             self.report(message)
             return
         if isinstance(message, Failure):
             self.failures.append(message)
         else:
-            self.finished(self.by_name[message])
-        self._give(index)
+            self.finished(worker.job)
+        self.workers.remove(worker)
+        if self.pending:
+            next_job = _Worker(worker.process, worker.pipe, self.pending.popleft())
+            self.workers.append(next_job)
+            self._give(next_job)
+        else:
+            worker.pipe.close()  # it ends by itself
 
-    def _look_for_dead_workers(self) -> None:
-        for index, job in list(self.running.items()):
-            code = self.processes[index].exitcode
-            if code is not None:
-                why = f"its process ended with code {code}" + (" (killed; out of memory?)" if code == -9 else "")
-                self.failures.append(Failure(job.name, why, known=True))
-                self.running.pop(index)
-        if not self.running:
-            self.failures += [Failure(job.name, "not started: all processes ended", known=True) for job in self.pending]
-            self.pending.clear()
-
-    def _stop(self) -> None:
-        """Checkpoints are whole at every moment, so workers are simply ended."""
-        for process in self.processes:
-            if process.is_alive():
-                process.terminate()
-        for process in self.processes:
-            if process.pid is not None:
-                process.join(timeout=5)
+    def _bury(self, worker: _Worker) -> None:
+        self.workers.remove(worker)
+        _end([worker.process])
+        code = worker.process.exitcode
+        why = f"its process ended with code {code}" + (" (killed; out of memory?)" if code == -signal.SIGKILL else "")
+        self.failures.append(Failure(worker.job.name, why, known=True))
+        self._start()
 
 
-def _work(index: int, inbox: Any, events: Any, parent: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent decides
+@contextlib.contextmanager
+def _without_interrupts() -> Generator[None, None, None]:
+    """Ctrl-C goes to the whole group: a process started meanwhile never sees it, and this one does afterwards."""
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end(processes: Sequence[SpawnProcess]) -> None:
+    """Checkpoints are whole at every moment, so workers are simply ended."""
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        process.join(timeout=_PATIENCE)
+        if process.exitcode is None:
+            process.kill()
+            process.join(timeout=_PATIENCE)
+
+
+def _work(pipe: Any, parent: int) -> None:
+    """Take jobs and send what happens, until the other end is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
-    while True:
-        job: Job = inbox.get()
-        failure = _attempt(job, lambda event: events.put((index, event)))
-        events.put((index, failure or job.name))
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        while True:
+            job: Job = pipe.recv()
+            failure = _attempt(job, pipe.send)
+            pipe.send(failure or Done(job.name))
 
 
 def _die_with(parent: int) -> None:
