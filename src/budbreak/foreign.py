@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import TypeVar
 
-from budbreak.errors import BudbreakError, InvalidValue
+from budbreak.errors import BudbreakError, InvalidValue, UnknownName, did_you_mean, one_of
 
 _LONGEST = 300  # letters of a foreign message that are quoted
 _OURS = Path(__file__).parent
@@ -34,6 +36,42 @@ def call_foreign(what: str, call: Callable[[], T], *, rule: str, fix: str = "") 
         raise
     except (Exception, SystemExit) as error:
         raise InvalidValue(f"{what} raised {described(error)}", rule, fix) from error
+
+
+def find_callable(name: str, *, what: str) -> Callable[..., object]:
+    """Import what ``package.module:attribute`` names.
+
+    Args:
+        name: as the user wrote it.
+        what: what it should be, e.g. "a factory".
+
+    Raises:
+        UnknownName: if there is no such module or attribute.
+        InvalidValue: if the name is of another form, the module raises, or what is found cannot be called.
+    """
+    module_name, colon, attribute = name.partition(":")
+    if not (module_name and colon and attribute) or module_name.startswith("."):
+        raise InvalidValue(f"{what} is {name!r}", "it is package.module:name", "name the module in full")
+    rule = "a module that is named can be imported"
+    module = call_foreign(f"importing {module_name!r}", lambda: _import(module_name), rule=rule, fix="mend it")
+    found = getattr(module, attribute, None)
+    if found is None:
+        known = [key for key in vars(module) if not key.startswith("_")]
+        value = f"module {module_name!r} has no attribute {attribute!r}"
+        raise UnknownName(value, f"{what} in it is meant: {one_of(known)}", did_you_mean(attribute, known))
+    if not callable(found):
+        raise InvalidValue(f"{name!r} is of type {type(found).__name__}", f"{what} can be called")
+    return found
+
+
+def _import(module_name: str) -> ModuleType:
+    try:
+        return importlib.import_module(module_name)
+    except ImportError as error:
+        if error.name and (module_name == error.name or module_name.startswith(f"{error.name}.")):
+            fix = "install it, or add its folder to PYTHONPATH"
+            raise UnknownName(f"cannot import {module_name!r}: {error}", "the module exists", fix) from error
+        raise
 
 
 def described(error: BaseException) -> str:

@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import fields
@@ -109,9 +110,18 @@ WRONG = [
     (["run", DIGITS, "--augment", "true"], "images of 8 x 8 pixels"),
     (["run", DIGITS, "--exclude", "*"], "no prunable weight"),
     (["run", DIGITS, "--network", "nowhere:make"], "cannot import 'nowhere'"),
-    (["run", DIGITS, "--log", "nowhere:log"], "--log nowhere:log"),
+    (["run", DIGITS, "--log", "nowhere:log"], "cannot import 'nowhere'"),
     (["probe", "nowhere"], "neither a recipe, nor a folder"),
+    (["run", DIGITS, "--log", "..:x"], "name the module in full"),
+    (["run", DIGITS, "--log", "budbreak:__version__"], "is of type str"),
+    (["run", DIGITS, "--network", "builtins:exit"], "raised SystemExit"),
+    (["run", DIGITS, "--out", DIGITS], "cannot write"),
+    (["run", DIGITS, "--out", "x" * 300], "File name too long"),
+    (["run", "x" * 300 + ".toml"], "File name too long"),
+    (["run", str(ROOT)], "no recipe at"),
     (["probe", "torch.nn:Identity"], "add --dataset NAME"),
+    (["probe", DIGITS, "--network", "torch.nn:Identity"], "has the network 'mlp'"),
+    (["probe", DIGITS, "--weights", str(ROOT / "README.md")], "whole safetensors file"),
     (["probe", DIGITS, "--mask", DIGITS], "not a whole safetensors file"),
     (["report", "nowhere"], "holds no results.json"),
     (["data", "get", "mnits", "--data-dir", "x"], "did you mean 'mnist'?"),
@@ -119,7 +129,7 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "words"), WRONG, ids=[" ".join(map(str, a)) for a, _ in WRONG])
+@pytest.mark.parametrize(("arguments", "words"), WRONG, ids=[" ".join(map(str, a))[-60:] for a, _ in WRONG])
 def test_wrong_input_gives_one_clear_error_and_exit_code_1(arguments, words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(arguments) == 1
@@ -127,6 +137,47 @@ def test_wrong_input_gives_one_clear_error_and_exit_code_1(arguments, words, tmp
     assert error.startswith("error: ")
     assert words in error
     assert "Traceback" not in error
+
+
+def test_weights_of_torch_save_are_told_how_to_be_converted(tmp_path, capsys):
+    import torch
+
+    torch.save({}, tmp_path / "x.pt")
+    assert main(["probe", DIGITS, "--weights", str(tmp_path / "x.pt")]) == 1
+    assert 'save_file(torch.load("' in capsys.readouterr().err
+
+
+def test_a_run_folder_names_no_code(finished, tmp_path, monkeypatch, capsys):
+    copy = tmp_path / finished.name
+    shutil.copytree(finished, copy)
+    (tmp_path / "evil.py").write_text(
+        "import pathlib\npathlib.Path('ran').touch()\nfrom budbreak.training.networks.lenet import small_mlp as make\n"
+    )
+    text = (copy / "recipe.toml").read_text()
+    (copy / "recipe.toml").write_text(text.replace('"mlp"', '"evil:make"'))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    for arguments in (
+        ["probe", str(copy / "jobs/host-seed0")],
+        ["probe", str(copy / "recipe.toml")],
+        ["report", str(copy)],
+    ):
+        main(arguments)
+        assert not (tmp_path / "ran").exists()
+    assert "add --network evil:make" in capsys.readouterr().err
+    main(["probe", str(copy / "jobs/host-seed0"), "--network", "evil:make"])
+    assert (tmp_path / "ran").exists()
+
+
+@pytest.mark.slow
+def test_nothing_in_the_current_folder_hides_a_library(tmp_path):
+    """Nor is it looked into at all unless the user names code of her own."""
+    for name in ("sklearn", "safetensors", "pickle", "queue"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nraise ImportError('hidden')\n")
+    own = ["--network", "budbreak.training.networks.lenet:small_mlp", "--seeds", "1", "--workers", "2"]
+    command = [sys.executable, "-P", "-m", "budbreak", "run", DIGITS, *SHORT[:-4], *own, "--out", "out"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, (tmp_path / "ran").exists()) == (0, False), done.stderr
 
 
 def test_a_job_folder_without_a_checkpoint(tmp_path, capsys):
@@ -142,8 +193,6 @@ def test_a_mask_of_another_architecture_is_refused(finished, tmp_path, capsys):
 
 
 def test_a_tampered_checkpoint_is_refused(finished, tmp_path, capsys):
-    import shutil
-
     copy = tmp_path / finished.name
     shutil.copytree(finished, copy)
     path = copy / "jobs/host-seed0/checkpoint.safetensors"
@@ -154,14 +203,25 @@ def test_a_tampered_checkpoint_is_refused(finished, tmp_path, capsys):
     assert "does not match its checksum" in capsys.readouterr().err
 
 
-def test_the_sink_gets_flat_numbers(tmp_path, monkeypatch):
+def test_the_sink_gets_flat_numbers_each_of_one_meaning(tmp_path, monkeypatch):
     (tmp_path / "tracker.py").write_text("seen = []\nlog = seen.append\n")
     monkeypatch.syspath_prepend(tmp_path)
     assert main(["run", DIGITS, *SHORT, "--out", str(tmp_path / "out"), "--log", "tracker:log"]) == 0
     import tracker
 
-    assert all({"job", "epoch", "level", "density"} <= set(entry) for entry in tracker.seen)
+    mine = [entry for entry in tracker.seen if entry["job"] == "host-seed1" and "test_accuracy" not in entry]
+    places = [(e["level"], e["epoch"], e["epochs_done"], e["epochs_total"]) for e in mine]
+    assert places == [(0, 1, 1, 4), (0, 2, 2, 4), (1, 1, 3, 4), (1, 2, 4, 4)]
     assert any("test_accuracy" in entry for entry in tracker.seen)
+
+
+def test_a_sink_that_raises_is_said_once_and_the_run_goes_on(tmp_path, monkeypatch, capsys):
+    (tmp_path / "bad_tracker.py").write_text("def log(entry):\n    raise SystemExit(3)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert main(["run", DIGITS, *SHORT, "--out", str(tmp_path / "out"), "--log", "bad_tracker:log"]) == 0
+    err = capsys.readouterr().err
+    assert err.count("bad_tracker:log raised SystemExit: 3") == 1
+    assert "bad_tracker.py, line 2" in err
 
 
 @pytest.mark.slow

@@ -171,10 +171,10 @@ def test_a_factory_draws_from_the_seed(user_module: str) -> None:
     [
         ("resnet20", UnknownName, "resnet-20"),
         ("no_such_package:make", UnknownName, "cannot import"),
-        (":make", UnknownName, "cannot import"),
-        ("their_nets:", UnknownName, "no attribute"),
+        (":make", InvalidValue, "name the module in full"),
+        ("their_nets:", InvalidValue, "it is package.module:name"),
         ("their_nets:plane", UnknownName, "did you mean 'plain'"),
-        ("their_nets:number", InvalidValue, "is a int"),
+        ("their_nets:number", InvalidValue, "is of type int"),
         ("their_nets:no_module", InvalidValue, "returned a int"),
         ("their_nets:greedy", InvalidValue, "depth"),
     ],

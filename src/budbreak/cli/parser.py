@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import argparse
 import functools
-from typing import Any
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+from budbreak.errors import printable
 
 WIDTH = 80  # columns of the narrowest terminal that is usual
 
@@ -19,3 +23,17 @@ class Parser(argparse.ArgumentParser):
         formatter = functools.partial(argparse.HelpFormatter, width=WIDTH - 1, max_help_position=26)
         defaults: dict[str, Any] = {"allow_abbrev": False, "formatter_class": formatter}
         super().__init__(**{**defaults, **options})
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with 2; what was typed is quoted at a readable length."""
+        super().error(printable(message))
+
+
+def import_from_here() -> None:
+    """Let ``package.module:callable`` lie in the current folder: last in the path, so that it hides no library.
+
+    Only for names that stand in the command line, or in the recipe that a run is started with.
+    """
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)

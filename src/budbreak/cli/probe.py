@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from budbreak.cli.parser import import_from_here
 from budbreak.runs.inspect import find_subject, measure, save_measurement
 
 
@@ -15,6 +16,11 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "model",
         help="a recipe (its fresh network), a job's folder (its newest checkpoint), or package.module:factory",
+    )
+    parser.add_argument(
+        "--network",
+        metavar="MODULE:FACTORY",
+        help="the factory of a recipe or run that has one: code is imported only when it is named here",
     )
     parser.add_argument("--data-dir", type=Path, help="where the data set is")
     parser.add_argument("--dataset", help="name of the data set (default: that of the recipe)")
@@ -36,8 +42,11 @@ def add(commands: Any) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Measure, print, save."""
+    if options.network or ":" in options.model:
+        import_from_here()
     subject = find_subject(
         options.model,
+        network=options.network,
         data_dir=options.data_dir,
         dataset=options.dataset,
         weights=options.weights,

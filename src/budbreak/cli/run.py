@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from budbreak.cli.display import Display
+from budbreak.cli.parser import import_from_here
 from budbreak.cli.sinks import open_sink
 from budbreak.report import conclusion, terminal_table, write_report
 from budbreak.runs.lookahead import look_ahead
@@ -61,6 +62,8 @@ def execute(options: argparse.Namespace) -> int:
     recipe = load_recipe(options.recipe, overrides)
     for field, because in overridden(options.recipe, overrides).items():
         print(f"{field} of {options.recipe} is set aside: it has no effect with the --{because} that was given")
+    if ":" in recipe.network or options.log:
+        import_from_here()
     overview = look_ahead(recipe, data_dir=options.data_dir, out=options.out, workers=options.workers)
     print(overview)
     if options.dry_run:

@@ -2,40 +2,56 @@
 
 from __future__ import annotations
 
-import importlib
+import sys
 from collections.abc import Callable
 from typing import Any
 
-from budbreak.errors import InvalidValue, UnknownName
+from budbreak.foreign import described, find_callable
 from budbreak.runs.job import Event
 
-Sink = Callable[[Event], object]
+Sink = Callable[[Event], None]
+Log = Callable[..., object]
 
 
 def open_sink(name: str | None) -> Sink:
     """A sink that calls ``package.module:callable`` with one flat dict an epoch; nothing without a name.
 
-    The dict holds job, epoch (over all levels), level, density and every metric measured.
+    The dict holds job, level, epoch (within the level's training, from 1), epochs_done (over all levels of the job),
+    epochs_total, density and every metric measured. A callable that raises costs its entry and a line, not the run.
 
     Raises:
-        InvalidValue, UnknownName: if the name is not of that form, or cannot be found.
+        InvalidValue, UnknownName: if the name is not of that form, or cannot be found or imported.
     """
     if name is None:
         return lambda event: None
-    log = _find(name)
-    return lambda event: log(
-        {"job": event.job, "epoch": event.done, "level": event.level, "density": event.density, **event.metrics}
-    )
+    return _Guarded(name, find_callable(name, what="--log"))
 
 
-def _find(name: str) -> Callable[[dict[str, Any]], object]:
-    module_name, colon, attribute = name.partition(":")
-    if not (module_name and colon and attribute):
-        raise InvalidValue(f"--log is {name!r}", "it is package.module:callable")
-    try:
-        found = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
-        raise UnknownName(f"--log {name}: {error}", "it is an importable package.module:callable") from None
-    if not callable(found):
-        raise InvalidValue(f"--log {name} is a {type(found).__name__}", "it is called with a dict")
-    return found
+def entry(event: Event) -> dict[str, Any]:
+    """The flat dict of an event."""
+    return {
+        **event.metrics,
+        "job": event.job,
+        "level": event.level,
+        "epoch": event.epoch,
+        "epochs_done": event.done,
+        "epochs_total": event.total,
+        "density": event.density,
+    }
+
+
+class _Guarded:
+    """Calls the user's callable; says once that it raises."""
+
+    def __init__(self, name: str, log: Log) -> None:
+        self.name, self.log = name, log
+        self.said = False
+
+    def __call__(self, event: Event) -> None:
+        try:
+            self.log(entry(event))
+        except (Exception, SystemExit) as error:
+            if not self.said:
+                self.said = True
+                text = f"--log {self.name} raised {described(error)}; the run goes on, and this is said once"
+                print(f"\n{text}", file=sys.stderr)

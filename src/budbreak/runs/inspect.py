@@ -37,7 +37,14 @@ class Subject:
 
 
 def find_subject(
-    model: str, *, data_dir: Path | None, dataset: str | None, weights: Path | None, mask: Path | None, seed: int
+    model: str,
+    *,
+    data_dir: Path | None,
+    dataset: str | None,
+    weights: Path | None,
+    mask: Path | None,
+    seed: int,
+    network: str | None = None,
 ) -> Subject:
     """The network that ``model`` names.
 
@@ -50,6 +57,7 @@ def find_subject(
             newest checkpoint brings its mask along.
         mask: a file of `Mask.save`; decides what is static.
         seed: of a fresh initialisation.
+        network: the factory of a recipe or run that has one: no file names code that is imported.
 
     Raises:
         BudbreakError: if something is missing, or does not fit.
@@ -67,7 +75,7 @@ def find_subject(
             "runs/NAME/jobs/ARM-seedN is the folder of a job",
         )
     data, parts = _data(recipe, dataset, data_dir)
-    live = build(recipe.network if recipe else model, data, init=recipe.init if recipe else None, seed=seed)
+    live = build(_network(model, recipe, network), data, init=recipe.init if recipe else None, seed=seed)
     said = f"weights of {weights}"
     if weights is not None and weights.is_dir():
         checkpoint, weights = _newest_checkpoint(weights), None
@@ -80,6 +88,27 @@ def find_subject(
     if found is not None:
         found.parameters(live)  # refuses the mask of another architecture
     return Subject(live, data.name, parts, found, f"{model}: {said}")
+
+
+def _network(model: str, recipe: Recipe | None, named: str | None) -> str:
+    """The name of the network; one that is imported was named by the person, not by a file."""
+    if recipe is None:
+        if named is not None and named != model:
+            raise InvalidValue(
+                f"--network is {named!r} and MODEL {model!r}", "one network is probed", "give one of them"
+            )
+        return model
+    if ":" in recipe.network and named is None:
+        raise InvalidValue(
+            f"{model} has a network of its own, {recipe.network!r}",
+            "its code is imported only when you name it",
+            f"if you trust it, add --network {recipe.network}",
+        )
+    if named is not None and named != recipe.network:
+        raise InvalidValue(
+            f"--network is {named!r}", f"{model} has the network {recipe.network!r}", "give this one, or none"
+        )
+    return recipe.network
 
 
 def measure(subject: Subject, *, part: str, images: int, threshold: float, every: int) -> DeadUnits:
@@ -113,7 +142,13 @@ def read_state(path: Path) -> Mapping[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise CorruptFile(f"{path}: {error}", "weights are a whole safetensors file", "write it again") from None
+        other = path.suffix in (".pt", ".pth", ".bin", ".ckpt")
+        convert = (
+            "convert it: safetensors.torch.save_file("
+            f'torch.load("{path}", weights_only=True), "{path.with_suffix(".safetensors")}")'
+        )
+        fix = convert if other else "write it again"
+        raise CorruptFile(f"{path}: {error}", "weights are a whole safetensors file", fix) from None
 
 
 def _from_store(folder: Path) -> tuple[Recipe, Checkpoint]:

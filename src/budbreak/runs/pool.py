@@ -96,6 +96,7 @@ class _Pool:
 
     def __init__(self, jobs: Sequence[Job], report: Report, finished: Finished) -> None:
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read by the workers when they import torch
+        os.environ.setdefault("PYTHONSAFEPATH", "1")  # they start in the current folder, and import nothing from it
         self.report, self.finished = report, finished
         self.pending = deque(jobs)
         self.workers: list[_Worker] = []

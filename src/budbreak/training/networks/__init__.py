@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from types import ModuleType
 from typing import Any, Protocol
 
 import torch
 from torch import nn
 
 from budbreak.errors import InvalidValue, UnknownName, did_you_mean, one_of
-from budbreak.foreign import call_foreign
+from budbreak.foreign import call_foreign, find_callable
 from budbreak.training.networks.initialisation import INITIALISATIONS, initialise
 from budbreak.training.networks.lenet import lenet_5, lenet_300_100, small_mlp
 from budbreak.training.networks.resnet import resnet_20
@@ -101,7 +99,7 @@ def count_parameters(model: nn.Module) -> int:
 
 
 def _from_factory(name: str, task: Task) -> nn.Module:
-    factory = _imported(name)
+    factory = find_callable(name, what="a factory")
     offered = {"classes": task.classes, "shape": task.shape}
     arguments = _accepted(name, factory, offered)
     rule = "a factory returns a torch.nn.Module when it is called with classes and shape by name, or with nothing"
@@ -109,36 +107,6 @@ def _from_factory(name: str, task: Task) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise InvalidValue(f"{name!r} returned a {type(model).__name__}", "a factory returns a torch.nn.Module")
     return model
-
-
-def _imported(name: str) -> Callable[..., object]:
-    module_name, _, attribute = name.partition(":")
-    rule = "a factory's module can be imported"
-    module = call_foreign(f"importing {module_name!r}", lambda: _import(module_name), rule=rule, fix="mend it")
-    factory = getattr(module, attribute, None)
-    if factory is None:
-        value = f"module {module_name!r} has no attribute {attribute!r}"
-        known = [key for key in vars(module) if not key.startswith("_")]
-        raise UnknownName(value, f"a factory in it is meant: {one_of(known)}", did_you_mean(attribute, known))
-    if not callable(factory):
-        raise InvalidValue(f"{name!r} is a {type(factory).__name__}", "a factory can be called")
-    return factory
-
-
-def _import(module_name: str) -> ModuleType:
-    """A relative or empty name is none that can be imported; everything else is the module's own error."""
-    if not module_name or module_name.startswith("."):
-        raise UnknownName(f"cannot import {module_name!r}", "a module is named in full")
-    try:
-        return importlib.import_module(module_name)
-    except ImportError as error:
-        if error.name and (module_name == error.name or module_name.startswith(f"{error.name}.")):
-            raise UnknownName(
-                f"cannot import {module_name!r}: {error}",
-                "'package.module:factory' names an importable module",
-                "install it, or add its folder to PYTHONPATH",
-            ) from error
-        raise
 
 
 def _accepted(name: str, factory: Callable[..., object], offered: Mapping[str, Any]) -> dict[str, Any]:
