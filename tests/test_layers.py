@@ -18,7 +18,7 @@ LAYERS = [
         2,
         "processes mask prunable scores evidence probes granularity threshold selection progress coverage parametrized",
     ),
-    (2, "zeroing"),
+    (2, "zeroing units"),
     (3, "criteria schedules allocations activations diagnostics lowrank"),
     (4, "undisturbed weighing norms probing holding rewinding surgery compaction tracing verbs pruning dead_neurons"),
     (4, "optimizers averages macs"),

@@ -67,7 +67,7 @@ def check_granularity(granularity: object, choices: Iterable[type] = ()) -> None
     Raises:
         InvalidValue: with what to write.
     """
-    attributes = ("merge", "shrink", "spread")
+    attributes = ("fit", "merge", "shrink", "spread")
     check_instance("granularity", granularity, attributes, "bb.Unit()", call=False, choices=choices)
 
 

@@ -48,7 +48,8 @@ def select(
         scores: higher = keep, +inf = never prune; float64, float32, bfloat16 or float16.
         keep: how many stay: weights for `Element`, units for `Unit`; 0 to all that compete.
         scope: ``"global"``: all compete; ``"layer"``: within each layer, by ``allocation``.
-        granularity: what goes as one; `Element` unless given.
+        granularity: what goes as one; `Element` unless given. There is no model here, so units are given by their
+            dimension, ``Unit(dim=0)``, and none are spared; or fitted: ``Unit().fit(model)``.
         allocation: divides ``keep`` over layers; the same density everywhere unless given.
         within: only what this mask keeps competes, and nothing else is kept.
 
@@ -60,8 +61,10 @@ def select(
     _check(scores, scope, allocation, within)
     granularity = Element() if granularity is None else granularity
     check_granularity(granularity)
-    merged = {name: granularity.merge(score) for name, score in scores.items()}
-    limits = None if within is None else {name: granularity.shrink(within[name]) for name in scores}
+    merged = {
+        name: granularity.merge(name, score, None if within is None else within[name]) for name, score in scores.items()
+    }
+    limits = None if within is None else {name: granularity.shrink(name, within[name]) for name in scores}
     capacities = {name: capacity(score, limits, name) for name, score in merged.items()}
     _check_keep(keep, sum(capacities.values()))
     if scope == "global":
@@ -71,7 +74,7 @@ def select(
         shares = (allocation or proportional)(shapes, capacities, keep)
         _check_shares(shares, capacities, keep)
         kept = {n: select_competing({n: s}, shares[n], limits)[n] for n, s in merged.items()}
-    spread = {name: granularity.spread(kept[name], scores[name].shape) for name in scores}
+    spread = {name: granularity.spread(name, kept[name], scores[name].shape) for name in scores}
     if within is not None and not isinstance(granularity, Element):
         spread = {name: entry & within[name] for name, entry in spread.items()}
     return Mask.owning(spread)

@@ -11,7 +11,7 @@ from budbreak.checks import check_criterion, check_granularity, shown
 from budbreak.criteria import Magnitude
 from budbreak.diagnostics import DeadUnits, dead_units
 from budbreak.errors import InvalidValue, check_fraction
-from budbreak.granularity import Element, Granularity
+from budbreak.granularity import Element, Granularity, count_things
 from budbreak.holding import apply_mask
 from budbreak.mask import Mask, check_mask
 from budbreak.optimizers import check_ownership
@@ -47,7 +47,8 @@ def prune(
     Args:
         model: the live model.
         sparsity: pruned / prunable in the end, in [0, 1): a total, not a step; exactly
-            ``round((1 - sparsity) * prunable)`` weights stay (of units, for `Unit` granularity).
+            ``round((1 - sparsity) * prunable)`` weights stay. For `Unit` it counts units, those of the classifier
+            aside, and the mask's ``sparsity`` of weights is another number.
         criterion: `criteria.Magnitude` unless given.
         scope: ``"global"`` or ``"layer"``.
         granularity: `Element` unless given.
@@ -82,11 +83,12 @@ def prune(
     alive = Mask.from_zeros(model, prunable) if mask is None else mask
     granularity = Element() if granularity is None else granularity
     check_granularity(granularity, granularities.ALL)
+    granularity = granularity.fit(model, prunable)
     evidence = probe(
         model, criterion.needs, batches=batches, loss=loss, forward=forward, prunable=prunable, samples=samples
     )
     scores = criterion(evidence)
-    things = sum(granularity.merge(score).shape.numel() for score in scores.values())
+    things, _ = count_things(granularity, alive)
     chosen = select(
         scores, survivors(sparsity, things), scope=scope, granularity=granularity, allocation=allocation, within=alive
     )

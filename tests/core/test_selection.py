@@ -402,15 +402,17 @@ def layers(draw):
     return tensors, draw(st.sampled_from([None, within])), draw(st.sampled_from([0, 1]))
 
 
-def unit_scores(tensor, dim):
+def unit_scores(tensor, dim, within):
     units = np.moveaxis(tensor.double().numpy(), dim, 0)
-    return torch.tensor([sum(unit.reshape(-1).tolist()) / unit.size for unit in units])
+    alive = np.ones_like(units, dtype=bool) if within is None else np.moveaxis(within.numpy(), dim, 0)
+    living = [unit[here].tolist() for unit, here in zip(units, alive, strict=True)]
+    return torch.tensor([sum(numbers) / max(len(numbers), 1) for numbers in living])
 
 
 @given(layers(), st.sampled_from(["global", "layer"]), st.data())
 def test_units_are_kept_whole(case, scope, data):
     tensors, within, dim = case
-    means = {name: unit_scores(tensor, dim) for name, tensor in tensors.items()}
+    means = {n: unit_scores(tensor, dim, None if within is None else within[n]) for n, tensor in tensors.items()}
     alive = None
     if within is not None:
         alive = Mask({n: torch.tensor([bool(u.any()) for u in within[n].movedim(dim, 0)]) for n in tensors})
@@ -435,7 +437,7 @@ def test_units_are_kept_whole(case, scope, data):
 def test_units_by_hand():
     # means of rows: 2, 1, 1.5; of columns: (1+2+0)/3 = 1, (3+0+3)/3 = 2
     scores = Scores.of({"w": torch.tensor([[1.0, 3.0], [2.0, 0.0], [0.0, 3.0]])})
-    assert select(scores, 2, granularity=Unit())["w"].tolist() == [[True] * 2, [False] * 2, [True] * 2]
+    assert select(scores, 2, granularity=Unit(dim=0))["w"].tolist() == [[True] * 2, [False] * 2, [True] * 2]
     assert select(scores, 1, granularity=Unit(dim=1))["w"].tolist() == [[False, True]] * 3
     assert select(scores, 2, granularity=Element())["w"].sum() == 2
 

@@ -795,7 +795,7 @@ def test_wrong_arguments_are_refused(options, words):
 
 def test_units_may_go_as_one():
     model, optimizer = little()
-    with bb.iterate(model, optimizer, geometric(2, 0.3, granularity=bb.Unit(0))) as levels:
+    with bb.iterate(model, optimizer, geometric(2, 0.3, granularity=bb.Unit(outputs=()))) as levels:
         for level in levels:
             units = [row for entry in level.mask.values() for row in entry]
             assert sum(bool(row.all()) for row in units) == round(0.7**level.number * 12)  # 9 + 3 units

@@ -58,7 +58,7 @@ def test_unit_granularity_removes_whole_units(dim):
         n: p.detach().abs().movedim(dim, 0).flatten(1).mean(1) for n, p in model.named_parameters() if p.dim() > 1
     }
     ranked = sorted((float(s) for t in scores.values() for s in t), reverse=True)
-    mask = bb.prune(model, sparsity=0.4, granularity=bb.Unit(dim), allow_collapse=True)
+    mask = bb.prune(model, sparsity=0.4, granularity=bb.Unit(dim, outputs=()), allow_collapse=True)
     keep = round(0.6 * len(ranked))
     kept = 0
     for name, entry in mask.items():
@@ -184,7 +184,7 @@ def narrow():
     return model
 
 
-@pytest.mark.parametrize("granularity", [bb.Element(), bb.Unit(dim=0), bb.Unit(dim=1)])
+@pytest.mark.parametrize("granularity", [bb.Element(), bb.Unit(outputs=()), bb.Unit(dim=1)])
 def test_a_layer_is_not_emptied_without_being_asked(granularity):
     model = narrow()
     before = copy.deepcopy(model.state_dict())

@@ -59,6 +59,7 @@ def make_record(
 ) -> LevelRecord:
     """The record of the training that stands at ``here``."""
     everything = sum(parameter.numel() for parameter in live.model.parameters())
+    counted_total, counted_kept = live.plan.things(mask)
     return LevelRecord(
         level=here.level,
         stage=here.stage,
@@ -67,6 +68,10 @@ def make_record(
         total=mask.total,
         density=mask.density,
         density_all=(everything - mask.total + mask.kept) / everything,
+        counted=live.plan.granularity.counted,
+        counted_kept=counted_kept,
+        counted_total=counted_total,
+        spared=tuple(live.plan.granularity.spared),
         host_removed=here.host,
         follow_ups_removed=here.follow_ups,
         shortfall=here.shortfall,

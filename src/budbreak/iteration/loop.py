@@ -70,7 +70,7 @@ def iterate(
     check_kinds(model, optimizer, plan)
     check_resettable(resets)
     optimizer = unwrap_optimizer(optimizer)
-    live = Live(model, optimizer, plan, batches, loss, forward, samples, tuple(resets), seed, mask_grads)
+    live = Live(model, optimizer, plan.fit(model), batches, loss, forward, samples, tuple(resets), seed, mask_grads)
     check_arguments(live, store=store, mask=mask)
     warn_of_uncovered(model, plan.prunable)
     return Levels(live, None if store is None else Store(store), mask, keep_holding)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 from torch import nn
@@ -16,7 +16,7 @@ from budbreak.coverage import coverage
 from budbreak.criteria import Magnitude
 from budbreak.decimals import exact
 from budbreak.errors import InvalidValue
-from budbreak.granularity import Element, Granularity
+from budbreak.granularity import Element, Granularity, count_things
 from budbreak.iteration import followups
 from budbreak.iteration.followups import FollowUp
 from budbreak.iteration.preview import Preview, preview_rows
@@ -55,7 +55,7 @@ class Plan:
         schedule: the sparsity of each level; decides the survivors exactly, whatever follows the host.
         criterion: the host: what is removed first.
         scope: ``"global"``: scores compete over all layers; ``"layer"``: within each.
-        granularity: what goes as one.
+        granularity: what goes as one; for `Unit` all counts are of units, the classifier's aside.
         allocation: divides a target over layers (scope ``"layer"`` only).
         prunable: ``(name, module, parameter) -> bool``: the weights that the mask covers.
         then: what follows the host within each level, e.g. ``[ActivateWhilePruning(q=0.02)]``.
@@ -152,8 +152,11 @@ class Plan:
 
     def things(self, mask: Mask) -> tuple[int, int]:
         """(all, alive) of what this granularity removes as one."""
-        shrunk = [self.granularity.shrink(mask[name]) for name in mask]
-        return sum(entry.numel() for entry in shrunk), sum(int(entry.count_nonzero()) for entry in shrunk)
+        return count_things(self.granularity, mask)
+
+    def fit(self, model: nn.Module) -> Plan:
+        """The same plan for the layers of this model: `Unit` knows where their units lie, and which are spared."""
+        return replace(self, granularity=self.granularity.fit(model, self.prunable))
 
     def preview(self, model: nn.Module, *, example: Any = None) -> Preview:
         """The table of levels before anything is trained, and which weights stay dense.
@@ -170,11 +173,15 @@ class Plan:
             InvalidValue: see `target`; if the model does not take the example.
         """
         mask = Mask.dense(model, self.prunable)
-        total, _ = self.things(mask)
+        plan = self.fit(model)
+        total, _ = plan.things(mask)
         macs = None if example is None else count_macs(model, example)
         trainings = [self.stages(level) for level in range(self.levels + 1)]
-        rows = preview_rows(self.targets(total), mask, macs, trainings)
-        return Preview(rows, coverage(unwrap(model), mask), None if macs is None else macs.total)
+        spared = tuple(plan.granularity.spared)
+        shrinking = Mask({name: entry for name, entry in mask.items() if name not in spared})
+        rows = preview_rows(self.targets(total), shrinking, macs, trainings)
+        dense_macs = None if macs is None else macs.total
+        return Preview(rows, coverage(unwrap(model), mask), dense_macs, plan.granularity.counted, spared)
 
 
 def _check_parts(plan: Plan) -> None:

@@ -40,11 +40,21 @@ class PreviewRow:
 
 @dataclass(frozen=True)
 class Preview:
-    """The table of a plan; `str` prints it. 1 MAC = 2 FLOPs."""
+    """The table of a plan; `str` prints it. 1 MAC = 2 FLOPs.
+
+    Args:
+        rows: one a level; what they count is ``counted``, "weights" or "units".
+        coverage: the prunable weights, and those that stay dense.
+        dense_macs: of one sample; None without an example.
+        counted: what lambda and the counts are of.
+        spared: the prunable weights whose units are the network's outputs, which stay and are not counted.
+    """
 
     rows: tuple[PreviewRow, ...]
     coverage: Coverage
     dense_macs: int | None
+    counted: str = "weights"
+    spared: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """One line a level."""
@@ -58,7 +68,10 @@ class Preview:
                 f"{row.level:5d}  {row.density:6.2%}  {row.keep:9,d}  {row.host:13,d}  {row.follow_ups:5,d}"
                 f"   {row.trainings:9d}{macs}"
             )
-        said = [f"{sum(row.trainings for row in self.rows)} trainings; {self.coverage}"]
+        said = [f"lambda and counts are of {self.counted}"] if self.counted != "weights" else []
+        if self.spared:
+            said.append(f"the network's outputs stay: {self.counted} of {', '.join(self.spared)}")
+        said += [f"{sum(row.trainings for row in self.rows)} trainings; {self.coverage}"]
         if self.dense_macs is not None:
             said.append(f"{self.dense_macs:,d} MACs dense (1 MAC = 2 FLOPs); above: if every layer had density lambda")
         return "\n".join(lines + [line for one in said for line in textwrap.wrap(one, 80, break_long_words=False)])

@@ -15,6 +15,8 @@ class LevelRecord:
             ends here.
         kept: weights that stay, of ``total`` prunable ones; ``density`` = kept / total.
         density_all: parameters that are not pruned / all parameters of the model.
+        counted: what the schedule counts, "weights" or "units", of which ``counted_kept`` of ``counted_total`` stay;
+            ``spared``: the weights whose units are never pruned, and are not counted (the classifier's).
         host_removed: by the host before this training; ``follow_ups_removed``: by each follow-up, in the plan's
             order; ``shortfall``: what follow-ups could not remove, and the host took instead.
         steps: optimizer steps in this training; ``seconds``: its wall-clock time over all sessions.
@@ -31,6 +33,10 @@ class LevelRecord:
     total: int
     density: float
     density_all: float
+    counted: str
+    counted_kept: int
+    counted_total: int
+    spared: tuple[str, ...]
     host_removed: int
     follow_ups_removed: tuple[int, ...]
     shortfall: int

@@ -87,7 +87,8 @@ def _level_result(stages: Sequence[LevelRecord], notes: Notes, arm: str, seed: i
 
 
 def _record(body: dict[str, Any]) -> LevelRecord:
-    body["follow_ups_removed"] = tuple(body["follow_ups_removed"])
+    for name in ("follow_ups_removed", "spared"):
+        body[name] = tuple(body[name])
     return LevelRecord(**body)
 
 
