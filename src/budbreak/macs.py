@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from budbreak.checks import check_model, shown
 from budbreak.errors import InvalidValue
-from budbreak.parametrized import parameters_with_layers, wrapping
 from budbreak.probing import to_device
 from budbreak.prunable import unwrap
 from budbreak.undisturbed import undisturbed
@@ -66,11 +64,11 @@ def count_macs(model: nn.Module, example: Any) -> Macs:
     samples = _samples(example)
     named = list(live.named_parameters(remove_duplicate=False))
     first = {id(parameter): name for name, parameter in reversed(named)}
-    with undisturbed(live), _unfused(), parametrize.cached():
+    with undisturbed(live), _unfused():
         live.eval()
         counter = _Counter(live, first)
         with counter:
-            _call(live, to_device(example, next(live.parameters()).device))
+            _call(live, to_device(example, next((p.device for p in live.parameters()), torch.device("cpu"))))
     by_weight = {name: round(count / samples) for name, count in counter.by_weight.items()}
     return Macs(
         round(counter.total / samples),
@@ -80,20 +78,22 @@ def count_macs(model: nn.Module, example: Any) -> Macs:
 
 
 class _Counter(TorchDispatchMode):
-    """Counts the products of the operations below it, and whose memory they read."""
+    """Counts the products of the operations below it, and whose memory they read.
+
+    What is computed from parameters and buffers alone (a normalised, cast, masked or copied weight) belongs to the
+    weight of as many elements that it was computed from. All of it is kept, so that no address is used again.
+    """
 
     def __init__(self, model: nn.Module, first_names: Mapping[int, str]) -> None:
         super().__init__()
         self.total, self.by_weight = 0, dict[str, int]()
         self.owners: dict[int, list[tuple[int, int, str]]] = {}
-        self.made: list[Tensor] = []
-        for name, layer, parameter in parameters_with_layers(model):
+        self.state: dict[int, Tensor] = {}
+        for tensor in (*model.parameters(), *model.buffers()):
+            self.state[_address(tensor)] = tensor
+        for parameter in model.parameters():
             if parameter.dim() >= 2:
-                weight = _effective(name, layer, parameter)
-                self.made.append(weight)  # lives as long as we compare addresses
-                start = int(weight.storage_offset())
-                spans = self.owners.setdefault(weight.untyped_storage().data_ptr(), [])
-                spans.append((start, start + weight.numel(), first_names[id(parameter)]))
+                self._own(parameter, first_names[id(parameter)])
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -108,12 +108,14 @@ class _Counter(TorchDispatchMode):
             self.total += _attention(*args[:3])
         elif name in _RECURRENT:
             self._recurrent(args[0], args[1:3] if name == "mkldnn_rnn_layer" else args[1])
+        else:
+            self._follow([*_tensors(args), *_tensors((kwargs or {}).values())], _tensors([result]))
         return result
 
     def _add(self, macs: int, operands: Iterable[Any]) -> None:
         """To the last weight among the operands: the one before may be a query or a bias that is learned."""
         self.total += macs
-        owners = [owner for owner in map(self._owner, operands) if owner is not None]
+        owners = [owner for owner in map(self._owner, _tensors(operands)) if owner is not None]
         if owners:
             self.by_weight[owners[-1]] = self.by_weight.get(owners[-1], 0) + macs
 
@@ -123,21 +125,42 @@ class _Counter(TorchDispatchMode):
             if weight.dim() == 2:
                 self._add(weight.numel() * (inputs.numel() // inputs.shape[-1]), [weight])
 
-    def _owner(self, operand: object) -> str | None:
-        if not isinstance(operand, Tensor) or operand.dim() < 2:
-            return None
+    def _follow(self, operands: Sequence[Tensor], results: Sequence[Tensor]) -> None:
+        """What is computed from the model's state alone is state, too."""
+        if not operands or not all(_address(operand) in self.state for operand in operands):
+            return
+        for result in results:
+            if _address(result) in self.state:  # a view
+                continue
+            self.state[_address(result)] = result
+            like = [owner for one in operands if one.numel() == result.numel() and (owner := self._owner(one))]
+            if like and result.dim() >= 2:
+                self._own(result, like[0])
+
+    def _own(self, tensor: Tensor, name: str) -> None:
+        start = int(tensor.storage_offset())
+        self.owners.setdefault(_address(tensor), []).append((start, start + tensor.numel(), name))
+
+    def _owner(self, operand: Tensor) -> str | None:
+        spans = self.owners.get(_address(operand), []) if operand.dim() >= 2 else []
         offset = operand.storage_offset()
-        spans = self.owners.get(operand.untyped_storage().data_ptr(), [])
         return next((name for start, end, name in spans if start <= offset < end), None)
 
 
-def _effective(name: str, layer: nn.Module, parameter: nn.Parameter) -> Tensor:
-    """The weight that the layer computes from a parametrization's (main) original, or the parameter itself."""
-    *_, tensor, own_name = ("", *name.split("."))
-    found = wrapping(name, layer)
-    if found is None or found.is_gain or ".parametrizations." not in f".{name}":
-        return parameter
-    return cast(Tensor, getattr(layer, tensor)) if own_name in ("original", "original1") else parameter
+def _address(tensor: Tensor) -> int:
+    """Of the storage itself, not of its data: tensors on the meta device have none."""
+    return cast(int, tensor.untyped_storage()._cdata)  # pyright: ignore
+
+
+def _tensors(values: Iterable[Any]) -> list[Tensor]:
+    """The tensors among some values, and in lists and tuples of them."""
+    found: list[Tensor] = []
+    for value in values:
+        if isinstance(value, Tensor):
+            found.append(value)
+        elif isinstance(value, list | tuple):
+            found += _tensors(cast(Sequence[Any], value))
+    return found
 
 
 def _attention(query: Tensor, key: Tensor, value: Tensor) -> int:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils import parametrizations
+from torch.nn.utils import parametrizations, prune
 from torch.utils.flop_counter import FlopCounterMode
 
 import budbreak as bb
@@ -85,18 +85,64 @@ def test_recurrent_layers_by_hand(kind, gates):
     assert found.total == sum(wanted.values())
 
 
+def test_a_model_on_the_meta_device_is_counted_without_memory():
+    model = nn.Sequential(nn.Linear(6, 4, device="meta"), nn.Linear(4, 2, device="meta"))
+    assert count_macs(model, torch.rand(3, 6)).by_weight == {"0.weight": 24, "1.weight": 8}
+
+
 def test_products_that_no_module_owns_are_seen():
     found = count_macs(Raw(), torch.rand(2, 5))
     assert found.by_weight == {"b": 50, "a": 15}
 
 
-def test_a_parametrized_weight_is_counted_for_its_original():
-    model = nn.Sequential(parametrizations.spectral_norm(nn.Linear(4, 3)), nn.Linear(3, 2))
-    found = count_macs(model, torch.rand(2, 4))
-    assert found.by_weight == {"0.parametrizations.weight.original": 12, "1.weight": 6}
-    assert found.total == 18
-    model = nn.Sequential(parametrizations.weight_norm(nn.Conv1d(4, 3, 2)))
-    assert count_macs(model, torch.rand(2, 4, 6)).by_weight == {"0.parametrizations.weight.original1": 24 * 5}
+class Derived(nn.Module):
+    """Weights that are cast, permuted into a copy and masked before they multiply."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = (nn.Parameter(torch.randn(*shape)) for shape in [(4, 3, 5), (3, 5), (2, 4)])
+        self.register_buffer("mask", torch.ones(2, 4))
+
+    def forward(self, x):
+        y = torch.einsum("bi,hij->bhj", x, self.a) + (x.double() @ self.b.double()).float()[:, None]
+        return nn.functional.linear(y.transpose(1, 2), self.c * self.mask)
+
+
+def test_a_weight_is_followed_through_casts_copies_and_masks():
+    # a: 4*3*5 once; b: 3*5 once; c: 2*4 at each of 5 positions
+    assert count_macs(Derived(), torch.rand(2, 3)).by_weight == {"a": 60, "b": 15, "c": 40}
+
+
+@pytest.mark.parametrize(
+    ("wrap", "name"),
+    [
+        (parametrizations.weight_norm, "parametrizations.weight.original1"),
+        (parametrizations.spectral_norm, "parametrizations.weight.original"),
+        (nn.utils.spectral_norm, "weight_orig"),
+        (lambda layer: prune.random_unstructured(layer, "weight", 0.5), "weight_orig"),
+    ],
+)
+def test_a_parametrized_weight_is_counted_for_its_original(wrap, name):
+    model = nn.Sequential(wrap(nn.Conv1d(4, 3, 2)), nn.Conv1d(3, 2, 1))
+    found = count_macs(model, torch.rand(2, 4, 6))
+    assert found.by_weight == {f"0.{name}": 24 * 5, "1.weight": 6 * 5}
+    assert found.total == 24 * 5 + 6 * 5
+
+
+def test_a_learned_query_of_the_size_of_the_input_owns_no_product():
+    """Positions that are added to a single sample have as many elements as the sample itself."""
+
+    class Positioned(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.positions = nn.Parameter(torch.randn(1, 5, 4))
+
+        def forward(self, x):
+            x = x + self.positions
+            return x @ x.transpose(1, 2)
+
+    found = count_macs(Positioned(), torch.rand(1, 5, 4))
+    assert (found.total, dict(found.by_weight)) == (5 * 5 * 4, {})
 
 
 MODELS = {
