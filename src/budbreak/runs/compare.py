@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from budbreak.errors import InvariantBroken
+from budbreak.errors import InvalidValue
 from budbreak.runs.intervals import estimate
 from budbreak.runs.result import LevelResult, PairedDifference
 
@@ -15,7 +15,8 @@ def paired_differences(levels: Sequence[LevelResult], arms: Sequence[str]) -> li
     """Each arm minus the first, level by level, over the seeds that both have.
 
     Raises:
-        InvariantBroken: if two arms kept different numbers of weights at the same level and seed.
+        InvalidValue: if two arms kept different numbers of weights at the same level and seed: each keeps what its plan
+            says, exactly, so their plans differ in what they count.
     """
     cells = {(one.arm, one.seed, one.level): one for one in levels}
     found: list[PairedDifference] = []
@@ -56,8 +57,10 @@ def _differences(pairs: Sequence[tuple[LevelResult, LevelResult]], metric: str) 
 def _check_equal_survivors(pairs: Iterable[tuple[LevelResult, LevelResult]]) -> None:
     for a, b in pairs:
         if a.kept != b.kept:
-            raise InvariantBroken(
-                f"at level {a.level}, seed {a.seed}, arm {a.arm} keeps {a.kept} weights and {b.arm} {b.kept}",
-                "arms are compared at the same number of survivors",
-                "report this: it is a defect of budbreak",
+            raise InvalidValue(
+                f"at level {a.level}, seed {a.seed}, arm {a.arm} keeps {a.kept} of {a.total} weights, "
+                f"{b.arm} {b.kept} of {b.total}",
+                "arms are compared at the same number of surviving weights, and the plans of these count differently: "
+                "single weights and whole units, other schedules, or other prunable weights",
+                "give both arms the same granularity, schedule and prunable, or run them as two runs",
             )
