@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import copy
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn, optim
 from torch.optim import Optimizer
 
@@ -50,6 +52,63 @@ def unwrap_optimizer(optimizer: Optimizer) -> Optimizer:
     """The optimizer inside wrappers that hand ``step`` on (Accelerate's): hooks are called by the innermost."""
     inner = getattr(optimizer, "optimizer", None)
     return unwrap_optimizer(inner) if isinstance(inner, Optimizer) else optimizer
+
+
+def stateful(optimizer: object) -> tuple[Any, ...]:
+    """Those of `nested` that have a state of their own, innermost first."""
+    found: dict[int, Any] = {}
+    for one in reversed(nested(optimizer)):
+        if hasattr(one, "state") and hasattr(one, "load_state_dict"):
+            found.setdefault(id(one.state), one)  # Accelerate's shows the state of the one within as its own
+    return tuple(found.values())
+
+
+def load_optimizers(optimizer: object, states: Sequence[dict[str, Any]]) -> None:
+    """Put back what ``state_dict()`` of each of `stateful` gave.
+
+    ``load_state_dict`` casts state to the dtype of the weights and makes new groups: here, state keeps its own dtype
+    and the groups stay the same objects, shared where they were shared.
+    """
+    owners = stateful(optimizer)
+    groups = [(one, one.param_groups, list(one.param_groups)) for one in owners]
+    for one, state in zip(owners, states, strict=True):
+        one.load_state_dict(copy.deepcopy(state))
+        _uncast(one, state)
+        _match_memory_format(one)
+    for one, container, before in groups:
+        for group, loaded in zip(before, list(one.param_groups), strict=True):
+            content = dict(loaded)
+            group.clear()
+            group.update(content)
+        container[:] = before
+        one.param_groups = container
+
+
+def _uncast(optimizer: Any, saved: dict[str, Any]) -> None:
+    live = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    keys = [key for group in saved["param_groups"] for key in group["params"]]
+    for parameter, key in zip(live, keys, strict=True):
+        if parameter in optimizer.state and key in saved["state"]:
+            optimizer.state[parameter] = _in_its_dtype(optimizer.state[parameter], saved["state"][key])
+
+
+def _in_its_dtype(live: Any, saved: Any) -> Any:
+    """``live``, but what was cast is as ``saved``."""
+    if isinstance(live, Tensor) and isinstance(saved, Tensor):
+        return live if live.dtype == saved.dtype else saved.to(live.device, copy=True)
+    if isinstance(live, dict) and isinstance(saved, Mapping):
+        return {key: _in_its_dtype(value, saved.get(key)) for key, value in live.items()}
+    if isinstance(live, list) and isinstance(saved, list) and len(live) == len(saved):
+        return [_in_its_dtype(one, other) for one, other in zip(live, saved, strict=True)]
+    return live
+
+
+def _match_memory_format(optimizer: Any) -> None:
+    """Lay state out in memory as its parameter is: another layout may round differently, and is slower."""
+    for parameter, state in optimizer.state.items():
+        for key, value in state.items() if isinstance(state, dict) else ():
+            if isinstance(value, Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
+                state[key] = torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
 
 
 def couples(optimizer: object) -> bool:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from budbreak.errors import InvalidValue, InvariantBroken, MaskMismatch
+from budbreak.errors import InvalidValue, InvariantBroken
 from budbreak.mask import Mask
+from budbreak.modelstate import check_fits, extra_states, load_state, model_digest, model_state, state_digest
+from budbreak.optimizers import load_optimizers, stateful
 from budbreak.prunable import unwrap
-from budbreak.storage import tensor_bytes
 from budbreak.zeroing import zero_pruned
 
 
@@ -37,21 +37,28 @@ Resettable = Stateful | torch.Generator
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A model's parameters and buffers at one moment, with the SHA-256 that proves them unchanged."""
+    """All that a model is at one moment, with the SHA-256 that proves it unchanged.
+
+    Args:
+        state: parameters and buffers, see `model_state`.
+        digest: of state and extra.
+        extra: see `extra_states`.
+    """
 
     state: Mapping[str, Tensor]
     digest: str
+    extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @classmethod
     def of(cls, model: nn.Module) -> Snapshot:
-        """Copy the whole state of a model; nothing is shared with it."""
-        return cls.from_state(unwrap(model).state_dict())
+        """Copy the whole state of a model; nothing is shared with it.
 
-    @classmethod
-    def from_state(cls, state: Mapping[str, Tensor]) -> Snapshot:
-        """Copy a state dict."""
-        copied = {name: tensor.detach().clone() for name, tensor in state.items()}
-        return cls(copied, state_digest(copied))
+        Raises:
+            InvalidValue: if a module's extra state cannot be stored.
+        """
+        state = {name: tensor.clone() for name, tensor in model_state(model).items()}
+        extra = extra_states(model)
+        return cls(state, state_digest(state, extra), extra)
 
     def masked(self, entries: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The state with zeros where the entries of a mask, by state_dict name, prune."""
@@ -63,9 +70,9 @@ class Snapshot:
 
 @torch.no_grad()
 def rewind(model: nn.Module, snapshot: Snapshot, mask: Mask) -> str:
-    """Return parameters and buffers to the snapshot, pruned weights to zero; both facts are verified.
+    """Return parameters, buffers and extra state to the snapshot, pruned weights to zero; both facts are verified.
 
-    The tensors of the model stay the same objects.
+    The parameters of the model stay the same objects.
 
     Returns:
         The SHA-256 of the rewound state.
@@ -74,19 +81,19 @@ def rewind(model: nn.Module, snapshot: Snapshot, mask: Mask) -> str:
         MaskMismatch: if the snapshot is of another architecture.
         InvariantBroken: if the snapshot was changed since it was taken, or the copy is not exact.
     """
-    if state_digest(snapshot.state) != snapshot.digest:
+    if state_digest(snapshot.state, snapshot.extra) != snapshot.digest:
         raise InvariantBroken(
             "the snapshot to rewind to has changed since it was taken", "a snapshot is immutable", "do not write to it"
         )
-    _check_fits(model, snapshot.state)
+    check_fits(model, snapshot.state)
     target = snapshot.masked(_with_tied_names(model, mask))
-    load_state(model, target)
-    found, wanted = state_digest(unwrap(model).state_dict()), state_digest(target)
+    load_state(model, target, extra=snapshot.extra)
+    found, wanted = model_digest(model), state_digest(target, snapshot.extra)
     if found != wanted:
         raise InvariantBroken(
             f"after rewinding, the state has hash {found[:12]}, not {wanted[:12]}",
-            "rewinding copies every parameter and buffer exactly",
-            "weights that are tied now were not tied when the snapshot was taken",
+            "rewinding copies every parameter, buffer and extra state exactly",
+            "were weights tied since then, or is the model of another dtype now? does set_extra_state set all of it?",
         )
     return found
 
@@ -98,66 +105,56 @@ def _with_tied_names(model: nn.Module, mask: Mask) -> dict[str, Tensor]:
     return {name: entries[id(parameter)] for name, parameter in named if id(parameter) in entries}
 
 
-@torch.no_grad()
-def load_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Copy a state dict into the live tensors of a model.
-
-    Raises:
-        MaskMismatch: if names or shapes differ.
-    """
-    _check_fits(model, state)
-    for name, tensor in unwrap(model).state_dict().items():
-        tensor.copy_(state[name])
-
-
-def _check_fits(model: nn.Module, state: Mapping[str, Tensor]) -> None:
-    live = unwrap(model).state_dict()
-    mine = {name: tuple(tensor.shape) for name, tensor in live.items()}
-    theirs = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    if mine != theirs:
-        odd = sorted(set(mine.items()) ^ set(theirs.items()))[0][0]
-        raise MaskMismatch(
-            f"{odd!r} is {theirs.get(odd, 'absent')} in the state and {mine.get(odd, 'absent')} in the model",
-            "a state fits only the architecture that it was taken from",
-            "build the model as it was then",
-        )
-
-
-def state_digest(state: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names, dtypes, shapes and values, independent of order, device and memory format."""
-    hasher = hashlib.sha256()
-    for name, tensor in sorted(state.items()):
-        hasher.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)};".encode())
-        hasher.update(tensor_bytes(tensor).data)
-    return hasher.hexdigest()
-
-
 @dataclass(frozen=True)
 class TrainingState:
-    """The state of the optimizer (with its param_groups) and of everything in ``resets``, copied."""
+    """The state of the optimizer (with its param_groups) and of everything in ``resets``, copied.
 
-    optimizer: dict[str, Any]
+    Args:
+        optimizers: of the optimizer, after those that it wraps.
+        resets: of each, in order.
+    """
+
+    optimizers: tuple[dict[str, Any], ...]
     resets: tuple[Any, ...]
+
+    @property
+    def groups(self) -> list[dict[str, Any]]:
+        """The param_groups of the optimizer (of the outermost, where one wraps another)."""
+        return self.optimizers[-1]["param_groups"]
 
     @classmethod
     def of(cls, optimizer: Optimizer, resets: Sequence[Resettable]) -> TrainingState:
         """Copy it; nothing is shared with the live objects."""
-        return cls(copy.deepcopy(optimizer.state_dict()), tuple(copy.deepcopy(_get(item)) for item in resets))
+        return cls(
+            tuple(copy.deepcopy(one.state_dict()) for one in stateful(optimizer)),
+            tuple(copy.deepcopy(_get(item)) for item in resets),
+        )
 
     def restore(self, optimizer: Optimizer, resets: Sequence[Resettable]) -> None:
-        """Put it back."""
-        optimizer.load_state_dict(copy.deepcopy(self.optimizer))
-        _match_memory_format(optimizer)
+        """Put it back, bit for bit; the dictionaries of the groups stay the same objects.
+
+        Raises:
+            InvalidValue: see `check_groups`.
+        """
+        self.check_groups(optimizer)
+        load_optimizers(optimizer, self.optimizers)
         for item, state in zip(resets, self.resets, strict=True):
             _set(item, copy.deepcopy(state))
 
+    def check_groups(self, optimizer: Optimizer) -> None:
+        """Refuse an optimizer that was given more parameters since, or fewer: its state cannot be put back.
 
-def _match_memory_format(optimizer: Optimizer) -> None:
-    """Lay state out in memory as its parameter is: another layout may round differently, and is slower."""
-    for parameter, state in optimizer.state.items():
-        for key, value in state.items():
-            if isinstance(value, Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
-                state[key] = torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
+        Raises:
+            InvalidValue: with the numbers of parameters in its groups, then and now.
+        """
+        now = [len(group["params"]) for group in optimizer.param_groups]
+        then = [len(group["params"]) for group in self.groups]
+        if now != then:
+            raise InvalidValue(
+                f"the optimizer's groups hold {now} parameters, not {then}",
+                "each level begins with the groups that the optimizer had at the rewind point",
+                "add all groups before iterate(...); to unfreeze later, give a group lr=0 or set requires_grad",
+            )
 
 
 def check_resettable(resets: Sequence[object]) -> None:

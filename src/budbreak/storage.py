@@ -136,6 +136,17 @@ def read_tree(path: Path) -> Tree:
     return _unpack(json.loads(skeleton), tensors)
 
 
+def tree_digest(tree: Tree) -> str:
+    """The SHA-256 of nested state.
+
+    Raises:
+        InvalidValue: as `write_tree`.
+    """
+    tensors: dict[str, Tensor] = {}
+    skeleton = canonical(_pack(tree, "", tensors))
+    return _tensors_digest(tensors, skeleton)
+
+
 def tensor_bytes(tensor: Tensor) -> np.ndarray[Any, Any]:
     """The values of a tensor in logical C order, as uint8 (a copy only where needed)."""
     flat = tensor.detach().cpu().contiguous().reshape(-1)

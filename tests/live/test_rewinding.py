@@ -9,7 +9,8 @@ from torch.optim.swa_utils import AveragedModel
 
 import budbreak as bb
 from budbreak.errors import InvalidValue, InvariantBroken, MaskMismatch
-from budbreak.rewinding import Snapshot, TrainingState, check_resettable, load_state, rewind, state_digest
+from budbreak.modelstate import load_state, state_digest
+from budbreak.rewinding import Snapshot, TrainingState, check_resettable, rewind
 from budbreak.testing import mlp, residual_cnn
 
 IMAGES, LABELS = torch.randn(8, 3, 6, 6, generator=torch.Generator().manual_seed(0)), torch.arange(8) % 3
@@ -155,7 +156,7 @@ def test_weights_tied_only_after_the_snapshot_are_noticed():
     model.decode.weight = nn.Parameter(torch.randn(8, 8))
     snapshot = Snapshot.of(model)
     model.decode.weight = model.encode.weight
-    with pytest.raises(InvariantBroken, match="tied now"):
+    with pytest.raises(InvariantBroken, match="tied since then"):
         rewind(model, snapshot, bb.Mask.dense(model))
 
 
@@ -213,12 +214,12 @@ def test_restored_state_lies_in_memory_as_its_parameter_does():
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     train(model, optimizer, 1)
     taken = TrainingState.of(optimizer, [])
-    for state in taken.optimizer["state"].values():  # as a file gives it back
+    for state in taken.optimizers[0]["state"].values():  # as a file gives it back
         state["momentum_buffer"] = state["momentum_buffer"].contiguous()
     taken.restore(optimizer, [])
     buffer = optimizer.state[model.conv1.weight]["momentum_buffer"]
     assert buffer.stride() == model.conv1.weight.stride()
-    assert torch.equal(buffer, taken.optimizer["state"][3]["momentum_buffer"])
+    assert torch.equal(buffer, taken.optimizers[0]["state"][3]["momentum_buffer"])
 
 
 def test_what_has_no_state_cannot_be_reset():

@@ -14,6 +14,7 @@ from budbreak.evidence import Probe
 from budbreak.iteration.live import Live
 from budbreak.iteration.plan import Plan
 from budbreak.mask import Mask
+from budbreak.modelstate import extra_states
 from budbreak.optimizers import check_ownership
 from budbreak.probing import check_inputs
 from budbreak.prunable import prunable_parameters
@@ -48,6 +49,7 @@ def check_arguments(live: Live, *, store: object, mask: object) -> None:
         raise InvalidValue(f"store is {shown(store)}", "it is a folder: a str or a Path", 'write store="runs/first"')
     if not isinstance(mask, Mask | None):
         raise InvalidValue(f"mask is {shown(mask)}", "it must be a Mask", "write bb.Mask({name: tensor})")
+    extra_states(live.model)  # refuses now what cannot be stored at the end of level 0
     check_ownership(live.optimizer, dict(prunable_parameters(live.model, live.plan.prunable)))
     _check_counts(live.plan, Mask.dense(live.model, live.plan.prunable) if mask is None else mask)
     _check_batches(live.batches)

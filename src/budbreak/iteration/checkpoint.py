@@ -57,6 +57,7 @@ class Checkpoint:
     mask: Mask
     records: tuple[LevelRecord, ...]
     model: Mapping[str, Tensor]
+    extra: Mapping[str, Any]
     start_weights: Mapping[str, Tensor]
     training: TrainingState
     generators: dict[str, Any]
@@ -69,7 +70,8 @@ class Checkpoint:
             "records": [asdict(record) for record in self.records],
             "model": dict(self.model),
             "start_weights": dict(self.start_weights),
-            "optimizer": self.training.optimizer,
+            "extra": dict(self.extra),
+            "optimizers": self.training.optimizers,
             "resets": self.training.resets,
             "generators": self.generators,
         }
@@ -82,8 +84,9 @@ class Checkpoint:
             mask=Mask(tree["mask"]),
             records=tuple(LevelRecord(**record) for record in tree["records"]),
             model=tree["model"],
+            extra=tree["extra"],
             start_weights=tree["start_weights"],
-            training=TrainingState(tree["optimizer"], tuple(tree["resets"])),
+            training=TrainingState(tuple(tree["optimizers"]), tuple(tree["resets"])),
             generators=tree["generators"],
         )
 

@@ -13,6 +13,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from budbreak._version import __version__
+from budbreak.modelstate import model_state
 from budbreak.prunable import unwrap
 
 
@@ -50,7 +51,7 @@ def identity(
     model: nn.Module, optimizer: Optimizer, plan: object, seed: int, resets: Sequence[object]
 ) -> dict[str, Any]:
     """Everything a store must agree on before it is used again."""
-    state = unwrap(model).state_dict()
+    state = model_state(model)
     groups = [
         {
             **{key: describe(value) for key, value in group.items() if key not in ("params", "lr", "initial_lr")},

@@ -9,9 +9,9 @@ from torch.optim import Optimizer
 from budbreak.errors import InvariantBroken, NotFinite
 from budbreak.holding import check_zeros
 from budbreak.mask import Mask
+from budbreak.modelstate import state_digest
 from budbreak.optimizers import check_ownership
 from budbreak.prunable import unwrap
-from budbreak.rewinding import state_digest
 
 
 def assert_invariants(

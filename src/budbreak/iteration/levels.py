@@ -32,9 +32,10 @@ from budbreak.iteration.rewindpoint import RewindPoint
 from budbreak.iteration.seeding import derive_seed, generator_states, restore_generators, seed_everything
 from budbreak.iteration.store import Store
 from budbreak.mask import Mask
+from budbreak.modelstate import extra_states, load_state, model_state
 from budbreak.progress import Progress
-from budbreak.prunable import prunable_parameters, unwrap
-from budbreak.rewinding import Resettable, TrainingState, load_state, rewind
+from budbreak.prunable import prunable_parameters
+from budbreak.rewinding import Resettable, TrainingState, rewind
 from budbreak.selection import check_collapse
 from budbreak.step import Step
 
@@ -162,7 +163,7 @@ class Levels:
         self._mask = self._before = checkpoint.mask
         self._position, self._records = checkpoint.position, checkpoint.records
         self._start_weights = _on_device(checkpoint.start_weights, live.model)
-        load_state(live.model, checkpoint.model)
+        load_state(live.model, checkpoint.model, extra=checkpoint.extra)
         self._holding.update(checkpoint.mask)
         checkpoint.training.restore(live.optimizer, live.resets)  # after the update, which clears optimizer state
         self._generators = checkpoint.generators, [own.get_state() for own in _generators(live.resets)]
@@ -300,7 +301,7 @@ class Levels:
         if first is None:
             self._move(first_rates=now)
         elif self._point is not None:
-            check_first_step(now, [first, rates_of(self._point.get()[1].optimizer["param_groups"])], where)
+            check_first_step(now, [first, rates_of(self._point.get()[1].groups)], where)
 
     def _after_step(self, *_: Any) -> None:
         if self._position is not None:
@@ -310,10 +311,11 @@ class Levels:
 
     def _settle(self) -> None:
         """Complete the rewind point once its step is done, and store it."""
-        if self._point is None or self._point.complete:
+        if self._point is None:
             return
+        complete = self._point.complete
         self._point.settle(self._live.optimizer, self._live.resets)
-        if self._point.complete and self._store is not None:
+        if self._point.complete and not complete and self._store is not None:
             self._store.save("rewind", self._point.tree())
 
     def _save(self) -> None:
@@ -327,7 +329,8 @@ class Levels:
             position=self._here,
             mask=self._mask,
             records=self._records,
-            model=unwrap(live.model).state_dict(),
+            model=model_state(live.model),
+            extra=extra_states(live.model),
             start_weights=self._start_weights,
             training=TrainingState.of(live.optimizer, live.resets),
             generators=generator_states(),
@@ -346,5 +349,5 @@ def _generators(resets: Sequence[Resettable]) -> list[torch.Generator]:
 
 
 def _on_device(tensors: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    live = unwrap(model).state_dict()
+    live = model_state(model)
     return {name: tensor.to(live[name].device) for name, tensor in tensors.items()}

@@ -15,9 +15,9 @@ from budbreak.iteration.invariants import mask_digest
 from budbreak.iteration.plan import Plan
 from budbreak.iteration.record import LevelRecord
 from budbreak.mask import Mask
+from budbreak.modelstate import model_digest
 from budbreak.probing import Batches, Forward, Loss, probe
-from budbreak.prunable import unwrap
-from budbreak.rewinding import Resettable, state_digest
+from budbreak.rewinding import Resettable
 from budbreak.weighing import Samples
 
 
@@ -79,7 +79,7 @@ def make_record(
         seconds=seconds,
         rewound=here.rewound,
         mask_digest=mask_digest(mask),
-        end_digest=state_digest(unwrap(live.model).state_dict()),
+        end_digest=model_digest(live.model),
         metrics=dict(here.metrics or {}),
         invariants=invariants,
     )

@@ -36,8 +36,14 @@ class RewindPoint:
             self.snapshot = Snapshot.of(model)
 
     def settle(self, optimizer: Optimizer, resets: Sequence[Resettable]) -> None:
-        """Copy the rest if the model has been copied: before the next step, or at an epoch's or level's end."""
-        if self.snapshot is not None and self.training is None:
+        """Copy the rest if the model has been copied: before the next step, or at an epoch's or level's end.
+
+        Raises:
+            InvalidValue: if the optimizer has other groups by now, which could not be put back.
+        """
+        if self.training is not None:
+            self.training.check_groups(optimizer)
+        elif self.snapshot is not None:
             self.training = TrainingState.of(optimizer, resets)
 
     def get(self) -> tuple[Snapshot, TrainingState]:
@@ -61,7 +67,8 @@ class RewindPoint:
             "step": self.step.count,
             "state": dict(snapshot.state),
             "digest": snapshot.digest,
-            "optimizer": training.optimizer,
+            "extra": dict(snapshot.extra),
+            "optimizers": training.optimizers,
             "resets": training.resets,
         }
 
@@ -69,6 +76,6 @@ class RewindPoint:
     def from_tree(cls, tree: dict[str, Any]) -> RewindPoint:
         """The point that was stored."""
         point = cls(Step(tree["step"]))
-        point.snapshot = Snapshot(tree["state"], tree["digest"])
-        point.training = TrainingState(tree["optimizer"], tuple(tree["resets"]))
+        point.snapshot = Snapshot(tree["state"], tree["digest"], tree["extra"])
+        point.training = TrainingState(tuple(tree["optimizers"]), tuple(tree["resets"]))
         return point

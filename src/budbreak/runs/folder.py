@@ -10,7 +10,7 @@ from torch import nn
 
 from budbreak.errors import StoreMismatch
 from budbreak.iteration.identity import differences
-from budbreak.rewinding import state_digest
+from budbreak.modelstate import state_digest
 from budbreak.runs.recipe import Recipe, load_recipe
 from budbreak.storage import read_json, write_json, write_text
 from budbreak.training.catalogue import find

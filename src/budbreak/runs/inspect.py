@@ -13,7 +13,7 @@ from budbreak.errors import CorruptFile, InvalidValue, MissingData
 from budbreak.iteration.checkpoint import Checkpoint
 from budbreak.iteration.store import Store
 from budbreak.mask import Mask
-from budbreak.rewinding import load_state
+from budbreak.modelstate import load_state
 from budbreak.runs.job import load_data
 from budbreak.runs.recipe import Recipe, load_recipe
 from budbreak.storage import write_json
