@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from budbreak.errors import MissingData
+from budbreak.errors import BudbreakError, MissingData
 from budbreak.runs.lookahead import look_ahead
 from budbreak.runs.recipe import make_recipe
 from budbreak.runs.result import load_result
@@ -180,3 +180,46 @@ def test_the_weights_of_a_factory_are_its_own(tmp_path, monkeypatch):
     assert make_recipe(TINY).init == "kaiming"
     model = build(recipe.network, load("digits"), init=recipe.init, seed=0)
     assert set(model.state_dict()["1.weight"].flatten().tolist()) == {0.125}
+
+
+def test_a_finished_job_leaves_its_weights_for_any_tool(tmp_path):
+    from safetensors import safe_open
+    from safetensors.torch import load_file
+
+    from budbreak.training.datasets import load
+    from budbreak.training.networks import build
+
+    recipe = make_recipe({**TINY, "seeds": 1})
+    run(recipe, data_dir=None, out=tmp_path, workers=1)
+    for job in (tmp_path / recipe.folder_name / "jobs").iterdir():
+        state = load_file(job / "model.safetensors")
+        build("mlp", load("digits"), seed=0).load_state_dict(state)  # plain keys
+        kept = sum(int(state[name].count_nonzero()) for name in load_mask(job))
+        assert kept == sum(int(entry.sum()) for entry in load_mask(job).values())
+        with safe_open(job / "model.safetensors", framework="pt") as opened:
+            assert opened.metadata() == {"format": "pt"}
+    path = job / "model.safetensors"
+    before = path.read_bytes()
+    path.unlink()
+    assert run(recipe, data_dir=None, out=tmp_path, workers=1).complete
+    assert path.read_bytes() == before
+
+
+def load_mask(job):
+    from budbreak.mask import Mask
+
+    return Mask.load(job / "masks/level-002.safetensors")
+
+
+@pytest.mark.parametrize("what", ["folder", "job"])
+def test_a_folder_that_is_moved_during_the_run_is_an_error(what, tmp_path):
+    recipe = make_recipe({**TINY, "seeds": 1, "arms": ["host"]})
+    folder = tmp_path / recipe.folder_name
+    moved = folder if what == "folder" else folder / "jobs/host-seed0"
+
+    def move(event):
+        if event.done == event.total and "test_accuracy" in event.metrics and moved.exists():
+            moved.rename(tmp_path / "elsewhere")
+
+    with pytest.raises(BudbreakError, match="while it runs"):
+        run(recipe, data_dir=None, out=tmp_path, workers=1, report=move)

@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from budbreak import criteria, schedules
 from budbreak.diagnostics import DeadUnits
 from budbreak.diagnostics.dead_units import static_units
-from budbreak.errors import MissingEvidence
+from budbreak.errors import NoSites
 from budbreak.iteration import Level, Plan, iterate
 from budbreak.mask import Mask
 from budbreak.norms import refreshed_norms
@@ -27,6 +27,7 @@ from budbreak.runs.notes import Notes
 from budbreak.runs.recipe import Recipe
 from budbreak.runs.result import EpochResult, LayerResult
 from budbreak.step import Step
+from budbreak.storage import write_bytes
 from budbreak.training.choice import Engine, Precision, choose_engine
 from budbreak.training.datasets import DataSet, Split, load, split
 from budbreak.training.engine import evaluate, make_sgd, steps_per_epoch, train_epoch
@@ -34,6 +35,7 @@ from budbreak.training.images import Images, batches
 from budbreak.training.networks import build
 from budbreak.verbs import dead_neurons
 
+WEIGHTS = "model.safetensors"
 _PROBE_BATCH = 500
 
 
@@ -182,6 +184,16 @@ def run_job(job: Job, report: Report) -> None:
         trainer = _Trainer(job, model, engine, data, plan, Notes(job.folder), report)
         for level in levels:
             trainer.train(level, optimizer, scheduler)
+        save_weights(job.folder / WEIGHTS, model)
+
+
+def save_weights(path: Path, model: nn.Module) -> None:
+    """Write the state dict of a finished network, its zeros in place, under its own names: any tool reads it."""
+    from safetensors.torch import save
+
+    # cloned: safetensors refuses tensors that share memory, as tied weights do
+    state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
+    write_bytes(path, save(state, {"format": "pt"}))
 
 
 @dataclass(frozen=True)
@@ -254,7 +266,7 @@ class _Trainer:
         try:
             with refreshed_norms(self.model, images) if fresh else contextlib.nullcontext():
                 return dead_neurons(self.model, images, mask=mask)
-        except MissingEvidence:
+        except NoSites:
             return None
 
     def _accuracy(self, images: Images) -> float:

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from budbreak.errors import InvalidValue, MissingEvidence, check_count
+from budbreak.errors import InvalidValue, NoSites, check_count
 from budbreak.foreign import call_foreign
 from budbreak.iteration import Plan, Preview
 from budbreak.runs.job import epochs_before, learning_rate_factor, load_data, make_optimizer, make_plan, pick_engine
@@ -185,7 +185,7 @@ def _unseen(recipe: Recipe, model: nn.Module, inputs: Tensor, labels: Tensor) ->
             lambda: dead_neurons(model, [(inputs, labels)]),
             rule="a network takes the same images in evaluation as in training",
         )
-    except MissingEvidence as error:
+    except NoSites as error:
         return error.value
     return ""
 

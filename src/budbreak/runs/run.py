@@ -8,8 +8,8 @@ from pathlib import Path
 
 from budbreak.errors import BudbreakError
 from budbreak.runs.compare import paired_differences
-from budbreak.runs.folder import claim
-from budbreak.runs.job import Event, Job, Report, make_plan, run_job
+from budbreak.runs.folder import RECIPE, claim
+from budbreak.runs.job import WEIGHTS, Event, Job, Report, make_plan, run_job
 from budbreak.runs.lookahead import share_cores
 from budbreak.runs.notes import collect
 from budbreak.runs.pool import Failure, run_jobs
@@ -73,12 +73,19 @@ def run(
     result = keep()
     if failures:
         raise _failed(failures, folder)
+    if not result.complete or not (folder / RECIPE).is_file():
+        raise RunFailed(
+            f"{folder} lacks levels of jobs that have ended",
+            "a run's folder stays where it is, and nothing in it is changed, while it runs",
+            "put back what was moved, then run the same command again: only what is missing is run",
+        )
     return result
 
 
 def _complete(job: Job, levels: Sequence[LevelResult]) -> bool:
     last = _last_level(job)
-    return any((level.arm, level.seed, level.level) == (job.arm, job.seed, last) for level in levels)
+    whole = all((job.folder / name).is_file() for name in (WEIGHTS, "identity.json"))  # not one that was moved away
+    return whole and any((level.arm, level.seed, level.level) == (job.arm, job.seed, last) for level in levels)
 
 
 def _last_level(job: Job) -> int:
