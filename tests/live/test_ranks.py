@@ -1,12 +1,18 @@
 """Several processes prune one network: equal masks, own noise, one store, and no error that leaves others waiting."""
 
+import dataclasses
+
+import pytest
 import torch
 from launching import launch
-from ranks_run import Half
+from ranks_run import Half, carry_out, geometric, iterate
+from stray_ranks import FAULTS
 from torch.nn.functional import cross_entropy
 
 import budbreak as bb
-from budbreak.errors import BudbreakError, EmptyBatches, NotFinite, RanksDisagree
+from budbreak.errors import BudbreakError, EmptyBatches, InvalidValue, NotFinite, RanksDisagree
+from budbreak.iteration.invariants import mask_digest
+from budbreak.iteration.seeding import derive_seed, seed_everything, seed_training
 from budbreak.probes import Gradients, UnitCounts
 from budbreak.processes import Processes
 
@@ -145,3 +151,126 @@ def test_a_rank_that_is_gone_is_noticed(tmp_path):
     (kind, text), _ = launch(gone, tmp_path)
     assert kind == "RankFailed"
     assert text.startswith("rank 0 of 2 lost the others: ")
+
+
+# --- iterations -------------------------------------------------------------------------------------------------
+
+
+def refusal(call):
+    """What a rank raised: (type, message)."""
+    try:
+        call()
+    except Exception as error:
+        return type(error).__name__, str(error)
+    return "nothing", ""
+
+
+def three_runs(rank):
+    outcomes = []
+    for plan in (geometric(), geometric(then=[bb.ActivateWhilePruning(q=0.05)]), geometric(rewind_to=bb.Step(3))):
+        half = Half(rank)
+        draws = []
+        levels = carry_out(half, plan, each=lambda half, draws=draws: draws.append(torch.rand(1).item()))
+        records = [dataclasses.asdict(record) for record in levels.history]
+        weights = [parameter.tolist() for parameter in half.plain.parameters()]
+        outcomes.append([records, mask_digest(levels.mask), weights, draws])
+    return outcomes
+
+
+def test_ranks_with_other_batches_end_with_one_network_and_one_history(tmp_path):
+    for first, second in zip(*launch(three_runs, tmp_path), strict=True):
+        assert first[:3] == second[:3]
+        assert [record["world_size"] for record in first[0]] == [2, 2, 2]
+        assert len({record["mask_digest"] for record in first[0]}) == 3
+        assert not set(first[3]) & set(second[3])  # dropout and augmentation are each rank's own
+
+
+def shared_draws(rank):
+    """A permutation drawn from a given generator, of which each rank takes its part."""
+    half, seen = Half(rank), []
+    with iterate(half, geometric()) as levels:
+        for level in levels:
+            for _ in level.epochs(1):
+                seen.append(torch.randperm(48, generator=half.shuffle).tolist())
+                half.epoch()
+    return seen
+
+
+def test_a_generator_in_resets_draws_alike_on_all_ranks(tmp_path):
+    first, second = launch(shared_draws, tmp_path)
+    assert first == second
+    assert first[0] != first[1]
+
+
+def test_rank_0_draws_what_a_process_alone_draws():
+    """What was measured before by one process stays as it was."""
+    seed_training(5, 2, 0, rank=0, generators=())
+    first = torch.rand(1).item()
+    seed_everything(derive_seed(5, 2, 0, "train"))
+    assert torch.rand(1).item() == first
+    seed_training(5, 2, 0, rank=1, generators=())
+    assert torch.rand(1).item() != first
+
+
+def alone_together(rank):
+    """Under one launcher each rank carries out an iteration of its own, with another seed."""
+    half = Half(rank, wrap=False)
+    levels = carry_out(half, geometric(), seed=rank, group="alone")
+    return [record.world_size for record in levels.history], levels.history[-1].mask_digest
+
+
+def test_alone_each_rank_has_an_iteration_of_its_own(tmp_path):
+    (sizes, first), (_, second) = launch(alone_together, tmp_path)
+    assert sizes == [1, 1, 1]
+    assert first != second
+
+
+def strays(rank):
+    return {fault.__name__: refusal(lambda fault=fault: fault(rank)) for fault in FAULTS}
+
+
+STRAYS = {
+    "other_seed": "rank 1 carries out another iteration than rank 0: seed: 0 -> 1",
+    "other_plan": "rank 1 carries out another iteration than rank 0: plan.schedule.levels: 2 -> 3",
+    "other_weights": "rank 0 has 6.bias: ",
+    "not_averaged": "rank 0 has 0.weight: ",
+    "local_criterion": "the mask of level 1: rank 0 has 0.weight: ",
+    "diverged": "'0.weight' holds NaN",
+    "fewer_steps": "rank 0 took 3 optimizer steps, rank 1 took 2",
+    "other_numbers": "record(accuracy=...) got 0.5 and, on rank 1, 1.5",
+    "fewer_epochs": "rank 0 has the end of level 0, stage 0",
+    "bad_argument": "no loss was given",
+}
+
+
+def test_ranks_that_stray_are_named_on_all_of_them(tmp_path):
+    first, second = launch(strays, tmp_path)
+    for fault, text in STRAYS.items():
+        assert text in first[fault][1], (fault, first[fault])
+        assert text in second[fault][1], (fault, second[fault])
+        assert first[fault][0] == second[fault][0] != "nothing"
+    assert first["diverged"][1].startswith("rank 1: ")
+    assert first["bad_argument"][1].startswith("rank 1: ")
+
+
+def uneven(rank):
+    """Rank 0 has no calibration batch at all; rank 0 alone records."""
+    half = Half(rank)
+    with iterate(half, geometric(), batches=half.batches if rank else []) as levels:
+        for level in levels:
+            half.epoch()
+            if rank == 0:
+                level.record(accuracy=0.25)
+    return [[record.mask_digest, dict(record.metrics)] for record in levels.history]
+
+
+def test_one_rank_may_have_no_batches_and_one_alone_may_record(tmp_path):
+    first, second = launch(uneven, tmp_path)
+    assert first == second
+    assert [metrics for _, metrics in first] == [{"accuracy": 0.25}] * 3
+
+
+@pytest.mark.parametrize("group", ["world", 3])
+def test_a_group_that_is_none_is_refused(group):
+    with pytest.raises(InvalidValue, match=r"group is .*\n.*'alone'"):
+        Processes.of(group)

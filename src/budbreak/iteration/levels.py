@@ -29,8 +29,9 @@ from budbreak.iteration.rates import RateWatch, check_first_step, rates_of
 from budbreak.iteration.record import LevelRecord
 from budbreak.iteration.removal import Removal, remove_first, remove_retrained
 from budbreak.iteration.rewindpoint import RewindPoint
-from budbreak.iteration.seeding import derive_seed, generator_states, restore_generators, seed_everything
+from budbreak.iteration.seeding import derive_seed, generator_states, restore_generators, seed_everything, seed_training
 from budbreak.iteration.store import Store
+from budbreak.iteration.together import check_same_iteration, check_same_network, met
 from budbreak.mask import Mask
 from budbreak.modelstate import extra_states, load_state, model_state
 from budbreak.progress import Progress
@@ -79,14 +80,18 @@ class Levels:
     def __enter__(self) -> Levels:
         """Take the store, go back to where it stands, and start to hold."""
         live = self._live
-        if self._watch is not None:
-            self._watch.enter()
-        if self._store is not None:
+        with live.processes.agreeing("entering the levels"):
+            if self._watch is not None:
+                self._watch.enter()
             alive = None if self._given is None else mask_digest(self._given)
             about = identity(live.model, live.optimizer, live.plan, live.seed, live.resets)
-            self._store.open({**about, "mask": alive, "prunable": list(self._mask)})
+            about = {**about, "mask": alive, "prunable": list(self._mask), "processes": live.processes.size}
+            check_same_iteration(live, {**about, "stored": self._store is not None})
+        if self._store is not None:
+            self._store.open(about)
         try:
-            self._start()
+            with live.processes.agreeing("the start"):
+                self._start()
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -113,12 +118,14 @@ class Levels:
         while (where := self._next()) is not None:
             level, stage = where
             if self._position is None or self._position.ended:
-                self._begin(level, stage)
+                with self._live.processes.agreeing(f"the beginning of level {level}, stage {stage}"):
+                    self._begin(level, stage)
             else:
                 self._restore_generators()
             last = stage + 1 == self._live.plan.stages(level)
             yield Level(self, number=level, stage=stage, last_stage=last, start_step=self._start_step(level))
-            self._finish(last_stage=last)
+            with self._live.processes.agreeing(f"the end of level {level}, stage {stage}"):
+                self._finish(last_stage=last)
 
     # --- what a level asks ---------------------------------------------------------------------------------
 
@@ -131,11 +138,13 @@ class Levels:
 
     def epoch_done(self, epochs: int, *, checkpoint: bool) -> None:
         """Count an epoch, and store it if asked."""
-        check_finite(self._live.model)
-        self._settle()
-        self._move(epochs=epochs)
-        if checkpoint:
-            self._save()
+        with self._live.processes.agreeing(f"the end of epoch {epochs - 1} of level {self._here.level}"):
+            check_finite(self._live.model)
+            self._settle()
+            self._move(epochs=epochs)
+            self._position = met(self._live, self._here, "an epoch")
+            if checkpoint:
+                self._save()
 
     def note(self, metrics: dict[str, float]) -> None:
         """Keep metrics for the record of this training."""
@@ -199,11 +208,12 @@ class Levels:
         alive = live.plan.things(self._mask)[1] if stage == 0 or self._position is None else self._position.alive
         removal = self._remove(level, stage, alive) if level > 0 else None
         rewound = self._rewind() if level > 0 else None
-        seed_everything(derive_seed(live.seed, level, stage, "train"), _generators(live.resets))
+        seed_training(live.seed, level, stage, rank=live.processes.rank, generators=_generators(live.resets))
         self._generators = None  # those of the checkpoint that was resumed, if any, are over
         parameters = prunable_parameters(live.model, live.plan.prunable)
         self._start_weights = {name: p.detach().clone() for name, p in parameters.items()}
         self._position = begun(level, stage, alive=alive, before=self._position, removal=removal, rewound=rewound)
+        check_same_network(live, self._mask, level)
         if self._watch is not None and level > 0:
             self._watch.begin()
         self._save()
@@ -236,9 +246,10 @@ class Levels:
         return digest
 
     def _finish(self, *, last_stage: bool) -> None:
-        here = self._here
+        live = self._live
         self._settle()
-        record = self._record(last_stage)
+        here = self._position = met(live, self._here, "the end")
+        record = live.processes.first("the record", self._record(last_stage))
         self._records = (*self._records, record)
         self._move(ended=True)
         self._save()

@@ -17,6 +17,7 @@ from budbreak.iteration.record import LevelRecord
 from budbreak.mask import Mask
 from budbreak.modelstate import model_digest
 from budbreak.probing import Batches, Forward, Loss, probe
+from budbreak.processes import Processes
 from budbreak.rewinding import Resettable
 from budbreak.weighing import Samples
 
@@ -35,6 +36,7 @@ class Live:
     resets: tuple[Resettable, ...]
     seed: int
     mask_grads: bool | None
+    processes: Processes
 
 
 def collect_evidence(live: Live, stage: int, start_weights: Mapping[str, Tensor]) -> Evidence:
@@ -51,6 +53,7 @@ def collect_evidence(live: Live, stage: int, start_weights: Mapping[str, Tensor]
         samples=live.samples,
         prunable=plan.prunable,
         start=start_weights,
+        group=live.processes,
     )
 
 
@@ -82,6 +85,7 @@ def make_record(
         end_digest=model_digest(live.model),
         metrics=dict(here.metrics or {}),
         invariants=invariants,
+        world_size=live.processes.size,
     )
 
 

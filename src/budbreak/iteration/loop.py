@@ -16,6 +16,7 @@ from budbreak.iteration.store import Store
 from budbreak.mask import Mask
 from budbreak.optimizers import unwrap_optimizer
 from budbreak.probing import Batches, Forward, Loss
+from budbreak.processes import Group, Processes
 from budbreak.prunable import warn_of_uncovered
 from budbreak.rewinding import Resettable, check_resettable
 from budbreak.weighing import Samples
@@ -36,6 +37,7 @@ def iterate(
     mask: Mask | None = None,
     mask_grads: bool | None = None,
     keep_holding: bool = False,
+    group: Group = None,
 ) -> Levels:
     """Carry out a plan around the user's own training loop.
 
@@ -58,6 +60,11 @@ def iterate(
         mask: what is alive at the start; all prunable weights unless given.
         mask_grads: see `hold`.
         keep_holding: go on holding the last mask after the ``with``, until ``levels.release()``.
+        group: the processes that prune this network together, each on its own batches, as under
+            `DistributedDataParallel`. None: all of `torch.distributed` where it is initialized, else this one;
+            ``"alone"``: this one, where each rank carries out an iteration of its own; or a process group. All
+            of them must call, with the same arguments but for their data. Evidence is added up over them, rank 0
+            alone owns the store, and an error on one is raised on all.
 
     Raises:
         MissingReset: if a scheduler that is not in ``resets`` runs on from level to level: at once where it is known,
@@ -65,12 +72,16 @@ def iterate(
         ForeignParameter: if the optimizer does not hold the model's parameters.
         NothingToPrune, InvalidValue: if the plan does not fit the model.
         StoreMismatch, StoreBusy, CorruptFile: if the store cannot be used.
+        RanksDisagree, RankFailed: if the ranks have different plans, weights, masks, steps or numbers, or one fails.
         InvariantBroken: at the end of a level, if something that must hold does not.
     """
-    check_kinds(model, optimizer, plan)
-    check_resettable(resets)
-    optimizer = unwrap_optimizer(optimizer)
-    live = Live(model, optimizer, plan.fit(model), batches, loss, forward, samples, tuple(resets), seed, mask_grads)
-    check_arguments(live, store=store, mask=mask)
+    processes = Processes.of(group)
+    with processes.agreeing("the arguments of iterate"):
+        check_kinds(model, optimizer, plan)
+        check_resettable(resets)
+        optimizer = unwrap_optimizer(optimizer)
+        options = (batches, loss, forward, samples, tuple(resets), seed, mask_grads, processes)
+        live = Live(model, optimizer, plan.fit(model), *options)
+        check_arguments(live, store=store, mask=mask)
     warn_of_uncovered(model, plan.prunable)
     return Levels(live, None if store is None else Store(store), mask, keep_holding)

@@ -24,6 +24,7 @@ class LevelRecord:
         mask_digest, end_digest: SHA-256 of the mask, and of the state at the end.
         metrics: what the user recorded.
         invariants: what was asserted, and held.
+        world_size: how many processes trained together; the record is that of rank 0, on all of them.
     """
 
     level: int
@@ -47,3 +48,4 @@ class LevelRecord:
     end_digest: str
     metrics: Mapping[str, float]
     invariants: Mapping[str, bool]
+    world_size: int = 1

@@ -26,6 +26,17 @@ def seed_everything(seed: int, generators: Sequence[torch.Generator] = ()) -> No
         generator.manual_seed(derive_seed(seed, "generator", index))
 
 
+def seed_training(seed: int, level: int, stage: int, *, rank: int, generators: Sequence[torch.Generator]) -> None:
+    """Seed all for one training: what is global for each rank by itself, the given generators alike on all of them.
+
+    So ranks differ in what they draw by the way (dropout, augmentation) and share what they are given to draw from
+    (a permutation of the data, of which each takes its part). Rank 0 draws what a process alone draws.
+    """
+    seed_everything(derive_seed(seed, level, stage, "train"), generators)
+    if rank > 0:
+        seed_everything(derive_seed(seed, level, stage, "train", rank))
+
+
 def generator_states() -> dict[str, Any]:
     """The states of all global generators."""
     states: dict[str, Any] = {

@@ -38,7 +38,7 @@ class Gradients:
         return lambda: _mean(*_over_ranks(view, sums, count[0]))
 
 
-def _over_ranks(view: View, sums: Mapping[str, Tensor], samples: int) -> tuple[Mapping[str, Tensor], int]:
+def _over_ranks(view: View, sums: Mapping[str, Tensor], samples: float) -> tuple[Mapping[str, Tensor], float]:
     """Both added up over the processes that observe together; one of them may have seen nothing."""
     if view.processes.size == 1:
         return sums, samples
