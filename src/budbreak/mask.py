@@ -189,10 +189,12 @@ class Mask(Mapping[str, Tensor]):
             CorruptFile: if the file is truncated, was changed, or is not a mask.
         """
         if not Path(path).is_file():
-            raise MissingData(f"no file {path}", "a mask is a file of Mask.save", "check the path")
+            raise MissingData(f"no file {path}", "a mask file is what mask.save(path) wrote", "check the path")
         tree = read_tree(Path(path))
         if not isinstance(tree, dict) or tree.get("format") != _FORMAT:
-            raise CorruptFile(f"{path} is not a mask", f"a mask file says {_FORMAT!r}", "give the file of Mask.save")
+            raise CorruptFile(
+                f"{path} is not a mask", f"a mask file says {_FORMAT!r}", "give a file that mask.save(path) wrote"
+            )
         return cls.owning({name: _unpack_bits(entry) for name, entry in tree["entries"].items()})
 
     def _check_same(self, other: Mask) -> None:

@@ -63,3 +63,26 @@ def test_a_rule_that_raises_is_one_error_that_says_how_it_is_called(rule, words)
         plan.preview(mlp())
     assert "(name, module, parameter) -> bool" in caught.value.rule
     assert (__file__ in caught.value.value) == (words == "KeyError")  # the others arise in our call
+
+
+class Says:
+    """A schedule of somebody's own."""
+
+    def __init__(self, sparsity, levels=1):
+        self.sparsity, self.levels = sparsity, levels
+
+    def __call__(self, progress):
+        return self.sparsity
+
+
+@pytest.mark.parametrize("sparsity", [None, "0.5", torch.tensor(0.5), True, 1.0, -0.1, float("nan"), 0.5j])
+def test_a_schedule_that_says_no_share_is_refused(sparsity):
+    plan = bb.Plan(schedule=Says(sparsity))
+    with pytest.raises(InvalidValue, match=r"the schedule says sparsity .* at level 1\nit is a share in \[0, 1\)"):
+        plan.preview(mlp())
+
+
+@pytest.mark.parametrize("levels", [0, 1.5, "3", None, True])
+def test_a_schedule_with_no_number_of_levels_is_refused(levels):
+    with pytest.raises(InvalidValue, match=r"schedule\.levels is"):
+        bb.Plan(schedule=Says(0.5, levels))

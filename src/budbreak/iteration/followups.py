@@ -51,7 +51,7 @@ class ActivateWhilePruning:
     def __post_init__(self) -> None:
         check_fraction("q", self.q, zero=False)
         if self.variant not in ("lite", "pro"):
-            raise InvalidValue(f"variant is {self.variant!r}", "it must be 'lite' or 'pro'")
+            raise InvalidValue(f"variant is {self.variant!r}", "it must be 'lite' or 'pro'", "write variant='lite'")
 
     @property
     def retrains(self) -> bool:

@@ -113,7 +113,9 @@ class Levels:
         """The trainings that are still to do."""
         if self._hold is None:
             raise InvalidValue(
-                "the levels were not entered", "hooks are held by a with", "write: with bb.iterate(...) as levels:"
+                "the levels were not entered",
+                "they hold weights at zero between the start and the end of a with",
+                "write: with bb.iterate(...) as levels:",
             )
         while (where := self._next()) is not None:
             level, stage = where
@@ -275,13 +277,21 @@ class Levels:
     @property
     def _here(self) -> Position:
         if self._position is None:
-            raise InvalidValue("no level has begun", "levels come from the loop", "for level in levels: ...")
+            raise InvalidValue(
+                "no level has begun",
+                "a level begins with each turn of the loop over the levels",
+                "write: for level in levels: ...",
+            )
         return self._position
 
     @property
     def _holding(self) -> Hold:
         if self._hold is None:
-            raise InvalidValue("the levels were left", "hooks are held by a with", "stay inside the with")
+            raise InvalidValue(
+                "the levels were left",
+                "they end with their with: afterwards nothing is held or recorded",
+                "move this into the with",
+            )
         return self._hold
 
     def _move(self, **changes: Any) -> None:

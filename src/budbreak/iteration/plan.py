@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any, Literal, cast
 
 from torch import nn
@@ -15,7 +16,7 @@ from budbreak.checks import check_criterion, check_granularity, check_instance, 
 from budbreak.coverage import coverage
 from budbreak.criteria import Magnitude
 from budbreak.decimals import exact
-from budbreak.errors import InvalidValue
+from budbreak.errors import InvalidValue, check_count
 from budbreak.granularity import Element, Granularity, count_things
 from budbreak.iteration import followups
 from budbreak.iteration.followups import FollowUp
@@ -84,8 +85,8 @@ class Plan:
         if self.then and not isinstance(self.granularity, Element):
             raise InvalidValue(
                 f"{self.then[0]} after a host of granularity {self.granularity}",
-                "follow-ups remove single weights",
-                "use granularity=Element()",
+                "a follow-up removes single weights: it goes with Element() only",
+                "write granularity=bb.Element(), or leave then out",
             )
 
     @property
@@ -113,18 +114,21 @@ class Plan:
                 more than the level removes.
         """
         sparsity = self.schedule(progress)
-        if not 0 <= sparsity < 1:
-            raise InvalidValue(
-                f"the schedule says sparsity {float(sparsity)!r} at level {progress.level}", "it is in [0, 1)"
-            )
+        number = isinstance(sparsity, Real) and not isinstance(sparsity, bool)  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not number or not 0 <= sparsity < 1:
+            said = float(sparsity) if number else shown(sparsity)
+            value = f"the schedule says sparsity {said} at level {progress.level}"
+            raise InvalidValue(value, "it is a share in [0, 1)", "write pruned / prunable, as a float or a Fraction")
         keep = survivors(sparsity, total)
         where = f"level {progress.level} of {self.schedule}"
         if keep < 1:
-            raise InvalidValue(f"{where} keeps none of {total}", "something must stay", "end at a lower sparsity")
+            raise InvalidValue(
+                f"{where} keeps none of {total}", "at least one must stay in each level", "end at a lower sparsity"
+            )
         if keep > alive:
             raise InvalidValue(
                 f"{where} keeps {keep}, but only {alive} are alive",
-                "pruning never revives",
+                "sparsity rises from level to level: what was pruned does not come back",
                 "start at a higher sparsity",
             )
         if keep == alive:
@@ -188,6 +192,7 @@ def _check_parts(plan: Plan) -> None:
     """Refuse classes, names and bare values where a plan needs instances: they would fail late, or not at all."""
     example = "bb.schedules.Geometric(rate=0.2, levels=12)"
     check_instance("schedule", plan.schedule, ("levels",), example, choices=schedules.ALL)
+    check_count("schedule.levels", plan.schedule.levels)
     check_criterion(plan.criterion, criteria.ALL)
     check_granularity(plan.granularity, granularities.ALL)
     check_scope(plan.scope, plan.allocation)

@@ -105,7 +105,9 @@ def _from_factory(name: str, task: Task) -> nn.Module:
     rule = "a factory returns a torch.nn.Module when it is called with classes and shape by name, or with nothing"
     model = call_foreign(f"the factory {name!r}", lambda: factory(**arguments), rule=rule)
     if not isinstance(model, nn.Module):
-        raise InvalidValue(f"{name!r} returned a {type(model).__name__}", "a factory returns a torch.nn.Module")
+        raise InvalidValue(
+            f"{name!r} returned a {type(model).__name__}", "a factory returns a torch.nn.Module", "return the network"
+        )
     return model
 
 
