@@ -28,7 +28,8 @@ class Position:
         host, follow_ups, shortfall: see `Removal`.
         rewound: hash of the state after rewinding, or None.
         seconds: this training took in earlier sessions.
-        metrics: recorded so far in this training.
+        metrics: recorded so far in this training; ``noted``: after how many steps, outside its epochs, at last.
+        planned: epochs that this training has, where it was said.
         first_rates: learning rates at the first step of level 0; see `budbreak.iteration.rates`.
     """
 
@@ -47,6 +48,13 @@ class Position:
     seconds: float = 0.0
     metrics: Mapping[str, float] | None = None
     first_rates: Rates | None = None
+    noted: int | None = None
+    planned: int | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether the body has done all of this training, as far as can be known."""
+        return not self.ended and (self.epochs == self.planned or self.noted == self.steps)
 
 
 @dataclass(frozen=True)

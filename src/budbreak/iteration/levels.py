@@ -23,7 +23,7 @@ from budbreak.iteration.invariants import (
     mask_digest,
 )
 from budbreak.iteration.level import Level
-from budbreak.iteration.live import Live, collect_evidence, make_record, warn_of_zeros
+from budbreak.iteration.live import Live, check_moved, collect_evidence, make_record, warn_of_zeros
 from budbreak.iteration.plan import Plan
 from budbreak.iteration.rates import RateWatch, check_first_step, rates_of
 from budbreak.iteration.record import LevelRecord
@@ -60,6 +60,8 @@ class Levels:
         self._hold: Hold | None = None
         self._hooks: list[RemovableHandle] = []
         self._clock = 0.0
+        self._entered = False
+        self._handed: Position | None = None
 
     @property
     def history(self) -> tuple[LevelRecord, ...]:
@@ -95,12 +97,22 @@ class Levels:
         except BaseException:
             self.__exit__(None, None, None)
             raise
+        self._entered = True
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop holding (unless asked to go on), remove the hooks, let the store go."""
+        """Finish a level that was left by ``break`` once it was over; then stop holding, unless asked to go on."""
+        try:
+            if kind is None and self._handed is not None and self._is_over(self._here):
+                self._finish()
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        """Remove the hooks, let the store go."""
+        self._entered = False
         for hook in self._hooks:
             hook.remove()
         self._hooks.clear()
@@ -110,13 +122,22 @@ class Levels:
             self._store.close()
 
     def __iter__(self) -> Iterator[Level]:
-        """The trainings that are still to do."""
-        if self._hold is None:
+        """The trainings that are still to do.
+
+        A training that is left by ``break`` counts once it is over: all its epochs are done, or something was
+        recorded outside its epochs and no step followed. It is finished when the next one is asked for, or at the
+        end of the ``with``. One that is not over is not counted; a store has its epochs.
+
+        Raises:
+            InvalidValue: after a training that was left in its middle: its weights are no start.
+        """
+        if not self._entered:
             raise InvalidValue(
                 "the levels were not entered",
                 "they hold weights at zero between the start and the end of a with",
                 "write: with bb.iterate(...) as levels:",
             )
+        self._close_what_was_left()
         while (where := self._next()) is not None:
             level, stage = where
             if self._position is None or self._position.ended:
@@ -124,12 +145,51 @@ class Levels:
                     self._begin(level, stage)
             else:
                 self._restore_generators()
-            last = stage + 1 == self._live.plan.stages(level)
-            yield Level(self, number=level, stage=stage, last_stage=last, start_step=self._start_step(level))
-            with self._live.processes.agreeing(f"the end of level {level}, stage {stage}"):
-                self._finish(last_stage=last)
+            self._handed = self._here
+            yield Level(self, level, stage, last_stage=self._is_last(level, stage), start_step=self._start_step(level))
+            self._finish()
+
+    def _is_last(self, level: int, stage: int) -> bool:
+        return stage + 1 == self._live.plan.stages(level)
+
+    def _is_over(self, here: Position) -> bool:
+        # one rank may record what the others do not: epochs alone are the same on all
+        return here.over if self._live.processes.size == 1 else not here.ended and here.epochs == here.planned
+
+    def _close_what_was_left(self) -> None:
+        handed, here = self._handed, self._position
+        if handed is None or here is None:
+            return
+        if self._is_over(here):
+            self._finish()
+        elif (handed.steps, handed.epochs) != (here.steps, here.epochs):
+            raise InvalidValue(
+                f"level {here.level} was left after {here.steps - here.first_step} steps",
+                "a training that is not over cannot begin again: its weights are no longer those of its start",
+                "leave the with and call iterate again: with a store it goes on from the last epoch that is kept",
+            )
 
     # --- what a level asks ---------------------------------------------------------------------------------
+
+    def check_running(self, level: int, stage: int, what: str) -> None:
+        """Refuse what comes when a training is over."""
+        if not self._entered or self._handed is None or (self._here.level, self._here.stage) != (level, stage):
+            raise InvalidValue(
+                f"{what} in level {level}, which is over",
+                "a level's record is written when the loop goes on, or at the end of the with",
+                "do it in the loop body, before the next level",
+            )
+
+    def plan_epochs(self, count: int) -> None:
+        """Keep how many epochs this training has; refuse another number than the store has."""
+        here = self._here
+        if here.planned not in (None, count):
+            raise InvalidValue(
+                f"epochs({count}), but this level was begun with epochs({here.planned}) and has done {here.epochs}",
+                "a resumed level has as many epochs as it had",
+                f"write epochs({here.planned}), or give another store",
+            )
+        self._move(planned=count)
 
     def go_on(self) -> int:
         """The epochs that this training has done; its generators are where they were then."""
@@ -148,9 +208,10 @@ class Levels:
             if checkpoint:
                 self._save()
 
-    def note(self, metrics: dict[str, float]) -> None:
-        """Keep metrics for the record of this training."""
-        self._move(metrics={**(self._here.metrics or {}), **metrics})
+    def note(self, metrics: dict[str, float], *, in_epochs: bool) -> None:
+        """Keep metrics for the record of this training; outside its epochs, they say that it is over."""
+        here = self._here
+        self._move(metrics={**(here.metrics or {}), **metrics}, noted=here.noted if in_epochs else here.steps)
 
     # --- the course of things ------------------------------------------------------------------------------
 
@@ -211,7 +272,7 @@ class Levels:
         removal = self._remove(level, stage, alive) if level > 0 else None
         rewound = self._rewind() if level > 0 else None
         seed_training(live.seed, level, stage, rank=live.processes.rank, generators=_generators(live.resets))
-        self._generators = None  # those of the checkpoint that was resumed, if any, are over
+        self._generators = generator_states(), [own.get_state() for own in _generators(live.resets)]
         parameters = prunable_parameters(live.model, live.plan.prunable)
         self._start_weights = {name: p.detach().clone() for name, p in parameters.items()}
         self._position = begun(level, stage, alive=alive, before=self._position, removal=removal, rewound=rewound)
@@ -224,6 +285,8 @@ class Levels:
         live = self._live
         seed_everything(derive_seed(live.seed, level, stage, "probe"), _generators(live.resets))
         target = live.plan.target(self._progress(level), total=live.plan.things(self._dense)[0], alive=alive)
+        if target.keep < alive:
+            check_moved(live, self._here, target, self._start_weights)
         evidence = collect_evidence(live, stage, self._start_weights)
         if stage == 0:
             removal = remove_first(live.plan, evidence, self._mask, target)
@@ -247,7 +310,13 @@ class Levels:
                 apply_mask(item.module, self._mask)
         return digest
 
-    def _finish(self, *, last_stage: bool) -> None:
+    def _finish(self) -> None:
+        level, stage = self._here.level, self._here.stage
+        with self._live.processes.agreeing(f"the end of level {level}, stage {stage}"):
+            self._keep(last_stage=self._is_last(level, stage))
+        self._handed = None
+
+    def _keep(self, *, last_stage: bool) -> None:
         live = self._live
         self._settle()
         here = self._position = met(live, self._here, "the end")

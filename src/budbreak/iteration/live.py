@@ -6,19 +6,24 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from budbreak.errors import InvalidValue
 from budbreak.evidence import Evidence
 from budbreak.iteration.checkpoint import Position
 from budbreak.iteration.invariants import mask_digest
-from budbreak.iteration.plan import Plan
+from budbreak.iteration.plan import LevelTarget, Plan
 from budbreak.iteration.record import LevelRecord
 from budbreak.mask import Mask
 from budbreak.modelstate import model_digest
+from budbreak.probes import StartWeights
 from budbreak.probing import Batches, Forward, Loss, probe
 from budbreak.processes import Processes
+from budbreak.prunable import prunable_parameters
 from budbreak.rewinding import Resettable
+from budbreak.scores import Criterion
 from budbreak.weighing import Samples
 
 
@@ -55,6 +60,38 @@ def collect_evidence(live: Live, stage: int, start_weights: Mapping[str, Tensor]
         start=start_weights,
         group=live.processes,
     )
+
+
+def check_moved(live: Live, before: Position, target: LevelTarget, start_weights: Mapping[str, Tensor]) -> None:
+    """Refuse to remove by displacement what was not trained: all scores would be equal, and the index would decide.
+
+    Args:
+        live: what the user gave.
+        before: the training that is over.
+        target: of the level that begins, or goes on with its next stage.
+        start_weights: from the start of that training.
+
+    Raises:
+        InvalidValue: if a criterion that is about to remove something looks at start weights, and no step was taken.
+    """
+    now = prunable_parameters(live.model, live.plan.prunable)
+    looking = [one for one in _acting(live.plan, before, target) if StartWeights() in one.needs]
+    if not looking or not all(torch.equal(weight.detach(), start_weights[name]) for name, weight in now.items()):
+        return
+    value = f"{looking[0]} is to remove weights, but none has moved in the training before"
+    rule = "it looks at how far weights moved: where none did, their index alone decides"
+    if before.steps == before.first_step:
+        raise InvalidValue(value, rule, "train first, in level 0 too, or use a criterion that does not look at it")
+    if not live.plan.allow_collapse:
+        warnings.warn(f"{value}: {rule}. Is the network dead, the learning rate 0, or all of it frozen?", stacklevel=2)
+
+
+def _acting(plan: Plan, before: Position, target: LevelTarget) -> list[Criterion]:
+    """The criteria that remove something after the training ``before``."""
+    again = target.level == before.level
+    removing = zip(plan.then, target.shares, strict=True)
+    acting = [f.criterion for f, share in removing if share and f.criterion is not None and f.retrains == again]
+    return acting if again or not target.host else [plan.criterion, *acting]
 
 
 def make_record(
