@@ -16,7 +16,7 @@ from torch.utils.flop_counter import flop_registry
 
 from budbreak.checks import check_model, shown
 from budbreak.errors import InvalidValue
-from budbreak.probing import to_device
+from budbreak.feeding import to_device
 from budbreak.prunable import unwrap
 from budbreak.undisturbed import undisturbed
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from budbreak.checks import check_model
 from budbreak.errors import EmptyBatches, InvalidValue
-from budbreak.probing import Batches, Forward, call_model, to_device
+from budbreak.feeding import Batches, Forward, call_model, to_device
 from budbreak.prunable import unwrap
 from budbreak.undisturbed import undisturbed
 

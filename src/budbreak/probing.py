@@ -14,18 +14,12 @@ from torch import Tensor, nn
 from budbreak.checks import check_function, check_model, check_probes, shown
 from budbreak.errors import EmptyBatches, InvalidValue, MissingEvidence, NotFinite, check_count
 from budbreak.evidence import Evidence, Probe, Site
+from budbreak.feeding import Batches, Forward, Loss, call_model, is_single, target_of, to_device
 from budbreak.processes import Group, Processes
 from budbreak.prunable import Prunable, conv_and_linear, prunable_parameters, unwrap
 from budbreak.tracing import SiteTracer
 from budbreak.undisturbed import undisturbed
 from budbreak.weighing import Samples, Weigher
-
-Batches = Iterable[Any]
-"""Batches of inputs, (inputs, targets) or mappings; a mapping is passed to the model by keyword."""
-Loss = Callable[[Any, Any], Tensor]
-"""``loss(outputs, targets) -> scalar``, the mean over the batch; for a mapping, targets are the mapping."""
-Forward = Callable[[nn.Module, Any], Any]
-"""``forward(model, batch) -> outputs``, for models that are not called with the inputs alone."""
 
 
 def probe(
@@ -120,7 +114,7 @@ def check_inputs(
         weigher = Weigher(loss, samples)
         with undisturbed(live, batches):
             for batch in itertools.islice(batches or (), 2):
-                weigher.weigh(batch, _target(batch))
+                weigher.weigh(batch, target_of(batch))
 
 
 @dataclass
@@ -189,7 +183,7 @@ def _run(session: _Session, calibration: _Calibration) -> int:
             continue
         used += 1
         batch = to_device(raw, device)
-        weight = calibration.weigher.weigh(batch, _target(batch)) if session.gradient_listeners else 0.0
+        weight = calibration.weigher.weigh(batch, target_of(batch)) if session.gradient_listeners else 0.0
         if weight:  # a batch in which no label counts has no mean loss
             _backward(session, batch, calibration, weight=weight, index=index)
         else:
@@ -216,7 +210,7 @@ def _backward(session: _Session, batch: Any, calibration: _Calibration, *, weigh
     with torch.enable_grad(), _requiring_grad(parameters):
         with session.following():
             outputs = calibration.forward(session.model, batch)
-        value = _scalar(loss(outputs, _target(batch)))
+        value = _scalar(loss(outputs, target_of(batch)))
         if not bool(torch.isfinite(value.detach()).all()):
             raise NotFinite(
                 f"the loss of batch {index} is {value.detach().tolist()}",
@@ -250,7 +244,7 @@ def _require(batches: Batches | None, loss: Loss | None, session: _Session) -> N
         raise MissingEvidence(
             "no batches were given", "activations and gradients are observed on data", "give batches=loader"
         )
-    if _is_single(batches, bool(session.gradient_listeners)):
+    if is_single(batches, bool(session.gradient_listeners)):
         raise InvalidValue(
             f"batches is {'a tensor' if isinstance(batches, Tensor) else f'one {type(batches).__name__} of tensors'}",
             "it is an iterable of batches",
@@ -266,18 +260,6 @@ def _require(batches: Batches | None, loss: Loss | None, session: _Session) -> N
         raise MissingEvidence(
             "gradients are wanted, but no loss was given", "a gradient is that of a loss", "give loss=loss_fn"
         )
-
-
-def _is_single(batches: Batches, with_targets: bool) -> bool:
-    """Whether this is one batch where several are meant: a tensor, or tensors of different kinds, as (x, y)."""
-    if isinstance(batches, Tensor):
-        return True
-    if not isinstance(batches, list | tuple) or not all(isinstance(x, Tensor) for x in batches):
-        return False
-    tensors = cast(Sequence[Tensor], batches)
-    features = [tuple(x.shape[1:]) if x.dim() == 2 and x.is_floating_point() else None for x in tensors]
-    kinds = {(x.dim(), x.is_floating_point(), shape) for x, shape in zip(tensors, features, strict=True)}
-    return len(kinds) > 1 or (with_targets and isinstance(batches, tuple))
 
 
 @contextlib.contextmanager
@@ -298,34 +280,3 @@ def _requiring_grad(parameters: Sequence[nn.Parameter]) -> Generator[None, None,
     finally:
         for parameter in frozen:
             parameter.requires_grad_(False)
-
-
-def call_model(model: nn.Module, batch: Any) -> Any:
-    """The default `Forward`: a mapping by keyword, else the first item of a batch, or the batch itself."""
-    if isinstance(batch, Mapping):
-        return model(**batch)
-    return model(batch[0] if isinstance(batch, list | tuple) else batch)
-
-
-def _target(batch: Any) -> Any:
-    if isinstance(batch, list | tuple):
-        if len(batch) < 2:
-            raise InvalidValue(
-                f"a batch of {len(batch)} item", "a loss needs (inputs, targets)", "give batches of pairs"
-            )
-        return batch[1]
-    return batch
-
-
-def to_device(batch: Any, device: torch.device) -> Any:
-    """A batch of the same form with its tensors on a device."""
-    if isinstance(batch, Tensor):
-        return batch.to(device)
-    if isinstance(batch, list | tuple):
-        if callable(getattr(batch, "to", None)):  # nn.utils.rnn.PackedSequence: its lengths stay on the CPU
-            return cast(Any, batch).to(device)
-        items = [to_device(item, device) for item in cast(Sequence[Any], batch)]
-        return type(batch)(*items) if hasattr(batch, "_fields") else type(batch)(items)  # a named tuple keeps its names
-    if isinstance(batch, Mapping):
-        return {key: to_device(value, device) for key, value in cast(Mapping[Any, Any], batch).items()}
-    return batch

@@ -11,12 +11,13 @@ from budbreak.checks import check_criterion, check_granularity, shown
 from budbreak.criteria import Magnitude
 from budbreak.diagnostics import DeadUnits, dead_units
 from budbreak.errors import InvalidValue, check_fraction
+from budbreak.feeding import Batches, Forward, Loss
 from budbreak.granularity import Element, Granularity, count_things
 from budbreak.holding import apply_mask
 from budbreak.mask import Mask, check_mask
 from budbreak.optimizers import check_ownership
 from budbreak.probes import UnitCounts, Unseen
-from budbreak.probing import Batches, Forward, Loss, probe
+from budbreak.probing import probe
 from budbreak.prunable import Prunable, conv_and_linear, prunable_parameters, warn_of_uncovered
 from budbreak.scores import Criterion
 from budbreak.selection import Allocation, Scope, check_collapse, select, survivors

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from budbreak.errors import InvalidValue
 from budbreak.evidence import Evidence
+from budbreak.feeding import Batches, Forward, Loss
 from budbreak.iteration.checkpoint import Position
 from budbreak.iteration.invariants import mask_digest
 from budbreak.iteration.plan import LevelTarget, Plan
@@ -19,7 +20,7 @@ from budbreak.iteration.record import LevelRecord
 from budbreak.mask import Mask
 from budbreak.modelstate import model_digest
 from budbreak.probes import StartWeights
-from budbreak.probing import Batches, Forward, Loss, probe
+from budbreak.probing import probe
 from budbreak.processes import Processes
 from budbreak.prunable import prunable_parameters
 from budbreak.rewinding import Resettable

@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import nn
 from torch.optim import Optimizer
 
+from budbreak.feeding import Batches, Forward, Loss
 from budbreak.iteration.arguments import check_arguments, check_kinds
 from budbreak.iteration.levels import Levels
 from budbreak.iteration.live import Live
@@ -15,7 +16,6 @@ from budbreak.iteration.plan import Plan
 from budbreak.iteration.store import Store
 from budbreak.mask import Mask
 from budbreak.optimizers import unwrap_optimizer
-from budbreak.probing import Batches, Forward, Loss
 from budbreak.processes import Group, Processes
 from budbreak.prunable import warn_of_uncovered
 from budbreak.rewinding import Resettable, check_resettable
