@@ -7,6 +7,7 @@ import sys
 import time
 from types import TracebackType
 
+from budbreak.cli.folding import folded
 from budbreak.runs.job import Event
 from budbreak.runs.result import RunResult
 
@@ -68,7 +69,7 @@ class Display:
             width = shutil.get_terminal_size().columns - 1
             print("\r" + line[:width].ljust(width), end="", file=sys.stderr, flush=True)
         else:
-            print(line, file=sys.stderr, flush=True)
+            print(folded(line), file=sys.stderr, flush=True)
 
     def _line(self, now: float) -> str:
         done = sum(self.done.values())

@@ -72,7 +72,7 @@ def _run(command: Callable[[], int]) -> int:
 
 
 def _complain(*lines: str) -> None:
-    print("error: " + "\n".join(lines), file=sys.stderr)
+    print("error: " + "\n".join(lines), file=sys.stderr)  # unfolded: a fix is copied whole
 
 
 def _complain_of_stop() -> None:

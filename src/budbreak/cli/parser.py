@@ -8,9 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
+from budbreak.cli.folding import WIDTH
 from budbreak.errors import printable
-
-WIDTH = 80  # columns of the narrowest terminal that is usual
 
 
 class Parser(argparse.ArgumentParser):

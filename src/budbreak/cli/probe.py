@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from budbreak.cli.folding import folded
 from budbreak.cli.parser import import_from_here
 from budbreak.runs.inspect import find_subject, measure, save_measurement
 
@@ -54,8 +55,7 @@ def execute(options: argparse.Namespace) -> int:
         seed=options.seed,
     )
     dead = measure(subject, part=options.part, images=options.images, threshold=options.threshold, every=options.every)
-    print(f"{subject.said}; {subject.dataset}, {options.part}")
-    print(dead)
+    print(folded(f"{subject.said}; {subject.dataset}, {options.part}\n{dead}"))
     if options.save is not None:
         save_measurement(options.save, subject, dead, part=options.part)
         print(f"saved: {options.save}")

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from budbreak.cli.folding import folded
 from budbreak.report import conclusion, terminal_table, write_report
 from budbreak.runs.result import load_result
 
@@ -25,6 +26,6 @@ def execute(options: argparse.Namespace) -> int:
     page = write_report(runs, folder)
     for run in runs:
         print(terminal_table(run))
-        print(conclusion(run))
+        print(folded(conclusion(run)))
     print(f"report: {page}")
     return 0

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from budbreak.cli.display import Display
+from budbreak.cli.folding import folded
 from budbreak.cli.parser import import_from_here
 from budbreak.cli.sinks import open_sink
 from budbreak.report import conclusion, terminal_table, write_report
@@ -61,11 +62,12 @@ def execute(options: argparse.Namespace) -> int:
     }
     recipe = load_recipe(options.recipe, overrides)
     for field, because in overridden(options.recipe, overrides).items():
-        print(f"{field} of {options.recipe} is set aside: it has no effect with the --{because} that was given")
+        text = f"{field} of {options.recipe} is set aside: it has no effect with the --{because} that was given"
+        print(folded(text))
     if ":" in recipe.network or options.log:
         import_from_here()
     overview = look_ahead(recipe, data_dir=options.data_dir, out=options.out, workers=options.workers)
-    print(overview)
+    print(folded(str(overview)))
     if options.dry_run:
         return 0
     sink = open_sink(options.log)
@@ -91,7 +93,7 @@ def finish(result: RunResult, folder: Path) -> None:
     """Write the report and print its short form."""
     page = write_report([result], folder)
     print(terminal_table(result))
-    print(conclusion(result))
+    print(folded(conclusion(result)))
     print(f"run: {folder}\nreport: {page}")
 
 

@@ -1,4 +1,4 @@
-"""A run as plain text for a terminal: never wider than 100 columns."""
+"""A run as plain text for a terminal: never wider than 80 columns."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from budbreak.report.estimate import Point, Series, arm_series, difference_serie
 from budbreak.report.wording import count, density, interval, percent, plain
 from budbreak.runs.result import RunResult
 
-WIDTH = 100
+WIDTH = 80
 _GAP = 2
-_NAME = 36  # longer names are shortened; the page has them whole
+_NAME, _RUN_NAME = 20, 40  # longer names are shortened; the page has them whole
 
 
 @dataclass(frozen=True)
@@ -29,33 +29,32 @@ class Column:
 
 
 def terminal_table(run: RunResult) -> str:
-    """The levels of a run as plain text, from dense to sparse, at most 100 columns wide.
+    """The levels of a run as plain text, from dense to sparse, at most 80 columns wide.
 
     Columns: test accuracy of each arm (mean over seeds), each arm minus the reference with its 95 % interval in
-    points, and the dead neuron rate of each arm as total / static / dynamic. What does not fit beside the
-    densities goes into another table below.
+    points, and the dead neuron rate of each arm as total / static / dynamic. Where that does not
+    fit beside the densities, the dead neuron rates have a table of their own below.
     """
     first = _density_column(run)
     if not first.cells:
-        return f"{_short(run.name)}: no level has finished yet"
+        return f"{_short(run.name, _RUN_NAME)}: no level has finished yet"
     columns = [_accuracy_column(series) for series in arm_series(run, "test_accuracy")]
     reference = _short(run.arms[0])
     columns += [_difference_column(series, reference) for series in difference_series(run, "test_accuracy")]
-    columns += _dnr_columns(run)
-    tables = [_table(first, group) for group in _groups(first, columns)]
+    tables = [_table(first, group) for group in _groups(first, columns, _dnr_columns(run))]
     return "\n\n".join([_heading(run), *tables])
 
 
 def _heading(run: RunResult) -> str:
-    text = f"{_short(run.name)}: means over {count(len({row.seed for row in run.levels}), 'seed')}"
+    text = f"{_short(run.name, _RUN_NAME)}: means over {count(len({row.seed for row in run.levels}), 'seed')}"
     if not run.complete:
-        text += "; INTERRUPTED, jobs are missing"
+        text += "\nINTERRUPTED: jobs are missing"
     return text
 
 
-def _short(name: str) -> str:
+def _short(name: str, longest: int = _NAME) -> str:
     clean = plain(name)
-    return clean if len(clean) <= _NAME else f"{clean[: _NAME - 3]}..."
+    return clean if len(clean) <= longest else f"{clean[: longest - 3]}..."
 
 
 def _density_column(run: RunResult) -> Column:
@@ -90,8 +89,13 @@ def _cells(points: Sequence[Point], text: Callable[[Point], str]) -> dict[int, s
     return {point.level: text(point) for point in points}
 
 
-def _groups(first: Column, columns: Sequence[Column]) -> list[list[Column]]:
-    """Columns, in order, in as few tables as the width allows."""
+def _groups(first: Column, *kinds: Sequence[Column]) -> list[list[Column]]:
+    """All columns in one table if the width allows, else each kind in as few tables as it does."""
+    together = _filled(first, [column for kind in kinds for column in kind])
+    return together if len(together) == 1 else [group for kind in kinds if kind for group in _filled(first, kind)]
+
+
+def _filled(first: Column, columns: Sequence[Column]) -> list[list[Column]]:
     groups: list[list[Column]] = [[]]
     for column in columns:
         used = first.width + sum(_GAP + other.width for other in groups[-1])
