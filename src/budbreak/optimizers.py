@@ -49,9 +49,9 @@ def steppers(optimizer: object) -> tuple[Optimizer, ...]:
 
 
 def unwrap_optimizer(optimizer: Optimizer) -> Optimizer:
-    """The optimizer inside wrappers that hand ``step`` on (Accelerate's): hooks are called by the innermost."""
+    """The optimizer inside wrappers that have no state of their own (Accelerate's)."""
     inner = getattr(optimizer, "optimizer", None)
-    return unwrap_optimizer(inner) if isinstance(inner, Optimizer) else optimizer
+    return unwrap_optimizer(inner) if isinstance(inner, Optimizer) and inner.state is optimizer.state else optimizer
 
 
 def stateful(optimizer: object) -> tuple[Any, ...]:

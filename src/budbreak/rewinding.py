@@ -86,7 +86,7 @@ def rewind(model: nn.Module, snapshot: Snapshot, mask: Mask) -> str:
             "the snapshot to rewind to has changed since it was taken", "a snapshot is immutable", "do not write to it"
         )
     check_fits(model, snapshot.state)
-    target = snapshot.masked(_with_tied_names(model, mask))
+    target = snapshot.masked(entries_by_name(model, mask))
     load_state(model, target, extra=snapshot.extra)
     found, wanted = model_digest(model), state_digest(target, snapshot.extra)
     if found != wanted:
@@ -98,7 +98,7 @@ def rewind(model: nn.Module, snapshot: Snapshot, mask: Mask) -> str:
     return found
 
 
-def _with_tied_names(model: nn.Module, mask: Mask) -> dict[str, Tensor]:
+def entries_by_name(model: nn.Module, mask: Mask) -> dict[str, Tensor]:
     """The mask's entries under every state_dict name of the weights it covers."""
     entries = {id(parameter): mask[name] for name, parameter in mask.parameters(model).items()}
     named = unwrap(model).named_parameters(remove_duplicate=False)

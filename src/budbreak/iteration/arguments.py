@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from torch.optim import Optimizer
 
 from budbreak import schedules
+from budbreak.averages import check_averages
 from budbreak.checks import check_model, check_optimizer, shown
 from budbreak.errors import InvalidValue, check_count
 from budbreak.evidence import Probe
@@ -52,6 +53,7 @@ def check_arguments(live: Live, *, store: object, mask: object) -> None:
     extra_states(live.model)  # refuses now what cannot be stored at the end of level 0
     check_ownership(live.optimizer, dict(prunable_parameters(live.model, live.plan.prunable)))
     _check_counts(live.plan, Mask.dense(live.model, live.plan.prunable) if mask is None else mask)
+    check_averages(live.resets, live.model, Mask.dense(live.model, live.plan.prunable))
     _check_batches(live.batches)
     check_inputs(
         live.model,

@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 from torch.utils.hooks import RemovableHandle
 
+from budbreak.averages import mask_averages
 from budbreak.errors import InvalidValue
-from budbreak.holding import Hold, apply_mask, hold
+from budbreak.holding import Hold, hold
 from budbreak.iteration.checkpoint import Checkpoint, Position, begun
 from budbreak.iteration.identity import identity
 from budbreak.iteration.invariants import (
@@ -34,6 +34,7 @@ from budbreak.iteration.store import Store
 from budbreak.iteration.together import check_same_iteration, check_same_network, met
 from budbreak.mask import Mask
 from budbreak.modelstate import extra_states, load_state, model_state
+from budbreak.optimizers import steppers
 from budbreak.progress import Progress
 from budbreak.prunable import prunable_parameters
 from budbreak.rewinding import Resettable, TrainingState, rewind
@@ -218,14 +219,17 @@ class Levels:
     def _start(self) -> None:
         live = self._live
         self._hold = hold(live.model, live.optimizer, self._mask, mask_grads=live.mask_grads)
-        self._hooks.append(live.optimizer.register_step_pre_hook(self._before_step))
-        self._hooks.append(live.optimizer.register_step_post_hook(self._after_step))
+        inner = steppers(live.optimizer)[-1]  # which steps, however one that wraps it is called
+        self._hooks.append(inner.register_step_pre_hook(self._before_step))
+        self._hooks.append(inner.register_step_post_hook(self._after_step))
         tree = None if self._store is None else self._store.load_checkpoint()
         if tree is not None:
             self._resume(Checkpoint.from_tree(tree))
             return
         if self._given is None:
             warn_of_zeros(live)
+        else:
+            mask_averages(live.resets, live.model, self._given)
         if self._point is not None:
             self._point.after_step(0, live.model)
             self._settle()
@@ -305,9 +309,7 @@ class Levels:
                 digest = rewind(live.model, snapshot, self._mask)
             training.restore(live.optimizer, live.resets)
         self._holding.update(self._mask)
-        for item in live.resets:
-            if isinstance(item, AveragedModel):  # it remembers weights that are pruned now
-                apply_mask(item.module, self._mask)
+        mask_averages(live.resets, live.model, self._mask)
         return digest
 
     def _finish(self) -> None:

@@ -54,7 +54,8 @@ def iterate(
         loss: for criteria that need gradients.
         forward: how to run the model on a batch, if not ``model(inputs)``.
         samples: over how many terms a batch's mean loss is taken; see `probe`.
-        resets: what else changes in training: scheduler, `torch.Generator`, scaler, averaged model.
+        resets: what else changes in training: scheduler, `torch.Generator`, scaler, average or copy of the weights
+            (which is pruned with them).
         seed: of everything random in the trainings.
         store: a folder in which the iteration survives being killed; the same call goes on from there.
         mask: what is alive at the start; all prunable weights unless given.
