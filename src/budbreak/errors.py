@@ -139,6 +139,10 @@ def _spelt(character: str) -> str:
     return character if character.isprintable() or character == "\t" else repr(character)[1:-1]
 
 
+class UncoveredWeights(UserWarning):
+    """A tenth or more of a model's weights stays dense, and nobody said that it should."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The nearest known name as a question; empty when none is near: the rule lists the choices, by `one_of`.
 

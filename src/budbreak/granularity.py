@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from budbreak.errors import InvalidValue, NothingToPrune, UnknownName, did_you_mean, one_of
-from budbreak.parametrized import parameters_with_layers
+from budbreak.parametrized import check_whole_units, parameters_with_layers
 from budbreak.prunable import Prunable, conv_and_linear, prunable_parameters, unwrap
 from budbreak.scores import Score
 from budbreak.units import UnitLayout, is_producer, output_layout
@@ -137,7 +137,8 @@ class Unit(_Whole):
         """The units of this model's layers.
 
         Raises:
-            InvalidValue: if it is not known where the units of a prunable weight lie.
+            InvalidValue: if it is not known where the units of a prunable weight lie, or weight_norm divides by
+                their norms.
             UnknownName: if ``outputs`` names what does not exist.
             NothingToPrune: if every unit is spared.
         """
@@ -147,6 +148,7 @@ class Unit(_Whole):
         spared = self._spared(live, covered)
         layouts: list[tuple[str, UnitLayout | None]] = []
         for name, weight in covered.items():
+            check_whole_units(name, layers[name])
             layout = self._layout(name, layers[name], weight)
             outputs = output_layout(layers[name], weight) or layout
             layouts.append((name, None if name in spared and layout == outputs else layout))

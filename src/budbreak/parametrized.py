@@ -80,6 +80,18 @@ def check_directions(name: str, layer: nn.Module, entry: Tensor) -> None:
         )
 
 
+def check_whole_units(name: str, layer: nn.Module) -> None:
+    """Refuse to prune whole units of what weight_norm divides by its norm: the first would be NaN.
+
+    Raises:
+        InvalidValue: with the call that folds it.
+    """
+    found = wrapping(name, layer)
+    if found is not None and found.norm_dim is not None:
+        rule = "whole units cannot go: weight_norm divides each by its norm, and 0 / 0 is NaN"
+        raise InvalidValue(f"{name!r} is the direction of weight_norm", rule, f"fold it first: {found.fold}")
+
+
 def _of_parametrizations(tensor: str, own_name: str, layer: nn.Module) -> Wrapping:
     steps = list(cast(ParametrizationList, getattr(layer, "parametrizations")[tensor]))  # noqa: B009
     kind = " and ".join(_NAMES.get(type(step), type(step).__name__) for step in steps)

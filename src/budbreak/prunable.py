@@ -12,7 +12,7 @@ from torch import nn
 
 from budbreak.checks import check_model, shown
 from budbreak.coverage import Coverage, coverage, is_weight
-from budbreak.errors import InvalidValue, NothingToPrune, UnknownName, did_you_mean, one_of
+from budbreak.errors import InvalidValue, NothingToPrune, UncoveredWeights, UnknownName, did_you_mean, one_of
 from budbreak.foreign import call_foreign
 from budbreak.parametrized import parameters_with_layers, wrapping
 
@@ -234,6 +234,7 @@ def warn_of_uncovered(model: nn.Module, prunable: Prunable) -> None:
         warnings.warn(
             f"{found}. Cover them by prunable=bb.including({globs}), or say that they stay dense: "
             f"prunable=bb.excluding({globs})",
+            UncoveredWeights,
             stacklevel=3,
         )
 

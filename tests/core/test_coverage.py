@@ -9,7 +9,7 @@ from torch.nn.utils import parametrizations, parametrize, prune
 
 import budbreak as bb
 from budbreak.coverage import coverage
-from budbreak.errors import InvalidValue, NothingToPrune, UnknownName
+from budbreak.errors import InvalidValue, NothingToPrune, UncoveredWeights, UnknownName
 from budbreak.prunable import prunable_parameters
 
 
@@ -177,6 +177,18 @@ def test_a_mask_that_empties_a_slice_of_weight_norm_is_refused_before_anything_c
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
 
 
+@pytest.mark.parametrize("kind", ["weight_norm", "old weight_norm"])
+def test_whole_units_of_weight_norm_are_refused_before_anything_is_trained(kind):
+    wrap, name, fold = WRAPPERS[kind]
+    with pytest.warns(FutureWarning) if kind.startswith("old") else _quiet():
+        model = nn.Sequential(wrap(nn.Linear(4, 3)), nn.ReLU(), nn.Linear(3, 2))
+    plan = bb.Plan(schedule=bb.schedules.OneShot(0.5), granularity=bb.Unit(), prunable=bb.including(f"0.{name}"))
+    with pytest.raises(InvalidValue, match=rf"'0\..*' is the direction of weight_norm\n.*NaN\nfold it first.*{fold}"):
+        plan.preview(model)
+    with pytest.raises(InvalidValue, match="is the direction of weight_norm"):
+        bb.iterate(model, torch.optim.SGD(model.parameters(), lr=0.1), plan)
+
+
 class Doubled(nn.Module):
     def forward(self, weight):
         return weight.exp()
@@ -224,7 +236,7 @@ def test_the_table_of_a_mask_names_its_entries_and_what_it_leaves_dense():
 def test_a_large_uncovered_part_is_said_once_and_named_away():
     torch.manual_seed(0)
     model = Odd()
-    with pytest.warns(UserWarning, match=r"24 of 296 weights prunable; uncovered: gru\.weight_hh_l0") as caught:
+    with pytest.warns(UncoveredWeights, match=r"24 of 296 weights prunable; uncovered: gru\.weight_hh_l0") as caught:
         bb.prune(model, sparsity=0.5)
     assert len(caught) == 1
     assert caught[0].filename == __file__

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from budbreak import criteria, schedules
 from budbreak.diagnostics import DeadUnits
 from budbreak.diagnostics.dead_units import static_units
-from budbreak.errors import NoSites
+from budbreak.errors import NoSites, UncoveredWeights
 from budbreak.iteration import Level, Plan, iterate
 from budbreak.mask import Mask
 from budbreak.norms import refreshed_norms
@@ -161,6 +162,12 @@ def make_optimizer(recipe: Recipe, model: nn.Module) -> SGD:
 
 def run_job(job: Job, report: Report) -> None:
     """Run what is left of a job; its folder then holds everything that was measured."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UncoveredWeights)  # the preview has said it, once for all jobs
+        _run_job(job, report)
+
+
+def _run_job(job: Job, report: Report) -> None:
     recipe = job.recipe
     dataset, parts = load_data(recipe, job.data_dir)
     model = build(recipe.network, dataset, init=recipe.init, seed=job.seed)
