@@ -73,6 +73,8 @@ def probe(
     processes = Processes.of(group)
     session = _Session(live, prunable_parameters(live, prunable), start, processes)
     finish = {probe: probe.start(session) for probe in dict.fromkeys(probes)}
+    if not isinstance(start, Mapping | None):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidValue(f"start is {shown(start)}", "it must be a mapping", "write {name: tensor}")
     if session.wants_batches:
         _require(batches, loss, session)
         check_function("forward", forward or call_model, "lambda model, batch: model(batch[0])")
@@ -96,7 +98,8 @@ def check_inputs(
 ) -> None:
     """Refuse now what `probe` would refuse later: batches or a loss that these probes want and nobody gave.
 
-    Where gradients are wanted, it looks at the first two batches: whether they hold targets, and can be weighed.
+    Where gradients are wanted, it looks at the first two batches (at all of a list): whether they hold targets, and
+    can be weighed.
 
     Raises:
         MissingEvidence, InvalidValue: see `probe`.
@@ -113,7 +116,7 @@ def check_inputs(
     if session.gradient_listeners:
         weigher = Weigher(loss, samples)
         with undisturbed(live, batches):
-            for batch in itertools.islice(batches or (), 2):
+            for batch in batches if isinstance(batches, list | tuple) else itertools.islice(batches or (), 2):
                 weigher.weigh(batch, target_of(batch))
 
 
@@ -207,7 +210,7 @@ def _refuse_nothing(used: int) -> None:
 def _backward(session: _Session, batch: Any, calibration: _Calibration, *, weight: float, index: int) -> None:
     loss = cast(Loss, calibration.loss)  # it was required
     names, parameters = list(session.parameters), list(session.parameters.values())
-    with torch.enable_grad(), _requiring_grad(parameters):
+    with torch.enable_grad(), _requiring_grad(parameters), _recurrent_backward(session.model):
         with session.following():
             outputs = calibration.forward(session.model, batch)
         value = _scalar(loss(outputs, target_of(batch)))
@@ -268,6 +271,18 @@ def _undisturbed(model: nn.Module, device: torch.device, batches: object) -> Gen
     with undisturbed(model, batches), torch.inference_mode(False), torch.autocast(device.type, enabled=False):
         model.eval()
         yield
+
+
+@contextlib.contextmanager
+def _recurrent_backward(model: nn.Module) -> Generator[None, None, None]:
+    """CuDNN refuses the backward pass of recurrent layers in eval mode; the native kernels take it."""
+    before = torch.backends.cudnn.enabled
+    if any(isinstance(module, nn.RNNBase) for module in model.modules()):
+        torch.backends.cudnn.enabled = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.enabled = before
 
 
 @contextlib.contextmanager

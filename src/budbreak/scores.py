@@ -9,7 +9,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from budbreak.errors import MaskMismatch, UnknownName, did_you_mean
+from budbreak.checks import shown
+from budbreak.errors import InvalidValue, MaskMismatch, UnknownName, did_you_mean
 from budbreak.evidence import Evidence, Probe
 
 ScoreSlice = Callable[[int, int], Tensor]
@@ -58,9 +59,13 @@ class Scores(Mapping[str, Score]):
             operands: name -> tensor; all with the names and shapes of the first.
 
         Raises:
+            InvalidValue: if an operand is no mapping.
             UnknownName: if an operand lacks a name of the first.
             MaskMismatch: if shapes differ.
         """
+        for operand in operands:
+            if not isinstance(operand, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise InvalidValue(f"scores of {shown(operand)}", "it must be a mapping", "write {name: tensor}")
         first = operands[0]
         return cls({name: _entry(formula, [_take(o, name, first[name]) for o in operands]) for name in first})
 

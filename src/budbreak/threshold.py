@@ -51,7 +51,15 @@ class _Source:
         step = _CHUNK.get(read(0, 1).device.type, _CHUNK_ELSEWHERE)
         for lo in range(0, size, step):
             hi = min(lo + step, size)
-            yield lo, hi, self._array(read(lo, hi))
+            chunk = self._array(read(lo, hi))
+            if len(chunk) != hi - lo:
+                raise InvalidValue(
+                    f"{len(chunk)} scores for elements {lo} to {hi} of {name!r}",
+                    "a criterion scores each weight once",
+                    "mend its formula: as many numbers out as in",
+                )
+            yield lo, hi, chunk
+            del chunk
 
     def limit(self, name: str, lo: int, hi: int, like: Array) -> Array | None:
         """Bool for lo..hi where something competes; None where everything does."""

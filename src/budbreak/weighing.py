@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from budbreak.checks import shown
+from budbreak.checks import check_function, shown
 from budbreak.errors import InvalidValue
 
 Samples = Callable[[Any], float]
@@ -55,6 +55,8 @@ class Weigher:
         self.batches = 0
         self.doubt: tuple[str, str] | None = None
         self.first: list[torch.Size] | None = None
+        if samples is not None:
+            check_function("samples", samples, "lambda batch: len(batch[1])")
         if samples is None and self.options.get("reduction", "mean") == "sum":
             raise InvalidValue(
                 "the loss has reduction 'sum'",
@@ -75,9 +77,15 @@ class Weigher:
         self.batches += 1
         if self.samples is not None:
             return _number(self.samples(batch))
-        if isinstance(target, Tensor) and self.kind in _BY_CLASS:
+        if self.kind is not None and not isinstance(target, Tensor):
+            raise InvalidValue(
+                f"the targets are {shown(target)}",
+                f"{self.kind.__name__} compares with a tensor",
+                "for mappings write loss=lambda outputs, batch: ..., which picks it from the batch",
+            )
+        if self.kind in _BY_CLASS:
             return _counted_labels(target, self.options)
-        if isinstance(target, Tensor) and self.kind in _BY_ELEMENT and self.options.get("reduction") != "batchmean":
+        if self.kind in _BY_ELEMENT and self.options.get("reduction") != "batchmean":
             return float(target.numel())
         tensors = [one for one in _tensors(target) if one.dim()] or [one for one in _tensors(batch) if one.dim()]
         shapes = [one.shape for one in tensors]

@@ -31,6 +31,7 @@ TAYLOR = {"criterion": bb.criteria.Taylor(), "batches": [BATCH], "loss": cross_e
         ),
         ({**TAYLOR, "batches": 3}, r"batches is 3\nit is an iterable of batches"),
         ({**TAYLOR, "forward": "call"}, r"forward is 'call'\n"),
+        ({**TAYLOR, "samples": 5}, r"samples is 5\n"),
     ],
 )
 def test_prune_says_what_to_write(options, words):
@@ -110,3 +111,24 @@ def test_a_class_that_is_a_criterion_by_its_instances_is_accepted_as_one():
             return bb.criteria.Gradient()(evidence)
 
     assert bb.prune(mlp(), sparsity=0.5, **{**TAYLOR, "criterion": Mine()}).kept == 216
+
+
+class Misshapen:
+    """Gives three scores for any slice."""
+
+    needs = (Weights(),)
+
+    def __call__(self, evidence):
+        return bb.Scores.elementwise(lambda w: w.abs()[:3], evidence[Weights()])
+
+
+def test_what_a_criterion_gives_is_counted():
+    with pytest.raises(InvalidValue, match=r"3 scores for elements 0 to 128 of '0\.weight'\n.*\nmend its formula"):
+        bb.prune(mlp(), sparsity=0.5, criterion=Misshapen())
+
+
+def test_scores_and_start_weights_are_mappings():
+    with pytest.raises(InvalidValue, match=r"scores of .*a list\nit must be a mapping"):
+        bb.Scores.of([torch.rand(3)])
+    with pytest.raises(InvalidValue, match=r"start is .*a list\nit must be a mapping"):
+        bb.probe(mlp(), [Weights()], start=[torch.rand(3)])

@@ -314,3 +314,49 @@ def test_shuffled_loaders_see_what_they_would_have_seen():
     gradients(mlp(), loader, functional.cross_entropy)
     for (x, _), (other, _) in zip(loader, twin, strict=True):
         assert torch.equal(x, other)
+
+
+@pytest.mark.parametrize(
+    ("batch", "words"),
+    [
+        (
+            {"flag": None, "input_ids": X.double(), "labels": Y},
+            r"a dict\nCrossEntropyLoss .*\n.*lambda outputs",
+        ),
+        ((X, Y.tolist()), r"a list\nCrossEntropyLoss compares with a tensor"),
+    ],
+)
+def test_a_loss_of_torch_gets_a_tensor(batch, words):
+    with pytest.raises(InvalidValue, match=words):
+        gradients(Keyworded() if isinstance(batch, dict) else mlp(), [batch], functional.cross_entropy)
+
+
+def test_iterate_looks_at_every_batch_of_a_list_first():
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    plan = bb.Plan(criterion=bb.criteria.Taylor(), schedule=bb.schedules.OneShot(0.5))
+    batches = [(X, Y), (X, Y), (X, some_ignored(-1))]
+    with pytest.raises(InvalidValue, match="the targets hold -1"):
+        bb.iterate(model, optimizer, plan, batches=batches, loss=lambda o, y: functional.cross_entropy(o, y))
+
+
+class Recurrent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.gru, self.fc = nn.GRU(8, 4, batch_first=True), nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.fc(self.gru(x[:, None])[0][:, -1])
+
+
+def test_recurrent_layers_go_without_cudnn_which_has_no_backward_in_eval_mode():
+    seen = []
+
+    def loss(out, y):
+        seen.append(torch.backends.cudnn.enabled)
+        return functional.cross_entropy(out, y)
+
+    gradients(Recurrent(), [(X, Y)], loss)
+    gradients(mlp(), [(X, Y)], loss)
+    assert seen == [False, True]
+    assert torch.backends.cudnn.enabled
