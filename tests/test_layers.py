@@ -13,7 +13,7 @@ PACKAGE = Path(budbreak.__file__).parent
 ROOT = "budbreak"
 
 LAYERS = [
-    (1, "errors checks decimals foreign step storage _version"),
+    (1, "errors checks decimals foreign step storage documents trees _version"),
     (
         2,
         "processes mask prunable scores evidence probes granularity threshold selection progress coverage parametrized",

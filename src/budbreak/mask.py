@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,12 +14,13 @@ from torch import Tensor, nn
 
 from budbreak.checks import shown
 from budbreak.coverage import coverage
-from budbreak.errors import CorruptFile, InvalidValue, MaskMismatch, MissingData, UnknownName, did_you_mean, one_of
+from budbreak.errors import InvalidValue, MaskMismatch, MissingData, UnknownName, did_you_mean, one_of
 from budbreak.parametrized import check_directions, parameters_with_layers
 from budbreak.prunable import Prunable, conv_and_linear, parameter_named, prunable_parameters, unwrap
-from budbreak.storage import read_tree, write_tree
+from budbreak.storage import corrupt
+from budbreak.trees import read_tree, write_tree
 
-_FORMAT = "budbreak mask 1"
+KIND = "mask 1"
 
 
 class Mask(Mapping[str, Tensor]):
@@ -172,30 +174,49 @@ class Mask(Mapping[str, Tensor]):
             lines += textwrap.wrap(str(coverage(unwrap(model), self)), 80, break_long_words=False)
         return "\n".join(lines)
 
-    def save(self, path: str | Path) -> None:
-        """Write one bit per weight to a safetensors file, atomically, with a checksum."""
+    def save(self, path: str | Path, *, store: str | None = None) -> None:
+        """Write one bit per weight to a safetensors file, atomically, with a checksum.
+
+        Args:
+            path: where it goes.
+            store: the identity of the store that it belongs to; none for a mask of your own.
+        """
         entries = {
             name: {"shape": list(entry.shape), "bits": np.packbits(entry.numpy().reshape(-1))}
             for name, entry in self._entries.items()
         }
-        write_tree(Path(path), {"format": _FORMAT, "entries": entries})
+        write_tree(Path(path), {"entries": entries}, KIND, store=store)
 
     @classmethod
-    def load(cls, path: str | Path) -> Mask:
+    def load(cls, path: str | Path, *, store: str | None = None) -> Mask:
         """Read what `save` wrote.
+
+        Args:
+            path: the file.
+            store: refuse the mask of a store with another identity than this.
 
         Raises:
             MissingData: if there is no such file.
             CorruptFile: if the file is truncated, was changed, or is not a mask.
+            StoreMismatch: if it is the mask of another store.
         """
-        if not Path(path).is_file():
-            raise MissingData(f"no file {path}", "a mask file is what mask.save(path) wrote", "check the path")
-        tree = read_tree(Path(path))
-        if not isinstance(tree, dict) or tree.get("format") != _FORMAT:
-            raise CorruptFile(
-                f"{path} is not a mask", f"a mask file says {_FORMAT!r}", "give a file that mask.save(path) wrote"
-            )
-        return cls.owning({name: _unpack_bits(entry) for name, entry in tree["entries"].items()})
+        path = Path(path)
+        stores = None if store is None else {None, store}
+        remedy = "give a file that mask.save(path) wrote, or one of masks/ in a store"
+        try:
+            tree = read_tree(path, KIND, stores=stores, remedy=remedy)
+        except FileNotFoundError:
+            raise MissingData(
+                f"no file {path}", "a mask file is what mask.save(path) wrote", "check the path"
+            ) from None
+        entries = tree.get("entries") if isinstance(tree, dict) and len(tree) == 1 else None
+        if not isinstance(entries, dict):
+            raise corrupt(path, "it holds no entries of a mask", remedy)
+        found = {name: _unpack_bits(entry) for name, entry in entries.items()}
+        odd = [name for name, entry in found.items() if entry is None or not isinstance(name, str)]
+        if odd:
+            raise corrupt(path, f"its entry {odd[0]!r} is not what a mask holds", remedy)
+        return cls.owning({name: entry for name, entry in found.items() if entry is not None})
 
     def _check_same(self, other: Mask) -> None:
         mine = {name: entry.shape for name, entry in self._entries.items()}
@@ -220,8 +241,16 @@ def check_mask(mask: object, name: str = "mask") -> None:
         raise InvalidValue(f"{name} is {shown(mask)}", "it must be a budbreak.Mask", fix)
 
 
-def _unpack_bits(entry: Mapping[str, Any]) -> Tensor:
-    shape = [int(n) for n in entry["shape"]]
-    count = int(np.prod(shape))
-    bits = np.unpackbits(entry["bits"], count=count)
-    return torch.from_numpy(bits.astype(bool).reshape(shape))
+def _unpack_bits(entry: Any) -> Tensor | None:
+    """The entry of a file; None where shape and bits do not fit each other."""
+    if not isinstance(entry, dict) or set(entry) != {"shape", "bits"}:
+        return None
+    shape, bits = entry["shape"], entry["bits"]
+    sizes = isinstance(shape, list) and all(type(size) is int and size >= 0 for size in shape)
+    if not sizes or not isinstance(bits, np.ndarray) or bits.dtype != np.uint8 or bits.ndim != 1:
+        return None
+    count = math.prod(shape)
+    values = np.unpackbits(bits)
+    if len(bits) != (count + 7) // 8 or values[count:].any():
+        return None
+    return torch.from_numpy(values[:count].astype(bool).reshape(shape))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from budbreak.errors import InvalidValue, MaskMismatch
 from budbreak.prunable import unwrap
-from budbreak.storage import tensor_bytes, tree_digest
+from budbreak.trees import tensor_bytes, tree_digest
 
 
 def model_state(model: nn.Module) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: atomic writes, checksums, safetensors and JSON, no pickle."""
+"""Files that are whole or absent: atomic writes, sweeping, locks, checksums."""
 
 from __future__ import annotations
 
@@ -6,49 +6,95 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
-from collections import Counter
-from collections.abc import Callable, Generator, Mapping
+import secrets
+import stat
+from collections.abc import Collection, Generator
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
-import torch
-from torch import Tensor
+from budbreak.errors import CannotRead, CannotWrite, CorruptFile, StoreBusy, StoreMismatch
 
-from budbreak.errors import CannotWrite, CorruptFile, InvalidValue
+try:
+    import fcntl
+except ImportError:  # Windows has no flock: there, two processes on one folder are not noticed
+    fcntl = None
 
-Tree = Any
-"""Nested dicts, lists and tuples of tensors, arrays, strings, numbers and None."""
+_UNFINISHED = ".budbreak-unfinished"
+RESTORE = "restore it from a copy, or delete it"
 
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Generator[IO[bytes], None, None]:
-    """Open a file that takes its name only when it is complete and on disk.
+    """Open a file that takes its name only when it is complete and on disk; its mode is what the umask says.
 
     Raises:
         CannotWrite: on a full disk or a forbidden folder; an older file stays as it was.
     """
-    temporary: Path | None = None
+    # part of the name is enough: a name as long as the system allows leaves no room for more
+    temporary = path.parent / f".{path.name[:40]}.{secrets.token_hex(4)}{_UNFINISHED}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        temporary = Path(name)
-        with os.fdopen(handle, "wb") as stream:
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        temporary.chmod(0o644)
         temporary.replace(path)
-    except OSError as error:
-        raise CannotWrite(
-            f"cannot write {path}: {error.strerror or error}",
-            "a result is kept only when its file is complete; the file from before is untouched",
-            "free some space or choose another folder, then run the same command again",
-        ) from error
+    except (OSError, ValueError) as error:  # ValueError: a null character in a path
+        raise _cannot_write(path, error) from error
     finally:
-        if temporary is not None:
+        with contextlib.suppress(OSError, ValueError):
             temporary.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Delete what a process killed while writing left behind in a folder: for who holds its lock.
+
+    Only files with the ending that `atomic` gives; no link is followed, that of the folder neither.
+    """
+    if folder.is_symlink() or not folder.is_dir():
+        return
+    for entry in os.scandir(folder):
+        if entry.name.startswith(".") and entry.name.endswith(_UNFINISHED) and entry.is_file(follow_symlinks=False):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(entry.path)
+
+
+class FolderLock:
+    """That one process writes to a folder: held until `release`, or until the process ends."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "lock"
+        self._handle: int | None = None
+
+    def take(self) -> None:
+        """Make the folder and hold it. A link in the place of the lock is refused, its target left alone.
+
+        Raises:
+            StoreBusy: if a living process holds it.
+            CannotWrite: if the folder or the lock cannot be made.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+        except (OSError, ValueError) as error:
+            raise _cannot_write(self.path, error) from error
+        try:
+            if fcntl is not None:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(handle)
+            raise StoreBusy(
+                f"another process is writing to {self.path.parent}",
+                "one folder has one writer",
+                "wait for it or stop it, or give another folder",
+            ) from None
+        self._handle = handle
+
+    def release(self) -> None:
+        """Let another process take it."""
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -62,6 +108,51 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
+def check_readable(path: Path, *, largest: int | None = None) -> None:
+    """Refuse what is no file, or is larger than ``largest`` bytes, before it is opened: a pipe would be waited for.
+
+    Raises:
+        FileNotFoundError: if there is nothing.
+        CannotRead: if it is no file, or the system refuses.
+        CorruptFile: if it is larger.
+    """
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:
+        raise cannot_read(path, error) from error
+    if not stat.S_ISREG(found.st_mode):
+        raise CannotRead(f"{path} is no file", "a file is read from a file", "give the path of one")
+    if largest is not None and found.st_size > largest:
+        raise corrupt(path, f"it has {found.st_size} bytes, and such a file has at most {largest}")
+
+
+def read_bytes(path: Path, *, largest: int) -> bytes:
+    """The content of a file of at most ``largest`` bytes.
+
+    Raises:
+        FileNotFoundError, CannotRead, CorruptFile: see `check_readable`.
+    """
+    check_readable(path, largest=largest)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise cannot_read(path, error) from error
+
+
+def parse(text: str) -> Any:
+    """A JSON value; of what is no JSON, or none that we write, every complaint is a ValueError.
+
+    Raises:
+        ValueError: also for containers within containers without end, and numbers of hundreds of digits.
+    """
+    try:
+        return json.loads(text, parse_int=_whole)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
 def canonical(value: object) -> str:
     """One text for one value: sorted keys, no spaces, floats by their shortest exact form."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -72,160 +163,47 @@ def digest(value: object) -> str:
     return hashlib.sha256(canonical(value).encode()).hexdigest()
 
 
-def write_json(path: Path, payload: Mapping[str, object]) -> None:
-    """Write a JSON object with its own checksum under ``"sha256"``."""
-    if "sha256" in payload:
-        raise InvalidValue("the payload has a key 'sha256'", "it is the name of the checksum", "name it otherwise")
-    plain = json.loads(json.dumps(payload))  # keys become strings as they will be when read: the digest sorts them
-    body = {**plain, "sha256": digest(plain)}
-    write_text(path, json.dumps(body, indent=1, ensure_ascii=False) + "\n")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read what `write_json` wrote.
+def check_marks(
+    path: Path, wanted: tuple[str, Collection[str | None] | None], found: tuple[Any, Any], remedy: str = RESTORE
+) -> None:
+    """Compare the kind and the store that a file names with those that are wanted.
 
     Raises:
-        CorruptFile: if the file is not JSON, or does not match its checksum.
+        CorruptFile, StoreMismatch: see `read_json`.
     """
-    try:
-        body = json.loads(path.read_text(encoding="utf-8"))
-        checksum = body.pop("sha256")
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise _corrupt(path, f"it is not one of our JSON files ({error})") from None
-    if checksum != digest(body):
-        raise _corrupt(path, "its content does not match its checksum")
-    return body
+    if found[0] != wanted[0]:
+        raise corrupt(path, f"it is of kind {found[0]!r}, and {wanted[0]!r} is wanted", remedy)
+    if wanted[1] is not None and found[1] not in wanted[1]:
+        raise StoreMismatch(
+            f"{path} belongs to another store or run ({str(found[1])[:12]})",
+            "each file carries the identity of the store that it was written for",
+            remedy,
+        )
 
 
-def write_tree(path: Path, tree: Tree) -> None:
-    """Write nested state (optimizers, generators, weights) to one safetensors file, exactly.
-
-    Raises:
-        InvalidValue: for an object that is neither a container, a tensor nor a plain value.
-        CannotWrite: see `atomic`.
-    """
-    from safetensors.torch import save
-
-    tensors: dict[str, Tensor] = {}
-    skeleton = canonical(_pack(tree, "", tensors))
-    checksum = _tensors_digest(tensors, skeleton)
-    # one note: safetensors writes several in random order, and equal trees make equal files
-    write_bytes(path, save(tensors, {"tree": f"{checksum} {skeleton}"}))
+def corrupt(path: Path, why: str, remedy: str = RESTORE) -> CorruptFile:
+    """The error for a file that is not what it should be."""
+    return CorruptFile(f"{path}: {why}", "a file is used only if it is exactly what was written", remedy)
 
 
-def read_tree(path: Path) -> Tree:
-    """Read what `write_tree` wrote; tensors come back on the CPU with their dtype and bits.
-
-    Raises:
-        CorruptFile: if the file is truncated, was changed, or is of another kind.
-        FileNotFoundError: if there is none.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as opened:
-            notes = opened.metadata() or {}
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-    except FileNotFoundError:
-        raise
-    except (SafetensorError, OSError, ValueError) as error:
-        raise _corrupt(path, f"it is not a whole safetensors file ({error})") from None
-    checksum, _, skeleton = notes.get("tree", "").partition(" ")
-    if checksum != _tensors_digest(tensors, skeleton):
-        raise _corrupt(path, "its content does not match its checksum")
-    return _unpack(json.loads(skeleton), tensors)
-
-
-def tree_digest(tree: Tree) -> str:
-    """The SHA-256 of nested state.
-
-    Raises:
-        InvalidValue: as `write_tree`.
-    """
-    tensors: dict[str, Tensor] = {}
-    skeleton = canonical(_pack(tree, "", tensors))
-    return _tensors_digest(tensors, skeleton)
-
-
-def tensor_bytes(tensor: Tensor) -> np.ndarray[Any, Any]:
-    """The values of a tensor in logical C order, as uint8 (a copy only where needed)."""
-    flat = tensor.detach().cpu().contiguous().reshape(-1)
-    return flat.view(torch.uint8).numpy()
-
-
-def _tensors_digest(tensors: Mapping[str, Tensor], skeleton: str) -> str:
-    hasher = hashlib.sha256(skeleton.encode())
-    for name in sorted(tensors):
-        hasher.update(f"{name}:{tensors[name].dtype}:{tuple(tensors[name].shape)}".encode())
-        hasher.update(tensor_bytes(tensors[name]).data)
-    return hasher.hexdigest()
-
-
-def _pack(node: Tree, path: str, tensors: dict[str, Tensor]) -> object:
-    """The JSON skeleton of a tree: every node is [kind, content]."""
-    if isinstance(node, Tensor):
-        return ["tensor", _keep(_storable(node, path), path, tensors)]
-    if isinstance(node, np.ndarray):
-        if node.dtype.hasobject or node.dtype.names or isinstance(node, np.ma.MaskedArray):
-            raise _unstorable(node, path)
-        plain = torch.from_numpy(np.ascontiguousarray(node).view(np.uint8).copy())
-        return ["array", _keep(plain, path, tensors), str(node.dtype), list(node.shape)]
-    if isinstance(node, Mapping):
-        pairs = [[_pack_key(key, path), _pack(value, f"{path}/{key}", tensors)] for key, value in node.items()]
-        return ["counter" if isinstance(node, Counter) else "dict", pairs]
-    if isinstance(node, list | tuple):
-        kind = "list" if isinstance(node, list) else "tuple"
-        return [kind, [_pack(value, f"{path}/{index}", tensors) for index, value in enumerate(node)]]
-    if isinstance(node, np.generic):
-        node = node.item()
-    if node is None or isinstance(node, bool | int | float | str):
-        return ["value", node]
-    raise _unstorable(node, path)
-
-
-def _keep(tensor: Tensor, path: str, tensors: dict[str, Tensor]) -> str:
-    name = f"{len(tensors)}{path}"  # numbered: the paths of {1: x, "1": y} are equal
-    tensors[name] = tensor
-    return name
-
-
-def _storable(tensor: Tensor, path: str) -> Tensor:
-    unheard_of = tensor.dtype == torch.complex128 or tensor.is_quantized  # by the safetensors format
-    if tensor.layout != torch.strided or tensor.is_meta or unheard_of:
-        raise _unstorable(tensor, path)
-    return tensor.detach().cpu().contiguous().clone()  # clone: safetensors refuses tensors that share storage
-
-
-def _pack_key(key: object, path: str) -> list[object]:
-    if isinstance(key, bool) or not isinstance(key, int | str):
-        raise _unstorable(key, path)
-    return ["int" if isinstance(key, int) else "str", key]
-
-
-def _unpack(node: list[Any], tensors: Mapping[str, Tensor]) -> Tree:
-    readers: dict[str, Callable[[], Tree]] = {
-        "tensor": lambda: tensors[node[1]],
-        "array": lambda: tensors[node[1]].numpy().view(np.dtype(node[2])).reshape(node[3]),
-        "dict": lambda: {key[1]: _unpack(value, tensors) for key, value in node[1]},
-        "counter": lambda: Counter({key[1]: value[1] for key, value in node[1]}),  # MultiStepLR's milestones
-        "list": lambda: [_unpack(value, tensors) for value in node[1]],
-        "tuple": lambda: tuple(_unpack(value, tensors) for value in node[1]),
-        "value": lambda: node[1],
-    }
-    return readers[node[0]]()
-
-
-def _unstorable(node: object, path: str) -> InvalidValue:
-    return InvalidValue(
-        f"cannot store {type(node).__name__} at {path or '/'!r}",
-        "a checkpoint holds dense tensors, plain arrays, numbers, strings, None and containers of them",
-        "give it a state_dict() made of these",
+def cannot_read(path: Path, error: Exception) -> CannotRead:
+    """The error for a file that the system refuses to give."""
+    return CannotRead(
+        f"cannot read {path}: {getattr(error, 'strerror', None) or error}",
+        "a file must be readable for the user who runs this",
+        "check the path and its permissions",
     )
 
 
-def _corrupt(path: Path, why: str) -> CorruptFile:
-    return CorruptFile(
-        f"{path}: {why}",
-        "a file is used only if it is exactly what was written",
-        "delete it (an earlier checkpoint is used if there is one) or restore it from a copy",
+def _whole(digits: str) -> int:
+    if len(digits) > 300:  # such a number is none of ours, and no float could hold it
+        raise ValueError(f"it holds a number of {len(digits)} digits")
+    return int(digits)
+
+
+def _cannot_write(path: Path, error: Exception) -> CannotWrite:
+    return CannotWrite(
+        f"cannot write {path}: {getattr(error, 'strerror', None) or error}",
+        "a result is kept only when its file is complete; the file from before is untouched",
+        "free some space or choose another folder, then run the same command again",
     )

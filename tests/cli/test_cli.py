@@ -278,10 +278,10 @@ def _digits_train():
 def test_given_weights_replace_those_of_the_job(finished, tmp_path, capsys):
     from safetensors.torch import save_file
 
-    from budbreak.storage import read_tree
+    from budbreak.trees import read_tree
 
     job = finished / "jobs/host-seed0"
-    state = read_tree(job / "checkpoint.safetensors")["model"]
+    state = read_tree(job / "checkpoint.safetensors", "checkpoint 1")["model"]
     zeros = {name: tensor * 0 for name, tensor in state.items()}
     save_file(zeros, tmp_path / "zeros.safetensors")
     saved = tmp_path / "dnr.json"

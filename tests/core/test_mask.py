@@ -9,8 +9,8 @@ from torch import nn
 
 from budbreak.errors import CorruptFile, MaskMismatch, UnknownName
 from budbreak.mask import Mask
-from budbreak.storage import write_tree
 from budbreak.testing import mlp, residual_cnn
+from budbreak.trees import write_tree
 
 SHAPES = {"a": (3, 5), "b": (), "c": (0, 2), "d": (2, 3, 1)}
 
@@ -191,9 +191,9 @@ def test_every_flipped_byte_of_a_mask_file_is_refused_or_harmless(tmp_path):
 
 def test_a_file_of_something_else_is_refused(tmp_path):
     save_file({"w": torch.ones(3)}, tmp_path / "foreign")
-    for name, tree in {"tree": {"w": torch.ones(3)}, "list": [1], "old": {"format": "budbreak mask 0"}}.items():
-        write_tree(tmp_path / name, tree)
-    for name in ["foreign", "tree", "list", "old"]:
+    for name, tree in {"tree": {"w": torch.ones(3)}, "list": [1], "odd": {"entries": {"w": 3}}}.items():
+        write_tree(tmp_path / name, tree, "mask 1" if name == "odd" else "tree 1")
+    for name in ["foreign", "tree", "list", "odd"]:
         with pytest.raises(CorruptFile, match=name):
             Mask.load(tmp_path / name)
 

@@ -1,5 +1,6 @@
 import contextlib
 import copy
+import dataclasses
 import errno
 import json
 import math
@@ -9,6 +10,7 @@ import resource
 import subprocess
 import sys
 from collections import OrderedDict
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,8 +21,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from budbreak import storage
-from budbreak.errors import CannotWrite, CorruptFile, InvalidValue
-from budbreak.storage import canonical, digest, read_json, read_tree, tensor_bytes, write_bytes, write_json, write_tree
+from budbreak.documents import read_json, write_json
+from budbreak.errors import CannotRead, CannotWrite, CorruptFile, InvalidValue, StoreMismatch
+from budbreak.storage import canonical, digest, write_bytes
+from budbreak.trees import read_tree, tensor_bytes, write_tree
 
 
 def same(one, other):
@@ -41,8 +45,8 @@ def same(one, other):
 
 
 def back(tmp_path, tree):
-    write_tree(tmp_path / "tree", tree)
-    return read_tree(tmp_path / "tree")
+    write_tree(tmp_path / "tree", tree, "t 1")
+    return read_tree(tmp_path / "tree", "t 1")
 
 
 # --- round trips -------------------------------------------------------------------------------------------
@@ -150,7 +154,7 @@ def test_reading_does_not_tie_tensors_together(tmp_path):
     read = back(tmp_path, {"a": torch.zeros(3), "b": torch.zeros(3)})
     read["a"].fill_(7)
     assert read["b"].tolist() == [0, 0, 0]
-    assert read_tree(tmp_path / "tree")["a"].tolist() == [0, 0, 0]  # nor to the file
+    assert read_tree(tmp_path / "tree", "t 1")["a"].tolist() == [0, 0, 0]  # nor to the file
 
 
 @pytest.mark.parametrize(
@@ -234,8 +238,8 @@ def test_any_tree_comes_back(tmp_path_factory, tree):
 
 def test_equal_trees_give_equal_bytes(tmp_path):
     tree = {"b": torch.ones(3), "a": [1, 2.5, torch.zeros(2)]}
-    write_tree(tmp_path / "one", tree)
-    write_tree(tmp_path / "two", copy.deepcopy(tree))
+    write_tree(tmp_path / "one", tree, "t 1")
+    write_tree(tmp_path / "two", copy.deepcopy(tree), "t 1")
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
@@ -256,14 +260,14 @@ def test_equal_trees_give_equal_bytes(tmp_path):
 )
 def test_what_cannot_be_stored_is_refused_with_its_path(tmp_path, thing, kind):
     with pytest.raises(InvalidValue, match=f"cannot store {kind} at '/state/0/exp'"):
-        write_tree(tmp_path / "tree", {"state": [{"exp": thing}]})
+        write_tree(tmp_path / "tree", {"state": [{"exp": thing}]}, "t 1")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("key", [1.5, (1, 2), None, True, b"k"])
 def test_keys_other_than_int_and_str_are_refused(tmp_path, key):
     with pytest.raises(InvalidValue, match=f"cannot store {type(key).__name__} at '/a'"):
-        write_tree(tmp_path / "tree", {"a": {key: 1}})
+        write_tree(tmp_path / "tree", {"a": {key: 1}}, "t 1")
 
 
 # --- damage ------------------------------------------------------------------------------------------------
@@ -271,7 +275,15 @@ def test_keys_other_than_int_and_str_are_refused(tmp_path, key):
 TREE = {"w": torch.arange(5.0), "n": [1, (2.5, None)], "bits": np.arange(7, dtype=np.uint8), 3: torch.tensor([True])}
 
 
-def refused_or_harmless(path, expected, read=read_tree):
+def tree_of(path):
+    return read_tree(path, "t 1")
+
+
+def json_of(path):
+    return read_json(path, "p 1", dict[str, Any])
+
+
+def refused_or_harmless(path, expected, read=tree_of):
     try:
         return same(expected, read(path))
     except CorruptFile:
@@ -280,9 +292,9 @@ def refused_or_harmless(path, expected, read=read_tree):
 
 def test_every_flipped_byte_is_refused_or_harmless(tmp_path):
     path = tmp_path / "tree"
-    write_tree(path, TREE)
+    write_tree(path, TREE, "t 1")
     whole = path.read_bytes()
-    assert same(TREE, read_tree(path))
+    assert same(TREE, read_tree(path, "t 1"))
     for position in range(len(whole)):
         for flip in (0x01, 0x20, 0xFF):
             damaged = bytearray(whole)
@@ -293,35 +305,35 @@ def test_every_flipped_byte_is_refused_or_harmless(tmp_path):
 
 def test_every_truncation_and_extension_is_refused(tmp_path):
     path = tmp_path / "tree"
-    write_tree(path, TREE)
+    write_tree(path, TREE, "t 1")
     whole = path.read_bytes()
     for length in range(len(whole)):
         path.write_bytes(whole[:length])
         with pytest.raises(CorruptFile, match="tree"):
-            read_tree(path)
+            read_tree(path, "t 1")
     path.write_bytes(whole + b"\0")
     with pytest.raises(CorruptFile):
-        read_tree(path)
+        read_tree(path, "t 1")
 
 
 def test_swapped_tensors_are_refused(tmp_path):
     """Damage that keeps the file well formed: only the checksum can tell."""
     path = tmp_path / "tree"
-    write_tree(path, {"a": torch.zeros(4), "b": torch.ones(4)})
+    write_tree(path, {"a": torch.zeros(4), "b": torch.ones(4)}, "t 1")
     whole = path.read_bytes()
     path.write_bytes(whole[:-32] + whole[-16:] + whole[-32:-16])
     with pytest.raises(CorruptFile, match="checksum"):
-        read_tree(path)
+        read_tree(path, "t 1")
 
 
 @pytest.mark.parametrize("notes", [None, {"format": "pt"}, {"tree": ""}, {"tree": '["value",1]'}, {"tree": "0 ["}])
 def test_a_foreign_safetensors_file_is_refused(tmp_path, notes):
     save_file({"w": torch.ones(3)}, tmp_path / "foreign", notes)
     with pytest.raises(CorruptFile, match="checksum"):
-        read_tree(tmp_path / "foreign")
+        read_tree(tmp_path / "foreign", "t 1")
 
 
-@pytest.mark.parametrize("read", [read_tree, read_json])
+@pytest.mark.parametrize("read", [tree_of, json_of])
 def test_a_missing_file_is_missing_not_corrupt(tmp_path, read):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         read(tmp_path / "nowhere")
@@ -332,46 +344,48 @@ def test_a_missing_file_is_missing_not_corrupt(tmp_path, read):
 
 def test_json_comes_back(tmp_path):
     payload = {"b": [1, 2.5, None, True], "a": {"ä": "\n"}, "x": math.inf, "tiny": 5e-324, "big": 2**80}
-    write_json(tmp_path / "p", payload)
-    assert read_json(tmp_path / "p") == payload
+    write_json(tmp_path / "p", payload, "p 1")
+    assert read_json(tmp_path / "p", "p 1", dict[str, Any]) == payload
     assert (tmp_path / "p").read_text(encoding="utf-8").endswith("}\n")
 
 
 def test_json_with_whole_numbers_as_keys_can_be_read(tmp_path):
-    write_json(tmp_path / "p", {"levels": {2: 0.5, 10: 0.25}, "pair": (1, 2)})  # as numbers 2 < 10, as text "10" < "2"
-    assert read_json(tmp_path / "p") == {"levels": {"2": 0.5, "10": 0.25}, "pair": [1, 2]}
+    write_json(
+        tmp_path / "p", {"levels": {2: 0.5, 10: 0.25}, "pair": (1, 2)}, "p 1"
+    )  # as numbers 2 < 10, as text "10" < "2"
+    assert read_json(tmp_path / "p", "p 1", dict[str, Any]) == {"levels": {"2": 0.5, "10": 0.25}, "pair": [1, 2]}
 
 
 def test_json_does_not_lose_a_key_to_its_checksum(tmp_path):
     with pytest.raises(InvalidValue, match="sha256"):
-        write_json(tmp_path / "p", {"sha256": "mine"})
+        write_json(tmp_path / "p", {"sha256": "mine"}, "p 1")
 
 
 def test_every_flipped_byte_of_json_is_refused_or_harmless(tmp_path):
     path, payload = tmp_path / "p", {"accuracy": [0.25, 1e-7], "name": "x", "n": 12}
-    write_json(path, payload)
+    write_json(path, payload, "p 1")
     whole = path.read_bytes()
     for position in range(len(whole)):
         for flip in (0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80, 0xFF):
             damaged = bytearray(whole)
             damaged[position] ^= flip
             path.write_bytes(damaged)
-            assert refused_or_harmless(path, payload, read_json), (position, flip)
+            assert refused_or_harmless(path, payload, json_of), (position, flip)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "3", '"x"', "null", "{}", '{"a": 1}', '{"a": 1, "sha256": 5}', "{"])
 def test_what_is_not_our_json_is_refused(tmp_path, text):
     (tmp_path / "p").write_text(text)
     with pytest.raises(CorruptFile):
-        read_json(tmp_path / "p")
+        read_json(tmp_path / "p", "p 1", dict[str, Any])
 
 
 def test_a_changed_number_is_refused(tmp_path):
-    write_json(tmp_path / "p", {"accuracy": 0.5})
+    write_json(tmp_path / "p", {"accuracy": 0.5}, "p 1")
     body = json.loads((tmp_path / "p").read_text())
     (tmp_path / "p").write_text(json.dumps({**body, "accuracy": 0.6}))
     with pytest.raises(CorruptFile, match="checksum"):
-        read_json(tmp_path / "p")
+        read_json(tmp_path / "p", "p 1", dict[str, Any])
 
 
 def test_the_canonical_text_by_hand():
@@ -445,14 +459,14 @@ import resource, sys
 from pathlib import Path
 import torch
 from budbreak.errors import CannotWrite
-from budbreak.storage import read_tree, write_tree
+from budbreak.trees import read_tree, write_tree
 path = Path(sys.argv[1])
-write_tree(path, {"w": torch.zeros(10)})
+write_tree(path, {"w": torch.zeros(10)}, "t 1")
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))  # the kernel itself refuses the rest
 try:
-    write_tree(path, {"w": torch.ones(100_000)})
+    write_tree(path, {"w": torch.ones(100_000)}, "t 1")
 except CannotWrite as error:
-    assert read_tree(path)["w"].tolist() == [0.0] * 10
+    assert read_tree(path, "t 1")["w"].tolist() == [0.0] * 10
     assert [file.name for file in path.parent.iterdir()] == [path.name]
     print(error)
 """
@@ -486,8 +500,141 @@ def small_disk(folder):
 
 def test_a_disk_that_is_full_leaves_the_old_file(tmp_path):
     with small_disk(tmp_path / "disk") as folder:
-        write_tree(folder / "tree", {"w": torch.zeros(10)})
+        write_tree(folder / "tree", {"w": torch.zeros(10)}, "t 1")
         with pytest.raises(CannotWrite, match="No space left on device"):
-            write_tree(folder / "tree", {"w": torch.ones(100_000)})
-        assert read_tree(folder / "tree")["w"].tolist() == [0.0] * 10
+            write_tree(folder / "tree", {"w": torch.ones(100_000)}, "t 1")
+        assert read_tree(folder / "tree", "t 1")["w"].tolist() == [0.0] * 10
         assert [file.name for file in folder.iterdir()] == ["tree"]
+
+
+# --- what is no file of ours ---------------------------------------------------------------------------------
+
+
+def forged(path, skeleton, tensors):
+    """A file with the right checksum and any skeleton."""
+    from safetensors.torch import save
+
+    from budbreak import trees
+
+    body = json.dumps({"kind": "t 1", "store": None, "tree": skeleton})
+    path.write_bytes(save(tensors, {"tree": f"{trees._tensors_digest(tensors, body)} {body}"}))
+
+
+ODD = {
+    "nothing": None,
+    "an empty node": [],
+    "an unknown kind": ["pickle", 1],
+    "a node too long": ["value", 1, 2],
+    "a container as a value": ["value", [1]],
+    "a missing tensor": ["tensor", "x"],
+    "a tensor twice": ["list", [["tensor", "a"], ["tensor", "a"]]],
+    "a list as a name": ["tensor", ["a"]],
+    "a tensor left over": ["value", 1],
+    "nested without end": "deep",
+    "no pairs": ["dict", [1]],
+    "a key of the wrong type": ["dict", [[["int", "x"], ["tensor", "a"]]]],
+    "a key twice": ["dict", [[["int", 1], ["value", 1]], [["int", 1], ["tensor", "a"]]]],
+    "an array of objects": ["array", "a", "O", [1]],
+    "an array of fields": ["array", "a", "u1,u1", [4]],
+    "an array that is too long": ["array", "a", "uint8", [9]],
+    "an array of negative size": ["array", "a", "uint8", [-8]],
+    "an array of half numbers": ["array", "a", "float64", [8]],
+    "an array of no type": ["array", "a", 7, [8]],
+    "an array of strange bools": ["array", "a", "bool", [8]],
+}
+
+
+@pytest.mark.parametrize("what", ODD)
+def test_a_skeleton_that_was_never_written_is_refused(tmp_path, what):
+    skeleton = ODD[what]
+    if skeleton == "deep":
+        skeleton = ["tensor", "a"]
+        for _ in range(300):
+            skeleton = ["list", [skeleton]]
+    forged(tmp_path / "f", skeleton, {"a": torch.full((8,), 2, dtype=torch.uint8)})
+    with pytest.raises(CorruptFile):
+        read_tree(tmp_path / "f", "t 1")
+
+
+def test_deep_nesting_ends_in_a_refusal(tmp_path):
+    circle: dict[str, Any] = {}
+    circle["again"] = circle
+    with pytest.raises(InvalidValue, match="nested deeper than"):
+        write_tree(tmp_path / "f", circle, "t 1")
+    (tmp_path / "p").write_text("[" * 100_000)
+    with pytest.raises(CorruptFile, match="nested too deeply"):
+        json_of(tmp_path / "p")
+    (tmp_path / "p").write_text('{"a": ' + "9" * 100_000 + "}")
+    with pytest.raises(CorruptFile, match="100000 digits") as caught:
+        json_of(tmp_path / "p")
+    assert len(str(caught.value)) < 2000
+
+
+@dataclasses.dataclass(frozen=True)
+class Inner:
+    n: int
+    pair: tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Outer:
+    inner: Inner
+    by_name: dict[str, float | None]
+
+
+RIGHT = {"inner": {"n": 1, "pair": [1, 0.5]}, "by_name": {"b": math.inf, "a": None}}
+
+
+def test_json_comes_back_in_its_schema(tmp_path):
+    write_json(tmp_path / "p", RIGHT, "p 1", store="mine")
+    found = read_json(tmp_path / "p", "p 1", Outer, stores={"mine"})
+    assert found == Outer(Inner(1, (1.0, 0.5)), {"b": math.inf, "a": None})
+    assert list(found.by_name) == ["b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "where"),
+    [
+        ({"inner": {"n": 1.5, "pair": []}}, "inner.n"),
+        ({"inner": {"n": True, "pair": []}}, "inner.n"),
+        ({"inner": {"n": 1, "pair": [1, "2"]}}, "inner.pair.1"),
+        ({"inner": {"n": 1}}, "inner.pair"),
+        ({"inner": {"n": 1, "pair": [], "more": 2}}, "inner.more"),
+        ({"by_name": []}, "by_name"),
+        ({"else": 1}, "else"),
+    ],
+)
+def test_json_of_another_structure_is_refused_with_the_place(tmp_path, wrong, where):
+    write_json(tmp_path / "p", {**RIGHT, **wrong}, "p 1")
+    with pytest.raises(CorruptFile, match=f"structure is wrong at {where}"):
+        read_json(tmp_path / "p", "p 1", Outer)
+
+
+def test_kind_and_store_are_compared(tmp_path):
+    write_json(tmp_path / "p", RIGHT, "p 1", store="mine")
+    with pytest.raises(CorruptFile, match="is of kind 'p 1', and 'q 1' is wanted"):
+        read_json(tmp_path / "p", "q 1", Outer)
+    with pytest.raises(StoreMismatch, match=r"belongs to another store or run \(mine\)"):
+        read_json(tmp_path / "p", "p 1", Outer, stores={"yours"})
+
+
+def test_the_umask_is_obeyed_and_long_names_can_be_written(tmp_path):
+    before = os.umask(0o077)
+    try:
+        write_bytes(tmp_path / ("n" * 255), b"x")
+    finally:
+        os.umask(before)
+    (path,) = tmp_path.iterdir()
+    assert path.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(CannotWrite, match="File name too long"):
+        write_bytes(tmp_path / ("n" * 256), b"x")
+    with pytest.raises(CannotWrite):
+        write_bytes(tmp_path / "a\0b", b"x")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read_is_named(tmp_path):
+    write_json(tmp_path / "p", RIGHT, "p 1")
+    (tmp_path / "p").chmod(0)
+    with pytest.raises(CannotRead, match="Permission denied"):
+        read_json(tmp_path / "p", "p 1", Outer)

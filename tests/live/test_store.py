@@ -21,12 +21,12 @@ from budbreak.errors import (
     CannotWrite,
     CorruptFile,
     InvalidValue,
-    MaskMismatch,
     NotFinite,
     StoreBusy,
     StoreMismatch,
 )
-from budbreak.storage import read_json
+from budbreak.iteration.store import read_identity, read_records
+from budbreak.storage import digest
 
 SCRIPT = pathlib.Path(__file__).with_name("killed_run.py")
 FULL = PLAN  # host, AP pro, rewinding to step 3
@@ -269,10 +269,11 @@ def test_the_same_model_goes_on_in_the_same_process(tmp_path, straight):
 
 def test_what_people_read_is_there(tmp_path):
     parts, history = run(Parts(), FULL, store=tmp_path)
-    records = read_json(tmp_path / "records.json")["records"]
-    assert [(r["level"], r["stage"], r["kept"]) for r in records] == [(r.level, r.stage, r.kept) for r in history]
+    store = digest(read_identity(tmp_path).identity)
+    records = read_records(tmp_path, store)
+    assert [(r.level, r.stage, r.kept) for r in records] == [(r.level, r.stage, r.kept) for r in history]
     assert bb.Mask.load(tmp_path / "masks" / "level-002.safetensors") == bb.Mask.from_zeros(parts.model)
-    environment = read_json(tmp_path / "identity.json")["environment"]
+    environment = read_identity(tmp_path).environment
     assert environment["torch"] == torch.__version__
     assert environment["threads"] == 1
     assert "float32_matmul_precision" in environment
@@ -359,7 +360,7 @@ def test_a_store_in_use_is_refused(tmp_path):
     parts = Parts()
     with (
         parts.iterate(geometric(), store=tmp_path),
-        pytest.raises(StoreBusy, match="one iteration has one writer"),
+        pytest.raises(StoreBusy, match="one folder has one writer"),
         Parts().iterate(geometric(), store=tmp_path),
     ):
         pass
@@ -480,7 +481,7 @@ def test_checkpoint_every(tmp_path, every, from_epoch):
 
 def test_a_folder_that_cannot_be_one_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(CannotWrite, match="cannot write to"):
+    with pytest.raises(CannotWrite, match=r"cannot write .*store"):
         run(Parts(), geometric(), store=tmp_path / "file" / "store")
 
 
@@ -490,7 +491,7 @@ def test_a_checkpoint_of_another_architecture_is_refused(tmp_path):
     with contextlib.suppress(Killed):
         run(Parts(hidden=13), FULL, store=tmp_path / "b", each=dying(3))
     shutil.copy(tmp_path / "b" / "identity.json", tmp_path / "a" / "identity.json")
-    with pytest.raises(MaskMismatch, match="in the state and"):
+    with pytest.raises(StoreMismatch, match=r"checkpoint\.safetensors belongs to another store"):
         run(Parts(hidden=13), FULL, store=tmp_path / "a")
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from fake_runs import ARMS, fake_run
 
+from budbreak.documents import read_json
 from budbreak.errors import InvalidValue
 from budbreak.report import write_report
 from budbreak.report.axes import Box, Scale, density_scale, density_ticks, ticks
@@ -18,7 +19,6 @@ from budbreak.report.canvas import Drawing, Text
 from budbreak.report.charts import spread
 from budbreak.report.looks import DARK, LIGHT, look, rgb
 from budbreak.report.pdf import to_pdf
-from budbreak.storage import read_json
 
 
 def files(folder: Path) -> list[str]:
@@ -33,7 +33,7 @@ def test_one_run_gives_page_tables_and_figures(tmp_path: Path) -> None:
     names += ["training-dnr-dynamic", "training-dnr-static", "training-dnr-total"]
     drawn = [f"figures/{name}.{kind}" for name in names for kind in ("pdf", "svg")]
     assert files(tmp_path) == sorted(["differences.csv", *drawn, "levels.csv", "levels.json", "report.html"])
-    assert len(read_json(tmp_path / "levels.json")["rows"]) == 2 * 2 * 3
+    assert len(read_json(tmp_path / "levels.json", "levels 1", dict)["rows"]) == 2 * 2 * 3
 
 
 def test_the_same_runs_give_the_same_bytes(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from budbreak.errors import EmptyBatches, InvalidValue, NotFinite
-from budbreak.storage import tensor_bytes
 from budbreak.training.choice import Engine, choose_engine
 from budbreak.training.datasets import load, split
 from budbreak.training.engine import evaluate, make_sgd, steps_per_epoch, train_epoch
@@ -20,6 +19,7 @@ from budbreak.training.images import PAD, Images, batches, crop_and_flip
 from budbreak.training.networks import build
 from budbreak.training.networks.lenet import lenet_5, lenet_300_100, mlp
 from budbreak.training.networks.resnet import ResNet, resnet_20
+from budbreak.trees import tensor_bytes
 
 FLOAT32 = Engine(bf16=False, channels_last=False, threads=1)
 BFLOAT16 = Engine(bf16=True, channels_last=True, threads=1)

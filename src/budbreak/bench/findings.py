@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from budbreak.bench.harness import Timing
-from budbreak.storage import read_json, write_json
+from budbreak.documents import read_json, write_json
 from budbreak.training.environment import environment
+
+KIND = "benchmark 1"
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,7 @@ class Stored:
     def write(self, folder: Path) -> Path:
         """Write ``NAME.json``, with what is unusual about it in the file's name; returns the path."""
         path = folder / f"{'-'.join([self.name, *self.unusual])}.json".replace(" ", "-")
-        write_json(path, asdict(self))
+        write_json(path, asdict(self), KIND)
         return path
 
 
@@ -164,11 +166,7 @@ def read_stored(path: Path) -> Stored:
     Raises:
         CorruptFile: if the file is not what was written.
     """
-    body = read_json(path)
-    found = body.pop("findings")
-    tables = tuple(_table(entry) for entry in found["tables"])
-    goals = tuple(Goal(**entry) for entry in found["goals"])
-    return Stored(**body, findings=Findings(tables, goals, tuple(found["checks"]), tuple(found["remarks"])))
+    return read_json(path, KIND, Stored)
 
 
 def read_all(folder: Path, order: Sequence[str]) -> list[Stored]:
@@ -196,7 +194,3 @@ def hardware(environment: Mapping[str, Any]) -> str:
     gpus = f"; {', '.join(environment['cuda'])}" if environment["cuda"] else ""
     cores = f"{environment['cores']} cores, {', '.join(telling) or platform.machine()}"
     return f"{environment['processor']} ({cores}){gpus}; torch {environment['torch']}, numpy {environment['numpy']}"
-
-
-def _table(entry: Mapping[str, Any]) -> Table:
-    return Table(entry["title"], entry["reference"], tuple(Row(**row) for row in entry["rows"]))

@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
+from budbreak.documents import conform
+from budbreak.errors import BudbreakError
+from budbreak.iteration.invariants import mask_digest
 from budbreak.iteration.rates import Rates
 from budbreak.iteration.record import LevelRecord
 from budbreak.iteration.removal import Removal
 from budbreak.mask import Mask
+from budbreak.modelstate import model_state
 from budbreak.rewinding import TrainingState
+from budbreak.storage import corrupt
+
+WHAT_TO_DO = "delete it (an earlier checkpoint is used if there is one) or restore it from a copy"
+_TREE_KEYS = ("position", "mask", "records", "model", "start_weights", "extra", "optimizers", "resets", "generators")
+
+
+@dataclass(frozen=True)
+class RecordsFile:
+    """What ``records.json`` holds."""
+
+    records: tuple[LevelRecord, ...]
 
 
 @dataclass(frozen=True)
@@ -85,18 +103,93 @@ class Checkpoint:
         }
 
     @classmethod
-    def from_tree(cls, tree: dict[str, Any]) -> Checkpoint:
-        """The checkpoint that was stored."""
+    def from_tree(cls, tree: Any, path: Path) -> Checkpoint:
+        """The checkpoint that was stored in the file ``path``.
+
+        Raises:
+            CorruptFile: if it has not the structure of one.
+        """
+        check_keys(tree, set(_TREE_KEYS), path)
+        check_tensors(tree, ("mask", "model", "start_weights"), path)
+        if not isinstance(tree["extra"], dict) or not isinstance(tree["generators"], dict):
+            raise corrupt(path, "its extra state or its generators are no dicts", WHAT_TO_DO)
+        if any(entry.dtype != torch.bool for entry in tree["mask"].values()):
+            raise corrupt(path, "its mask is not made of bools", WHAT_TO_DO)
         return cls(
-            position=Position(**tree["position"]),
+            position=conform(Position, tree["position"], path, WHAT_TO_DO),
             mask=Mask(tree["mask"]),
-            records=tuple(LevelRecord(**record) for record in tree["records"]),
+            records=conform(RecordsFile, {"records": tree["records"]}, path, WHAT_TO_DO).records,
             model=tree["model"],
             extra=tree["extra"],
             start_weights=tree["start_weights"],
-            training=TrainingState(tuple(tree["optimizers"]), tuple(tree["resets"])),
+            training=training_from(tree, path),
             generators=tree["generators"],
         )
+
+    def check_course(self, stages: Sequence[tuple[int, int]], path: Path) -> None:
+        """Refuse a checkpoint whose position, records and mask cannot come from this plan.
+
+        Args:
+            stages: (level, stage) of all trainings of the plan, in their order.
+            path: the file, for the message.
+
+        Raises:
+            CorruptFile: with what does not fit.
+        """
+        here = self.position
+        if (here.level, here.stage) not in stages or min(here.epochs, here.steps, here.alive) < 0:
+            raise corrupt(path, f"it stands at level {here.level}, which the plan has not", WHAT_TO_DO)
+        over = stages.index((here.level, here.stage)) + here.ended
+        if [(record.level, record.stage) for record in self.records] != list(stages[:over]):
+            raise corrupt(path, f"it has not the records of the {over} trainings that are over", WHAT_TO_DO)
+        if here.ended and mask_digest(self.mask) != self.records[-1].mask_digest:
+            raise corrupt(path, "its mask is not the one in its last record", WHAT_TO_DO)
+
+
+def check_keys(tree: Any, keys: set[str], path: Path, remedy: str = WHAT_TO_DO) -> None:
+    """Refuse what is no dict with just these keys."""
+    if not isinstance(tree, dict) or set(cast(Any, tree)) != keys:
+        raise corrupt(path, f"it does not hold {', '.join(sorted(keys))}", remedy)
+
+
+def check_tensors(tree: dict[str, Any], names: Sequence[str], path: Path, remedy: str = WHAT_TO_DO) -> None:
+    """Refuse what is no dict of names to tensors."""
+    for name in names:
+        part = tree[name]
+        if not isinstance(part, dict) or not all(
+            isinstance(key, str) and isinstance(value, Tensor) for key, value in cast(Any, part).items()
+        ):
+            raise corrupt(path, f"its {name} is not made of named tensors", remedy)
+
+
+def training_from(tree: dict[str, Any], path: Path, remedy: str = WHAT_TO_DO) -> TrainingState:
+    """The state of optimizer and resets in a tree; whether it fits them shows when they take it."""
+    optimizers, resets = tree["optimizers"], tree["resets"]
+    if not isinstance(optimizers, list | tuple) or not isinstance(resets, list | tuple):
+        raise corrupt(path, "it holds no states of optimizers and resets", remedy)
+    return TrainingState(tuple(cast(Any, optimizers)), tuple(cast(Any, resets)))
+
+
+@contextlib.contextmanager
+def fitting(path: Path, remedy: str = WHAT_TO_DO) -> Generator[None, None, None]:
+    """While a stored state is put into live objects: if one cannot take it, the file is to blame.
+
+    Raises:
+        CorruptFile: for whatever a load_state_dict of anybody's class raises.
+    """
+    try:
+        yield
+    except BudbreakError:
+        raise
+    except Exception as error:
+        raise corrupt(path, f"its state does not fit ({type(error).__name__}: {error})", remedy) from error
+
+
+def check_dtypes(state: Mapping[str, Tensor], model: nn.Module, path: Path, remedy: str = WHAT_TO_DO) -> None:
+    """Refuse a state that would be cast on its way into the model."""
+    for name, tensor in model_state(model).items():
+        if name in state and state[name].dtype != tensor.dtype:
+            raise corrupt(path, f"its {name!r} is {state[name].dtype}, that of the model {tensor.dtype}", remedy)
 
 
 def begun(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch.utils.hooks import RemovableHandle
 from budbreak.averages import mask_averages
 from budbreak.errors import InvalidValue
 from budbreak.holding import Hold, hold
-from budbreak.iteration.checkpoint import Checkpoint, Position, begun
+from budbreak.iteration.checkpoint import Checkpoint, Position, begun, check_dtypes, fitting
 from budbreak.iteration.identity import identity
 from budbreak.iteration.invariants import (
     assert_invariants,
@@ -28,6 +29,7 @@ from budbreak.iteration.plan import Plan
 from budbreak.iteration.rates import RateWatch, check_first_step, rates_of
 from budbreak.iteration.record import LevelRecord
 from budbreak.iteration.removal import Removal, remove_first, remove_retrained
+from budbreak.iteration.rewindpoint import WHAT_TO_DO as NO_REWIND_POINT
 from budbreak.iteration.rewindpoint import RewindPoint
 from budbreak.iteration.seeding import derive_seed, generator_states, restore_generators, seed_everything, seed_training
 from budbreak.iteration.store import Store
@@ -222,9 +224,9 @@ class Levels:
         inner = steppers(live.optimizer)[-1]  # which steps, however one that wraps it is called
         self._hooks.append(inner.register_step_pre_hook(self._before_step))
         self._hooks.append(inner.register_step_post_hook(self._after_step))
-        tree = None if self._store is None else self._store.load_checkpoint()
-        if tree is not None:
-            self._resume(Checkpoint.from_tree(tree))
+        found = None if self._store is None else self._store.load_checkpoint()
+        if self._store is not None and found is not None:
+            self._resume(self._store, *found)
             return
         if self._given is None:
             warn_of_zeros(live)
@@ -234,22 +236,37 @@ class Levels:
             self._point.after_step(0, live.model)
             self._settle()
 
-    def _resume(self, checkpoint: Checkpoint) -> None:
+    def _resume(self, store: Store, checkpoint: Checkpoint, path: Path) -> None:
         live = self._live
+        checkpoint.check_course(_stages(live.plan), path)
+        if checkpoint.position.ended:  # killed before its file was written
+            store.save_mask(checkpoint.position.level, checkpoint.mask)
+        store.check_masks(checkpoint.records)
         self._mask = self._before = checkpoint.mask
         self._position, self._records = checkpoint.position, checkpoint.records
-        self._start_weights = _on_device(checkpoint.start_weights, live.model)
-        load_state(live.model, checkpoint.model, extra=checkpoint.extra)
-        self._holding.update(checkpoint.mask)
-        checkpoint.training.restore(live.optimizer, live.resets)  # after the update, which clears optimizer state
-        self._generators = checkpoint.generators, [own.get_state() for own in _generators(live.resets)]
-        self._restore_generators()
-        if self._store is not None:
-            stored = self._store.load("rewind")
-            self._point = self._point if stored is None else RewindPoint.from_tree(stored)
-            if checkpoint.position.ended:  # killed before the readable files were written
-                self._store.save_level(self._records, self._mask)
+        self._resume_rewind_point(store, checkpoint.position)
+        with fitting(path):
+            check_dtypes(checkpoint.model, live.model, path)
+            self._start_weights = _on_device(checkpoint.start_weights, live.model)
+            load_state(live.model, checkpoint.model, extra=checkpoint.extra)
+            self._holding.update(checkpoint.mask)
+            checkpoint.training.restore(live.optimizer, live.resets)  # after the update, which clears optimizer state
+            self._generators = checkpoint.generators, [own.get_state() for own in _generators(live.resets)]
+            self._restore_generators()
+        if self._records:  # killed before they were written, or they were deleted
+            store.save_records(self._records)
         self._clock = time.perf_counter()
+
+    def _resume_rewind_point(self, store: Store, position: Position) -> None:
+        if self._point is None:
+            return
+        self._point = store.load_rewind_point(position.steps, self._point)
+        if self._point.complete:  # put in to see that it fits: not after the hours of a level
+            live, (snapshot, training) = self._live, self._point.get()
+            with fitting(store.path("rewind"), NO_REWIND_POINT):
+                check_dtypes(snapshot.state, live.model, store.path("rewind"), NO_REWIND_POINT)
+                load_state(live.model, snapshot.state, extra=snapshot.extra)
+                training.restore(live.optimizer, live.resets)
 
     def _restore_generators(self) -> None:
         """Put all generators where the checkpoint has them: user code may have drawn since."""
@@ -327,7 +344,8 @@ class Levels:
         self._move(ended=True)
         self._save()
         if self._store is not None:
-            self._store.save_level(self._records, self._mask)
+            self._store.save_records(self._records)
+            self._store.save_mask(here.level, self._mask)
         if here.level == 0 and self._point is not None:
             self._point.get()  # level 0 is stored; now say if it was too short to rewind to
 
@@ -434,6 +452,11 @@ def _rewind_point(plan: Plan) -> RewindPoint | None:
     if plan.rewind_to is None:
         return None
     return RewindPoint(plan.rewind_to if isinstance(plan.rewind_to, Step) else Step.start())
+
+
+def _stages(plan: Plan) -> list[tuple[int, int]]:
+    """(level, stage) of all trainings, in their order."""
+    return [(level, stage) for level in range(plan.levels + 1) for stage in range(plan.stages(level))]
 
 
 def _generators(resets: Sequence[Resettable]) -> list[torch.Generator]:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
 
 from budbreak.errors import InvalidValue
+from budbreak.iteration.checkpoint import check_keys, check_tensors, training_from
+from budbreak.modelstate import state_digest
 from budbreak.rewinding import Resettable, Snapshot, TrainingState
 from budbreak.step import Step
+from budbreak.storage import corrupt
+
+WHAT_TO_DO = "restore it from a copy, or begin again in another folder: no later level can do without it"
 
 
 class RewindPoint:
@@ -73,9 +79,18 @@ class RewindPoint:
         }
 
     @classmethod
-    def from_tree(cls, tree: dict[str, Any]) -> RewindPoint:
-        """The point that was stored."""
+    def from_tree(cls, tree: Any, path: Path) -> RewindPoint:
+        """The point that was stored in the file ``path``.
+
+        Raises:
+            CorruptFile: if it has not the structure of one, or its state not the digest that it had.
+        """
+        check_keys(tree, {"step", "state", "extra", "digest", "optimizers", "resets"}, path, WHAT_TO_DO)
+        check_tensors(tree, ("state",), path, WHAT_TO_DO)
+        known = isinstance(tree["step"], int) and tree["step"] >= 0 and isinstance(tree["extra"], dict)
+        if not known or state_digest(tree["state"], tree["extra"]) != tree["digest"]:
+            raise corrupt(path, "its state is not the one of its step and digest", WHAT_TO_DO)
         point = cls(Step(tree["step"]))
         point.snapshot = Snapshot(tree["state"], tree["digest"], tree["extra"])
-        point.training = TrainingState(tuple(tree["optimizers"]), tuple(tree["resets"]))
+        point.training = training_from(tree, path, WHAT_TO_DO)
         return point

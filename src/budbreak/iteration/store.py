@@ -2,28 +2,72 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import warnings
-from collections.abc import Generator, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from budbreak.errors import CannotWrite, StoreBusy, StoreMismatch
+from budbreak.documents import read_json, write_json
+from budbreak.errors import CannotWrite, CorruptFile, StoreMismatch
+from budbreak.iteration.checkpoint import WHAT_TO_DO, Checkpoint, RecordsFile
 from budbreak.iteration.identity import differences, environment
+from budbreak.iteration.invariants import mask_digest
 from budbreak.iteration.record import LevelRecord
+from budbreak.iteration.rewindpoint import WHAT_TO_DO as NO_REWIND_POINT
+from budbreak.iteration.rewindpoint import RewindPoint
 from budbreak.mask import Mask
-from budbreak.storage import read_json, read_tree, write_json, write_tree
+from budbreak.storage import FolderLock, cannot_read, corrupt, digest, sweep
+from budbreak.trees import read_tree, write_tree
 
-try:
-    import fcntl
-except ImportError:  # Windows has no flock: there, two processes on one store are not noticed
-    fcntl = None
+IDENTITY_KIND, RECORDS_KIND = "identity 1", "records 1"
+_TREES = {
+    "checkpoint": ("checkpoint 1", WHAT_TO_DO),
+    "previous": ("checkpoint 1", "restore it from a copy, or begin again in another folder"),
+    "rewind": ("rewind point 1", NO_REWIND_POINT),
+}
+_WRITTEN_AGAIN = "delete it: it is written again from the checkpoint"
+
+
+@dataclass(frozen=True)
+class IdentityFile:
+    """What ``identity.json`` holds: what the iteration is, and what it ran in."""
+
+    identity: dict[str, Any]
+    environment: dict[str, Any]
+
+
+def read_identity(folder: Path) -> IdentityFile:
+    """What the store in a folder says that it is.
+
+    Raises:
+        CorruptFile, StoreMismatch: if the file is not what was written.
+        FileNotFoundError: if there is none.
+    """
+    path = folder / "identity.json"
+    remedy = "restore it from a copy; or delete it, and the same call writes it again if the other files belong to it"
+    found = read_json(path, IDENTITY_KIND, IdentityFile, remedy=remedy)
+    read_json(path, IDENTITY_KIND, IdentityFile, stores={digest(found.identity)}, remedy=remedy)
+    return found
+
+
+def read_records(folder: Path, store: str | None) -> tuple[LevelRecord, ...]:
+    """The trainings that are over, as ``records.json`` has them; none where there is no such file.
+
+    Args:
+        folder: of the store.
+        store: its identity, which the file must carry.
+    """
+    path = folder / "records.json"
+    try:
+        return read_json(path, RECORDS_KIND, RecordsFile, stores={store}, remedy=_WRITTEN_AGAIN).records
+    except FileNotFoundError:
+        return ()
 
 
 class Store:
-    """One iteration's folder. Files in it are whole or absent.
+    """One iteration's folder. Files in it are whole or absent, and each carries the store's identity.
 
     ``identity.json``: what the iteration is; ``checkpoint.safetensors`` and the one before it,
     ``previous.safetensors``: all that is needed to go on; ``rewind.safetensors``: the snapshot to rewind to;
@@ -32,7 +76,8 @@ class Store:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        self._lock: IO[str] | None = None
+        self.identity: str | None = None
+        self._lock = FolderLock(self.folder)
 
     def open(self, identity: dict[str, Any]) -> None:
         """Take the store for this process and this iteration.
@@ -41,87 +86,131 @@ class Store:
             StoreBusy: if a living process holds it.
             StoreMismatch: if it was written by another plan, model, optimizer or seed; names the difference.
         """
-        with self._writing():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._take_lock()
+        plain = json.loads(json.dumps(identity))
+        self._lock.take()
         try:
-            for pattern in (".*.safetensors.*", ".*.json.*"):  # of a process that was killed while writing
-                for left_behind in self.folder.rglob(pattern):
-                    left_behind.unlink()
+            sweep(self.folder)  # what a process that was killed while writing left behind
+            sweep(self.folder / "masks")
+            self.identity = digest(plain)
             path = self.folder / "identity.json"
-            if path.exists():
-                self._compare(read_json(path), json.loads(json.dumps(identity)))
+            if _exists(path):
+                self._compare(read_identity(self.folder), plain)
             else:
-                write_json(path, {"identity": identity, "environment": environment()})
+                body = {"identity": plain, "environment": environment()}
+                write_json(path, body, IDENTITY_KIND, store=self.identity)
         except BaseException:
             self.close()
             raise
 
+    def look(self) -> dict[str, Any]:
+        """Take on the identity that the folder names, and return it: to read only, beside a living writer.
+
+        Raises:
+            FileNotFoundError: if it names none.
+        """
+        found = read_identity(self.folder).identity
+        self.identity = digest(found)
+        return found
+
+    def load_rewind_point(self, steps: int, wanted: RewindPoint) -> RewindPoint:
+        """The stored snapshot to rewind to; ``wanted`` itself while its step has not come.
+
+        Raises:
+            CorruptFile: if the file is damaged, of another step, or lost.
+        """
+        path, tree = self.path("rewind"), self.load("rewind")
+        if tree is None and steps < wanted.step.count:
+            return wanted
+        if tree is None:
+            raise corrupt(path, f"it is missing, though step {wanted.step.count} is over", NO_REWIND_POINT)
+        found = RewindPoint.from_tree(tree, path)
+        if found.step.count != wanted.step.count:
+            raise corrupt(path, f"it is of step {found.step.count}, not {wanted.step.count}", NO_REWIND_POINT)
+        return found
+
     def close(self) -> None:
         """Let another process take it."""
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        self._lock.release()
 
     def load(self, name: str) -> Any | None:
         """The tree of one of the safetensors files, or None if there is none yet.
 
         Raises:
             CorruptFile: if the file is not exactly what was written.
+            StoreMismatch: if it was written for another store.
         """
-        path = self.folder / f"{name}.safetensors"
-        return read_tree(path) if path.exists() else None
+        kind, remedy = _TREES[name]
+        try:
+            return read_tree(self.path(name), kind, stores={self.identity}, remedy=remedy)
+        except FileNotFoundError:
+            return None
 
-    def load_checkpoint(self) -> Any | None:
-        """The newest checkpoint; the one before it where the newest was deleted."""
-        newest = self.load("checkpoint")
-        return self.load("previous") if newest is None else newest
+    def path(self, name: str) -> Path:
+        """Where one of the safetensors files lies."""
+        return self.folder / f"{name}.safetensors"
+
+    def load_checkpoint(self) -> tuple[Checkpoint, Path] | None:
+        """The newest checkpoint and its file; the one before it where the newest was deleted."""
+        for name in ("checkpoint", "previous"):
+            tree = self.load(name)
+            if tree is not None:
+                return Checkpoint.from_tree(tree, self.path(name)), self.path(name)
+        return None
 
     def save_checkpoint(self, tree: Any) -> None:
         """Write a checkpoint; the last one becomes ``previous``, so that at each moment one is whole."""
-        path = self.folder / "checkpoint.safetensors"
-        if path.exists():
-            with self._writing():
-                path.replace(self.folder / "previous.safetensors")
-        write_tree(path, tree)
-
-    def save(self, name: str, tree: Any) -> None:
-        """Write one safetensors file."""
-        write_tree(self.folder / f"{name}.safetensors", tree)
-
-    def save_level(self, records: Sequence[LevelRecord], mask: Mask) -> None:
-        """Write what people read: the records so far, and the mask of the level that ended last."""
-        mask.save(self.folder / "masks" / f"level-{records[-1].level:03d}.safetensors")
-        write_json(self.folder / "records.json", {"records": [asdict(record) for record in records]})
-
-    @contextlib.contextmanager
-    def _writing(self) -> Generator[None, None, None]:
+        path = self.path("checkpoint")
         try:
-            yield
+            if path.exists():
+                path.replace(self.path("previous"))
         except OSError as error:
             raise CannotWrite(
                 f"cannot write to {self.folder}: {error.strerror or error}",
                 "a store is a folder of its own in which files can be made and renamed",
                 "choose another folder",
             ) from error
+        self.save("checkpoint", tree)
 
-    def _take_lock(self) -> None:
-        if fcntl is None:
-            return
-        lock = (self.folder / "lock").open("w")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.close()
-            raise StoreBusy(
-                f"another process is writing to {self.folder}",
-                "one iteration has one writer",
-                "wait for it or stop it, or give another store",
-            ) from None
-        self._lock = lock
+    def save(self, name: str, tree: Any) -> None:
+        """Write one safetensors file."""
+        write_tree(self.path(name), tree, _TREES[name][0], store=self.identity)
 
-    def _compare(self, body: dict[str, Any], identity: dict[str, Any]) -> None:
-        changed = differences(body["identity"], identity)
+    def save_records(self, records: Sequence[LevelRecord]) -> None:
+        """Write what people read: the records so far."""
+        body = {"records": [asdict(record) for record in records]}
+        write_json(self.folder / "records.json", body, RECORDS_KIND, store=self.identity)
+
+    def save_mask(self, level: int, mask: Mask) -> None:
+        """Write the mask of a level."""
+        mask.save(self._mask_path(level), store=self.identity)
+
+    def check_masks(self, records: Sequence[LevelRecord]) -> None:
+        """Refuse the mask of a level that is not the one in the records. One that was deleted is not missed.
+
+        Raises:
+            CorruptFile, StoreMismatch: with what to do about it.
+        """
+        remedy = (
+            "restore it from a copy, or delete it: nothing is computed from it, only the file of this level is lost"
+        )
+        for record in records:
+            path = self._mask_path(record.level)
+            if not record.last_stage or not _exists(path):
+                continue
+            try:
+                found = Mask.load(path, store=self.identity)
+            except (CorruptFile, StoreMismatch) as error:
+                raise type(error)(error.value, error.rule, remedy) from None
+            if mask_digest(found) != record.mask_digest:
+                raise CorruptFile(
+                    f"{path} is not the mask of level {record.level}", "the record has its digest", remedy
+                )
+
+    def _mask_path(self, level: int) -> Path:
+        return self.folder / "masks" / f"level-{level:03d}.safetensors"
+
+    def _compare(self, found: IdentityFile, identity: dict[str, Any]) -> None:
+        changed = differences(found.identity, identity)
         if changed:
             more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
             raise StoreMismatch(
@@ -129,10 +218,17 @@ class Store:
                 "a store belongs to one plan, model, optimizer and seed",
                 "give another store, or delete this one",
             )
-        moved = differences(body["environment"], environment())
+        moved = differences(found.environment, environment())
         if moved:
             warnings.warn(
                 f"{self.folder}: the environment has changed: {'; '.join(moved)}. Going on is right, but the same "
                 "bits as without the interruption are promised only within one environment.",
                 stacklevel=2,
             )
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        raise cannot_read(path, error) from error

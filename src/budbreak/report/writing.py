@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from budbreak.documents import write_json
 from budbreak.errors import InvalidValue
 from budbreak.report.figures import (
     Figure,
@@ -22,7 +23,7 @@ from budbreak.report.pdf import to_pdf
 from budbreak.report.svg import to_svg
 from budbreak.report.tables import difference_rows, level_rows, to_csv, to_json
 from budbreak.runs.result import RunResult
-from budbreak.storage import write_bytes, write_json, write_text
+from budbreak.storage import write_bytes, write_text
 
 
 def write_report(runs: Sequence[RunResult], folder: Path) -> Path:
@@ -40,7 +41,7 @@ def write_report(runs: Sequence[RunResult], folder: Path) -> Path:
         raise InvalidValue("there is no run to report", "a report needs at least one", "give the folder of a run")
     levels = level_rows(runs)
     write_text(folder / "levels.csv", to_csv(levels))
-    write_json(folder / "levels.json", {"rows": to_json(levels)})
+    write_json(folder / "levels.json", {"rows": to_json(levels)}, "levels 1")
     write_text(folder / "differences.csv", to_csv(difference_rows(runs)))
     for prefix, figure in _named_figures(runs):
         write_text(folder / "figures" / f"{prefix}{figure.key}.svg", to_svg(figure.paper))

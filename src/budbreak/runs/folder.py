@@ -8,15 +8,17 @@ from typing import Any
 
 from torch import nn
 
+from budbreak.documents import read_json, write_json
 from budbreak.errors import StoreMismatch
 from budbreak.iteration.identity import differences
 from budbreak.modelstate import state_digest
 from budbreak.runs.recipe import Recipe, load_recipe
-from budbreak.storage import read_json, write_json, write_text
+from budbreak.storage import write_text
 from budbreak.training.catalogue import find
 from budbreak.training.networks import build
 
 RECIPE, NETWORK = "recipe.toml", "network.json"
+NETWORK_KIND = "network 1"
 
 
 def claim(folder: Path, recipe: Recipe) -> None:
@@ -43,9 +45,9 @@ def _claim_network(path: Path, recipe: Recipe) -> None:
     task = find(recipe.dataset)
     now = describe_networks(build(recipe.network, task, init=recipe.init, seed=seed) for seed in range(recipe.seeds))
     if not path.exists():
-        write_json(path, now)
+        write_json(path, now, NETWORK_KIND, store=recipe.identity)
         return
-    changed = differences(read_json(path), now)
+    changed = differences(read_json(path, NETWORK_KIND, dict[str, Any], stores={recipe.identity}), now)
     if changed:
         raise StoreMismatch(
             f"{recipe.network} is not the network of {path.parent}: {changed[0]}",

@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from budbreak.diagnostics import DeadUnits
+from budbreak.documents import write_json
 from budbreak.errors import CorruptFile, InvalidValue, MissingData
 from budbreak.iteration.checkpoint import Checkpoint
 from budbreak.iteration.store import Store
@@ -16,7 +17,6 @@ from budbreak.mask import Mask
 from budbreak.modelstate import load_state
 from budbreak.runs.job import load_data
 from budbreak.runs.recipe import Recipe, load_recipe
-from budbreak.storage import write_json
 from budbreak.training.datasets import DataSet, Split, load, split
 from budbreak.training.images import Images, batches
 from budbreak.training.networks import build
@@ -122,7 +122,7 @@ def measure(subject: Subject, *, part: str, images: int, threshold: float, every
 
 def save_measurement(path: Path, subject: Subject, dead: DeadUnits, *, part: str) -> None:
     """Write what was measured as JSON, atomically."""
-    write_json(path, {"model": subject.said, "dataset": subject.dataset, "part": part, **asdict(dead)})
+    write_json(path, {"model": subject.said, "dataset": subject.dataset, "part": part, **asdict(dead)}, "measurement 1")
 
 
 def read_state(path: Path) -> Mapping[str, Tensor]:
@@ -163,12 +163,17 @@ def _from_store(folder: Path) -> tuple[Recipe, Checkpoint]:
 
 
 def _newest_checkpoint(folder: Path) -> Checkpoint:
-    tree = Store(folder).load_checkpoint()
-    if tree is None:
+    store = Store(folder)
+    try:
+        store.look()
+        found = store.load_checkpoint()
+    except FileNotFoundError:
+        found = None
+    if found is None:
         raise MissingData(
             f"{folder} holds no checkpoint", "a job's folder has one", "give runs/NAME/jobs/ARM-seedN, or a recipe"
         )
-    return Checkpoint.from_tree(tree)
+    return found[0]
 
 
 def _data(recipe: Recipe | None, dataset: str | None, data_dir: Path | None) -> tuple[DataSet, Split]:

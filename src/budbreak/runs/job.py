@@ -24,11 +24,11 @@ from budbreak.norms import refreshed_norms
 from budbreak.prunable import conv_and_linear, excluding
 from budbreak.runs.arms import ARMS
 from budbreak.runs.names import by_name
-from budbreak.runs.notes import Notes
+from budbreak.runs.notes import Notes, Origin
 from budbreak.runs.recipe import Recipe
 from budbreak.runs.result import EpochResult, LayerResult
 from budbreak.step import Step
-from budbreak.storage import write_bytes
+from budbreak.storage import digest, write_bytes
 from budbreak.training.choice import Engine, Precision, choose_engine
 from budbreak.training.datasets import DataSet, Split, load, split
 from budbreak.training.engine import evaluate, make_sgd, steps_per_epoch, train_epoch
@@ -55,6 +55,16 @@ class Job:
     def name(self) -> str:
         """The arm and the seed."""
         return f"{self.arm}-seed{self.seed}"
+
+    @property
+    def identity(self) -> str:
+        """Digest of recipe, arm and seed: the files of the job carry it."""
+        return digest({"recipe": self.recipe.identity, "arm": self.arm, "seed": self.seed})
+
+    @property
+    def origin(self) -> Origin:
+        """What the levels in its folder are compared with, and named after."""
+        return Origin(self.arm, self.seed, self.identity, lambda level: _epochs(self.recipe, level))
 
 
 @dataclass(frozen=True)
@@ -188,7 +198,7 @@ def _run_job(job: Job, report: Report) -> None:
         seed=job.seed,
         store=job.folder,
     ) as levels:
-        trainer = _Trainer(job, model, engine, data, plan, Notes(job.folder), report)
+        trainer = _Trainer(job, model, engine, data, plan, Notes(job.folder, job.identity), report)
         for level in levels:
             trainer.train(level, optimizer, scheduler)
         save_weights(job.folder / WEIGHTS, model)
@@ -221,6 +231,7 @@ class _Trainer:
         for epoch in level.epochs(_epochs(recipe, level.number)):
             if epoch == 0:
                 self._note(level, 0, None)
+            self.notes.check(level.number, level.stage, epoch)
             done = train_epoch(
                 self.model,
                 optimizer,
@@ -253,7 +264,7 @@ class _Trainer:
 
     def _finish(self, level: Level, dead: DeadUnits | None) -> None:
         """Measure at the end of a training; the test set is looked at here only, and decides nothing."""
-        last = self.notes.last_epoch(level.number, level.stage)
+        last = self.notes.last_epoch(level.number, level.stage, _epochs(self.job.recipe, level.number))
         metrics = {
             "test_accuracy": self._accuracy(self.data.parts.test),
             "validation_accuracy": last.validation_accuracy,

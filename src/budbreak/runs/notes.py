@@ -2,99 +2,196 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
+from budbreak.documents import read_json, write_json
+from budbreak.errors import CorruptFile, StoreMismatch
 from budbreak.iteration import LevelRecord
+from budbreak.iteration.store import Store, read_records
 from budbreak.runs.result import EpochResult, LayerResult, LevelResult
-from budbreak.storage import read_json, write_json
+
+KIND = "notes 1"
+
+
+@dataclass(frozen=True)
+class NotedEpoch:
+    """One evaluation: ``epoch`` counts within the training, 0 is before it."""
+
+    level: int
+    stage: int
+    epoch: int
+    result: EpochResult
+
+
+@dataclass(frozen=True)
+class NotedLayers:
+    """The layers at the end of a level."""
+
+    level: int
+    layers: tuple[LayerResult, ...]
+
+
+@dataclass(frozen=True)
+class NotesFile:
+    """What ``notes.json`` holds."""
+
+    epochs: tuple[NotedEpoch, ...] = ()
+    layers: tuple[NotedLayers, ...] = ()
 
 
 class Notes:
     """The epochs and layers of one job, in ``notes.json`` of its folder.
 
     An epoch that is measured again, because a killed run repeats it, replaces the old one.
+
+    Args:
+        folder: of the job.
+        identity: of the job, which the file must carry.
+
+    Raises:
+        CorruptFile, StoreMismatch: if the file is not what this job wrote.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "notes.json"
-        body: dict[str, Any] = read_json(self.path) if self.path.exists() else {}
-        self.epochs: dict[str, dict[str, Any]] = body.get("epochs", {})
-        self.layers: dict[str, list[dict[str, Any]]] = body.get("layers", {})
+    def __init__(self, folder: Path, identity: str) -> None:
+        self.path, self.identity = folder / "notes.json", identity
+        try:
+            found = read_json(self.path, KIND, NotesFile, stores={identity}, remedy=self._remedy)
+        except FileNotFoundError:
+            found = NotesFile()
+        self.epochs = {(one.level, one.stage, one.epoch): one.result for one in found.epochs}
+        self.layers = {one.level: one.layers for one in found.layers}
 
     def add_epoch(self, level: int, stage: int, epoch: int, result: EpochResult) -> None:
         """Keep what was measured after an epoch."""
-        self.epochs[_key(level, stage, epoch)] = asdict(result)
+        self.epochs[level, stage, epoch] = result
         self._write()
 
-    def last_epoch(self, level: int, stage: int) -> EpochResult:
-        """The newest epoch of a training."""
-        keys = [key for key in self.epochs if key.startswith(f"{level}/{stage}/")]
-        return EpochResult(**self.epochs[max(keys, key=_order)])
+    def check(self, level: int, stage: int, epochs: int) -> None:
+        """Refuse to go on with a training whose first ``epochs`` were measured, but are not here any more.
+
+        Raises:
+            CorruptFile: with what to do about it.
+        """
+        lost = [epoch for epoch in range(epochs + 1) if (level, stage, epoch) not in self.epochs]
+        if lost:
+            raise CorruptFile(
+                f"{self.path} lacks epoch {lost[0]} of level {level}, which is over",
+                "what was measured after each epoch is kept there; it cannot be measured again",
+                self._remedy,
+            )
+
+    def last_epoch(self, level: int, stage: int, epochs: int) -> EpochResult:
+        """The last of a training's ``epochs``."""
+        self.check(level, stage, epochs)
+        return self.epochs[level, stage, epochs]
 
     def set_layers(self, level: int, layers: Sequence[LayerResult]) -> None:
         """Keep the layers as they are at the end of a level."""
-        self.layers[str(level)] = [asdict(layer) for layer in layers]
+        self.layers[level] = tuple(layers)
         self._write()
 
     def curve(self, level: int) -> tuple[EpochResult, ...]:
         """The epochs of a level, over all its stages."""
-        keys = sorted((key for key in self.epochs if key.startswith(f"{level}/")), key=_order)
-        return tuple(EpochResult(**self.epochs[key]) for key in keys)
+        return tuple(self.epochs[key] for key in sorted(self.epochs) if key[0] == level)
+
+    @property
+    def _remedy(self) -> str:
+        return f"restore it from a copy, or delete the folder {self.path.parent}: this job then begins anew"
 
     def _write(self) -> None:
-        write_json(self.path, {"epochs": self.epochs, "layers": self.layers})
+        epochs = tuple(NotedEpoch(*key, result) for key, result in self.epochs.items())
+        layers = tuple(NotedLayers(level, found) for level, found in self.layers.items())
+        write_json(self.path, asdict(NotesFile(epochs, layers)), KIND, store=self.identity)
 
 
-def collect(folder: Path, *, arm: str, seed: int) -> list[LevelResult]:
-    """The levels of a job that are over, from the files in its folder."""
-    path = folder / "records.json"
-    if not path.exists():
-        return []
-    records = [_record(body) for body in read_json(path)["records"]]
-    notes = Notes(folder)
+@dataclass(frozen=True)
+class Origin:
+    """Where levels come from.
+
+    Args:
+        arm, seed: of the job.
+        identity: of the job.
+        epochs: level -> epochs of each of its trainings.
+    """
+
+    arm: str
+    seed: int
+    identity: str
+    epochs: Callable[[int], int]
+
+
+def collect(folder: Path, origin: Origin) -> list[LevelResult]:
+    """The levels of a job that are over, from the files in its folder.
+
+    Raises:
+        CorruptFile, StoreMismatch: if a file is not what this job wrote.
+    """
+    records = _records(folder, origin)
+    notes = Notes(folder, origin.identity)
     levels = sorted({record.level for record in records if record.last_stage})
-    return [_level_result([r for r in records if r.level == level], notes, arm, seed) for level in levels]
+    return [_level_result([r for r in records if r.level == level], notes, origin) for level in levels]
 
 
-def _level_result(stages: Sequence[LevelRecord], notes: Notes, arm: str, seed: int) -> LevelResult:
-    last = stages[-1]
-    layers = notes.layers.get(str(last.level))
-    remarks = [] if layers is not None else ["notes.json of this job was lost: no layers and no curve"]
-    short = sum(stage.shortfall for stage in stages)
-    if short:
-        remarks.append(f"follow-ups found {short} candidates too few: the host removed them instead")
-    curve = notes.curve(last.level)
+def check_masks(folder: Path, origin: Origin) -> None:
+    """Refuse masks of a job's levels that are not what its records say.
+
+    Raises:
+        CorruptFile, StoreMismatch: with what to do about it.
+    """
+    store = Store(folder)
+    records = _records(folder, origin)
+    if records:
+        store.look()
+        store.check_masks(records)
+
+
+def _records(folder: Path, origin: Origin) -> tuple[LevelRecord, ...]:
+    """The trainings that are over, if the store in the folder is that of the job."""
+    store = Store(folder)
+    try:
+        found = store.look()
+    except FileNotFoundError:
+        return ()  # a store without its identity is claimed, or refused, by the iteration itself
+    if found.get("seed") != origin.seed:
+        raise StoreMismatch(
+            f"{folder} holds the store of seed {found.get('seed')}",
+            f"that of seed {origin.seed} is wanted: the files of a job are its own",
+            f"restore them, or delete the folder {folder}: this job then begins anew",
+        )
+    return read_records(folder, store.identity)
+
+
+def _level_result(stages: Sequence[LevelRecord], notes: Notes, origin: Origin) -> LevelResult:
+    last, epochs = stages[-1], origin.epochs(stages[-1].level)
+    layers, curve = notes.layers.get(last.level), notes.curve(last.level)
     return LevelResult(
-        arm=arm,
-        seed=seed,
+        arm=origin.arm,
+        seed=origin.seed,
         level=last.level,
         kept=last.kept,
         total=last.total,
         density=last.density,
         density_all=last.density_all,
-        epochs=sum(1 for epoch in curve if epoch.loss is not None),
+        epochs=len(stages) * epochs,
         steps=sum(stage.steps for stage in stages),
         seconds=sum(stage.seconds for stage in stages),
         metrics=last.metrics,
         invariants=last.invariants,
-        layers=tuple(LayerResult(**layer) for layer in layers or ()),
+        layers=layers or (),
         curve=curve,
-        notes=tuple(remarks),
+        notes=tuple(_remarks(stages, layers, lost=len(stages) * (epochs + 1) - len(curve))),
     )
 
 
-def _record(body: dict[str, Any]) -> LevelRecord:
-    for name in ("follow_ups_removed", "spared"):
-        body[name] = tuple(body[name])
-    return LevelRecord(**body)
-
-
-def _key(level: int, stage: int, epoch: int) -> str:
-    return f"{level}/{stage}/{epoch}"
-
-
-def _order(key: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in key.split("/"))
+def _remarks(stages: Sequence[LevelRecord], layers: object, *, lost: int) -> list[str]:
+    remarks: list[str] = []
+    if layers is None:
+        remarks.append("notes.json of this job was lost: no layers and no curve")
+    elif lost:
+        remarks.append(f"notes.json of this job was lost in part: the curve lacks {lost} points")
+    short = sum(stage.shortfall for stage in stages)
+    if short:
+        remarks.append(f"follow-ups found {short} candidates too few: the host removed them instead")
+    return remarks

@@ -7,11 +7,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from budbreak.documents import read_json, write_json
 from budbreak.errors import CorruptFile
-from budbreak.storage import read_json, write_json
+from budbreak.storage import corrupt
 
-SCHEMA = 1
+KIND = "results 1"
 FILE_NAME = "results.json"
+_REMEDY = "delete it and run the recipe again: what is complete is read from the jobs, not computed again"
 
 
 @dataclass(frozen=True)
@@ -124,30 +126,43 @@ class RunResult:
     def save(self, folder: Path) -> Path:
         """Write ``results.json`` into a run's folder, atomically; returns its path."""
         path = folder / FILE_NAME
-        write_json(path, {"schema": SCHEMA, **asdict(self)})
+        write_json(path, asdict(self), KIND, store=self.identity)
         return path
 
 
-def load_result(folder: Path) -> RunResult:
+def load_result(folder: Path, *, identity: str | None = None) -> RunResult:
     """Read a run's ``results.json``.
+
+    Args:
+        folder: of the run.
+        identity: of the recipe that it must belong to; any if None.
 
     Raises:
         CorruptFile: if there is none, or it was changed, or another version wrote it.
+        StoreMismatch: if it belongs to another recipe.
     """
     path = folder / FILE_NAME
-    if not path.is_file():
-        raise CorruptFile(f"{folder} holds no {FILE_NAME}", "a run's folder has one", "give the folder of a run")
-    body = read_json(path)
-    if body.pop("schema", None) != SCHEMA:
-        raise CorruptFile(f"{path} has another schema", f"this version reads schema {SCHEMA}", "run the recipe again")
-    body["levels"] = tuple(_level(level) for level in body["levels"])
-    body["differences"] = tuple(PairedDifference(**row) for row in body["differences"])
-    body.update(arms=tuple(body["arms"]), seeds=tuple(body["seeds"]))
-    return RunResult(**body)
+    stores = None if identity is None else {identity}
+    try:
+        result = read_json(path, KIND, RunResult, stores=stores, remedy=_REMEDY)
+    except FileNotFoundError:
+        raise CorruptFile(
+            f"{folder} holds no {FILE_NAME}", "a run's folder has one", "give the folder of a run"
+        ) from None
+    wrong = _inconsistency(result)
+    if wrong:
+        raise corrupt(path, wrong, _REMEDY)
+    return result
 
 
-def _level(body: dict[str, Any]) -> LevelResult:
-    body["layers"] = tuple(LayerResult(**layer) for layer in body["layers"])
-    body["curve"] = tuple(EpochResult(**epoch) for epoch in body["curve"])
-    body["notes"] = tuple(body["notes"])
-    return LevelResult(**body)
+def _inconsistency(result: RunResult) -> str:
+    """What cannot be in a result that a run wrote; empty if nothing."""
+    cells = [(one.arm, one.seed, one.level) for one in result.levels]
+    if len(set(cells)) != len(cells) or not all(arm in result.arms and seed in result.seeds for arm, seed, _ in cells):
+        return "its levels are not those of its arms and seeds"
+    if any(not 0 <= one.kept <= one.total for one in result.levels):
+        return "a level keeps more weights than there are"
+    pairs = [(one.arm, one.reference) for one in result.differences]
+    if not all(arm in result.arms and other in result.arms for arm, other in pairs):
+        return "its differences are not those of its arms"
+    return ""

@@ -11,7 +11,7 @@ from budbreak.runs.compare import paired_differences
 from budbreak.runs.folder import RECIPE, claim
 from budbreak.runs.job import WEIGHTS, Event, Job, Report, make_plan, run_job
 from budbreak.runs.lookahead import share_cores
-from budbreak.runs.notes import collect
+from budbreak.runs.notes import check_masks, collect
 from budbreak.runs.pool import Failure, run_jobs
 from budbreak.runs.recipe import Recipe
 from budbreak.runs.result import FILE_NAME, LevelResult, RunResult, load_result
@@ -52,7 +52,7 @@ def run(
     """
     folder = out / recipe.folder_name
     claim(folder, recipe)
-    before, start = _seconds_so_far(folder), time.perf_counter()
+    before, start = _seconds_so_far(folder, recipe), time.perf_counter()
     everything = [(arm, seed) for seed in range(recipe.seeds) for arm in recipe.arms]
     count, threads = share_cores(len(everything), workers)
     jobs = [
@@ -67,6 +67,8 @@ def run(
             job_done(result)
         return result
 
+    for job in jobs:
+        check_masks(job.folder, job.origin)
     found = keep()
     missing = [job for job in jobs if not _complete(job, found.levels)]
     failures = run_jobs(missing, workers=count, report=report or _ignore, finished=keep)
@@ -93,7 +95,7 @@ def _last_level(job: Job) -> int:
 
 
 def _result(recipe: Recipe, jobs: Sequence[Job], place: Mapping[str, object], seconds: float) -> RunResult:
-    levels = [level for job in jobs for level in collect(job.folder, arm=job.arm, seed=job.seed)]
+    levels = [level for job in jobs for level in collect(job.folder, job.origin)]
     return RunResult(
         name=recipe.name,
         identity=recipe.identity,
@@ -108,8 +110,8 @@ def _result(recipe: Recipe, jobs: Sequence[Job], place: Mapping[str, object], se
     )
 
 
-def _seconds_so_far(folder: Path) -> float:
-    return load_result(folder).seconds if (folder / FILE_NAME).exists() else 0.0
+def _seconds_so_far(folder: Path, recipe: Recipe) -> float:
+    return load_result(folder, identity=recipe.identity).seconds if (folder / FILE_NAME).exists() else 0.0
 
 
 def _failed(failures: Sequence[Failure], folder: Path) -> RunFailed:
