@@ -49,7 +49,8 @@ def count_macs(model: nn.Module, example: Any) -> Macs:
 
     A product belongs to the weight whose memory it reads, whoever calls it: a module, a function, attention, a
     tied layer. Products of activations (attention's scores and values) count in the total only. Elementwise
-    work, norms and embeddings count nothing, as with torch's own counter.
+    work, norms and embeddings count nothing, as with torch's own counter. Products of weights alone (low rank, an
+    orthogonal parametrization) count as if each sample made them: give one sample where there are any.
 
     Args:
         model: the live model; modes, buffers and random generators stay as they were.
@@ -101,6 +102,9 @@ class _Counter(TorchDispatchMode):
         """Run the operation and count it."""
         result = func(*args, **(kwargs or {}))
         packet = func._overloadpacket
+        operands, results = [*_tensors(args), *_tensors((kwargs or {}).values())], _tensors([result])
+        if operands and all(_address(operand) in self.state for operand in operands):
+            self._follow(operands, results, product=packet in flop_registry)
         name = packet.__name__
         if packet in flop_registry:
             self._add(flop_registry[packet](*args, **(kwargs or {}), out_val=result) // 2, args)
@@ -108,8 +112,6 @@ class _Counter(TorchDispatchMode):
             self.total += _attention(*args[:3])
         elif name in _RECURRENT:
             self._recurrent(args[0], args[1:3] if name == "mkldnn_rnn_layer" else args[1])
-        else:
-            self._follow([*_tensors(args), *_tensors((kwargs or {}).values())], _tensors([result]))
         return result
 
     def _add(self, macs: int, operands: Iterable[Any]) -> None:
@@ -125,16 +127,14 @@ class _Counter(TorchDispatchMode):
             if weight.dim() == 2:
                 self._add(weight.numel() * (inputs.numel() // inputs.shape[-1]), [weight])
 
-    def _follow(self, operands: Sequence[Tensor], results: Sequence[Tensor]) -> None:
-        """What is computed from the model's state alone is state, too."""
-        if not operands or not all(_address(operand) in self.state for operand in operands):
-            return
+    def _follow(self, operands: Sequence[Tensor], results: Sequence[Tensor], *, product: bool) -> None:
+        """What is computed from the model's state alone is state, too; a product of weights is none of them."""
         for result in results:
             if _address(result) in self.state:  # a view
                 continue
             self.state[_address(result)] = result
             like = [owner for one in operands if one.numel() == result.numel() and (owner := self._owner(one))]
-            if like and result.dim() >= 2:
+            if like and result.dim() >= 2 and not product:
                 self._own(result, like[0])
 
     def _own(self, tensor: Tensor, name: str) -> None:

@@ -94,7 +94,7 @@ def check_whole_units(name: str, layer: nn.Module) -> None:
 
 def _of_parametrizations(tensor: str, own_name: str, layer: nn.Module) -> Wrapping:
     steps = list(cast(ParametrizationList, getattr(layer, "parametrizations")[tensor]))  # noqa: B009
-    kind = " and ".join(_NAMES.get(type(step), type(step).__name__) for step in steps)
+    kind = " and ".join(_NAMES.get(type(step), type(step).__name__.lstrip("_")) for step in steps)
     return Wrapping(
         kind=kind,
         keeps_zeros=all(isinstance(step, _WEIGHT_NORM | _SPECTRAL_NORM) for step in steps),

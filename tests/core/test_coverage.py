@@ -165,6 +165,19 @@ def test_zeros_of_an_included_parameter_are_zeros_of_the_effective_weight_throug
     assert bool(torch.isfinite(effective).all())
 
 
+def test_the_weight_behind_feeds_its_site(wrapped):
+    """A unit whose incoming weights are all pruned is static, whatever normalises or masks them."""
+    kind, layer, name, _ = wrapped
+    model = nn.Sequential(layer, nn.ReLU(), nn.Linear(3, 2))
+    rule = bb.including(f"0.{name}")
+    keep = kind == "weight_norm"  # a slice of weight_norm cannot go whole
+    entry = torch.tensor([[1, 0, 0, 1], [keep, 0, 0, 0], [1, 1, 0, 0]], dtype=torch.bool)
+    mask = bb.Mask({f"0.{name}": entry, "2.weight": torch.ones(2, 3)})
+    found = bb.dead_neurons(model, [torch.randn(8, 4)], mask=mask, prunable=rule)
+    assert f"0.{name}" in str(found)
+    assert found.static == pytest.approx(0 if keep else 1 / 3)
+
+
 @pytest.mark.parametrize("kind", ["weight_norm", "old weight_norm"])
 def test_a_mask_that_empties_a_slice_of_weight_norm_is_refused_before_anything_changes(kind):
     wrap, name, _ = WRAPPERS[kind]

@@ -90,6 +90,19 @@ def test_a_model_on_the_meta_device_is_counted_without_memory():
     assert count_macs(model, torch.rand(3, 6)).by_weight == {"0.weight": 24, "1.weight": 8}
 
 
+def test_a_product_of_weights_counts_for_one_of_them_and_its_result_for_none():
+    class LowRank(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Parameter(torch.randn(4, 4)), nn.Parameter(torch.randn(4, 4))
+
+        def forward(self, x):
+            return x @ (self.a @ self.b)
+
+    found = count_macs(LowRank(), torch.rand(1, 4))
+    assert (found.total, dict(found.by_weight)) == (64 + 16, {"b": 64})
+
+
 def test_products_that_no_module_owns_are_seen():
     found = count_macs(Raw(), torch.rand(2, 5))
     assert found.by_weight == {"b": 50, "a": 15}

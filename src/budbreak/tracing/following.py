@@ -11,6 +11,9 @@ from torch.overrides import TorchFunctionMode
 
 from budbreak.tracing.layouts import Call, Layout, layouts_after
 
+_ZEROS_STAY = frozenset({"weight_norm", "div", "__truediv__", "mul", "__mul__"})
+"""How weight_norm, spectral_norm and torch.nn.utils.prune compute a weight."""
+
 
 class Follower(TorchFunctionMode):
     """A mode under which the model runs once; it sees each function of torch, in modules and outside.
@@ -25,7 +28,8 @@ class Follower(TorchFunctionMode):
 
     def __init__(self, feeds: Mapping[int, str], called: Callable[[Call, object], None]) -> None:
         super().__init__()
-        self.feeds, self.called = feeds, called
+        self.parameters, self.called = dict(feeds), called
+        self.feeds, self.computed = dict(feeds), list[Tensor]()
         self.known: dict[int, tuple[weakref.ref[Tensor], int, tuple[int, ...], Layout]] = {}
 
     def __torch_function__(
@@ -43,6 +47,7 @@ class Follower(TorchFunctionMode):
         for index, item in enumerate(result if isinstance(result, list | tuple) else (result,)):  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
             if isinstance(item, Tensor):
                 self._note(item, rule(item, index))
+        self._follow_weight(call, result)
         self.called(call, result)
         return result
 
@@ -57,6 +62,18 @@ class Follower(TorchFunctionMode):
     def forget(self) -> None:
         """Another pass begins."""
         self.known.clear()
+        self.feeds = dict(self.parameters)
+        self.computed.clear()
+
+    def _follow_weight(self, call: Call, result: object) -> None:
+        """A weight that is normalised or masked before it is used: where the parameter is zero, so is the weight."""
+        if call.name not in _ZEROS_STAY or not isinstance(result, Tensor):
+            return
+        for one in call.args[:2]:
+            if id(one) in self.feeds and isinstance(one, Tensor) and one.shape == result.shape:
+                self.feeds[id(result)] = self.feeds[id(one)]
+                self.computed.append(result)  # kept for this pass: its id is not given to another
+                return
 
     def _note(self, tensor: Tensor, layout: Layout | None) -> None:
         self.known.pop(id(tensor), None)
