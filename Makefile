@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: demo test fast lint types layers examples smoke clean
+.PHONY: demo test fast lint types layers examples smoke campaigns clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -36,6 +36,11 @@ smoke: .venv/installed  ## the main job, short, in a folder of its own
 	rm -rf build/smoke
 	$(BIN)/budbreak run recipes/digits-mlp.toml --levels 2 --epochs 3 --milestones 2 --seeds 2 --out build/smoke
 	$(BIN)/budbreak report build/smoke/digits-mlp-*
+
+campaigns: .venv/installed  ## a short round of each; more: python tests/campaigns/kill.py --rounds 500 --seed 1
+	$(BIN)/python tests/campaigns/kill.py --rounds 3
+	$(BIN)/python tests/campaigns/recipes.py --rounds 200
+	$(BIN)/python tests/campaigns/faults.py --rounds 5
 
 clean:
 	rm -rf .venv build dist
