@@ -14,7 +14,7 @@ _LONGEST = 60
 
 
 def check_model(model: object, name: str = "model") -> None:
-    """Refuse what is no module, and a module whose weights have no shape yet.
+    """Refuse what is no module, and a module whose weights have no shape, no values, or lie in other processes too.
 
     Raises:
         InvalidValue: with what to write.
@@ -22,12 +22,28 @@ def check_model(model: object, name: str = "model") -> None:
     if not isinstance(model, nn.Module):
         raise InvalidValue(f"{name} is {shown(model)}", "it must be an nn.Module", _model_fix(model, name))
     for key, parameter in model.named_parameters():
-        if is_lazy(parameter):
-            raise InvalidValue(
-                f"{key!r} of {name} has no shape yet",
-                "a lazy layer knows its inputs after the first batch only",
-                f"run one batch through it first: {name}(inputs)",
-            )
+        _check_parameter(key, parameter, name)
+
+
+def _check_parameter(key: str, parameter: nn.Parameter, name: str) -> None:
+    if is_lazy(parameter):
+        raise InvalidValue(
+            f"{key!r} of {name} has no shape yet",
+            "a lazy layer knows its inputs after the first batch only",
+            f"run one batch through it first: {name}(inputs)",
+        )
+    if parameter.is_meta:
+        raise InvalidValue(
+            f"{key!r} of {name} is on the meta device",
+            "a weight there has a shape but no value to keep or to prune",
+            f"give it values first: {name}.to_empty(device=...) and a state_dict, or make it on a real device",
+        )
+    if hasattr(parameter, "device_mesh"):  # a DTensor; its class lies in a module that takes long to import
+        raise InvalidValue(
+            f"{key!r} of {name} is a {type(parameter.data).__name__}: each process holds a part of it",
+            "masks are of whole weights; sharded ones (fully_shard, tensor parallel) are not supported yet",
+            "prune before sharding, or train with DistributedDataParallel",
+        )
 
 
 def check_optimizer(optimizer: object) -> None:

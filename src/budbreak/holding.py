@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from budbreak.errors import InvariantBroken
-from budbreak.mask import Mask
+from budbreak.checks import check_model, shown
+from budbreak.errors import InvalidValue, InvariantBroken
+from budbreak.mask import Mask, check_mask
 from budbreak.optimizers import check_ownership, check_reachable, couples, project_state, steppers
 from budbreak.zeroing import bits, factor_for, zero_pruned
 
@@ -47,6 +48,7 @@ class Hold:
             ForeignParameter: if the optimizer does not hold the model's parameters.
             InvalidValue: if the optimizer keeps state of them where no mask can reach it.
         """
+        check_mask(mask)
         parameters = mask.parameters(self._model)
         check_ownership(self._optimizer, parameters)
         check_reachable(self._optimizer, parameters)
@@ -177,6 +179,9 @@ def hold(model: nn.Module, optimizer: Optimizer, mask: Mask, *, mask_grads: bool
         ForeignParameter: if the optimizer does not hold the model's parameters.
         InvalidValue: if the optimizer keeps state of them where no mask can reach it.
     """
+    check_model(model)
+    if mask_grads is not None and not isinstance(mask_grads, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidValue(f"mask_grads is {shown(mask_grads)}", "it must be True, False or None", "leave it out")
     return Hold(model, optimizer, mask, mask_grads=mask_grads)
 
 

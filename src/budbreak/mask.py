@@ -35,6 +35,7 @@ class Mask(Mapping[str, Tensor]):
     """
 
     def __init__(self, entries: Mapping[str, Tensor]) -> None:
+        _check_entries(entries)
         self._adopt({name: entry.detach().to("cpu", torch.bool, copy=True) for name, entry in entries.items()})
 
     def _adopt(self, entries: dict[str, Tensor]) -> None:
@@ -228,6 +229,16 @@ class Mask(Mapping[str, Tensor]):
                 "both must cover the same names and shapes",
                 "make both from one model",
             )
+
+
+def _check_entries(entries: object) -> None:
+    mapping = isinstance(entries, Mapping)
+    if not mapping or not all(isinstance(entry, Tensor) for entry in entries.values()):  # pyright: ignore[reportUnknownMemberType]
+        raise InvalidValue(
+            f"the entries of a mask are {shown(entries)}",  # pyright: ignore[reportUnknownArgumentType]
+            "they map names of weights to tensors of their shapes, True or not 0 where a weight is kept",
+            "write bb.Mask({name: tensor}), or bb.Mask.dense(model)",
+        )
 
 
 def check_mask(mask: object, name: str = "mask") -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn, optim
 from torch.optim import Optimizer
 
+from budbreak.checks import shown
 from budbreak.errors import ForeignParameter, InvalidValue
 from budbreak.zeroing import zero_pruned
 
@@ -41,7 +42,7 @@ def steppers(optimizer: object) -> tuple[Optimizer, ...]:
     found = [one for one in nested(optimizer) if hasattr(one, "_optimizer_step_post_hooks")]
     if not found:
         raise InvalidValue(
-            f"optimizer is a {type(optimizer).__name__}",
+            f"optimizer is {shown(optimizer)}",
             "it must be a torch.optim.Optimizer, or an object that holds one in an attribute",
             "write hold(model, optimizer, mask)",
         )
@@ -191,7 +192,8 @@ def _mixes(state: dict[str, Any], parameter: Tensor, *, pruned: bool) -> bool:
 
 
 def _alike(value: object, parameter: Tensor) -> bool:
-    return isinstance(value, Tensor) and value.shape == parameter.shape and value.is_floating_point()
+    number = isinstance(value, Tensor) and (value.is_floating_point() or value.is_complex())  # no codes of 8 bits
+    return number and cast(Tensor, value).shape == parameter.shape
 
 
 def _owned(optimizer: object) -> Iterator[nn.Parameter]:

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from budbreak.checks import check_model, shown
 from budbreak.errors import InvalidValue, InvariantBroken
-from budbreak.mask import Mask
+from budbreak.mask import Mask, check_mask
 from budbreak.modelstate import check_fits, extra_states, load_state, model_digest, model_state, state_digest
 from budbreak.optimizers import load_optimizers, stateful
 from budbreak.prunable import unwrap
@@ -56,6 +57,7 @@ class Snapshot:
         Raises:
             InvalidValue: if a module's extra state cannot be stored.
         """
+        check_model(model)
         state = {name: tensor.clone() for name, tensor in model_state(model).items()}
         extra = extra_states(model)
         return cls(state, state_digest(state, extra), extra)
@@ -78,9 +80,16 @@ def rewind(model: nn.Module, snapshot: Snapshot, mask: Mask) -> str:
         The SHA-256 of the rewound state.
 
     Raises:
+        InvalidValue: for what is no model, snapshot or mask.
         MaskMismatch: if the snapshot is of another architecture.
         InvariantBroken: if the snapshot was changed since it was taken, or the copy is not exact.
     """
+    check_model(model)
+    check_mask(mask)
+    if not isinstance(snapshot, Snapshot):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidValue(
+            f"snapshot is {shown(snapshot)}", "it must be a Snapshot", "take it before training: Snapshot.of(model)"
+        )
     if state_digest(snapshot.state, snapshot.extra) != snapshot.digest:
         raise InvariantBroken(
             "the snapshot to rewind to has changed since it was taken", "a snapshot is immutable", "do not write to it"

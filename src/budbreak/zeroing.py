@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from budbreak.errors import InvalidValue
+
 _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -13,7 +15,12 @@ def bits(tensor: Tensor) -> Tensor:
 
     Integers, because 0 * NaN and 0 * inf are NaN, while any bits times 0 are +0.0, and times 1 themselves. It costs
     the same (in bfloat16 a quarter), and needs no test of what is finite.
+
+    Raises:
+        InvalidValue: for complex128, as which there are no integers.
     """
+    if tensor.element_size() not in _INTEGERS:
+        raise InvalidValue(f"a weight is {tensor.dtype}", "it has at most 8 bytes", "use complex64 instead")
     return tensor.detach().view(_INTEGERS[tensor.element_size()])
 
 
