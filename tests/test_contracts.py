@@ -1,8 +1,10 @@
 """Every entry of an `ALL` tuple keeps the contract of its kind; and the contracts can be broken."""
 
+import random
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -269,6 +271,10 @@ class Watcher:
             return lambda: float(view.weights["conv1.weight"].add_(1).isnan().sum())
         if self.fault == "draws random numbers":
             torch.rand(1)
+        if self.fault == "draws from numpy":
+            np.random.rand()
+        if self.fault == "draws from random":
+            random.random()
         return lambda: 0
 
 
@@ -281,6 +287,8 @@ _PASSES: list[int] = []
         ("counts passes", "collects the same again"),
         ("writes to the weights", "leaves the model as it was"),
         ("draws random numbers", "leaves the model as it was"),
+        ("draws from numpy", "leaves the model as it was"),
+        ("draws from random", "leaves the model as it was"),
     ],
 )
 def test_a_probe_that_breaks_a_promise_is_named(fault, promise):

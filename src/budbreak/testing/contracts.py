@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 import dataclasses
 import pickle
+import random
 import sys
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -130,7 +132,7 @@ def _traces(model: nn.Module) -> dict[str, object]:
         "gradients": [parameter.grad is None for parameter in model.parameters()],
         "modes": [module.training for module in model.modules()],
         "hooks": [len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules()],  # pyright: ignore[reportPrivateUsage]
-        "generator": torch.get_rng_state(),
+        "generators": [torch.get_rng_state().tolist(), repr(np.random.get_state()), random.getstate()],
     }
 
 
