@@ -81,6 +81,17 @@ def read_tree(path: Path, kind: str, *, stores: Collection[str | None] | None = 
         raise corrupt(path, f"it is not one of our files ({error})", remedy) from None
 
 
+def as_stored(tree: Tree) -> Tree:
+    """Nested state as it would be read back: copied, on the CPU.
+
+    Raises:
+        InvalidValue: as `write_tree`.
+    """
+    tensors: dict[str, Tensor] = {}
+    skeleton = _pack(tree, "", tensors)
+    return _Unpacker(tensors).whole(skeleton)
+
+
 def tree_digest(tree: Tree) -> str:
     """The SHA-256 of nested state.
 

@@ -1,5 +1,7 @@
 """A run of two processes with what tells ranks apart: own batches, dropout, BatchNorm buffers, own generators."""
 
+import dataclasses
+import hashlib
 import os
 import signal
 
@@ -73,3 +75,12 @@ def kill_at(rank, step):
             os.kill(os.getpid(), signal.SIGKILL)
 
     return each
+
+
+def fingerprint(half, levels):
+    """All that two equal runs of a rank share, as one hash; and the hash of what the ranks share."""
+    records = [dataclasses.asdict(dataclasses.replace(record, seconds=0.0)) for record in levels.history]
+    momentum = [half.optimizer.state[p]["momentum_buffer"].tolist() for p in half.plain.parameters()]
+    shared = (records, [p.tolist() for p in half.plain.parameters()], momentum, half.shuffle.get_state().tolist())
+    own = ([b.tolist() for b in half.plain.buffers()], torch.rand(3).tolist())
+    return [hashlib.sha256(repr(part).encode()).hexdigest() for part in (shared, own)]

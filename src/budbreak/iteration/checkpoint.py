@@ -23,7 +23,9 @@ from budbreak.rewinding import TrainingState
 from budbreak.storage import corrupt
 
 WHAT_TO_DO = "delete it (an earlier checkpoint is used if there is one) or restore it from a copy"
-_TREE_KEYS = ("position", "mask", "records", "model", "start_weights", "extra", "optimizers", "resets", "generators")
+_TREE_KEYS = (
+    "position", "mask", "records", "model", "start_weights", "extra", "optimizers", "resets", "generators", "ranks",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,10 @@ class Position:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """All that is needed to go on bit for bit, besides the rewind point."""
+    """All that is needed to go on bit for bit, besides the rewind point.
+
+    Of several processes it is rank 0's; ``ranks`` holds what the others have otherwise, see `shared`.
+    """
 
     position: Position
     mask: Mask
@@ -87,6 +92,7 @@ class Checkpoint:
     start_weights: Mapping[str, Tensor]
     training: TrainingState
     generators: dict[str, Any]
+    ranks: Sequence[Any] = ()
 
     def tree(self) -> dict[str, Any]:
         """What `from_tree` takes."""
@@ -100,6 +106,7 @@ class Checkpoint:
             "optimizers": self.training.optimizers,
             "resets": self.training.resets,
             "generators": self.generators,
+            "ranks": list(self.ranks),
         }
 
     @classmethod
@@ -113,6 +120,7 @@ class Checkpoint:
         check_tensors(tree, ("mask", "model", "start_weights"), path)
         if not isinstance(tree["extra"], dict) or not isinstance(tree["generators"], dict):
             raise corrupt(path, "its extra state or its generators are no dicts", WHAT_TO_DO)
+        check_ranks(tree, path)
         if any(entry.dtype != torch.bool for entry in tree["mask"].values()):
             raise corrupt(path, "its mask is not made of bools", WHAT_TO_DO)
         return cls(
@@ -124,6 +132,7 @@ class Checkpoint:
             start_weights=tree["start_weights"],
             training=training_from(tree, path),
             generators=tree["generators"],
+            ranks=tree["ranks"],
         )
 
     def check_course(self, stages: Sequence[tuple[int, int]], path: Path) -> None:
@@ -150,6 +159,13 @@ def check_keys(tree: Any, keys: set[str], path: Path, remedy: str = WHAT_TO_DO) 
     """Refuse what is no dict with just these keys."""
     if not isinstance(tree, dict) or set(cast(Any, tree)) != keys:
         raise corrupt(path, f"it does not hold {', '.join(sorted(keys))}", remedy)
+
+
+def check_ranks(tree: dict[str, Any], path: Path, remedy: str = WHAT_TO_DO) -> None:
+    """Refuse what holds no list of entries for each other rank."""
+    ranks = tree["ranks"]
+    if not isinstance(ranks, list) or not all(isinstance(part, list) for part in cast(Any, ranks)):
+        raise corrupt(path, "the parts of its ranks are no lists", remedy)
 
 
 def check_tensors(tree: dict[str, Any], names: Sequence[str], path: Path, remedy: str = WHAT_TO_DO) -> None:

@@ -32,7 +32,7 @@ from budbreak.iteration.removal import Removal, remove_first, remove_retrained
 from budbreak.iteration.rewindpoint import WHAT_TO_DO as NO_REWIND_POINT
 from budbreak.iteration.rewindpoint import RewindPoint
 from budbreak.iteration.seeding import derive_seed, generator_states, restore_generators, seed_everything, seed_training
-from budbreak.iteration.store import Store
+from budbreak.iteration.shared import SharedStore
 from budbreak.iteration.together import check_same_iteration, check_same_network, met
 from budbreak.mask import Mask
 from budbreak.modelstate import extra_states, load_state, model_state
@@ -47,7 +47,7 @@ from budbreak.step import Step
 class Levels:
     """The trainings of an iteration; see `iterate`. A context manager, and an iterator of `Level`."""
 
-    def __init__(self, live: Live, store: Store | None, mask: Mask | None, keep_holding: bool) -> None:
+    def __init__(self, live: Live, store: SharedStore | None, mask: Mask | None, keep_holding: bool) -> None:
         self._live, self._store, self._keep_holding = live, store, keep_holding
         self._given = mask
         self._mask = Mask.dense(live.model, live.plan.prunable) if mask is None else mask
@@ -236,7 +236,7 @@ class Levels:
             self._point.after_step(0, live.model)
             self._settle()
 
-    def _resume(self, store: Store, checkpoint: Checkpoint, path: Path) -> None:
+    def _resume(self, store: SharedStore, checkpoint: Checkpoint, path: Path) -> None:
         live = self._live
         checkpoint.check_course(_stages(live.plan), path)
         if checkpoint.position.ended:  # killed before its file was written
@@ -257,7 +257,7 @@ class Levels:
             store.save_records(self._records)
         self._clock = time.perf_counter()
 
-    def _resume_rewind_point(self, store: Store, position: Position) -> None:
+    def _resume_rewind_point(self, store: SharedStore, position: Position) -> None:
         if self._point is None:
             return
         self._point = store.load_rewind_point(position.steps, self._point)

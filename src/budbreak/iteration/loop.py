@@ -13,6 +13,7 @@ from budbreak.iteration.arguments import check_arguments, check_kinds
 from budbreak.iteration.levels import Levels
 from budbreak.iteration.live import Live
 from budbreak.iteration.plan import Plan
+from budbreak.iteration.shared import SharedStore
 from budbreak.iteration.store import Store
 from budbreak.mask import Mask
 from budbreak.optimizers import unwrap_optimizer
@@ -85,4 +86,4 @@ def iterate(
         live = Live(model, optimizer, plan.fit(model), *options)
         check_arguments(live, store=store, mask=mask)
     warn_of_uncovered(model, plan.prunable)
-    return Levels(live, None if store is None else Store(store), mask, keep_holding)
+    return Levels(live, None if store is None else SharedStore(Store(store), processes), mask, keep_holding)

@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from budbreak.errors import InvalidValue
-from budbreak.iteration.checkpoint import check_keys, check_tensors, training_from
+from budbreak.iteration.checkpoint import check_keys, check_ranks, check_tensors, training_from
 from budbreak.modelstate import state_digest
 from budbreak.rewinding import Resettable, Snapshot, TrainingState
 from budbreak.step import Step
@@ -30,6 +30,7 @@ class RewindPoint:
         self.step = step
         self.snapshot: Snapshot | None = None
         self.training: TrainingState | None = None
+        self.ranks: Sequence[Any] = ()  # what the other processes have otherwise, see `shared`
 
     @property
     def complete(self) -> bool:
@@ -76,6 +77,7 @@ class RewindPoint:
             "extra": dict(snapshot.extra),
             "optimizers": training.optimizers,
             "resets": training.resets,
+            "ranks": list(self.ranks),
         }
 
     @classmethod
@@ -85,12 +87,14 @@ class RewindPoint:
         Raises:
             CorruptFile: if it has not the structure of one, or its state not the digest that it had.
         """
-        check_keys(tree, {"step", "state", "extra", "digest", "optimizers", "resets"}, path, WHAT_TO_DO)
+        check_keys(tree, {"step", "state", "extra", "digest", "optimizers", "resets", "ranks"}, path, WHAT_TO_DO)
         check_tensors(tree, ("state",), path, WHAT_TO_DO)
         known = isinstance(tree["step"], int) and tree["step"] >= 0 and isinstance(tree["extra"], dict)
         if not known or state_digest(tree["state"], tree["extra"]) != tree["digest"]:
             raise corrupt(path, "its state is not the one of its step and digest", WHAT_TO_DO)
+        check_ranks(tree, path, WHAT_TO_DO)
         point = cls(Step(tree["step"]))
+        point.ranks = tree["ranks"]
         point.snapshot = Snapshot(tree["state"], tree["digest"], tree["extra"])
         point.training = training_from(tree, path, WHAT_TO_DO)
         return point

@@ -1,0 +1,142 @@
+"""The store of several processes: rank 0 owns it, the others get from it what was theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from budbreak.iteration.checkpoint import WHAT_TO_DO, Checkpoint
+from budbreak.iteration.record import LevelRecord
+from budbreak.iteration.rewindpoint import WHAT_TO_DO as NO_REWIND_POINT
+from budbreak.iteration.rewindpoint import RewindPoint
+from budbreak.iteration.store import Store
+from budbreak.mask import Mask
+from budbreak.processes import Processes
+from budbreak.storage import corrupt
+from budbreak.trees import as_stored, tree_digest
+
+T = TypeVar("T")
+Entry = list[Any]
+"""[key, key or index within it or None, value]: one entry of a tree, two levels deep."""
+
+
+class SharedStore:
+    """A `Store` that rank 0 alone opens, reads and writes; what fails there is raised on all ranks.
+
+    Its files hold rank 0's state, and of the others what they have otherwise: generators, buffers, whatever differs.
+    So each rank goes on with its own, bit for bit. All ranks call each method. For a process alone it is the store.
+    """
+
+    def __init__(self, store: Store, processes: Processes) -> None:
+        self._store, self._processes = store, processes
+
+    def open(self, identity: dict[str, Any]) -> None:
+        """See `Store.open`."""
+        self._on_first("opening the store", lambda: self._store.open(identity))
+
+    def close(self) -> None:
+        """See `Store.close`; without the others, who may be gone."""
+        self._store.close()
+
+    def path(self, name: str) -> Path:
+        """See `Store.path`."""
+        return self._store.path(name)
+
+    def load_checkpoint(self) -> tuple[Checkpoint, Path] | None:
+        """This rank's part of the newest checkpoint; see `Store.load_checkpoint`."""
+        found = self._given("reading the checkpoint", self._store.load_checkpoint)
+        if found is None or self._processes.size == 1:
+            return found
+        checkpoint, path = found
+        return Checkpoint.from_tree(self._own(checkpoint.tree(), path, WHAT_TO_DO), path), path
+
+    def load_rewind_point(self, steps: int, wanted: RewindPoint) -> RewindPoint:
+        """This rank's part of the snapshot to rewind to; see `Store.load_rewind_point`."""
+        found = self._given("reading the rewind point", lambda: self._store.load_rewind_point(steps, wanted))
+        if self._processes.size == 1 or not found.complete:
+            return found
+        path = self.path("rewind")
+        return RewindPoint.from_tree(self._own(found.tree(), path, NO_REWIND_POINT), path)
+
+    def save_checkpoint(self, tree: dict[str, Any]) -> None:
+        """See `Store.save_checkpoint`."""
+        whole = self._with_others(tree)
+        self._on_first("writing the checkpoint", lambda: self._store.save_checkpoint(whole))
+
+    def save(self, name: str, tree: dict[str, Any]) -> None:
+        """See `Store.save`."""
+        whole = self._with_others(tree)
+        self._on_first(f"writing {name}", lambda: self._store.save(name, whole))
+
+    def save_records(self, records: Sequence[LevelRecord]) -> None:
+        """See `Store.save_records`."""
+        self._on_first("writing the records", lambda: self._store.save_records(records))
+
+    def save_mask(self, level: int, mask: Mask) -> None:
+        """See `Store.save_mask`."""
+        self._on_first("writing a mask", lambda: self._store.save_mask(level, mask))
+
+    def check_masks(self, records: Sequence[LevelRecord]) -> None:
+        """See `Store.check_masks`."""
+        self._on_first("reading the masks", lambda: self._store.check_masks(records))
+
+    def _on_first(self, at: str, action: Callable[[], T]) -> T | None:
+        """What rank 0's action gives there; None elsewhere."""
+        with self._processes.agreeing(at):
+            return action() if self._processes.rank == 0 else None
+
+    def _given(self, at: str, action: Callable[[], T]) -> T:
+        """What rank 0's action gives, on all ranks."""
+        return cast(T, self._processes.first(at, self._on_first(at, action)))
+
+    def _with_others(self, tree: dict[str, Any]) -> dict[str, Any]:
+        """Rank 0's tree with the entries of the others that differ from it."""
+        if self._processes.size == 1:
+            return tree
+        mine = list(_entries(tree))
+        digests = [tree_digest(entry) for entry in mine]
+        first = self._processes.first("the state of rank 0", digests)
+        other = [as_stored(entry) for entry, digest in zip(mine, digests, strict=True) if digest not in set(first)]
+        everyone = self._processes.exchange("the states of the other ranks", other)
+        return {**tree, "ranks": everyone[1:]}
+
+    def _own(self, tree: dict[str, Any], path: Path, remedy: str) -> dict[str, Any]:
+        """This rank's tree: rank 0's, with its own entries put in."""
+        others = tree["ranks"]
+        if len(others) != self._processes.size - 1:
+            raise corrupt(path, f"it is of {len(others) + 1} ranks, not {self._processes.size}", remedy)
+        own = {key: _open(value) for key, value in tree.items()}
+        for entry in others[self._processes.rank - 1] if self._processes.rank else []:
+            _put(own, entry, path, remedy)
+        return {**own, "ranks": []}
+
+
+def _entries(tree: Mapping[str, Any]) -> Iterator[Entry]:
+    for key, value in tree.items():
+        if key == "ranks":
+            continue
+        if isinstance(value, Mapping):
+            yield from ([key, inner, one] for inner, one in cast(Mapping[Any, Any], value).items())
+        elif isinstance(value, list | tuple):
+            yield from ([key, index, one] for index, one in enumerate(cast(Sequence[Any], value)))
+        else:
+            yield [key, None, value]
+
+
+def _open(value: Any) -> Any:
+    """A container that entries can be put into."""
+    if isinstance(value, Mapping):
+        return dict(cast(Mapping[Any, Any], value))
+    return list(cast(Sequence[Any], value)) if isinstance(value, list | tuple) else value
+
+
+def _put(tree: dict[str, Any], entry: Any, path: Path, remedy: str) -> None:
+    try:
+        key, inner, value = entry
+        if inner is None:
+            tree[key] = value
+        else:
+            tree[key][inner] = value
+    except (TypeError, ValueError, KeyError, IndexError) as error:
+        raise corrupt(path, f"the part of a rank does not fit ({error})", remedy) from None
