@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from budbreak.errors import BudbreakError, MissingData
+from budbreak.errors import BudbreakError, MissingData, StoreBusy
 from budbreak.runs.lookahead import look_ahead
 from budbreak.runs.recipe import make_recipe
 from budbreak.runs.result import load_result
@@ -223,3 +223,30 @@ def test_a_folder_that_is_moved_during_the_run_is_an_error(what, tmp_path):
 
     with pytest.raises(BudbreakError, match="while it runs"):
         run(recipe, data_dir=None, out=tmp_path, workers=1, report=move)
+
+
+def test_a_second_command_is_refused_and_the_first_goes_on(tmp_path):
+    recipe = make_recipe({**TINY, "seeds": 1, "arms": ["host"]})
+    refused = []
+
+    def second(event):
+        if not refused:
+            with pytest.raises(StoreBusy, match=r"another process is writing to .*tiny-"):
+                run(recipe, data_dir=None, out=tmp_path, workers=1)
+            refused.append(True)
+
+    assert run(recipe, data_dir=None, out=tmp_path, workers=1, report=second).complete
+    assert refused
+
+
+def test_what_a_killed_process_left_half_written_is_swept_at_the_start(tmp_path):
+    recipe = make_recipe({**TINY, "seeds": 1, "arms": ["host"], "levels": 1})
+    run(recipe, data_dir=None, out=tmp_path, workers=1)
+    folder = tmp_path / recipe.folder_name
+    (folder / "figures").mkdir()
+    left = [folder, folder / "figures", folder / "jobs/host-seed0", folder / "jobs/host-seed0/masks"]
+    for place in left:
+        (place / ".some.svg.0123abcd.budbreak-unfinished").write_text("half")
+        (place / ".hers").write_text("not ours")
+    run(recipe, data_dir=None, out=tmp_path, workers=1)
+    assert sorted(path.name for path in folder.rglob(".*")) == [".hers"] * len(left)

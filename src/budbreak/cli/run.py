@@ -12,7 +12,7 @@ from budbreak.cli.display import Display
 from budbreak.cli.folding import folded
 from budbreak.cli.parser import import_from_here
 from budbreak.cli.sinks import open_sink
-from budbreak.report import conclusion, terminal_table, write_report
+from budbreak.report import PAGE, conclusion, terminal_table, write_report
 from budbreak.runs.lookahead import look_ahead
 from budbreak.runs.recipe import Recipe, field_types, load_recipe, overridden
 from budbreak.runs.result import RunResult
@@ -84,17 +84,17 @@ def execute(options: argparse.Namespace) -> int:
             workers=options.workers,
             report=tell,
             job_done=display.job_done,
+            at_end=lambda complete: write_report([complete], overview.folder),
         )
     finish(result, overview.folder)
     return 0
 
 
 def finish(result: RunResult, folder: Path) -> None:
-    """Write the report and print its short form."""
-    page = write_report([result], folder)
+    """Print the short form of the report."""
     print(terminal_table(result))
     print(folded(conclusion(result)))
-    print(f"run: {folder}\nreport: {page}")
+    print(f"run: {folder}\nreport: {folder / PAGE}")
 
 
 def _parser_of(kind: Any) -> Any:

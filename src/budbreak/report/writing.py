@@ -25,6 +25,8 @@ from budbreak.report.tables import difference_rows, level_rows, to_csv, to_json
 from budbreak.runs.result import RunResult
 from budbreak.storage import write_bytes, write_text
 
+PAGE = "report.html"
+
 
 def write_report(runs: Sequence[RunResult], folder: Path) -> Path:
     """Write the report of one run, or of several compared; returns the path of the page.
@@ -46,7 +48,7 @@ def write_report(runs: Sequence[RunResult], folder: Path) -> Path:
     for prefix, figure in _named_figures(runs):
         write_text(folder / "figures" / f"{prefix}{figure.key}.svg", to_svg(figure.paper))
         write_bytes(folder / "figures" / f"{prefix}{figure.key}.pdf", to_pdf(figure.paper))
-    page = folder / "report.html"
+    page = folder / PAGE
     write_text(page, to_html(runs))
     return page
 

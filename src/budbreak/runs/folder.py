@@ -1,8 +1,9 @@
-"""The folder of a run belongs to one recipe and to one network."""
+"""The folder of a run belongs to one recipe, to one network, and to one process at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import contextlib
+from collections.abc import Generator, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,38 @@ from budbreak.errors import StoreMismatch
 from budbreak.iteration.identity import differences
 from budbreak.modelstate import state_digest
 from budbreak.runs.recipe import Recipe, load_recipe
-from budbreak.storage import write_text
+from budbreak.storage import FolderLock, sweep, write_text
 from budbreak.training.catalogue import find
 from budbreak.training.networks import build
 
 RECIPE, NETWORK = "recipe.toml", "network.json"
 NETWORK_KIND = "network 1"
+
+
+@contextlib.contextmanager
+def claimed(folder: Path, recipe: Recipe) -> Generator[None, None, None]:
+    """Hold a run's folder meanwhile, and clean up what a process that was killed left half written in it.
+
+    Raises:
+        StoreBusy: if another living process holds it, which is not disturbed.
+        StoreMismatch: see `claim`.
+        CannotWrite: if the folder cannot be made.
+    """
+    lock = FolderLock(folder)
+    lock.take()
+    try:
+        for place in (
+            folder,
+            folder / "figures",
+            folder / "jobs",
+            *folder.glob("jobs/*"),
+            *folder.glob("jobs/*/masks"),
+        ):
+            sweep(place)
+        claim(folder, recipe)
+        yield
+    finally:
+        lock.release()
 
 
 def claim(folder: Path, recipe: Recipe) -> None:

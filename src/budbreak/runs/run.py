@@ -8,7 +8,7 @@ from pathlib import Path
 
 from budbreak.errors import BudbreakError
 from budbreak.runs.compare import paired_differences
-from budbreak.runs.folder import RECIPE, claim
+from budbreak.runs.folder import RECIPE, claimed
 from budbreak.runs.job import WEIGHTS, Event, Job, Report, make_plan, run_job
 from budbreak.runs.lookahead import share_cores
 from budbreak.runs.notes import check_masks, collect
@@ -32,6 +32,7 @@ def run(
     workers: int | None = None,
     report: Report | None = None,
     job_done: Callable[[RunResult], None] | None = None,
+    at_end: Callable[[RunResult], object] | None = None,
 ) -> RunResult:
     """Run all arms and seeds that are not complete yet; the same call goes on after an interruption.
 
@@ -42,6 +43,7 @@ def run(
         workers: processes at a time; one per core unless given. With more than one job each has one thread.
         report: called with each epoch's `Event`.
         job_done: called with the result so far at the start, and whenever a job is complete.
+        at_end: called with the complete result while the folder is still held: write into it here.
 
     Returns:
         The result, which is also in ``results.json`` of the folder.
@@ -51,28 +53,40 @@ def run(
         BudbreakError: see `look_ahead`, which is to be called before.
     """
     folder = out / recipe.folder_name
-    claim(folder, recipe)
-    before, start = _seconds_so_far(folder, recipe), time.perf_counter()
-    everything = [(arm, seed) for seed in range(recipe.seeds) for arm in recipe.arms]
-    count, threads = share_cores(len(everything), workers)
+    count, threads = share_cores(len(recipe.arms) * recipe.seeds, workers)
     jobs = [
-        Job(recipe, arm, seed, folder / "jobs" / f"{arm}-seed{seed}", data_dir, threads) for arm, seed in everything
+        Job(recipe, arm, seed, folder / "jobs" / f"{arm}-seed{seed}", data_dir, threads)
+        for seed in range(recipe.seeds)
+        for arm in recipe.arms
     ]
+    with claimed(folder, recipe):
+        before, start = _seconds_so_far(folder, recipe), time.perf_counter()
 
-    def keep(_: Job | None = None) -> RunResult:
-        place = {**environment(), "threads": threads, "workers": count}
-        result = _result(recipe, jobs, place, before + time.perf_counter() - start)
-        result.save(folder)
-        if job_done is not None:
-            job_done(result)
-        return result
+        def keep() -> RunResult:
+            place = {**environment(), "threads": threads, "workers": count}
+            result = _result(recipe, jobs, place, before + time.perf_counter() - start)
+            result.save(folder)
+            if job_done is not None:
+                job_done(result)
+            return result
 
+        failures = _run_missing(jobs, keep, report or _ignore, count)
+        result = keep()
+        _check_ended(result, folder, failures)
+        if at_end is not None:
+            at_end(result)
+    return result
+
+
+def _run_missing(jobs: Sequence[Job], keep: Callable[[], RunResult], report: Report, workers: int) -> list[Failure]:
     for job in jobs:
         check_masks(job.folder, job.origin)
     found = keep()
     missing = [job for job in jobs if not _complete(job, found.levels)]
-    failures = run_jobs(missing, workers=count, report=report or _ignore, finished=keep)
-    result = keep()
+    return run_jobs(missing, workers=workers, report=report, finished=lambda _: keep())
+
+
+def _check_ended(result: RunResult, folder: Path, failures: Sequence[Failure]) -> None:
     if failures:
         raise _failed(failures, folder)
     if not result.complete or not (folder / RECIPE).is_file():
@@ -81,7 +95,6 @@ def run(
             "a run's folder stays where it is, and nothing in it is changed, while it runs",
             "put back what was moved, then run the same command again: only what is missing is run",
         )
-    return result
 
 
 def _complete(job: Job, levels: Sequence[LevelResult]) -> bool:
