@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from budbreak.checks import shown
+from budbreak.checks import check_model, shown
 from budbreak.coverage import coverage
 from budbreak.errors import InvalidValue, MaskMismatch, MissingData, UnknownName, did_you_mean, one_of
 from budbreak.parametrized import check_directions, parameters_with_layers
@@ -62,8 +62,7 @@ class Mask(Mapping[str, Tensor]):
         return cls.owning({name: (p.detach() != 0).cpu() for name, p in parameters.items()})
 
     def __getitem__(self, name: str) -> Tensor:
-        if name not in self._entries:
-            raise UnknownName(f"the mask has no entry {name!r}", one_of(self), did_you_mean(name, self))
+        self._check_name(name)
         return self._entries[name]
 
     def __contains__(self, name: object) -> bool:
@@ -107,6 +106,7 @@ class Mask(Mapping[str, Tensor]):
 
     def kept_in(self, name: str) -> int:
         """The number of weights that stay in one entry."""
+        self._check_name(name)
         return self._kept[name]
 
     def collapsed(self) -> list[str]:
@@ -139,8 +139,9 @@ class Mask(Mapping[str, Tensor]):
         Raises:
             UnknownName: if the model lacks one of the names.
             MaskMismatch: if a shape differs.
-            InvalidValue: if a slice that weight_norm divides by its norm would lose all weights.
+            InvalidValue: if the model is none; if a slice that weight_norm divides by its norm would lose all weights.
         """
+        check_model(model)
         found: dict[str, nn.Parameter] = {}
         for name, entry in self._entries.items():
             parameter = parameter_named(model, name)
@@ -219,7 +220,12 @@ class Mask(Mapping[str, Tensor]):
             raise corrupt(path, f"its entry {odd[0]!r} is not what a mask holds", remedy)
         return cls.owning({name: entry for name, entry in found.items() if entry is not None})
 
+    def _check_name(self, name: object) -> None:
+        if name not in self._entries:
+            raise UnknownName(f"the mask has no entry {name!r}", one_of(self), did_you_mean(str(name), self))
+
     def _check_same(self, other: Mask) -> None:
+        check_mask(other, "the other mask")
         mine = {name: entry.shape for name, entry in self._entries.items()}
         theirs = {name: entry.shape for name, entry in other.items()}
         if mine != theirs:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import nn
 
-from budbreak.errors import CorruptFile, MaskMismatch, UnknownName
+from budbreak.errors import CorruptFile, InvalidValue, MaskMismatch, UnknownName
 from budbreak.mask import Mask
 from budbreak.testing import mlp, residual_cnn
 from budbreak.trees import write_tree
@@ -203,3 +203,21 @@ def test_a_mask_fits_only_its_model():
     tied[1].weight = tied[0].weight
     assert list(Mask.dense(tied)) == ["0.weight"]
     assert Mask({"1.weight": torch.ones(2, 2)}).parameters(tied)["1.weight"] is tied[0].weight
+
+
+@pytest.mark.parametrize(
+    ("use", "error", "words"),
+    [
+        (lambda mask: mask & {"w": torch.ones(2)}, InvalidValue, r"the other mask is .*a dict\nit must be a .*Mask"),
+        (lambda mask: mask.is_within([1]), InvalidValue, r"the other mask is \[1\], a list"),
+        (lambda mask: mask.agreement(None), InvalidValue, "the other mask is None"),
+        (lambda mask: mask.table([1]), InvalidValue, r"model is \[1\], a list"),
+        (lambda mask: mask.parameters(None), InvalidValue, "model is None"),
+        (lambda mask: mask.kept_in("v"), UnknownName, r"no entry 'v'\nit is 'w'"),
+        (lambda mask: mask[0], UnknownName, r"no entry 0\nit is 'w'"),
+    ],
+    ids=["and", "within", "agreement", "table", "parameters", "kept_in", "index"],
+)
+def test_what_is_no_mask_no_model_and_no_name_is_refused_in_words(use, error, words):
+    with pytest.raises(error, match=words):
+        use(Mask({"w": torch.ones(2)}))
