@@ -5,10 +5,14 @@ from __future__ import annotations
 import collections
 import os
 import pickle
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from budbreak.errors import CorruptFile
 from budbreak.training.unpickling import read_pickle
@@ -94,3 +98,75 @@ def test_anything_else_is_refused(content: object) -> None:
 def test_what_is_no_whole_dictionary_is_refused(content: bytes) -> None:
     with pytest.raises(CorruptFile, match="was refused"):
         read_pickle(content, HERE)
+
+
+def build(state: bytes, of: bytes) -> bytes:
+    """A pickle that sets the state of an object."""
+    return b"\x80\x02}U\x01d" + of + state + b"bs."
+
+
+DTYPE = b"cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R"
+ARRAY = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"
+MANY = b"(K\x03U\x01|" + DTYPE + b"M\x10\x27\x85\x86NNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00t"
+HOSTILE = {
+    # 4 bytes as one element of 10,000 bytes: numpy would read behind them
+    "a dtype of many": build(b"(K\x01K\x04\x85" + DTYPE + MANY + b"b\x89U\x04abcdt", ARRAY),
+    "a dtype with fields": build(b"(K\x03U\x01|NU\x01aU\x01bK\x08K\x08K\x00t", DTYPE),
+    "a shape beyond the data": build(b"(K\x01K\x64\x85" + DTYPE + b"\x89U\x04abcdt", ARRAY),
+    "a negative shape": build(b"(K\x01J\xff\xff\xff\xff\x85" + DTYPE + b"\x89U\x04abcdt", ARRAY),
+    "a shape of floats": build(b"(K\x01G?\xf0\0\0\0\0\0\0\x85" + DTYPE + b"\x89U\x01at", ARRAY),
+    "an array without state": b"\x80\x02}U\x01d" + ARRAY + b"s.",
+    "a state of a function": build(b"}U\x08__code__K\x01s", b"cnumpy.core.multiarray\n_reconstruct\n"),
+    "a slot of a class": build(b"N}U\x07__doc__K\x01s\x86", b"cnumpy\nndarray\n"),
+    "a list within itself": b"\x80\x02}U\x01d]q\x00h\x00as.",
+    "a dict within itself": b"\x80\x02}q\x00U\x01dh\x00s.",
+    "lists of lists of lists": b"\x80\x02}U\x01d" + b"]" * 50_000 + b"a" * 49_999 + b"s.",
+    "as many lists as atoms": b"\x80\x02}U\x01d]q\x000" + b"".join(
+        b"](" + b"h%c" % i * 10 + b"eq%c0" % (i + 1) for i in range(60)
+    ) + b"h\x3cs.",
+    "a key that is hashed for ever": b"\x80\x02}K\x00q\x000" + b"".join(
+        b"h%ch%c\x86q%c0" % (i, i, i + 1) for i in range(60)
+    ) + b"h\x3cK\x01s.",
+    "a place in the memory": b"\x80\x02}r\xff\xff\xff\x7fU\x01dK\x01s",
+    "a text of four gigabytes": b"\x80\x02}X\xff\xff\xff\xffabc",
+    "a number of 100,000 digits": b"\x80\x02}U\x01dI" + b"9" * 100_000 + b"\ns.",
+    "an extension": b"\x80\x02}U\x01d\x82\x01s.",
+    "a persistent object": b"\x80\x02}U\x01dPmine\ns.",
+    "nothing on the stack": b"\x80\x02s.",
+    "a mark that is not there": b"\x80\x02}u.",
+    "something behind": b"\x80\x02}.\x80\x02}.",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_hostile_pickle_is_refused_at_once(what: str) -> None:
+    began = time.perf_counter()
+    with pytest.raises(CorruptFile, match="was refused"):
+        read_pickle(HOSTILE[what], HERE)
+    assert time.perf_counter() - began < 5
+
+
+@pytest.mark.parametrize("dtype", ["u1", "<i4", ">i4", "<f8", "?"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_arrays_come_back_as_pickle_has_them(dtype: str, order: Any) -> None:
+    array = np.asarray(np.arange(6).reshape(2, 3), dtype, order=order)
+    got = read_pickle(pickle.dumps({b"a": array, b"again": [array, array]}, protocol=4), HERE)
+    for found in (got[b"a"], *got[b"again"]):
+        np.testing.assert_array_equal(found, array)
+        assert found.dtype == array.dtype
+
+
+plain = st.recursive(
+    st.binary(max_size=300) | st.text(max_size=20).filter(str.isprintable) | st.integers(-(2**70), 2**70),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.binary(max_size=9) | st.integers(), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@given(content=st.dictionaries(st.binary(max_size=9), plain, max_size=5), protocol=st.sampled_from([2, 3, 4, 5]))
+def test_whatever_is_plain_comes_back(content: dict[bytes, Any], protocol: int) -> None:
+    if protocol == 2:  # there, Python 3 writes bytes by a call
+        content = {1: [4, {5: "text"}, -(2**70)]}  # pyright: ignore
+    assert read_pickle(pickle.dumps(content, protocol=protocol), HERE) == content
