@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import random
 from collections.abc import Callable, Generator, Iterator
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-_PARTS = ("dataset", "sampler", "batch_sampler", "data_source", "loader", "base_dataloader")
+_PARTS = (
+    "dataset", "datasets", "transform", "transforms", "sampler", "batch_sampler", "data_source", "loader",
+    "base_dataloader",
+)  # fmt: skip
 """Where loaders, samplers and data sets keep what they draw from."""
 
 
@@ -20,7 +23,7 @@ def undisturbed(model: nn.Module, batches: object = None) -> Generator[None, Non
     """Outside, everything is as before: modes, buffers, random generators.
 
     Generators are those of torch (CPU and CUDA), numpy and `random`, and those that ``batches``, its sampler,
-    batch sampler and data set hold as attributes. Out of reach: what lives inside an iterator that has begun, in
+    batch sampler, data sets and transforms hold as attributes. Out of reach: what lives inside an iterator that has begun, in
     a loader's persistent worker processes, or in a closure.
     """
     undo = [_modes(model), _buffers(model), _global_generators(), *map(_own_generator, generators_of(batches))]
@@ -47,7 +50,7 @@ def generators_of(batches: object) -> Iterator[object]:
                     seen.add(id(value))
                     yield value
             elif name in _PARTS:
-                todo.append(value)
+                todo.extend(cast(list[object], value) if isinstance(value, list | tuple) else [value])
 
 
 def _modes(model: nn.Module) -> Callable[[], None]:

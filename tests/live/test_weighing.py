@@ -241,6 +241,36 @@ class Jittered(Dataset):
         return X[index] + noise + torch.rand(8, generator=self.own_torch), Y[index]
 
 
+class Augmented(Dataset):
+    """Looks through to other data; its transform, one of several, draws from a generator of its own."""
+
+    def __init__(self, *datasets):
+        self.datasets, self.transforms = datasets, [Noise()]
+
+    def __len__(self):
+        return 6
+
+    def __getitem__(self, index):
+        x, y = self.datasets[0][index]
+        return self.transforms[0](x), y
+
+
+class Noise:
+    def __init__(self):
+        self.own = torch.Generator().manual_seed(4)
+
+    def __call__(self, x):
+        return x + torch.rand(8, generator=self.own)
+
+
+def test_generators_are_found_behind_other_data_sets_and_in_transforms():
+    data = Augmented(Jittered())
+    own = data.datasets[0].own_numpy, data.transforms[0].own
+    before = draws(*own)
+    bb.dead_neurons(mlp(), DataLoader(data, batch_size=3))
+    assert draws(*own) == before
+
+
 def draws(*generators):
     """The next numbers of all generators; what is compared are these, not internal states."""
     own = [copy.deepcopy(g) if not isinstance(g, torch.Generator) else g.clone_state() for g in generators]
