@@ -1,6 +1,7 @@
 """Where the units lie: each site of odd networks against a count by hand in numpy, which is told the axes."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -348,6 +349,18 @@ def test_only_the_first_pass_is_watched():
 
     bb.dead_neurons(Net(run, fc=nn.Linear(3, 3), relu=nn.ReLU()), torch.randn(5, 2, 3).unbind())
     assert modes == [1, 0, 0, 0, 0]
+
+
+def test_what_listeners_compute_is_no_part_of_the_model():
+    """A probe that calls torch, as counting does, is neither followed nor mistaken for an unseen activation."""
+
+    @dataclass(frozen=True)
+    class Shares:
+        def start(self, view):
+            view.on_activation(lambda site, output: torch.relu(output.reshape(-1)))
+            return view.unseen
+
+    assert bb.probe(nn.Sequential(nn.Linear(3, 3), nn.ReLU()), [Shares()], batches=[torch.ones(2, 3)])[Shares()] == ()
 
 
 def test_a_reshaped_functional_chain_keeps_its_weight():

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -30,6 +31,7 @@ class Follower(TorchFunctionMode):
         super().__init__()
         self.parameters, self.called = dict(feeds), called
         self.feeds, self.computed = dict(feeds), list[Tensor]()
+        self.is_resting = False
         self.known: dict[int, tuple[weakref.ref[Tensor], int, tuple[int, ...], Layout]] = {}
 
     def __torch_function__(
@@ -41,6 +43,8 @@ class Follower(TorchFunctionMode):
     ) -> Any:
         """Run the function, and note what its results hold."""
         kwargs = kwargs or {}
+        if self.is_resting:
+            return func(*args, **kwargs)
         call = Call(_plain_name(func), func, args, kwargs, self.layout, self.feeds)
         rule = layouts_after(call)
         result = func(*args, **kwargs)
@@ -58,6 +62,15 @@ class Follower(TorchFunctionMode):
             return None  # gone, another one with the same id, or of another shape since
         unchanged = found[1] == _version(tensor) >= 0
         return found[3] if unchanged else Layout(found[3].dims)
+
+    @contextlib.contextmanager
+    def resting(self) -> Generator[None, None, None]:
+        """What runs inside is no part of the model."""
+        self.is_resting = True
+        try:
+            yield
+        finally:
+            self.is_resting = False
 
     def forget(self) -> None:
         """Another pass begins."""

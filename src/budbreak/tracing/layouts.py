@@ -213,9 +213,10 @@ def _moved(call: Call) -> list[Layout | None]:
 
 
 def _labels(like: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """The index of its unit at each place of a tensor; without memory of its own where it repeats (stride 0)."""
     shape = [like.shape[dim] if dim in dims else 1 for dim in range(-like.dim(), 0)]
     index = torch.arange(math.prod(shape), dtype=torch.int32, device=like.device).reshape(shape)
-    return torch.empty_like(like, dtype=torch.int32, requires_grad=False).copy_(index)
+    return index.expand(like.shape)
 
 
 def _read(labels: Tensor, units: int, feed: Feed | None, first_is_batch: bool) -> Layout | None:
@@ -223,7 +224,9 @@ def _read(labels: Tensor, units: int, feed: Feed | None, first_is_batch: bool) -
     if labels.numel() == 0:
         return None
     every = range(-labels.dim(), 0)
-    dims = tuple(dim for dim in every if bool((labels != labels.narrow(dim, 0, 1)).any()))
+    repeating = tuple(slice(0, 1) if labels.stride(dim) == 0 else slice(None) for dim in every)
+    few = labels[repeating]
+    dims = tuple(dim for dim in every if bool((few != few.narrow(dim, 0, 1)).any()))
     if units == 1:  # a single unit never changes: it lies in the one dimension of size 1 that is not for samples
         single = [dim for dim in every[1:] if labels.shape[dim] == 1]
         if len(single) != 1 and labels.dim() > 1:
@@ -231,7 +234,7 @@ def _read(labels: Tensor, units: int, feed: Feed | None, first_is_batch: bool) -
         dims = tuple(single)
     elif not dims:
         return None
-    along = labels[tuple(slice(None) if dim in dims else 0 for dim in every)].flatten()
+    along = few[tuple(slice(None) if dim in dims else 0 for dim in every)].flatten()
     if first_is_batch and -labels.dim() in dims and len(along) != units:
         return None  # units and samples became one dimension
     whole = torch.equal(along, torch.arange(units, dtype=along.dtype, device=along.device))

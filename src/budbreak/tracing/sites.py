@@ -140,7 +140,9 @@ class SiteTracer:
                 return
             call = self.calls.get(name, 0)
             self.calls[name] = call + 1
-            self.heard(self._site(name, call, module, output), output.detach())
+            site = self._site(name, call, module, output)
+            with self.follower.resting():
+                self.heard(site, output.detach())
 
         return hook
 
