@@ -180,6 +180,12 @@ def test_what_lies_between_otherwise_breaks_the_chain():
         assert bb.dead_neurons(model, [torch.randn(4, 6)]).sites[-1].weight is None, between
 
 
+def test_a_norm_by_the_batch_s_statistics_breaks_it_unless_units_are_its_channels():
+    for weighted, shape, weight in ((nn.Linear(6, 6), (4, 3, 6), None), (nn.Conv1d(3, 3, 1), (4, 3, 6), "0.weight")):
+        model = nn.Sequential(weighted, nn.BatchNorm1d(3, track_running_stats=False), nn.ReLU())
+        assert bb.dead_neurons(model, [torch.randn(shape)]).sites[0].weight == weight
+
+
 def test_moving_units_about_does_not_break_it():
     model = nn.Sequential(nn.Linear(6, 6), nn.Unflatten(1, (2, 3)), nn.ReLU())
     with torch.no_grad():

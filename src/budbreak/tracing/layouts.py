@@ -101,6 +101,8 @@ def layouts_after(call: Call) -> Callable[[Tensor, int], Layout | None]:
         return lambda result, index: moved[index] if index < len(moved) else None
     if name in _KEEPING:
         kept = call.layout(call.argument(0, "input", "self"))
+        if kept is not None and name == "batch_norm" and call.argument(5, "training"):
+            kept = _normed(kept, call)
         return lambda result, index: kept
     if name in _LAST or name in _CONVOLVING:
         weighted = _weighted(call)
@@ -125,6 +127,11 @@ def _weighted(call: Call) -> Layout:
         return Layout((-1,), Feed(name) if name and call.name == "linear" else None)
     groups = (call.argument(6, "groups") or 1) if "transpose" in call.name else 0
     return Layout((1 - weight.dim(),), Feed(name, groups) if name else None)
+
+
+def _normed(before: Layout, call: Call) -> Layout:
+    """A norm by the batch's own statistics keeps units apart only if they are its channels."""
+    return before if before.dims == (1 - call.argument(0, "input").dim(),) else Layout(before.dims)
 
 
 def _product(call: Call, first: int) -> Layout | None:
