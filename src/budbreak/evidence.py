@@ -10,6 +10,7 @@ from torch import Tensor
 
 from budbreak.errors import MissingEvidence
 from budbreak.processes import Processes
+from budbreak.units import UnitLayout
 
 T_co = TypeVar("T_co", covariant=True)
 T = TypeVar("T")
@@ -21,12 +22,11 @@ class Feed:
 
     Args:
         weight: its state_dict name.
-        transposed_groups: 0 where dimension 0 of the weight counts units (Linear, Conv); for a ConvTranspose, whose
-            weight is [inputs, units / groups, ...], the number of groups.
+        units: where those units lie in the weight: rows of Linear and Conv, columns of ConvTranspose, by group.
     """
 
     weight: str
-    transposed_groups: int = 0
+    units: UnitLayout
 
 
 @dataclass(frozen=True)

@@ -160,6 +160,20 @@ def mixed_products():
     return Products()
 
 
+class Einsum(nn.Module):
+    """Each equation on x [N, T, C], a weight and neighbours."""
+
+    def __init__(self, equation):
+        super().__init__()
+        self.equation, self.relu, self.fc = equation, nn.ReLU(), nn.Linear(4, 6)
+        self.weight, self.near = nn.Parameter(torch.randn(4, 6)), torch.rand(5, 5)
+
+    def forward(self, x):
+        operands = {"W": self.weight, "A": self.near, "x": x, "h": self.fc(x)}
+        names, _, equation = self.equation.partition(": ")
+        return self.relu(torch.einsum(equation, *(operands[name] for name in names)))
+
+
 def max_over_units():
     return nn.Sequential(nn.Linear(6, 8), nn.MaxPool1d(2), nn.ReLU())
 
@@ -188,6 +202,10 @@ CASES = {
     "channel shuffle": (shuffled_channels, [IMAGES], {"relu": CHANNELS}),
     "permuted images": (channels_last_tokens, [IMAGES], {"relu1": LAST, "relu2": CHANNELS}),
     "plain products": (mixed_products, [TOKENS], {"relu1": LAST, "relu2": LAST}),
+    "einsum with a weight": (lambda: Einsum("xW: ntc,co->nto"), [TOKENS], {"relu": LAST}),
+    "einsum, units in the middle": (lambda: Einsum("xW: ntc, co -> not"), [TOKENS], {"relu": CHANNELS}),
+    "einsum with neighbours": (lambda: Einsum("Ah: st,nto->nso"), [TOKENS], {"relu": LAST}),
+    "einsum with dots": (lambda: Einsum("xW: ...c,co->...o"), [TOKENS], {"relu": LAST}),
     "MaxPool1d over units": (max_over_units, [(6, 6)], {"2": LAST}),
     "one image without a batch": (single_image, [(3, 7, 5)], {"1": (0,)}),
     "Conv1d": (lambda: nn.Sequential(nn.Conv1d(3, 5, 3), nn.ReLU()), [(6, 3, 9)], {"1": CHANNELS}),
@@ -288,6 +306,63 @@ def test_static_units_are_those_whose_output_no_longer_moves(build, shape, weigh
     still = int((np.moveaxis(seen[0], axis, 0).reshape(seen[0].shape[axis], -1) == 0).all(1).sum())
     assert found.weight == weight
     assert found.static_units == still > 0
+
+
+class Transposed(nn.Module):
+    """The Conv1D of GPT-2: its weight is [inputs, units]."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight, self.relu = nn.Parameter(torch.randn(4, 6)), nn.ReLU()
+        self.bias = nn.Parameter(torch.zeros(6))
+
+    def forward(self, x):
+        return self.relu(torch.addmm(self.bias, x.view(-1, 4), self.weight).view(*x.shape[:-1], 6))
+
+
+class Product(Transposed):
+    def forward(self, x):
+        return self.relu(x @ self.weight)
+
+
+@pytest.mark.parametrize(
+    ("build", "inputs", "weight"),
+    [
+        (Transposed, torch.randn(7, 5, 4), "weight"),
+        (Product, torch.randn(7, 5, 4), "weight"),
+        (lambda: nn.Sequential(nn.Embedding(9, 6), nn.ReLU()), torch.arange(9).view(3, 3), "0.weight"),
+    ],
+)
+def test_weights_whose_units_are_columns(build, inputs, weight):
+    model = build()
+    with torch.no_grad():
+        model.get_parameter(weight)[:, [1, 4]] = 0
+        model.get_parameter(weight)[2] = 0  # a row is no unit
+    (site,) = bb.dead_neurons(model, [inputs], prunable=lambda name, module, parameter: name == weight).sites
+    assert (site.weight, site.units, site.static_units) == (weight, 6, 2)
+
+
+@pytest.mark.parametrize(
+    ("wrap", "name"),
+    [
+        (nn.utils.parametrizations.spectral_norm, "0.parametrizations.weight.original"),
+        (lambda layer: nn.utils.prune.identity(layer, "weight"), "0.weight_orig"),
+        (lambda layer: layer, "0.weight"),
+    ],
+)
+def test_a_weight_that_is_computed_from_a_parameter_is_that_parameter(wrap, name):
+    model = nn.Sequential(wrap(nn.Linear(4, 6)), nn.ReLU())
+    mask = bb.Mask({name: torch.tensor([[True] * 4] * 3 + [[False] * 4] * 3)})
+    result = bb.dead_neurons(model, [torch.randn(7, 4)], mask=mask, prunable=lambda n, module, parameter: n == name)
+    assert [(s.weight, s.static_units) for s in result.sites] == [(name, 3)]
+
+
+def test_a_normalised_weight_is_that_weight_too():
+    """weight_norm allows no empty rows, so that none is static, but the rows are named."""
+    model = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(4, 6)), nn.ReLU())
+    name = "0.parametrizations.weight.original1"
+    (site,) = bb.dead_neurons(model, [torch.randn(7, 4)], prunable=bb.including(name)).sites
+    assert (site.weight, site.static_units) == (name, 0)
 
 
 def test_pooling_over_units_loses_their_weight():

@@ -11,6 +11,7 @@ from torch import Tensor
 from budbreak.errors import NoSites
 from budbreak.mask import Mask
 from budbreak.probes.unit_counts import SiteCounts
+from budbreak.units import UnitLayout
 
 
 @dataclass(frozen=True)
@@ -157,23 +158,16 @@ def dead_units(
     )
 
 
-def static_units(entry: Tensor, transposed_groups: int = 0) -> Tensor:
-    """The units of a mask entry that keep no incoming weight: bool [units].
-
-    Args:
-        entry: [units, ...]; of a ConvTranspose [inputs, units / groups, ...].
-        transposed_groups: the groups of a ConvTranspose, else 0; see `Feed`.
-    """
-    if transposed_groups:
-        return ~entry.reshape(transposed_groups, -1, *entry.shape[1:]).transpose(1, 2).flatten(2).any(2).flatten()
-    return ~entry.flatten(1).any(1)
+def static_units(entry: Tensor, units: UnitLayout) -> Tensor:
+    """The units of a mask entry that keep no incoming weight: bool [units]."""
+    return ~units.members(entry).any(1)
 
 
 def _site(count: SiteCounts, mask: Mask, threshold: float) -> SiteDeadUnits:
     units, positions = count.active.shape
     static, feed = torch.zeros(units, dtype=torch.bool), count.site.feed
     if feed is not None and feed.weight in mask:
-        static = static_units(mask[feed.weight], feed.transposed_groups)
+        static = static_units(mask[feed.weight], feed.units)
     zero = 1 - count.active.double() / count.samples
     return SiteDeadUnits(
         site=count.site.name,

@@ -21,7 +21,8 @@ from budbreak.errors import NoSites, UncoveredWeights
 from budbreak.iteration import Level, Plan, iterate
 from budbreak.mask import Mask
 from budbreak.norms import refreshed_norms
-from budbreak.prunable import conv_and_linear, excluding
+from budbreak.parametrized import parameters_with_layers
+from budbreak.prunable import conv_and_linear, excluding, unwrap
 from budbreak.runs.arms import ARMS
 from budbreak.runs.names import by_name
 from budbreak.runs.notes import Notes, Origin
@@ -34,6 +35,7 @@ from budbreak.training.datasets import DataSet, Split, load, split
 from budbreak.training.engine import evaluate, make_sgd, steps_per_epoch, train_epoch
 from budbreak.training.images import Images, batches
 from budbreak.training.networks import build
+from budbreak.units import UnitLayout, output_layout
 from budbreak.verbs import dead_neurons
 
 WEIGHTS = "model.safetensors"
@@ -272,7 +274,7 @@ class _Trainer:
             **_rates(dead),
         }
         level.record(**metrics)
-        self.notes.set_layers(level.number, layer_results(level.mask, dead))
+        self.notes.set_layers(level.number, layer_results(self.model, level.mask, dead))
         self._tell(level, _epochs(self.job.recipe, level.number), metrics)
 
     def _dead(self, mask: Mask, *, fresh: bool = False) -> DeadUnits | None:
@@ -315,16 +317,18 @@ def _rates(dead: DeadUnits | None) -> dict[str, float]:
     }
 
 
-def layer_results(mask: Mask, dead: DeadUnits | None) -> list[LayerResult]:
-    """Kept weights and dead units of each prunable weight."""
+def layer_results(model: nn.Module, mask: Mask, dead: DeadUnits | None) -> list[LayerResult]:
+    """Kept weights and dead units of each prunable weight; its rows are units where nobody knows better."""
     dynamic = {site.weight: site.dynamic for site in reversed(dead.sites if dead else ()) if site.weight is not None}
+    layers = {name: layer for name, layer, _ in parameters_with_layers(unwrap(model))}
+    static = {name: static_units(mask[name], output_layout(layers[name], mask[name]) or UnitLayout(0)) for name in mask}
     return [
         LayerResult(
             name=name,
             kept=mask.kept_in(name),
             total=mask[name].numel(),
-            units=mask[name].shape[0],
-            static_units=int(static_units(mask[name]).sum()),
+            units=len(static[name]),
+            static_units=int(static[name].sum()),
             dynamic=dynamic.get(name),
         )
         for name in mask

@@ -12,6 +12,7 @@ from budbreak.evidence import Evidence, Feed, Probe, Site
 from budbreak.probes import Gradients, SiteCounts, StartWeights, UnitCounts, Unseen, Weights
 from budbreak.probes.unit_counts import count_active
 from budbreak.prunable import prunable_parameters
+from budbreak.units import UnitLayout
 
 
 def mlp(*, inputs: int = 8, hidden: int = 16, classes: int = 3, seed: int = 0) -> nn.Sequential:
@@ -109,7 +110,7 @@ def _toy_counts(shapes: Mapping[str, torch.Size], generator: torch.Generator) ->
     for order, (name, shape) in enumerate(shapes.items()):
         outputs = torch.randn(10, shape[0], generator=generator).relu()
         active = torch.from_numpy(count_active(outputs, 0.0)).reshape(-1, 1)
-        site = Site(name=name.removesuffix(".weight"), feed=Feed(name), unit_dims=(-1,), order=order)
+        site = Site(name=name.removesuffix(".weight"), feed=Feed(name, UnitLayout(0)), unit_dims=(-1,), order=order)
         counts[site.name] = SiteCounts(site, active, samples=10)
     return counts
 

@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from budbreak.tracing.layouts import Call, Layout, layouts_after
+from budbreak.tracing.nonlinearities import names
 
-_ZEROS_STAY = frozenset({"weight_norm", "div", "__truediv__", "mul", "__mul__"})
-"""How weight_norm, spectral_norm and torch.nn.utils.prune compute a weight."""
+_ZEROS_STAY = names("weight_norm div __truediv__ mul __mul__ clone to type float double half bfloat16")
+"""How weight_norm, spectral_norm, torch.nn.utils.prune and casts compute a weight."""
 
 
 class Follower(TorchFunctionMode):

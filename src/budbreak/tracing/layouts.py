@@ -12,6 +12,7 @@ from torch import Tensor
 
 from budbreak.evidence import Feed
 from budbreak.tracing.nonlinearities import names
+from budbreak.units import UnitLayout
 
 
 @dataclass(frozen=True)
@@ -74,59 +75,51 @@ _KEEPING = names(
 """Functions after which each unit still depends on its own weights alone, and lies where it lay."""
 _REDUCING = names("mean sum amax amin max min nanmean logsumexp")
 _LAST = names(
-    "linear bilinear embedding embedding_bag addmm multi_head_attention_forward _native_multi_head_attention "
+    "linear bilinear embedding embedding_bag addmm multi_head_attention_forward native_multi_head_attention "
     "conv_tbc gru lstm rnn_tanh rnn_relu gru_cell lstm_cell rnn_tanh_cell rnn_relu_cell"
 )
 """Functions whose result has its units last, whatever goes in."""
 _MIXING = names(
-    "einsum tensordot outer kron cdist cross cov corrcoef fold unfold as_strided rot90 inverse pinverse "
+    "tensordot outer kron cdist cross cov corrcoef fold unfold as_strided rot90 inverse pinverse "
     "matrix_exp matrix_power chain_matmul addbmm convolution argsort"
 )
 """Functions after which nobody knows without a rule of its own."""
-_CONVOLVING = {f"conv{how}{k}d" for how in ("", "_transpose") for k in (1, 2, 3)}
+_CONVOLVING = frozenset(f"conv{how}{k}d" for how in ("", "_transpose") for k in (1, 2, 3))
 _JOINING = names("cat concat concatenate hstack vstack dstack row_stack column_stack pad")
-_PRODUCTS = {"matmul": 0, "mm": 0, "bmm": 0, "__matmul__": 0, "baddbmm": 1}
+_PRODUCTS = names("matmul mm bmm __matmul__ baddbmm")
 
 
-def layouts_after(call: Call) -> Callable[[Tensor, int], Layout | None]:
-    """The rule for the results of a call: ``rule(result, index among the results) -> layout``, or None: unknown.
+def _kept(call: Call) -> Layout | None:
+    kept = call.layout(call.argument(0, "input", "self"))
+    if kept is not None and call.name == "batch_norm" and call.argument(5, "training"):
+        return _normed(kept, call)
+    return kept
 
-    Asked before the function runs: functions in place change what they are given.
-    """
-    name = call.name
-    if name in _MIXING or name.startswith("linalg_"):
-        return lambda result, index: None
-    if name in _MOVING or (name in _REDUCING and not isinstance(call.argument(1, "other"), Tensor)):
-        moved = _moved(call)
-        return lambda result, index: moved[index] if index < len(moved) else None
-    if name in _KEEPING:
-        kept = call.layout(call.argument(0, "input", "self"))
-        if kept is not None and name == "batch_norm" and call.argument(5, "training"):
-            kept = _normed(kept, call)
-        return lambda result, index: kept
-    if name in _LAST or name in _CONVOLVING:
-        weighted = _weighted(call)
-        return lambda result, index: weighted if index == 0 else None
-    if name in _PRODUCTS:
-        product = _product(call, _PRODUCTS[name])
-        return lambda result, index: product
-    if name == "scaled_dot_product_attention":
-        values = call.layout(call.argument(2, "value"))
-        return lambda result, index: Layout(values.dims) if values is not None and -2 not in values.dims else None
-    if name == "stack":
-        return _stacked(call)
-    if (spatial := _pooled_dims(call)) is not None:
-        return _pooling(call, spatial)
-    return _elementwise(call)
+
+def _attended(call: Call) -> Layout | None:
+    values = call.layout(call.argument(2, "value"))
+    return Layout(values.dims) if values is not None and -2 not in values.dims else None
 
 
 def _weighted(call: Call) -> Layout:
     weight = call.argument(1, "weight")
-    name = call.feeds.get(id(weight))
+    if call.name == "linear":
+        return Layout((-1,), _feed(call, weight, UnitLayout(0)))
+    if call.name == "addmm":
+        return Layout((-1,), _feed(call, call.argument(2, "mat2"), UnitLayout(1)))
+    if call.name == "embedding":  # with its arguments the other way round in torch.embedding
+        table = next((given for given in (call.argument(0), weight) if id(given) in call.feeds), None)
+        return Layout((-1,), _feed(call, table, UnitLayout(1)))
     if call.name not in _CONVOLVING:
-        return Layout((-1,), Feed(name) if name and call.name == "linear" else None)
-    groups = (call.argument(6, "groups") or 1) if "transpose" in call.name else 0
-    return Layout((1 - weight.dim(),), Feed(name, groups) if name else None)
+        return Layout((-1,))
+    transposed = UnitLayout(1, call.argument(6, "groups") or 1)
+    units = transposed if "transpose" in call.name else UnitLayout(0)
+    return Layout((1 - weight.dim(),), _feed(call, weight, units))
+
+
+def _feed(call: Call, weight: object, units: UnitLayout) -> Feed | None:
+    name = call.feeds.get(id(weight))
+    return Feed(name, units) if name else None
 
 
 def _normed(before: Layout, call: Call) -> Layout:
@@ -134,13 +127,32 @@ def _normed(before: Layout, call: Call) -> Layout:
     return before if before.dims == (1 - call.argument(0, "input").dim(),) else Layout(before.dims)
 
 
-def _product(call: Call, first: int) -> Layout | None:
+def _product(call: Call) -> Layout | None:
     """A @ b: the columns of b are units if b is a weight, or has them there; the rows of a weight a likewise."""
+    first = 1 if call.name == "baddbmm" else 0
     a, b = call.argument(first, "input", "batch1"), call.argument(first + 1, "other", "mat2", "batch2")
     layout = call.layout(b)
     if (layout is not None and layout.dims == (-1,)) or isinstance(b, torch.nn.Parameter):
-        return Layout((-1,))
+        return Layout((-1,), _feed(call, b, UnitLayout(1)) if b.dim() == 2 else None)
     return Layout((-2,)) if isinstance(a, torch.nn.Parameter) and b.dim() >= 2 else None
+
+
+def _einsum(call: Call) -> Layout | None:
+    """The letters of the operands' units, as far as the result has them; else those of a weight alone."""
+    equation, *operands = call.args
+    operands = operands[0] if operands and isinstance(operands[0], list | tuple) else operands
+    if not isinstance(equation, str) or "->" not in equation:
+        return None
+    inputs, _, result = equation.replace(" ", "").partition("->")
+    terms = list(zip(inputs.split(","), operands, strict=False))
+    if any("." in term.lstrip(".") for term in (result, *(term for term, _ in terms))):
+        return None  # "b...c": counted from the end letters stay where they are only behind the dots
+    tracked = [(term, layout) for term, operand in terms if (layout := call.layout(operand)) is not None]
+    units = {term[dim] for term, layout in tracked for dim in layout.dims if term[dim] in result.strip(".")}
+    if not units:
+        others = "".join(term for term, operand in terms if not isinstance(operand, torch.nn.Parameter))
+        units = {letter for letter in result if letter not in others and letter != "."}
+    return Layout(tuple(sorted(result.index(letter) - len(result) for letter in units))) if units else None
 
 
 def _pooled_dims(call: Call) -> int | None:
@@ -251,3 +263,34 @@ def _read(labels: Tensor, units: int, feed: Feed | None, first_is_batch: bool) -
 def _items(results: object) -> list[object]:
     """One result or several, as a list; tuples inside (the state of an LSTM) are left as they are."""
     return [*results] if isinstance(results, list | tuple) else [results]  # pyright: ignore[reportUnknownVariableType]
+
+
+_FIXED: Mapping[str, Callable[[Call], Layout | None]] = {
+    **dict.fromkeys(_KEEPING, _kept),
+    **dict.fromkeys(_LAST | _CONVOLVING, _weighted),
+    **dict.fromkeys(_PRODUCTS, _product),
+    "einsum": _einsum,
+    "scaled_dot_product_attention": _attended,
+}
+"""Functions whose layout does not depend on the shape of the result."""
+
+
+def layouts_after(call: Call) -> Callable[[Tensor, int], Layout | None]:
+    """The rule for the results of a call: ``rule(result, index among the results) -> layout``, or None: unknown.
+
+    Asked before the function runs: functions in place change what they are given.
+    """
+    name = call.name
+    if name in _MIXING or name.startswith("linalg_"):
+        return lambda result, index: None
+    if name in _MOVING or (name in _REDUCING and not isinstance(call.argument(1, "other"), Tensor)):
+        moved = _moved(call)
+        return lambda result, index: moved[index] if index < len(moved) else None
+    if (fixed := _FIXED.get(name)) is not None:
+        layout = fixed(call)
+        return lambda result, index: layout if index == 0 else None
+    if name == "stack":
+        return _stacked(call)
+    if (spatial := _pooled_dims(call)) is not None:
+        return _pooling(call, spatial)
+    return _elementwise(call)
