@@ -23,8 +23,8 @@ def undisturbed(model: nn.Module, batches: object = None) -> Generator[None, Non
     """Outside, everything is as before: modes, buffers, random generators.
 
     Generators are those of torch (CPU and CUDA), numpy and `random`, and those that ``batches``, its sampler,
-    batch sampler, data sets and transforms hold as attributes. Out of reach: what lives inside an iterator that has begun, in
-    a loader's persistent worker processes, or in a closure.
+    batch sampler, data sets and transforms hold as attributes. Out of reach: what lives inside an iterator
+    that has begun, in a loader's persistent worker processes, or in a closure.
     """
     undo = [_modes(model), _buffers(model), _global_generators(), *map(_own_generator, generators_of(batches))]
     try:
