@@ -148,7 +148,7 @@ class _Counter(TorchDispatchMode):
 
 
 def _address(tensor: Tensor) -> int:
-    """Of the storage itself, not of its data: tensors on the meta device have none."""
+    """Of the storage itself, not of its data, which an empty tensor has none of."""
     return cast(int, tensor.untyped_storage()._cdata)  # pyright: ignore
 
 

@@ -85,11 +85,6 @@ def test_recurrent_layers_by_hand(kind, gates):
     assert found.total == sum(wanted.values())
 
 
-def test_a_model_on_the_meta_device_is_counted_without_memory():
-    model = nn.Sequential(nn.Linear(6, 4, device="meta"), nn.Linear(4, 2, device="meta"))
-    assert count_macs(model, torch.rand(3, 6)).by_weight == {"0.weight": 24, "1.weight": 8}
-
-
 def test_a_product_of_weights_counts_for_one_of_them_and_its_result_for_none():
     class LowRank(nn.Module):
         def __init__(self):
