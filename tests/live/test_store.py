@@ -237,8 +237,7 @@ def test_ended_in_any_write_it_resumes_to_the_same_bits(tmp_path, straight, kind
 
 def test_a_finished_store_gives_its_end_at_once(tmp_path, straight):
     run(Parts(), FULL, store=tmp_path)
-    again = Parts(seed=9)  # its weights come from the store
-    parts, history = run(again, FULL, store=tmp_path)
+    parts, history = run(Parts(), FULL, store=tmp_path)
     assert parts.steps == 0
     result, expected = outcome(parts, history), dict(straight)
     assert [r.level for r in history] == [0, 1, 1, 2, 2]
@@ -259,12 +258,14 @@ def test_history_holds_the_levels_that_a_resumed_run_skips(tmp_path, straight):
     assert seen == [(2, 0, 3), (2, 1, 4)]
 
 
-def test_the_same_model_goes_on_in_the_same_process(tmp_path, straight):
-    """A notebook's cell, run again: the live model is sparse by then, and the store decides."""
+def test_a_model_that_was_trained_meanwhile_is_refused_with_what_to_do(tmp_path, straight):
+    """A notebook's cell, run again without the one before it, which makes the model."""
     parts = Parts()
     with contextlib.suppress(Killed):
         run(parts, FULL, store=tmp_path, each=dying(21))
-    assert outcome(*run(parts, FULL, store=tmp_path)) == straight
+    with pytest.raises(StoreMismatch, match=r"resets\[0\].*|weights: .*\n.*\nbuild the model anew"):
+        run(parts, FULL, store=tmp_path)
+    assert outcome(*run(Parts(), FULL, store=tmp_path)) == straight
 
 
 def test_what_people_read_is_there(tmp_path):
@@ -531,6 +532,7 @@ class Power:
 
 
 def enter(store, *, criterion=None, prunable=bb.conv_and_linear, rates=(0.1, 0.1)):
+    torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2))
     groups = [{"params": model[0].parameters(), "lr": rates[0]}, {"params": model[2].parameters(), "lr": rates[1]}]
     optimizer = torch.optim.SGD(groups, lr=0.5)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from torch.optim import Optimizer
 
@@ -39,7 +39,7 @@ def check_kinds(model: object, optimizer: object, plan: object) -> None:
         )
 
 
-def check_arguments(live: Live, *, store: object, mask: object) -> None:
+def check_arguments(live: Live, *, store: object, mask: object, also: object) -> None:
     """Refuse arguments that cannot work together.
 
     Raises:
@@ -48,6 +48,10 @@ def check_arguments(live: Live, *, store: object, mask: object) -> None:
     check_count("seed", live.seed, least=0)
     if not isinstance(store, str | os.PathLike | None):
         raise InvalidValue(f"store is {shown(store)}", "it is a folder: a str or a Path", 'write store="runs/first"')
+    if not isinstance(also, Mapping | None):
+        raise InvalidValue(f"also is {shown(also)}", "it is a mapping of names to values", 'write also={"epochs": 5}')
+    if also and store is None:
+        raise InvalidValue(f"also is {shown(also)}", "it is compared with what a store holds", "give store= as well")
     if not isinstance(mask, Mask | None):
         raise InvalidValue(f"mask is {shown(mask)}", "it must be a Mask", "write bb.Mask({name: tensor})")
     extra_states(live.model)  # refuses now what cannot be stored at the end of level 0

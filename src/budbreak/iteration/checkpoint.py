@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from budbreak.documents import conform
 from budbreak.errors import BudbreakError
 from budbreak.iteration.invariants import mask_digest
+from budbreak.iteration.plan import Plan
 from budbreak.iteration.rates import Rates
 from budbreak.iteration.record import LevelRecord
 from budbreak.iteration.removal import Removal
@@ -227,3 +228,14 @@ def begun(
         rewound=rewound,
         first_rates=before.first_rates if before else None,
     )
+
+
+def in_words(here: Position, plan: Plan, records: Sequence[LevelRecord]) -> str:
+    """Where an earlier session had come to, and what is left."""
+    of = f"level {here.level} of {plan.levels}"
+    if here.ended and here.level == plan.levels and here.stage + 1 == plan.stages(here.level):
+        epochs = sorted({record.epochs for record in records} - {0})
+        had = f" (trainings of {' and '.join(map(str, epochs))} epochs)" if epochs else ""
+        return f"going on from {of}: nothing left to train{had}"
+    done = "done" if here.ended else f"{here.epochs} of its epochs are done"
+    return f"going on from {of}, stage {here.stage}: {done}"

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,44 +12,17 @@ from torch import nn
 from torch.optim import Optimizer
 
 from budbreak._version import __version__
-from budbreak.modelstate import model_state
+from budbreak.iteration.describing import describe, describe_batches, full_name
+from budbreak.iteration.live import Live
+from budbreak.modelstate import model_digest, model_state
 from budbreak.prunable import unwrap
-
-
-def describe(value: object) -> Any:
-    """A JSON value that spells a plan's parts: objects by name and fields, functions by their full name."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if is_dataclass(value) and not isinstance(value, type):
-        parts = {field.name: describe(getattr(value, field.name)) for field in fields(value)}
-        return {"is": type(value).__qualname__, **parts}
-    if isinstance(value, Mapping):
-        return {str(key): describe(item) for key, item in cast(Mapping[object, object], value).items()}
-    if isinstance(value, list | tuple):
-        return [describe(item) for item in cast(Sequence[object], value)]
-    if isinstance(value, type) or hasattr(value, "__code__"):
-        return _full_name(value)
-    parts = vars(value).items() if hasattr(value, "__dict__") else ()
-    return {
-        "is": _full_name(value),
-        **{key: describe(part) if _spellable(part) else _full_name(part) for key, part in parts},
-    }
-
-
-def _spellable(part: object) -> bool:
-    """Whether to look into a part: not into plain objects within plain objects, which may be endless."""
-    return part is None or isinstance(part, bool | int | float | str | Mapping | list | tuple) or is_dataclass(part)
-
-
-def _full_name(value: object) -> str:
-    name = getattr(value, "__qualname__", None) or type(value).__qualname__
-    return f"{getattr(value, '__module__', '')}:{name}"
+from budbreak.rewinding import Stateful
 
 
 def identity(
     model: nn.Module, optimizer: Optimizer, plan: object, seed: int, resets: Sequence[object]
 ) -> dict[str, Any]:
-    """Everything a store must agree on before it is used again."""
+    """What all ranks of an iteration have in common, and a store must agree on before it is used again."""
     state = model_state(model)
     groups = [
         {
@@ -63,16 +35,42 @@ def identity(
     return {
         "plan": describe(plan),
         "model": {name: [list(tensor.shape), str(tensor.dtype)] for name, tensor in state.items()},
-        "modules": {
-            name: f"{type(module).__name__}({module.extra_repr()})" for name, module in unwrap(model).named_modules()
-        },
-        "optimizer": {
-            "class": type(optimizer).__name__,
-            "groups": groups,
-        },
-        "resets": [type(item).__name__ for item in resets],
+        "modules": {name: _module(module) for name, module in unwrap(model).named_modules()},
+        "optimizer": {"class": _short_name(optimizer), "groups": groups},
+        "resets": [_reset(item) for item in resets],
         "seed": seed,
     }
+
+
+def start_identity(live: Live, also: Mapping[str, object] | None) -> dict[str, Any]:
+    """What a store must agree on besides: the weights it starts from, what evidence is drawn from, the user's own."""
+    return {
+        "weights": model_digest(live.model),
+        "batches": None if live.batches is None else describe_batches(live.batches),
+        "loss": describe(live.loss),
+        "forward": describe(live.forward),
+        "samples": describe(live.samples),
+        "mask_grads": live.mask_grads,
+        "also": describe(dict(also or {})),
+    }
+
+
+def _module(module: nn.Module) -> str:
+    return f"{_short_name(module)}({module.extra_repr()})"
+
+
+def _short_name(value: object) -> str:
+    """The class's name alone where it is torch's."""
+    kind = type(value)
+    return kind.__name__ if kind.__module__.startswith("torch.") else full_name(kind)
+
+
+def _reset(item: object) -> Any:
+    """A scheduler's settings and an average's weights; a generator is seeded at each level anyway."""
+    if isinstance(item, torch.Generator) or not isinstance(item, Stateful):
+        return _short_name(item)
+    state, functions = item.state_dict(), getattr(item, "lr_lambdas", None)  # which the state leaves out
+    return {"is": _short_name(item), "state": describe(state), "functions": describe(functions)}
 
 
 def environment() -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -16,8 +17,8 @@ from torch.utils.hooks import RemovableHandle
 from budbreak.averages import mask_averages
 from budbreak.errors import InvalidValue
 from budbreak.holding import Hold, hold
-from budbreak.iteration.checkpoint import Checkpoint, Position, begun, check_dtypes, fitting
-from budbreak.iteration.identity import identity
+from budbreak.iteration.checkpoint import Checkpoint, Position, begun, check_dtypes, fitting, in_words
+from budbreak.iteration.identity import identity, start_identity
 from budbreak.iteration.invariants import (
     assert_invariants,
     check_finite,
@@ -43,12 +44,22 @@ from budbreak.rewinding import Resettable, TrainingState, rewind
 from budbreak.selection import check_collapse
 from budbreak.step import Step
 
+_LOG = logging.getLogger(__name__)
+
 
 class Levels:
     """The trainings of an iteration; see `iterate`. A context manager, and an iterator of `Level`."""
 
-    def __init__(self, live: Live, store: SharedStore | None, mask: Mask | None, keep_holding: bool) -> None:
-        self._live, self._store, self._keep_holding = live, store, keep_holding
+    def __init__(
+        self,
+        live: Live,
+        store: SharedStore | None,
+        *,
+        mask: Mask | None,
+        also: Mapping[str, object],
+        keep_holding: bool,
+    ) -> None:
+        self._live, self._store, self._also, self._keep_holding = live, store, also, keep_holding
         self._given = mask
         self._mask = Mask.dense(live.model, live.plan.prunable) if mask is None else mask
         self._dense = self._before = self._mask
@@ -65,11 +76,17 @@ class Levels:
         self._clock = 0.0
         self._entered = False
         self._handed: Position | None = None
+        self._resumed = ""
 
     @property
     def history(self) -> tuple[LevelRecord, ...]:
         """The records of all trainings that are over, also of those that an earlier session ran."""
         return self._records
+
+    @property
+    def resumed(self) -> str:
+        """Where a store's earlier session had come to, in words; empty where nothing was stored."""
+        return self._resumed
 
     @property
     def mask(self) -> Mask:
@@ -92,8 +109,9 @@ class Levels:
             about = identity(live.model, live.optimizer, live.plan, live.seed, live.resets)
             about = {**about, "mask": alive, "prunable": list(self._mask), "processes": live.processes.size}
             check_same_iteration(live, {**about, "stored": self._store is not None})
+            start = {} if self._store is None else start_identity(live, self._also)
         if self._store is not None:
-            self._store.open(about)
+            self._store.open({**about, **start})
         try:
             with live.processes.agreeing("the start"):
                 self._start()
@@ -255,6 +273,9 @@ class Levels:
             self._restore_generators()
         if self._records:  # killed before they were written, or they were deleted
             store.save_records(self._records)
+        self._resumed = in_words(checkpoint.position, live.plan, self._records)
+        if live.processes.rank == 0:
+            _LOG.warning("%s: %s", path.parent, self._resumed)
         self._clock = time.perf_counter()
 
     def _resume_rewind_point(self, store: SharedStore, position: Position) -> None:

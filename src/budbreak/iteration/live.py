@@ -117,6 +117,7 @@ def make_record(
         follow_ups_removed=here.follow_ups,
         shortfall=here.shortfall,
         steps=here.steps - here.first_step,
+        epochs=here.epochs,
         seconds=seconds,
         rewound=here.rewound,
         mask_digest=mask_digest(mask),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from torch import nn
@@ -35,6 +35,7 @@ def iterate(
     resets: Sequence[Resettable] = (),
     seed: int = 0,
     store: str | Path | None = None,
+    also: Mapping[str, object] | None = None,
     mask: Mask | None = None,
     mask_grads: bool | None = None,
     keep_holding: bool = False,
@@ -59,6 +60,9 @@ def iterate(
             (which is pruned with them).
         seed: of everything random in the trainings.
         store: a folder in which the iteration survives being killed; the same call goes on from there.
+        also: what else must be as it was when the store is used again, by name: data, labels, epochs, e.g.
+            ``also={"x": x, "epochs": 5}``. Tensors are told apart by a digest. The plan, the starting weights,
+            model, optimizer, ``resets``, seed and calibration set are compared in any case.
         mask: what is alive at the start; all prunable weights unless given.
         mask_grads: see `hold`.
         keep_holding: go on holding the last mask after the ``with``, until ``levels.release()``.
@@ -84,6 +88,7 @@ def iterate(
         optimizer = unwrap_optimizer(optimizer)
         options = (batches, loss, forward, samples, tuple(resets), seed, mask_grads, processes)
         live = Live(model, optimizer, plan.fit(model), *options)
-        check_arguments(live, store=store, mask=mask)
+        check_arguments(live, store=store, mask=mask, also=also)
     warn_of_uncovered(model, plan.prunable)
-    return Levels(live, None if store is None else SharedStore(Store(store), processes), mask, keep_holding)
+    kept = None if store is None else SharedStore(Store(store), processes)
+    return Levels(live, kept, mask=mask, also=also or {}, keep_holding=keep_holding)

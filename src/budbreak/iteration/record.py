@@ -19,7 +19,8 @@ class LevelRecord:
             ``spared``: the weights whose units are never pruned, and are not counted (the classifier's).
         host_removed: by the host before this training; ``follow_ups_removed``: by each follow-up, in the plan's
             order; ``shortfall``: what follow-ups could not remove, and the host took instead.
-        steps: optimizer steps in this training; ``seconds``: its wall-clock time over all sessions.
+        steps: optimizer steps in this training; ``epochs``: those that `Level.epochs` counted; ``seconds``: its
+            wall-clock time over all sessions.
         rewound: SHA-256 of the state after rewinding; None where nothing was rewound.
         mask_digest, end_digest: SHA-256 of the mask, and of the state at the end.
         metrics: what the user recorded.
@@ -42,6 +43,7 @@ class LevelRecord:
     follow_ups_removed: tuple[int, ...]
     shortfall: int
     steps: int
+    epochs: int
     seconds: float
     rewound: str | None
     mask_digest: str

@@ -215,8 +215,8 @@ class Store:
             more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
             raise StoreMismatch(
                 f"{self.folder} was written by another iteration: {changed[0]}{more}",
-                "a store belongs to one plan, model, optimizer and seed",
-                "give another store, or delete this one",
+                "a store belongs to one plan, model, optimizer, seed and start",
+                _fix(changed[0]),
             )
         moved = differences(found.environment, environment())
         if moved:
@@ -232,3 +232,9 @@ def _exists(path: Path) -> bool:
         return path.exists()
     except OSError as error:
         raise cannot_read(path, error) from error
+
+
+def _fix(difference: str) -> str:
+    if difference.startswith("weights: "):
+        return "build the model anew, after torch.manual_seed(...) or from the same file; or give another store"
+    return "give another store, or delete this one"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -190,6 +191,7 @@ def _run_job(job: Job, report: Report) -> None:
     optimizer = make_optimizer(recipe, model)
     scheduler = LambdaLR(optimizer, learning_rate_factor(recipe, steps))
     plan = make_plan(recipe, job.arm, seed=job.seed, steps=steps)
+    logging.getLogger("budbreak.iteration").setLevel(logging.ERROR)  # the display says where a job stands
     with iterate(
         model,
         optimizer,
