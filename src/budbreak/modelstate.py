@@ -19,6 +19,9 @@ def model_state(model: nn.Module) -> dict[str, Tensor]:
     """Every parameter and buffer of a model, live, by its state_dict name; a tied one under each of its names.
 
     More than `state_dict`: also buffers that are not persistent, which move in training just as well.
+
+    Raises:
+        InvalidValue: if one is sparse, quantized or on the meta device: neither hashed nor stored bit for bit.
     """
     found: dict[str, Tensor] = {}
     for prefix, module in unwrap(model).named_modules(remove_duplicate=False):
@@ -27,6 +30,13 @@ def model_state(model: nn.Module) -> dict[str, Tensor]:
             *module.named_buffers(prefix, recurse=False, remove_duplicate=False),
         ]
         found |= {name: tensor.detach() for name, tensor in own}
+    for name, tensor in found.items():
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
+            raise InvalidValue(
+                f"{name!r} is a tensor of layout {tensor.layout}, {tensor.dtype}, on {tensor.device}",
+                "parameters and buffers are dense tensors with values, so that they can be copied bit for bit",
+                "make it dense, or keep it as a plain attribute of its module if it never changes",
+            )
     return found
 
 

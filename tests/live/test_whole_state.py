@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
-from torch.optim import SGD, Adafactor, NAdam, Optimizer
+from torch.optim import LBFGS, SGD, Adafactor, NAdam, Optimizer
 
 import budbreak as bb
 from budbreak.errors import InvalidValue, MaskMismatch
@@ -47,10 +47,18 @@ def counting(seed=0):
 
 
 def train(model, optimizer, steps=2, x=X, y=Y):
-    for _ in range(steps):
+    def closure():
         optimizer.zero_grad()
-        cross_entropy(model(x), y).backward()
-        optimizer.step()
+        loss = cross_entropy(model(x), y)
+        loss.backward()
+        return loss
+
+    for _ in range(steps):
+        if isinstance(optimizer, LBFGS):
+            optimizer.step(closure)
+        else:
+            closure()
+            optimizer.step()
 
 
 def test_buffers_that_are_not_persistent_and_extra_state_return():
@@ -152,6 +160,8 @@ MAKERS = {
     "nadam float64": (lambda m: NAdam(m.parameters(), lr=0.01), torch.float64, mlp),
     "float32 moments of bfloat16": (lambda m: Slow(m.parameters()), torch.bfloat16, mlp),
     "adafactor bfloat16": (lambda m: Adafactor(m.parameters()), torch.bfloat16, mlp),
+    "momentum of an optimizer within": (lambda m: Resharing(m.parameters(), lr=0.1, momentum=0.9), torch.float32, mlp),
+    "directions of lbfgs": (lambda m: LBFGS(m.parameters(), max_iter=3), torch.float64, mlp),
     "buffers and extra state": (lambda m: SGD(m.parameters(), lr=0.1, momentum=0.9), torch.float32, counting),
 }
 
@@ -253,3 +263,11 @@ def test_a_group_added_after_the_rewind_point_is_refused_at_the_next_step(how):
                 train(model, optimizer, 1)
             assert torch.equal(model[0].weight, before)
             break
+
+
+def test_a_sparse_buffer_is_refused_before_training():
+    model = nn.Sequential(nn.Linear(8, 3))
+    model.register_buffer("neighbours", torch.eye(3).to_sparse(), persistent=False)
+    plan = bb.Plan(schedule=bb.schedules.OneShot(0.5))
+    with pytest.raises(InvalidValue, match=r"'neighbours' is a tensor of layout torch\.sparse_coo"):
+        bb.iterate(model, SGD(model.parameters(), lr=0.1), plan).__enter__()

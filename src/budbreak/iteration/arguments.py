@@ -15,7 +15,7 @@ from budbreak.evidence import Probe
 from budbreak.iteration.live import Live
 from budbreak.iteration.plan import Plan
 from budbreak.mask import Mask
-from budbreak.modelstate import extra_states
+from budbreak.modelstate import extra_states, model_state
 from budbreak.optimizers import check_ownership
 from budbreak.probing import check_inputs
 from budbreak.prunable import prunable_parameters
@@ -54,7 +54,8 @@ def check_arguments(live: Live, *, store: object, mask: object, also: object) ->
         raise InvalidValue(f"also is {shown(also)}", "it is compared with what a store holds", "give store= as well")
     if not isinstance(mask, Mask | None):
         raise InvalidValue(f"mask is {shown(mask)}", "it must be a Mask", "write bb.Mask({name: tensor})")
-    extra_states(live.model)  # refuses now what cannot be stored at the end of level 0
+    model_state(live.model)  # refuses now what cannot be put back after level 0
+    extra_states(live.model)
     check_ownership(live.optimizer, dict(prunable_parameters(live.model, live.plan.prunable)))
     _check_counts(live.plan, Mask.dense(live.model, live.plan.prunable) if mask is None else mask)
     check_averages(live.resets, live.model, Mask.dense(live.model, live.plan.prunable))
