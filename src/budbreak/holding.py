@@ -91,6 +91,8 @@ class Hold:
         self._clamp()
 
     def _clamp(self) -> None:
+        if not self._bits:  # a mask without entries
+            return
         self._follow()
         # the one call that multiplies all weights at once; torch.optim builds on it too
         torch._foreach_mul_(self._bits, list(self._factors.values()))  # pyright: ignore

@@ -293,3 +293,65 @@ def test_nothing_that_steps_is_refused():
     model, mask = pruned()
     with pytest.raises(InvalidValue, match=r"optimizer is .*a Lookahead"):
         bb.hold(model, Lookahead.__new__(Lookahead), mask)
+
+
+class EightBits(Optimizer):
+    """Keeps its moments as codes of 8 bits, where 0 is no zero; and makes its state when it first steps."""
+
+    def __init__(self, parameters):
+        super().__init__(parameters, {})
+
+    def step(self, closure=None):
+        for p in self.param_groups[0]["params"]:
+            state = self.state[p]
+            state.setdefault("codes", torch.full(p.shape, 7, dtype=torch.uint8))
+            p.data.add_(p.grad, alpha=-0.1)
+
+
+def test_codes_are_forgotten_and_not_multiplied():
+    model = mlp().double()
+    optimizer = EightBits(model.parameters())
+    step_plainly(model, optimizer)
+    with bb.hold(model, optimizer, bb.prune(model, sparsity=0.8)):
+        assert not optimizer.state[model[0].weight]
+        assert optimizer.state[model[0].bias]["codes"].eq(7).all()
+
+
+def step_plainly(model, optimizer):
+    closure_for(model, optimizer)()
+    optimizer.step()
+
+
+class Several:
+    """Two optimizers that share the parameters out, as Muon wants it."""
+
+    def __init__(self, model):
+        flat = [p for p in model.parameters() if p.dim() == 1]
+        self.optimizers = [Adam([p for p in model.parameters() if p.dim() == 2], lr=0.01), AdamW(flat)]
+
+    def zero_grad(self):
+        for one in self.optimizers:
+            one.zero_grad()
+
+    def step(self):
+        for one in self.optimizers:
+            one.step()
+
+
+def test_several_optimizers_behind_one_object():
+    model = mlp().double()
+    optimizer = Several(model)
+    step_plainly(model, optimizer)
+    mask = bb.prune(model, sparsity=0.8)
+    with bb.hold(model, optimizer, mask):
+        for _ in range(3):
+            step_plainly(model, optimizer)
+            check_zeros(model, mask)
+
+
+def test_a_mask_without_entries_holds_nothing():
+    model = mlp().double()
+    optimizer = SGD(model.parameters(), lr=0.1)
+    with bb.hold(model, optimizer, bb.Mask({})):
+        step_plainly(model, optimizer)
+    assert all(p.all() for p in model.parameters())
