@@ -57,6 +57,14 @@ class Functional(nn.Module):
     def forward(self, x):
         return self.two(torch.relu(self.one(x.flatten(1))))
 
+class Partly(Functional):
+    def __init__(self):
+        super().__init__()
+        self.relu = nn.ReLU()
+
+    def forward(self, x):
+        return self.two(torch.tanh(self.relu(self.one(x.flatten(1)))))
+
 def normed(classes):
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, classes))
 
@@ -128,6 +136,7 @@ def test_a_network_whose_activations_are_not_seen_is_pruned_without_dead_neuron_
     recipe = make_recipe({**TINY, "network": "odd_nets:Functional", "seeds": 2})
     overview = look_ahead(recipe, data_dir=None, out=tmp_path)
     assert "no dead neuron rate: " in str(overview)
+    assert "torch.relu called in the model itself (odd_nets.py:" in str(overview)
     result = run(recipe, data_dir=None, out=tmp_path, workers=1)
     assert result.complete
     assert not any(key.startswith("dnr") for level in result.levels for key in level.metrics)
@@ -136,6 +145,13 @@ def test_a_network_whose_activations_are_not_seen_is_pruned_without_dead_neuron_
 
     assert "DNR" not in terminal_table(result) + conclusion(result)
     assert write_report([result], tmp_path / "report").is_file()
+
+
+def test_activations_that_are_not_seen_beside_others_are_named(nets, tmp_path):
+    recipe = make_recipe({**TINY, "network": "odd_nets:Partly"})
+    overview = str(look_ahead(recipe, data_dir=None, out=tmp_path))
+    assert "no dead neuron rate" not in overview
+    assert "not in these numbers: torch.tanh called in the model itself (odd_nets.py:" in overview
 
 
 def test_an_error_of_ours_in_a_factory_keeps_its_kind(nets):

@@ -34,7 +34,7 @@ class Overview:
         preview: of the first arm.
         jobs, workers, epochs: in all; at a time; of all jobs together.
         parts: training, validation and test images.
-        unseen: why dead neurons are not counted; empty if they are.
+        unseen: what the dead neuron rates leave out, or why there are none; empty if they are whole.
     """
 
     folder: Path
@@ -56,7 +56,7 @@ class Overview:
                 f"{self.jobs} jobs (arms x seeds), {self.workers} at a time, {self.epochs} epochs in all",
                 f"{train} training, {validation} validation, {test} test images",
                 self.engine,
-                self.unseen and f"no dead neuron rate: {self.unseen}",
+                self.unseen,
                 f"run: {self.folder}",
             )
             if line
@@ -178,16 +178,16 @@ def _try_out(recipe: Recipe, model: nn.Module, engine: Engine, parts: Split, cla
 
 
 def _unseen(recipe: Recipe, model: nn.Module, inputs: Tensor, labels: Tensor) -> str:
-    """Why dead neurons cannot be counted; empty if they can."""
+    """What the dead neuron rates leave out, or why there are none; empty if they are whole."""
     try:
-        call_foreign(
+        dead = call_foreign(
             f"evaluating {recipe.network}",
             lambda: dead_neurons(model, [(inputs, labels)]),
             rule="a network takes the same images in evaluation as in training",
         )
     except NoSites as error:
-        return error.value
-    return ""
+        return f"no dead neuron rate: {error.value}; {error.rule}"
+    return "\n".join(f"dead neuron rates: {remark}" for remark in dead.remarks)
 
 
 def _check_outputs(recipe: Recipe, outputs: object, wanted: tuple[int, int]) -> None:
