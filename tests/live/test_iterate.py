@@ -351,19 +351,22 @@ def test_a_data_driven_host_draws_nothing_from_the_training():
     assert taylor == found
 
 
-class Used:
-    """A set of batches that was read to its end, elsewhere."""
+class Stream:
+    """Batches from elsewhere, which may have been read to their end already."""
+
+    def __init__(self, left):
+        self.left = left
 
     def __iter__(self):
-        return iter([])
+        return iter(self.left)
 
 
 def test_a_calibration_set_that_is_used_up_keeps_level_0(tmp_path):
     parts = Parts()
     with pytest.raises(EmptyBatches, match="exhausted"):
-        run(parts, geometric(1, criterion=bb.criteria.Taylor()), batches=Used(), store=tmp_path)
+        run(parts, geometric(1, criterion=bb.criteria.Taylor()), batches=Stream([]), store=tmp_path)
     again = Parts()
-    run(again, geometric(1, criterion=bb.criteria.Taylor()), batches=again.loader, store=tmp_path)
+    run(again, geometric(1, criterion=bb.criteria.Taylor()), batches=Stream([(again.x, again.y)]), store=tmp_path)
     assert again.steps == 2 * STEPS_PER_EPOCH  # level 1 only
 
 

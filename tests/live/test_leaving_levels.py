@@ -1,12 +1,13 @@
 """Levels that are left, entered twice, recorded late or never trained."""
 
+import json
+
 import pytest
 import torch
 from small_runs import Parts, geometric, run
 
 import budbreak as bb
 from budbreak.errors import InvalidValue
-from budbreak.storage import read_json
 
 
 def epochs(parts, level, count=2):
@@ -26,7 +27,7 @@ def test_a_level_left_by_break_counts_when_its_epochs_are_done(tmp_path):
     assert [(r.level, r.end_digest, r.metrics) for r in levels.history] == [
         (r.level, r.end_digest, r.metrics) for r in expected[:2]
     ]
-    assert len(read_json(tmp_path / "records.json")["records"]) == 2
+    assert len(json.loads((tmp_path / "records.json").read_text())["records"]) == 2
     again = Parts()
     _, history = run(again, geometric(2), store=tmp_path)
     assert [r.end_digest for r in history] == [r.end_digest for r in expected]
