@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from budbreak.errors import BudbreakError, InvalidValue, MissingData, UnknownName
-from budbreak.runs.recipe import Recipe, field_types, load_recipe, make_recipe, overridden
+from budbreak.runs.recipe import Recipe, field_types, make_recipe
+from budbreak.runs.recipefile import load_recipe, overridden
 
 SMALL = {"name": "small", "dataset": "digits", "network": "mlp", "epochs": 3}
 RECIPES = sorted((Path(__file__).parent.parent.parent / "recipes").glob("*.toml"))

@@ -14,7 +14,8 @@ from budbreak.cli.parser import import_from_here
 from budbreak.cli.sinks import open_sink
 from budbreak.report import PAGE, conclusion, terminal_table, write_report
 from budbreak.runs.lookahead import look_ahead
-from budbreak.runs.recipe import Recipe, field_types, load_recipe, overridden
+from budbreak.runs.recipe import Recipe, field_types
+from budbreak.runs.recipefile import load_recipe, overridden
 from budbreak.runs.result import RunResult
 from budbreak.runs.run import Event, run
 

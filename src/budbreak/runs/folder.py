@@ -13,7 +13,8 @@ from budbreak.documents import read_json, write_json
 from budbreak.errors import StoreMismatch
 from budbreak.iteration.identity import differences
 from budbreak.modelstate import state_digest
-from budbreak.runs.recipe import Recipe, load_recipe
+from budbreak.runs.recipe import Recipe
+from budbreak.runs.recipefile import load_recipe
 from budbreak.storage import FolderLock, sweep, write_text
 from budbreak.training.catalogue import find
 from budbreak.training.networks import build

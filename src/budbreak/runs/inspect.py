@@ -16,7 +16,8 @@ from budbreak.iteration.store import Store
 from budbreak.mask import Mask
 from budbreak.modelstate import load_state
 from budbreak.runs.job import load_data
-from budbreak.runs.recipe import Recipe, load_recipe
+from budbreak.runs.recipe import Recipe
+from budbreak.runs.recipefile import load_recipe
 from budbreak.training.datasets import DataSet, Split, load, split
 from budbreak.training.images import Images, batches
 from budbreak.training.networks import build

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import tomllib
 import types
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from budbreak import criteria, schedules
 from budbreak.errors import (
-    BudbreakError,
     InvalidValue,
-    MissingData,
     UnknownName,
     check_count,
     check_fraction,
@@ -24,7 +20,7 @@ from budbreak.errors import (
     one_of,
 )
 from budbreak.runs.arms import ARMS, check_arms
-from budbreak.runs.idle import check_given, idle_fields, set_aside
+from budbreak.runs.idle import check_given, idle_fields
 from budbreak.runs.names import by_name, check_name
 from budbreak.storage import digest
 from budbreak.training.catalogue import find
@@ -33,8 +29,6 @@ from budbreak.training.networks import check_init, check_network
 
 SCHEMA = 2  # a changed meaning of a field must not alias old runs: raise this then
 
-_LARGEST_FILE = 65536  # bytes; the longest recipe we ship has 1,200
-_LONGEST_LINE = 2000  # letters; 65,000 in one dotted key take the parser half a minute
 _LONGEST_NAME = 100  # bytes: file systems allow 255, and the folder's name and temporary names add to it
 _MOST = {"levels": 1000, "seeds": 1000, "epochs": 100_000}  # more is a slip of the pen, and would list rows for hours
 _MOST_IMAGES = 10**9
@@ -122,67 +116,14 @@ class Recipe:
         return "\n".join(lines) + "\n"
 
 
-def load_recipe(path: Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
-    """Read a TOML recipe; ``overrides`` (field -> value) take precedence.
-
-    A field of the file that an override leaves without effect is set aside; see `overridden`.
-
-    Raises:
-        MissingData: if there is no such file.
-        InvalidValue: if it is not TOML, a field is missing, of the wrong type, out of range, or without effect.
-        UnknownName: for a field that does not exist, with the nearest that does.
-    """
-    flags = overrides or {}
-    body = _read_toml(path)
-    aside = overridden(path, flags)
-    return make_recipe({**{key: value for key, value in body.items() if key not in aside}, **flags})
-
-
-def overridden(path: Path, overrides: Mapping[str, Any]) -> dict[str, str]:
-    """The fields of a recipe's file that overrides leave without effect -> the override that does it.
-
-    Raises:
-        InvalidValue, UnknownName: see `load_recipe`.
-    """
-    body = _read_toml(path)
-    given = _converted({**body, **overrides})
-    return {key: rule.because for key, rule in set_aside(body, overrides, {**_defaults(), **given}).items()}
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        known = sorted(str(other) for other in path.parent.glob("*.toml"))
-        raise MissingData(f"no recipe at {path}", "a recipe is a TOML file", did_you_mean(str(path), known))
-    size = path.stat().st_size
-    if size > _LARGEST_FILE:
-        raise InvalidValue(f"{path} has {size:,} bytes", f"a recipe has at most {_LARGEST_FILE:,}", "give a recipe")
-    try:
-        text = path.read_text(encoding="utf-8")
-        _check_lines(path, text)
-        body = tomllib.loads(text)
-    except BudbreakError:
-        raise
-    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, numbers or nesting beyond what Python reads
-        raise InvalidValue(f"{path} is not TOML: {error}", "a recipe is a TOML file of plain fields") from None
-    body.setdefault("name", path.stem)
-    return body
-
-
-def _check_lines(path: Path, text: str) -> None:
-    for number, line in enumerate(text.splitlines(), start=1):
-        if len(line) > _LONGEST_LINE:
-            value = f"line {number} of {path} has {len(line):,} letters"
-            raise InvalidValue(value, f"a line of a recipe has at most {_LONGEST_LINE:,}", "break the line")
-
-
 def make_recipe(values: Mapping[str, Any]) -> Recipe:
     """A recipe from plain values, each checked against the type of its field; these fields were given.
 
     Raises:
         InvalidValue: for a value out of range, or a field that has no effect beside the others.
-        UnknownName: see `load_recipe`.
+        UnknownName: for a field or a name that does not exist, with the nearest that does.
     """
-    given = _converted(values)
+    given = converted(values)
     missing = [f.name for f in dataclasses.fields(Recipe) if f.default is dataclasses.MISSING and f.name not in given]
     if missing:
         raise InvalidValue(f"the recipe lacks {missing[0]!r}", "this field has no default", f"add {missing[0]} = ...")
@@ -191,7 +132,7 @@ def make_recipe(values: Mapping[str, Any]) -> Recipe:
     return recipe
 
 
-def _converted(values: Mapping[str, Any]) -> dict[str, Any]:
+def converted(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values in the types of their fields."""
     known = field_types()
     for key in values:
@@ -202,7 +143,8 @@ def _converted(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: convert(key, known[key], value) for key, value in values.items()}
 
 
-def _defaults() -> dict[str, Any]:
+def defaults() -> dict[str, Any]:
+    """The fields that have a default -> it."""
     return {f.name: f.default for f in dataclasses.fields(Recipe) if f.default is not dataclasses.MISSING}
 
 
