@@ -426,6 +426,19 @@ def test_only_the_first_pass_is_watched():
     assert modes == [1, 0, 0, 0, 0]
 
 
+@pytest.mark.slow  # loading dynamo takes seconds
+def test_a_compiled_part_is_followed_like_any_other():
+    model = nn.Sequential(nn.Sequential(nn.Linear(4, 5), nn.ReLU()), nn.Linear(5, 3), nn.ReLU())
+    x = torch.randn(6, 4)
+    expected = bb.dead_neurons(model, [x, x])
+    model[0] = torch.compile(model[0], backend="eager")
+    model(x)  # compiled before it is looked at, and again afterwards
+    found = bb.dead_neurons(model, [x, x])
+    assert [(s.units, s.total, s.static) for s in found.sites] == [(s.units, s.total, s.static) for s in expected.sites]
+    assert [s.weight for s in found.sites] == ["0._orig_mod.0.weight", "1.weight"]
+    assert torch.equal(model(x), model[2](model[1](model[0]._orig_mod(x))))
+
+
 def test_what_listeners_compute_is_no_part_of_the_model():
     """A probe that calls torch, as counting does, is neither followed nor mistaken for an unseen activation."""
 
