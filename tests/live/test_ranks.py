@@ -8,6 +8,7 @@ from launching import launch
 from ranks_run import Half, carry_out, geometric, iterate
 from stray_ranks import FAULTS
 from torch.nn.functional import cross_entropy
+from torch.nn.parallel import DistributedDataParallel
 
 import budbreak as bb
 from budbreak.errors import BudbreakError, EmptyBatches, InvalidValue, NotFinite, RanksDisagree
@@ -251,6 +252,40 @@ def test_ranks_that_stray_are_named_on_all_of_them(tmp_path):
         assert first[fault][0] == second[fault][0] != "nothing"
     assert first["diverged"][1].startswith("rank 1: ")
     assert first["bad_argument"][1].startswith("rank 1: ")
+
+
+def raises_in_the_body(rank):
+    def each(half):
+        if rank == 1 and half.steps == 4:
+            raise ZeroDivisionError("in the body of rank 1")
+
+    return refusal(lambda: carry_out(Half(rank), geometric(), each=each))
+
+
+def test_an_error_in_the_body_of_one_rank_leaves_no_other_waiting(tmp_path):
+    first, second = launch(raises_in_the_body, tmp_path)
+    assert second == ["ZeroDivisionError", "in the body of rank 1"]
+    assert first[0] != "nothing"
+
+
+def in_two_groups(rank):
+    """Ranks 0 and 2 prune one network, rank 1 another by itself."""
+    groups = [torch.distributed.new_group(ranks) for ranks in ([0, 2], [1])]
+    group = groups[rank % 2]
+    with pytest.raises(InvalidValue, match="belongs to"):
+        Processes.of(groups[1 - rank % 2])
+    half = Half(rank, 3, wrap=False)
+    half.model = DistributedDataParallel(half.plain, process_group=group)
+    levels = carry_out(half, geometric(), seed=rank % 2, group=group)
+    return [[record.world_size, record.mask_digest, record.metrics] for record in levels.history]
+
+
+def test_each_group_of_ranks_has_an_iteration_of_its_own(tmp_path):
+    first, alone, third = launch(in_two_groups, tmp_path, size=3)
+    assert first == third
+    assert [size for size, _, _ in first] == [2, 2, 2]
+    assert [size for size, _, _ in alone] == [1, 1, 1]
+    assert alone[2][1] != first[2][1]
 
 
 def uneven(rank):

@@ -13,7 +13,7 @@ from budbreak.iteration.rewindpoint import RewindPoint
 from budbreak.iteration.store import Store
 from budbreak.mask import Mask
 from budbreak.processes import Processes
-from budbreak.storage import corrupt
+from budbreak.storage import corrupt, digest
 from budbreak.trees import as_stored, tree_digest
 
 T = TypeVar("T")
@@ -32,8 +32,10 @@ class SharedStore:
         self._store, self._processes = store, processes
 
     def open(self, identity: dict[str, Any]) -> None:
-        """See `Store.open`."""
-        self._on_first("opening the store", lambda: self._store.open(identity))
+        """See `Store.open`; the identities of the other ranks, who have other data, belong to it."""
+        others = self._processes.exchange("the identity", digest(identity))[1:]
+        about = {**identity, "ranks": others} if others else identity
+        self._on_first("opening the store", lambda: self._store.open(about))
 
     def close(self) -> None:
         """See `Store.close`; without the others, who may be gone."""
