@@ -95,7 +95,7 @@ def _official(name: str, contents: dict[str, bytes]) -> Official:
         return official
     (content,) = official.served().values()
     # the time stamp in a gzip header would make a second archive differ: serve what was summed
-    frozen = replace(entry, archive=Archive(entry.archive.name, md5_of(content)))
+    frozen = replace(entry, archive=Archive(entry.archive.name, md5_of(content), len(content)))
     return _Frozen(frozen, contents, content)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import pickle
 import struct
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -139,9 +141,40 @@ def test_the_numbers_of_the_digits_row_are_those_of_its_images(digits: DataSet) 
     assert digits.std == pytest.approx((float(pixels.std()),), abs=2e-4)
 
 
-def test_without_scikit_learn_the_extra_is_named(monkeypatch) -> None:
-    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+def test_without_scikit_learn_the_extra_is_named(monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "sklearn", raising=False)
     with pytest.raises(MissingData, match=r"budbreak\[digits\]"):
+        load("digits")
+
+
+IN_A_FOLDER_OF_TRAPS = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from budbreak.training.datasets import load
+print(len(load("digits").train), sorted({"sklearn", "joblib", "scipy"} & set(sys.modules)))
+"""
+
+
+@pytest.mark.parametrize("trap", ["sklearn.py", "sklearn/__init__.py"])
+def test_the_digits_are_read_without_running_anything(trap: str, tmp_path: Path) -> None:
+    """Neither scikit-learn itself, whose joblib leaves semaphores behind, nor what else has its name."""
+    pytest.importorskip("sklearn")
+    (tmp_path / trap).parent.mkdir(exist_ok=True)
+    (tmp_path / trap).write_text("raise SystemExit('the trap was run')")
+    command = [sys.executable, "-c", IN_A_FOLDER_OF_TRAPS, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.stdout.split() == ["1437", "[]"], done.stderr
+
+
+def test_other_digits_are_refused(monkeypatch, tmp_path: Path) -> None:
+    path = tmp_path / "sklearn/datasets/data/digits.csv.gz"
+    path.parent.mkdir(parents=True)
+    (tmp_path / "sklearn/__init__.py").touch()
+    path.write_bytes(gzip.compress(b"0," * 64 + b"7"))
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "sklearn", raising=False)
+    with pytest.raises(CorruptFile, match=r"digits\.csv"):
         load("digits")
 
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import io
+import os
+import socket
+import string
 import tarfile
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,7 +19,7 @@ from pathlib import Path
 import pytest
 from official import Official, md5_of, tar_of, tiny_cifar, tiny_mnist
 
-from budbreak.errors import CannotWrite, DownloadFailed, InvalidValue, UnknownName
+from budbreak.errors import CannotWrite, CorruptFile, DownloadFailed, InvalidValue, UnknownName
 from budbreak.training.catalogue import Archive
 from budbreak.training.datasets import load
 from budbreak.training.download import download
@@ -185,7 +191,7 @@ def test_nobody_listening_ends_in_words(tmp_path: Path) -> None:
 
 @BOTH
 def test_other_content_is_deleted_and_takes_no_name(server: Server, official: Official, tmp_path: Path) -> None:
-    other = {"mnist": tiny_mnist(train=31), "cifar10": tiny_cifar(rows=5)}[official.entry.name]
+    other = {"mnist": tiny_mnist(train=31), "cifar10": tiny_cifar(rows=3)}[official.entry.name]
     server.contents = other.served()
     with pytest.raises(DownloadFailed, match=r"md5 .*is [0-9a-f]{32}, not [0-9a-f]{32}"):
         get(server, official, tmp_path)
@@ -200,7 +206,7 @@ def test_a_page_in_place_of_a_gz_is_refused(server: Server, tmp_path: Path) -> N
 
 def with_archive(official: Official, content: bytes) -> Official:
     """The same files, of an archive whose checksum is right whatever it holds."""
-    archive = Archive("cifar-10-python.tar.gz", md5_of(content))
+    archive = Archive("cifar-10-python.tar.gz", md5_of(content), len(content))
     return Official(replace(official.entry, archive=archive), official.contents)
 
 
@@ -271,3 +277,110 @@ def test_an_unknown_data_set_or_address_is_refused(tmp_path: Path) -> None:
         download("mnst", tmp_path)
     with pytest.raises(InvalidValue, match="http"):
         download("mnist", tmp_path, base_urls={"mnist": "file:///etc/"})
+
+
+# --- malicious servers ---------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def answering(answer: Callable[[socket.socket], None]) -> Iterator[str]:
+    """A server that reads a request and then does whatever it likes; gives its address."""
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.05)
+
+        def serve() -> None:
+            while not over.is_set():
+                with contextlib.suppress(OSError):
+                    connection, _ = listener.accept()
+                    with connection:
+                        connection.recv(65536)
+                        answer(connection)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            over.set()
+            thread.join()
+
+
+def say(*parts: bytes, times: int = 1, pause: float = 0.0) -> Callable[[socket.socket], None]:
+    def answer(connection: socket.socket) -> None:
+        for part in [*parts[:-1], *[parts[-1]] * times]:
+            connection.sendall(part)
+            time.sleep(pause)
+
+    return answer
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+LIES = {
+    "a body without end": (say(OK + b"\r\n", bytes(1 << 20), times=60), "sends .* bytes or more"),
+    "a length beyond the file": (
+        say(OK + b"Content-Length: 99999999999\r\n\r\nabc"),
+        "sends 99999999999 bytes or more",
+    ),
+    "chunks without end": (
+        say(OK + b"Transfer-Encoding: chunked\r\n\r\n", b"100000\r\n" + bytes(1 << 20) + b"\r\n", times=60),
+        "bytes or more",
+    ),
+    "a length that is none": (say(OK + b"Content-Length: abc\r\n\r\nabc"), "no whole gzip file"),
+    "a negative length": (say(OK + b"Content-Length: -7\r\n\r\nabc"), "no whole gzip file"),
+    "a chunk that is none": (say(OK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"), "attempts in a row"),
+    "another part than was asked for": (
+        say(b"HTTP/1.1 206 Partial\r\nContent-Range: bytes 5-9/10\r\n\r\nabcde"),
+        "another part of the file",
+    ),
+    "nothing beyond nothing": (say(b"HTTP/1.1 416 No\r\nContent-Range: bytes */0\r\n\r\n"), "answered 416"),
+    "redirects without end": (say(b"HTTP/1.1 302 Go\r\nLocation: /again\r\n\r\n"), "302"),
+    "a redirect to a file": (say(b"HTTP/1.1 302 Go\r\nLocation: file:///etc/passwd\r\n\r\n"), "302"),
+    "a redirect to ftp": (say(b"HTTP/1.1 302 Go\r\nLocation: ftp://127.0.0.1:9/x\r\n\r\n"), "unknown url type: ftp"),
+    "a redirect to no address": (say(b"HTTP/1.1 302 Go\r\nLocation: http://[\r\n\r\n"), "127.0.0.1"),
+    "words for the terminal": (say(b"HTTP/1.1 404 \x1b]0;mine\x07\x1b[2J\r\n\r\n"), r"\\x1b\]0;mine"),
+    "no HTTP": (say(b"hello\r\n\r\n"), "attempts in a row"),
+    "headers without end": (say(OK, b"X: y\r\n", times=300), "attempts in a row"),
+    "a bomb": (say(OK + b"\r\n", gzip.compress(bytes(50 << 20))), "unpacks to more than"),
+    "a slow body": (say(OK + b"\r\n", b"x", times=60, pause=0.05), "not complete after 1 seconds; [1-9]"),
+    "slow headers": (say(OK, b"X: y\r\n", times=60, pause=0.05), "not complete after 1 seconds; 0"),
+}
+
+
+# where the headers cannot be read, http.client leaves its socket to the garbage collection, which warns
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("lie", LIES)
+def test_a_server_that_lies_ends_in_words_soon_and_small(lie: str, tmp_path: Path) -> None:
+    answer, words = LIES[lie]
+    official = tiny_mnist()
+    began = time.monotonic()
+    with answering(answer) as url, pytest.raises(DownloadFailed, match=words) as caught:
+        get(Server(url=url), official, tmp_path, attempts=2, deadline=1.0 if "slow" in lie else 20.0)
+    assert time.monotonic() - began < 8
+    assert str(caught.value).isprintable() or set(str(caught.value)) - set(string.printable) == set()
+    assert "\x1b" not in str(caught.value)
+    assert [path for path in tmp_path.rglob("*") if path.is_file() and path.stat().st_size > 60] == []
+
+
+def test_a_partial_file_that_is_a_link_or_a_pipe_is_not_written_to(server: Server, tmp_path: Path) -> None:
+    official = tiny_cifar()
+    server.contents = official.served()
+    part = tmp_path / "data" / "cifar-10-python.tar.gz.part"
+    part.parent.mkdir()
+    (tmp_path / "precious").write_text("mine")
+    part.symlink_to(tmp_path / "precious")
+    with pytest.raises(CannotWrite, match=r"\.part"):
+        get(server, official, tmp_path / "data")
+    assert (tmp_path / "precious").read_text() == "mine"
+    part.unlink()
+    os.mkfifo(part)
+    with pytest.raises(CannotWrite, match=r"\.part"):
+        get(server, official, tmp_path / "data")
+
+
+def test_a_bomb_in_the_data_directory_is_refused(tmp_path: Path) -> None:
+    official = tiny_mnist()
+    folder = official.write(tmp_path, zipped=True)
+    (folder / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(bytes(50 << 20)))
+    with pytest.raises(CorruptFile, match="unpacks to more than"):
+        load("mnist", tmp_path, catalogue=official.catalogue)

@@ -16,10 +16,12 @@ class Archive:
     Args:
         name: of the file, below the base URL.
         md5: of the file.
+        size: of the file, in bytes.
     """
 
     name: str
     md5: str
+    size: int
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Entry:
         layout: how the files are read; "package" comes with an installed package.
         folder: of the files, below the data directory, as torchvision has it.
         files: name -> md5 of the (unzipped) content.
+        largest: bytes of the largest of these; more is neither received nor unpacked.
         url: base URL of the official files.
         archive: where all files come in one; otherwise each is at ``url`` as ``NAME.gz``.
     """
@@ -48,13 +51,26 @@ class Entry:
     layout: Literal["idx", "cifar", "package"]
     folder: str
     files: Mapping[str, str]
+    largest: int
     url: str
     archive: Archive | None = None
 
 
 # Means and standard deviations were computed from the official training images (of digits: of our 1437).
 _ROWS = (
-    Entry("digits", 10, (1, 8, 8), (0.3058,), (0.3761,), 200, "package", "", {}, ""),
+    Entry(
+        name="digits",
+        classes=10,
+        shape=(1, 8, 8),
+        mean=(0.3058,),
+        std=(0.3761,),
+        validation=200,
+        layout="package",
+        folder="sklearn/datasets/data",
+        files={"digits.csv": "a0339c30a8a5312a1b6f9e5c719dcce5"},
+        largest=264_712,
+        url="",
+    ),
     Entry(
         name="mnist",
         classes=10,
@@ -70,6 +86,7 @@ _ROWS = (
             "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
             "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
         },
+        largest=47_040_016,
         url="https://ossci-datasets.s3.amazonaws.com/mnist/",
     ),
     Entry(
@@ -87,6 +104,7 @@ _ROWS = (
             "t10k-images-idx3-ubyte": "8181f5470baa50b63fa0f6fddb340f0a",
             "t10k-labels-idx1-ubyte": "15d484375f8d13e6eb1aabb0c3f46965",
         },
+        largest=47_040_016,
         # The official address has no https; the checksums protect the content.
         url="http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
     ),
@@ -108,8 +126,9 @@ _ROWS = (
             "test_batch": "40351d587109b95175f43aff81a1287e",
             "batches.meta": "5ff9c542aee3614f3951f8cda6e48888",
         },
+        largest=31_035_999,
         url="https://www.cs.toronto.edu/~kriz/",
-        archive=Archive("cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a"),
+        archive=Archive("cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a", 170_498_071),
     ),
     Entry(
         name="cifar100",
@@ -125,8 +144,9 @@ _ROWS = (
             "test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
             "meta": "7973b15100ade9c7d40fb424638fde48",
         },
+        largest=155_249_918,
         url="https://www.cs.toronto.edu/~kriz/",
-        archive=Archive("cifar-100-python.tar.gz", "eb9058c3a382ffc7106e4002c42a8d85"),
+        archive=Archive("cifar-100-python.tar.gz", "eb9058c3a382ffc7106e4002c42a8d85", 169_001_437),
     ),
 )
 

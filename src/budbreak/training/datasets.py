@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
+import sys
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ import torch
 from torch import Tensor
 
 from budbreak.errors import CorruptFile, InvalidValue, MissingData, check_count
+from budbreak.storage import read_bytes
 from budbreak.training.catalogue import CATALOGUE, Entry, find
 from budbreak.training.images import Images
 from budbreak.training.unpickling import read_pickle
@@ -87,7 +90,7 @@ def load(name: str, data_dir: Path | None = None, *, catalogue: Mapping[str, Ent
         CorruptFile: if a file is not the official one.
     """
     entry = find(name, catalogue)
-    arrays = _digits() if entry.layout == "package" else _from_files(entry, data_dir)
+    arrays = _digits(entry) if entry.layout == "package" else _from_files(entry, data_dir)
     train_images, train_labels, test_images, test_labels = (torch.from_numpy(array) for array in arrays)
     return DataSet(
         name, entry.classes, train_images, train_labels.long(), test_images, test_labels.long(), entry.mean, entry.std
@@ -127,31 +130,46 @@ def official_file(entry: Entry, file: str, data_dir: Path) -> bytes:
     """
     path = data_dir / entry.folder / file
     zipped = path.with_name(f"{file}.gz")
-    if path.is_file():
-        content = path.read_bytes()
-    elif zipped.is_file():
-        path, content = zipped, unzip(zipped)
-    else:
-        raise MissingData(f"{path} is missing", f"{entry.name} needs its official files", _remedy(entry, data_dir))
+    remedy = _remedy(entry, data_dir)
+    try:
+        content = read_bytes(path, largest=entry.largest)
+    except FileNotFoundError:
+        path, content = zipped, _unzipped(zipped, entry, remedy)
     found = md5(content)
     if found != entry.files[file]:
         value = f"{path}: the md5 of the content is {found}"
-        rule = f"that of the official file is {entry.files[file]}"
-        raise CorruptFile(value, rule, f"delete it, then run: {_remedy(entry, data_dir)}")
+        raise CorruptFile(value, f"that of the official file is {entry.files[file]}", f"delete it, then run: {remedy}")
     return content
 
 
-def unzip(path: Path) -> bytes:
-    """The content of a gzip file.
+def unzip(zipped: bytes, largest: int) -> bytes:
+    """The content of a gzip file, of at most ``largest`` bytes: a few megabytes of it can unpack to gigabytes.
 
     Raises:
-        CorruptFile: if it is truncated or no gzip file.
+        ValueError: if it is truncated, no gzip file, or holds more.
     """
     try:
-        return gzip.decompress(path.read_bytes())
+        with gzip.open(io.BytesIO(zipped)) as stream:
+            content = stream.read(largest + 1)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        rule = "a .gz file is a whole gzip file"
-        raise CorruptFile(f"{path}: {error}", rule, "delete it and fetch it with 'budbreak data get'") from None
+        raise ValueError(f"it is no whole gzip file ({error})") from None
+    if len(content) > largest:
+        raise ValueError(f"it unpacks to more than the {largest} bytes of the largest official file")
+    return content
+
+
+def _unzipped(path: Path, entry: Entry, remedy: str) -> bytes:
+    try:
+        return unzip(read_bytes(path, largest=entry.largest), entry.largest)
+    except FileNotFoundError:
+        value = f"{path.with_suffix('')} is missing"
+        raise MissingData(value, f"{entry.name} needs its official files", remedy) from None
+    except CorruptFile:
+        raise
+    except ValueError as error:
+        raise CorruptFile(
+            f"{path}: {error}", "a .gz file is a whole gzip file", f"delete it, then run: {remedy}"
+        ) from None
 
 
 def md5(content: bytes) -> str:
@@ -160,6 +178,8 @@ def md5(content: bytes) -> str:
 
 
 def _remedy(entry: Entry, data_dir: Path) -> str:
+    if entry.layout == "package":
+        return "pip install --force-reinstall scikit-learn"
     return f"budbreak data get {entry.name} --data-dir {data_dir}"
 
 
@@ -203,16 +223,26 @@ def _joined(entry: Entry, batches: Mapping[str, dict[bytes, Any]], files: list[s
     return np.concatenate(rows), np.concatenate(labels)
 
 
-def _digits() -> Arrays:
-    """Of scikit-learn's 1797 digits, sorted by class, every fifth is a test image: 360, the same share of each."""
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError:
-        rule = "the digits come with scikit-learn"
-        raise MissingData("scikit-learn is not installed", rule, "pip install 'budbreak[digits]'") from None
-    pixels, targets = load_digits(return_X_y=True)
-    images = np.rint(np.asarray(pixels).reshape(-1, 1, 8, 8) * (255 / 16)).astype(np.uint8)
-    labels = np.asarray(targets, np.int64)
+def _digits(entry: Entry) -> Arrays:
+    """Of scikit-learn's 1797 digits, sorted by class, every fifth is a test image: 360, the same share of each.
+
+    Its file is read, the package not imported: that would load joblib, whose semaphores outlive a killed process, and
+    run whatever else is called sklearn where the user stands.
+    """
+    (file,) = entry.files
+    text = official_file(entry, file, _place_of(f"{entry.folder}/{file}.gz")).decode("ascii")
+    table = np.array([line.split(",") for line in text.split()]).astype(np.float64)
+    pixels, labels = table[:, :-1], table[:, -1].astype(np.int64)
+    images = np.rint(pixels.reshape(-1, *entry.shape) * (255 / 16)).astype(np.uint8)
     is_test = np.zeros(len(labels), dtype=bool)
     is_test[np.argsort(labels, kind="stable")[::5]] = True
     return images[~is_test], labels[~is_test], images[is_test], labels[is_test]
+
+
+def _place_of(file: str) -> Path:
+    """The folder of the import path below which a file of a package lies."""
+    for place in sys.path:
+        if (Path(place) / file).is_file():
+            return Path(place)
+    rule = "the digits come with scikit-learn"
+    raise MissingData("scikit-learn is not installed", rule, "pip install 'budbreak[digits]'")
