@@ -4,6 +4,8 @@ import dataclasses
 
 import torch
 from ranks_run import Half, carry_out, geometric, iterate
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 from torch.nn.functional import cross_entropy
 
 import budbreak as bb
@@ -77,7 +79,24 @@ def bad_argument(rank):
     carry_out(half, geometric(), loss=None if rank == 1 else cross_entropy)
 
 
+def sharded_weights(rank):
+    half = Half(rank, wrap=False)
+    fully_shard(half.plain, mesh=init_device_mesh("cpu", (2,)))
+    half.optimizer = torch.optim.SGD(half.plain.parameters(), lr=0.1)
+    carry_out(half, geometric())
+
+
+def sharded_optimizer(rank):
+    from torch.distributed.optim import ZeroRedundancyOptimizer  # warns of its own use of torch.jit
+
+    half = Half(rank)
+    half.optimizer = ZeroRedundancyOptimizer(half.plain.parameters(), torch.optim.SGD, lr=0.1)
+    carry_out(half, geometric())
+
+
 FAULTS = (
+    sharded_weights,
+    sharded_optimizer,
     other_seed,
     other_plan,
     other_weights,

@@ -231,6 +231,8 @@ def strays(rank):
 
 
 STRAYS = {
+    "sharded_weights": "is a DTensor: each process holds a part of it",
+    "sharded_optimizer": "is a ZeroRedundancyOptimizer, of whose state each rank holds a part",
     "other_seed": "rank 1 carries out another iteration than rank 0: seed: 0 -> 1",
     "other_plan": "rank 1 carries out another iteration than rank 0: plan.schedule.levels: 2 -> 3",
     "other_weights": "rank 0 has 6.bias: ",
@@ -246,6 +248,7 @@ STRAYS = {
 
 def test_ranks_that_stray_are_named_on_all_of_them(tmp_path):
     first, second = launch(strays, tmp_path)
+    assert set(STRAYS) == set(first)
     for fault, text in STRAYS.items():
         assert text in first[fault][1], (fault, first[fault])
         assert text in second[fault][1], (fault, second[fault])

@@ -56,6 +56,12 @@ def check_arguments(live: Live, *, store: object, mask: object, also: object) ->
         raise InvalidValue(f"mask is {shown(mask)}", "it must be a Mask", "write bb.Mask({name: tensor})")
     model_state(live.model)  # refuses now what cannot be put back after level 0
     extra_states(live.model)
+    if hasattr(live.optimizer, "consolidate_state_dict"):  # ZeroRedundancyOptimizer
+        raise InvalidValue(
+            f"optimizer is a {type(live.optimizer).__name__}, of whose state each rank holds a part",
+            "its whole state is put back at each level",
+            "give the plain optimizer that it wraps",
+        )
     check_ownership(live.optimizer, dict(prunable_parameters(live.model, live.plan.prunable)))
     _check_counts(live.plan, Mask.dense(live.model, live.plan.prunable) if mask is None else mask)
     check_averages(live.resets, live.model, Mask.dense(live.model, live.plan.prunable))
