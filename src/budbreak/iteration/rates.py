@@ -39,9 +39,11 @@ class RateWatch:
         Raises:
             MissingReset: with its class.
         """
-        if any(_is_fresh(one) for one in self._others()):
-            gc.collect()  # some lie in circles, and are garbage
         others = self._others()
+        if any(_is_fresh(one) for one in others):
+            others.clear()  # its own references would keep them
+            gc.collect()  # some lie in circles, and are garbage
+            others = self._others()
         for one in others:
             if _is_fresh(one):
                 raise MissingReset(
