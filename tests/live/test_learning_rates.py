@@ -286,3 +286,31 @@ def test_groups_added_in_level_0_are_refused_at_the_next_step(rewind_to):
         optimizer.add_param_group({"params": nn.Linear(3, 3).parameters()})
         with pytest.raises(InvalidValue, match=r"groups .*\[4, 2\] .*\n.*\nadd .* before iterate"):
             train(model, optimizer)
+
+
+class Killed(Exception):
+    pass
+
+
+def decayed_within_each_level(store, *, killed_after=None):
+    """Three levels of four epochs, a scheduler made anew in each; stopped after some epochs of level 1."""
+    torch.manual_seed(0)
+    model, optimizer = little()
+    with bb.iterate(model, optimizer, geometric(), store=store) as levels:
+        for level in levels:
+            scheduler = schedulers.StepLR(optimizer, 3, gamma=0.5)
+            for epoch in level.epochs(4):
+                if level.number == 1 and epoch == killed_after:
+                    raise Killed
+                train(model, optimizer)
+                scheduler.step()
+    return [record.end_digest for record in levels.history]
+
+
+@pytest.mark.parametrize("killed_after", [1, 3])
+def test_a_level_with_a_scheduler_of_its_own_begins_again_after_a_kill(tmp_path, killed_after):
+    with pytest.warns(UserWarning, match="StepLR.*resets"):
+        straight = decayed_within_each_level(tmp_path / "straight")
+    with pytest.warns(UserWarning, match="StepLR"), pytest.raises(Killed):
+        decayed_within_each_level(tmp_path / "killed", killed_after=killed_after)
+    assert decayed_within_each_level(tmp_path / "killed") == straight

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -70,6 +71,7 @@ class Course:
         self._entered = False
         self._handed: Position | None = None
         self._resumed = ""
+        self._own_scheduler: str | None = None
 
     def _is_last(self, level: int, stage: int) -> bool:
         return stage + 1 == self._live.plan.stages(level)
@@ -219,6 +221,20 @@ class Course:
             invariants["rewinding verified"] = True
         seconds = here.seconds + time.perf_counter() - self._clock
         return make_record(live, here, self._mask, invariants=invariants, seconds=seconds, last_stage=last_stage)
+
+    def _begins_again(self, epochs: int) -> bool:
+        """Whether a kill must send this training back to its beginning: its scheduler's state is in no checkpoint."""
+        if self._store is None or self._watch is None or epochs == self._here.planned:
+            return False
+        if epochs == 1:  # once in a training: looking for schedulers takes 10 ms
+            self._own_scheduler = self._watch.made_since()
+            if self._own_scheduler is not None and self._here.level == 0:
+                warnings.warn(
+                    f"a {self._own_scheduler} is made in each level: it is in no checkpoint, so a level that is killed "
+                    "begins again. To go on in its middle, make it before iterate and give resets=[scheduler].",
+                    stacklevel=4,
+                )
+        return self._own_scheduler is not None
 
     # --- small things --------------------------------------------------------------------------------------
 

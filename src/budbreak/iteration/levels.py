@@ -164,7 +164,7 @@ class Levels(Course):
             self._settle()
             self._move(epochs=epochs)
             self._position = met(self._live, self._here, "an epoch")
-            if checkpoint:
+            if checkpoint and not self._begins_again(epochs):
                 self._save()
 
     def note(self, metrics: dict[str, float], *, in_epochs: bool) -> None:

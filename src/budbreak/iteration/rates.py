@@ -78,6 +78,11 @@ class RateWatch:
                 "add them before iterate; to train some later, start them with requires_grad_(False)",
             )
 
+    def made_since(self) -> str | None:
+        """The class of a scheduler that was made in this training; None if there is none."""
+        older = {id(reference()) for reference, _ in self._older}
+        return next((type(one).__name__ for one in self._others() if id(one) not in older), None)
+
     def _others(self) -> list[Any]:
         """The schedulers that nobody puts back; of nested ones, the outermost."""
         found = [one for one in _schedulers_of(self._optimizer) if id(one) not in self._known]
