@@ -41,6 +41,8 @@ campaigns: .venv/installed  ## a short round of each; more: python tests/campaig
 	$(BIN)/python tests/campaigns/kill.py --rounds 3
 	$(BIN)/python tests/campaigns/recipes.py --rounds 200
 	$(BIN)/python tests/campaigns/faults.py --rounds 5
+	$(BIN)/python tests/campaigns/readers.py --rounds 100
+	$(BIN)/python tests/campaigns/files.py --rounds 10
 
 clean:
 	rm -rf .venv build dist

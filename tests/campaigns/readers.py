@@ -1,0 +1,273 @@
+"""Damaged, swapped and forged files of every kind: each is refused in words, or does not matter.
+
+``python tests/campaigns/readers.py --rounds 2000 --seed 7``. Damage (flipped, cut, swapped) must be refused or without
+effect; a forgery with the right checksum may be believed where it could be true, but never ends in a traceback.
+"""
+
+import functools
+import json
+import shutil
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+import torch
+from frame import Broken, campaign
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+import budbreak as bb
+from budbreak import trees
+from budbreak.errors import BudbreakError
+from budbreak.report.writing import write_report
+from budbreak.runs.inspect import read_state
+from budbreak.runs.notes import check_masks, collect
+from budbreak.runs.recipe import make_recipe
+from budbreak.runs.result import load_result
+from budbreak.storage import canonical, digest
+from budbreak.training.unpickling import read_pickle
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "training"))
+from test_unpickling import PYTHON_2
+
+RECIPE = make_recipe({
+    "name": "tiny", "dataset": "digits", "network": "mlp", "train_limit": 60, "epochs": 1, "levels": 1, "seeds": 2,
+    "learning_rate": 0.05, "batch_size": 30, "dnr_images": 20, "arms": ["host", "ap-lite"],
+})  # fmt: skip
+
+
+@functools.cache
+def originals():
+    """A finished run and two finished stores, made once."""
+    from budbreak.runs.run import run
+
+    folder = Path(tempfile.mkdtemp(prefix="readers-"))
+    run(RECIPE, data_dir=None, out=folder / "run", workers=1)
+    for seed in (0, 1):
+        iterated(folder / f"store{seed}", seed)
+    (folder / "pickle").write_bytes(PYTHON_2)
+    return folder
+
+
+def iterated(store, seed=0):
+    """Carry out, or go on with, a small iteration; what came of it."""
+    torch.manual_seed(seed)
+    model = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, [1])
+    plan = bb.Plan(schedule=bb.schedules.Geometric(rate=0.3, levels=2), rewind_to=bb.Step(1))
+    x, y = torch.randn(8, 6), torch.arange(8) % 3
+    with bb.iterate(model, optimizer, plan, resets=[scheduler], seed=seed, store=store) as levels:
+        for level in levels:
+            for _ in level.epochs(2):
+                optimizer.zero_grad()
+                cross_entropy(model(x), y).backward()
+                optimizer.step()
+                scheduler.step()
+    weights = {name: tensor.tolist() for name, tensor in model.state_dict().items()}
+    return weights, [(record.kept, record.end_digest) for record in levels.history]
+
+
+def run_of(folder):
+    return folder / "run" / RECIPE.folder_name
+
+
+def read_run(folder):
+    """What the command reads of a run: its results, and the files of its jobs."""
+    from budbreak.runs.job import Job
+
+    found = load_result(run_of(folder))
+    write_report([found], folder / "report")
+    levels = []
+    for arm in RECIPE.arms:
+        for seed in range(RECIPE.seeds):
+            job = Job(RECIPE, arm, seed, run_of(folder) / "jobs" / f"{arm}-seed{seed}", None, 1)
+            check_masks(job.folder, job.origin)
+            levels += collect(job.folder, job.origin)
+    return [vars(level) for level in (*found.levels, *levels)]
+
+
+def read_mask(folder):
+    return {name: entry.tolist() for name, entry in bb.Mask.load(folder / "store0/masks/level-001.safetensors").items()}
+
+
+def read_weights(folder):
+    path = next((run_of(folder) / "jobs").glob("*/model.safetensors"))
+    return {name: tensor.tolist() for name, tensor in read_state(path).items()}
+
+
+def read_official(folder):
+    content = read_pickle((folder / "pickle").read_bytes(), folder / "pickle")
+    return {key: getattr(value, "tolist", lambda value=value: value)() for key, value in content.items()}
+
+
+READERS = {
+    "store0/*": lambda folder: iterated(folder / "store0"),
+    "store0/masks/level-001.safetensors": read_mask,
+    "run/*/*.json": read_run,
+    "run/*/jobs/*/*.json": read_run,
+    "run/*/jobs/*/masks/*": read_run,
+    "run/*/jobs/*/model.safetensors": read_weights,
+    "pickle": read_official,
+}
+
+
+@functools.cache
+def undisturbed(pattern):
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(originals(), folder, dirs_exist_ok=True)
+        return READERS[pattern](Path(folder))
+
+
+# --- what is done to a file ----------------------------------------------------------------------------------
+
+
+def flip(random, data, folder):
+    changed = bytearray(data)
+    for _ in range(random.choice((1, 1, 1, 5, 50))):
+        changed[random.randrange(len(data))] ^= 1 << random.randrange(8)
+    return bytes(changed)
+
+
+def cut(random, data, folder):
+    return data[: random.randrange(len(data))]
+
+
+def blank(random, data, folder):
+    start = random.randrange(len(data))
+    return data[:start] + bytes(min(64, len(data) - start)) + data[start + 64 :]
+
+
+def longer(random, data, folder):
+    return data + random.randbytes(random.choice((1, 8, 1000)))
+
+
+def noise(random, data, folder):
+    return random.randbytes(random.choice((0, 1, 7, 8, 9, 100, 5000)))
+
+
+def swapped(random, data, folder):
+    others = sorted(path for path in folder.rglob("*") if path.is_file())
+    return random.choice(others).read_bytes()
+
+
+DAMAGES = (flip, cut, blank, longer, noise, swapped)
+ODD = (
+    None, True, -1, 0, 2**63, 10**299, 0.5, -1e308, float("nan"), float("inf"), "", "x", "\0\x1b[2J", "1" * 3000, [],
+    {}, [[]], {"a": 1}, [1, "a"], ["tensor", "0"], ["value", 3], ["list", []],
+)  # fmt: skip
+
+
+def mutated(random, node):
+    """The value with one of its parts changed: another type, a part more or less, an odd number."""
+    if isinstance(node, dict) and node and random.random() < 0.9:
+        key = random.choice(sorted(node))
+        kind = random.random()
+        if kind < 0.1:
+            return {name: value for name, value in node.items() if name != key}
+        if kind < 0.15:
+            return {**node, "more": random.choice(ODD)}
+        return {**node, key: mutated(random, node[key])}
+    if isinstance(node, list) and node and random.random() < 0.9:
+        place = random.randrange(len(node))
+        kind = random.random()
+        if kind < 0.1:
+            return node[:place] + node[place + 1 :]
+        if kind < 0.15:
+            return [*node, node[place]]
+        return [*node[:place], mutated(random, node[place]), *node[place + 1 :]]
+    return random.choice(ODD)
+
+
+def forged_json(random, path):
+    body = json.loads(path.read_text())
+    del body["sha256"]
+    marks = {key: body[key] for key in ("kind", "store")}
+    body = mutated(random, {key: value for key, value in body.items() if key not in marks})
+    body = {**marks, **body} if isinstance(body, dict) else {"kind": None, "odd": body}
+    if random.random() < 0.5 and "identity" in body and path.name == "identity.json":
+        body["store"] = digest(body["identity"])
+    try:
+        path.write_text(json.dumps({**body, "sha256": digest(body)}))
+    except UnicodeEncodeError:
+        path.write_text("")
+
+
+def forged_tree(random, path):
+    from safetensors import safe_open
+    from safetensors.torch import save
+
+    with safe_open(path, framework="pt") as opened:
+        text = opened.metadata()["tree"].partition(" ")[2]
+        tensors = {name: opened.get_tensor(name).clone() for name in opened.keys()}  # noqa: SIM118
+    head = json.loads(text)
+    if random.random() < 0.7:
+        head["tree"] = mutated(random, head["tree"])
+    else:
+        name = random.choice(sorted(tensors))
+        tensors[name] = random.choice((
+            torch.zeros(0), tensors[name].double(), tensors[name].reshape(-1)[:1], torch.full((3,), float("nan")),
+            tensors[name].flatten().repeat(2), torch.tensor(7),
+        ))  # fmt: skip
+    text = canonical(head)
+    path.write_bytes(save(tensors, {"tree": f"{trees._tensors_digest(tensors, text)} {text}"}))
+
+
+def forged(random, path):
+    if path.suffix == ".json":
+        forged_json(random, path)
+    elif path.name == "model.safetensors" or path.suffix != ".safetensors":
+        path.write_bytes(flip(random, path.read_bytes(), None))
+    else:
+        forged_tree(random, path)
+
+
+def one_round(random, folder):
+    shutil.copytree(originals(), folder, dirs_exist_ok=True)
+    pattern = random.choice(sorted(READERS))
+    expected = undisturbed(pattern)
+    files = sorted(path for path in folder.glob(pattern) if path.is_file() and path.stat().st_size)
+    path = random.choice(files)
+    forge = random.random() < 0.5
+    what = "forged" if forge else random.choice(DAMAGES)
+    if forge:
+        forged(random, path)
+    else:
+        path.write_bytes(what(random, path.read_bytes(), folder))
+        what = what.__name__
+    found = read(pattern, folder, f"{what} {path.relative_to(folder)}")
+    if found is REFUSED:
+        return "refused"
+    # weights and pickles carry no checksum of ours: a data set's is compared before, by who calls the reader
+    guarded = pattern not in ("pickle", "run/*/jobs/*/model.safetensors")
+    if pattern == "store0/masks/level-001.safetensors" and what == "swapped":
+        guarded = False  # any whole mask will do for who loads a mask
+    if not forge and guarded and repr(found) != repr(expected):
+        raise Broken(f"{what} {path.relative_to(folder)}: accepted, with another outcome")
+    return "without effect" if repr(found) == repr(expected) else "believed"
+
+
+REFUSED = object()
+
+
+def read(pattern, folder, what):
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return READERS[pattern](folder)
+    except BudbreakError as error:
+        if not str(error).strip() or len(str(error)) > 5000:
+            raise Broken(f"{what}: {len(str(error))} characters of message") from error
+        return REFUSED
+    except Exception as error:
+        raise Broken(f"{what}: a traceback: {type(error).__name__}: {error}") from error
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    try:
+        code = campaign("readers", one_round, rounds=100, limit=30)
+    finally:
+        shutil.rmtree(originals(), ignore_errors=True)
+    sys.exit(code)
