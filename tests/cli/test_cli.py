@@ -165,7 +165,7 @@ def test_a_run_folder_names_no_code(finished, tmp_path, monkeypatch, capsys):
         main(arguments)
         assert not (tmp_path / "ran").exists()
     assert "add --network evil:make" in capsys.readouterr().err
-    main(["probe", str(copy / "jobs/host-seed0"), "--network", "evil:make"])
+    main(["probe", str(copy / "recipe.toml"), "--network", "evil:make"])
     assert (tmp_path / "ran").exists()
 
 

@@ -1,5 +1,6 @@
 """The files of a job are its own; what was lost or swapped is said."""
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -47,6 +48,19 @@ def test_a_file_of_another_job_is_refused(jobs, name):
         go(jobs.parent.parent)
 
 
+def test_a_probe_refuses_the_mask_and_the_recipe_of_another_run(jobs, capsys):
+    from budbreak.cli import main
+
+    probe = ["probe", str(jobs / "host-seed0"), "--images", "20", "--mask"]
+    assert main([*probe, str(jobs / "host-seed0" / "masks" / "level-000.safetensors")]) == 0
+    assert main([*probe, str(jobs / "host-seed1" / "masks" / "level-000.safetensors")]) == 1
+    assert "belongs to another store" in capsys.readouterr().err
+    other = dataclasses.replace(RECIPE, epochs=3)
+    (jobs.parent / "recipe.toml").write_text(other.to_toml())
+    assert main(probe[:-1]) == 1
+    assert "is another recipe" in capsys.readouterr().err
+
+
 def test_the_whole_folder_of_another_job_is_refused(jobs):
     shutil.rmtree(jobs / "host-seed1")
     shutil.copytree(jobs / "host-seed0", jobs / "host-seed1")
@@ -81,7 +95,7 @@ def test_lost_notes_change_no_number_of_epochs(jobs):
 
 def test_a_part_that_was_lost_is_said(jobs):
     job = Job(RECIPE, "host", 1, jobs / "host-seed1", None, 1)
-    notes = Notes(job.folder, job.identity)
+    notes = Notes(job.folder, job.origin.identity)
     del notes.epochs[1, 0, 1]
     notes._write()
     result = go(jobs.parent.parent)

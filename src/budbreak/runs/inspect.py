@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from budbreak.diagnostics import DeadUnits
 from budbreak.documents import write_json
-from budbreak.errors import CorruptFile, InvalidValue, MissingData
+from budbreak.errors import CorruptFile, InvalidValue, MissingData, StoreMismatch
 from budbreak.iteration.checkpoint import Checkpoint
 from budbreak.iteration.store import Store
 from budbreak.mask import Mask
@@ -65,10 +65,11 @@ def find_subject(
     """
     folder, recipe = Path(model), None
     checkpoint: Checkpoint | None = None
+    store: Store | None = None
     if model.endswith(".toml"):
         recipe = load_recipe(folder)
     elif folder.is_dir():
-        recipe, checkpoint = _from_store(folder)
+        recipe, checkpoint, store = _from_store(folder)
     elif ":" not in model:
         raise MissingData(
             f"{model!r} is neither a recipe, nor a folder, nor package.module:factory",
@@ -79,13 +80,19 @@ def find_subject(
     live = build(_network(model, recipe, network), data, init=recipe.init if recipe else None, seed=seed)
     said = f"weights of {weights}"
     if weights is not None and weights.is_dir():
-        checkpoint, weights = _newest_checkpoint(weights), None
+        (checkpoint, store), weights = _newest_checkpoint(weights), None
     elif weights is None:
         said = f"level {checkpoint.position.level}, epoch {checkpoint.position.epochs}" if checkpoint else "fresh"
     state = read_state(weights) if weights is not None else checkpoint.model if checkpoint is not None else None
     if state is not None:
         load_state(live, state)
-    found = Mask.load(mask) if mask is not None else checkpoint.mask if checkpoint is not None else None
+    found = (
+        Mask.load(mask, store=store and store.identity)
+        if mask is not None
+        else checkpoint.mask
+        if checkpoint is not None
+        else None
+    )
     if found is not None:
         found.parameters(live)  # refuses the mask of another architecture
     return Subject(live, data.name, parts, found, f"{model}: {said}")
@@ -152,18 +159,26 @@ def read_state(path: Path) -> Mapping[str, Tensor]:
         raise CorruptFile(f"{path}: {error}", "weights are a whole safetensors file", fix) from None
 
 
-def _from_store(folder: Path) -> tuple[Recipe, Checkpoint]:
-    checkpoint, recipe = _newest_checkpoint(folder), folder.parent.parent / "recipe.toml"
-    if not recipe.is_file():
+def _from_store(folder: Path) -> tuple[Recipe, Checkpoint, Store]:
+    checkpoint, store = _newest_checkpoint(folder)
+    path = folder.parent.parent / "recipe.toml"
+    if not path.is_file():
         raise MissingData(
             f"{folder} is the store of an iteration of yours",
             "it does not say how its network is built",
             f"write: budbreak probe package.module:factory --weights {folder}",
         )
-    return load_recipe(recipe), checkpoint
+    recipe = load_recipe(path)
+    if (store.look().get("also") or {}).get("recipe") != recipe.identity:
+        raise StoreMismatch(
+            f"{path} is another recipe than that of {folder}",
+            "it says how the network was built and its data split",
+            f"restore it, or write: budbreak probe package.module:factory --weights {folder}",
+        )
+    return recipe, checkpoint, store
 
 
-def _newest_checkpoint(folder: Path) -> Checkpoint:
+def _newest_checkpoint(folder: Path) -> tuple[Checkpoint, Store]:
     store = Store(folder)
     try:
         store.look()
@@ -174,7 +189,7 @@ def _newest_checkpoint(folder: Path) -> Checkpoint:
         raise MissingData(
             f"{folder} holds no checkpoint", "a job's folder has one", "give runs/NAME/jobs/ARM-seedN, or a recipe"
         )
-    return found[0]
+    return found[0], store
 
 
 def _data(recipe: Recipe | None, dataset: str | None, data_dir: Path | None) -> tuple[DataSet, Split]:

@@ -30,7 +30,7 @@ from budbreak.runs.notes import Notes, Origin
 from budbreak.runs.recipe import Recipe
 from budbreak.runs.result import EpochResult, LayerResult
 from budbreak.step import Step
-from budbreak.storage import digest, write_bytes
+from budbreak.storage import write_bytes
 from budbreak.training.choice import Engine, Precision, choose_engine
 from budbreak.training.datasets import DataSet, Split, load, split
 from budbreak.training.engine import evaluate, make_sgd, steps_per_epoch, train_epoch
@@ -60,14 +60,9 @@ class Job:
         return f"{self.arm}-seed{self.seed}"
 
     @property
-    def identity(self) -> str:
-        """Digest of recipe, arm and seed: the files of the job carry it."""
-        return digest({"recipe": self.recipe.identity, "arm": self.arm, "seed": self.seed})
-
-    @property
     def origin(self) -> Origin:
-        """What the levels in its folder are compared with, and named after."""
-        return Origin(self.arm, self.seed, self.identity, lambda level: _epochs(self.recipe, level))
+        """What the files in its folder are compared with, and its levels named after."""
+        return Origin(self.recipe.identity, self.arm, self.seed, lambda level: _epochs(self.recipe, level))
 
 
 @dataclass(frozen=True)
@@ -201,8 +196,9 @@ def _run_job(job: Job, report: Report) -> None:
         resets=[scheduler],
         seed=job.seed,
         store=job.folder,
+        also=job.origin.about,
     ) as levels:
-        trainer = _Trainer(job, model, engine, data, plan, Notes(job.folder, job.identity), report)
+        trainer = _Trainer(job, model, engine, data, plan, Notes(job.folder, job.origin.identity), report)
         for level in levels:
             trainer.train(level, optimizer, scheduler)
         save_weights(job.folder / WEIGHTS, model)

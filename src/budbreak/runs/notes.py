@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from budbreak.documents import read_json, write_json
 from budbreak.errors import CorruptFile, StoreMismatch
 from budbreak.iteration import LevelRecord
+from budbreak.iteration.identity import differences
 from budbreak.iteration.store import Store, read_records
 from budbreak.runs.result import EpochResult, LayerResult, LevelResult
+from budbreak.storage import digest
 
 KIND = "notes 1"
 
@@ -111,15 +114,25 @@ class Origin:
     """Where levels come from.
 
     Args:
+        recipe: the identity of the recipe.
         arm, seed: of the job.
-        identity: of the job.
         epochs: level -> epochs of each of its trainings.
     """
 
+    recipe: str
     arm: str
     seed: int
-    identity: str
     epochs: Callable[[int], int]
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What the store of the job has in its identity, as ``also``."""
+        return {"recipe": self.recipe, "arm": self.arm, "seed": self.seed}
+
+    @property
+    def identity(self) -> str:
+        """Digest of recipe, arm and seed: the notes of the job carry it."""
+        return digest(self.about)
 
 
 def collect(folder: Path, origin: Origin) -> list[LevelResult]:
@@ -154,10 +167,11 @@ def _records(folder: Path, origin: Origin) -> tuple[LevelRecord, ...]:
         found = store.look()
     except FileNotFoundError:
         return ()  # a store without its identity is claimed, or refused, by the iteration itself
-    if found.get("seed") != origin.seed:
+    changed = differences(found.get("also"), origin.about)
+    if changed:
         raise StoreMismatch(
-            f"{folder} holds the store of seed {found.get('seed')}",
-            f"that of seed {origin.seed} is wanted: the files of a job are its own",
+            f"{folder} holds the store of another job: {changed[0]}",
+            f"that of {origin.arm} under seed {origin.seed} is wanted: the files of a job are its own",
             f"restore them, or delete the folder {folder}: this job then begins anew",
         )
     return read_records(folder, store.identity)
