@@ -21,7 +21,7 @@ LAYERS = [
     (2, "zeroing units"),
     (3, "criteria schedules allocations activations diagnostics lowrank"),
     (4, "probing holding rewinding surgery compaction tracing verbs pruning dead_neurons"),
-    (4, "optimizers averages modelstate macs undisturbed feeding weighing norms"),
+    (4, "optimizers averages modelstate macs undisturbed feeding losses weighing norms"),
     (5, "iteration search"),
     (6, "training runs report export integrations contrib testing bench"),
     (7, "cli __main__"),

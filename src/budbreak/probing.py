@@ -15,6 +15,7 @@ from budbreak.checks import check_function, check_model, check_probes, shown
 from budbreak.errors import EmptyBatches, InvalidValue, MissingEvidence, NotFinite, check_count
 from budbreak.evidence import Evidence, Probe, Site
 from budbreak.feeding import Batches, Forward, Loss, call_model, is_single, target_of, to_device
+from budbreak.losses import LossCalls
 from budbreak.processes import Group, Processes
 from budbreak.prunable import Prunable, conv_and_linear, prunable_parameters, unwrap
 from budbreak.tracing import SiteTracer
@@ -52,8 +53,8 @@ def probe(
         start: weights by state_dict name from the start of the level, for `StartWeights`.
         every: use each ``every``-th batch only.
         samples: ``samples(batch)``: over how many terms (samples, labels that count) a batch's mean loss is taken.
-            Unless given it is read from torch's own losses, `ignore_index` and class weights included, and for
-            others from the leading dimension of the targets; where neither is certain, it is asked for.
+            Unless given it is read from the calls of torch's losses, `ignore_index` and class weights included, and
+            for others from the leading dimension of the targets; where neither is certain, it is asked for.
         group: the processes that observe together, each on its own batches, of which some may have none; None:
             all of `torch.distributed`. All of them must call. Other than in `iterate`, this process alone unless
             given: a measurement on rank 0 alone is common.
@@ -93,13 +94,14 @@ def check_inputs(
     *,
     batches: Batches | None,
     loss: Loss | None,
+    forward: Forward | None = None,
     prunable: Prunable = conv_and_linear,
     samples: Samples | None = None,
 ) -> None:
     """Refuse now what `probe` would refuse later: batches or a loss that these probes want and nobody gave.
 
-    Where gradients are wanted, it looks at the first two batches (at all of a list): whether they hold targets, and
-    can be weighed.
+    Where gradients are wanted, two batches are run, without a backward pass; where their losses do not say over what
+    they average, it looks at the shapes of all batches of a list: whether they can be weighed.
 
     Raises:
         MissingEvidence, InvalidValue: see `probe`.
@@ -114,10 +116,19 @@ def check_inputs(
     if session.wants_batches:
         _require(batches, loss, session)
     if session.gradient_listeners:
-        weigher = Weigher(loss, samples)
-        with undisturbed(live, batches):
-            for batch in batches if isinstance(batches, list | tuple) else itertools.islice(batches or (), 2):
-                weigher.weigh(batch, target_of(batch))
+        device = next(iter(parameters.values())).device
+        calibration = _Calibration(batches or (), forward or call_model, loss, Weigher(loss, samples))
+        with _undisturbed(live, device, batches), torch.no_grad():
+            _try_out(session, calibration, device)
+
+
+def _try_out(session: _Session, calibration: _Calibration, device: torch.device) -> None:
+    batches, weigher = calibration.batches, calibration.weigher
+    for index, batch in enumerate(batches if isinstance(batches, list | tuple) else itertools.islice(batches, 2)):
+        if index < 2:
+            calibration.lose(session, to_device(batch, device))
+        elif not weigher.is_told:
+            weigher.weigh(batch, target_of(batch))
 
 
 @dataclass
@@ -175,7 +186,17 @@ class _Calibration:
     forward: Forward
     loss: Loss | None
     weigher: Weigher
-    every: int
+    every: int = 1
+
+    def lose(self, session: _Session, batch: Any) -> tuple[Any, float]:
+        """The loss of a batch, and how much the batch counts."""
+        target = target_of(batch)
+        self.weigher.check(target)
+        with LossCalls() as calls:
+            with session.following():
+                outputs = self.forward(session.model, batch)
+            value = cast(Loss, self.loss)(outputs, target)  # it was required
+        return value, self.weigher.weigh(batch, target, value, calls.seen)
 
 
 def _run(session: _Session, calibration: _Calibration) -> int:
@@ -186,9 +207,8 @@ def _run(session: _Session, calibration: _Calibration) -> int:
             continue
         used += 1
         batch = to_device(raw, device)
-        weight = calibration.weigher.weigh(batch, target_of(batch)) if session.gradient_listeners else 0.0
-        if weight:  # a batch in which no label counts has no mean loss
-            _backward(session, batch, calibration, weight=weight, index=index)
+        if session.gradient_listeners:
+            _backward(session, batch, calibration, index)
         else:
             with torch.no_grad(), session.following():
                 calibration.forward(session.model, batch)
@@ -207,13 +227,13 @@ def _refuse_nothing(used: int) -> None:
         )
 
 
-def _backward(session: _Session, batch: Any, calibration: _Calibration, *, weight: float, index: int) -> None:
-    loss = cast(Loss, calibration.loss)  # it was required
+def _backward(session: _Session, batch: Any, calibration: _Calibration, index: int) -> None:
     names, parameters = list(session.parameters), list(session.parameters.values())
     with torch.enable_grad(), _requiring_grad(parameters), _recurrent_backward(session.model):
-        with session.following():
-            outputs = calibration.forward(session.model, batch)
-        value = _scalar(loss(outputs, target_of(batch)))
+        value, weight = calibration.lose(session, batch)
+        if not weight:
+            return  # a batch in which no label counts has no mean loss
+        value = _scalar(value)
         if not bool(torch.isfinite(value.detach()).all()):
             raise NotFinite(
                 f"the loss of batch {index} is {value.detach().tolist()}",

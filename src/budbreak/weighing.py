@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import zip_longest
@@ -14,86 +13,119 @@ from torch.nn import functional
 
 from budbreak.checks import check_function, shown
 from budbreak.errors import InvalidValue
+from budbreak.losses import LossCall
 
 Samples = Callable[[Any], float]
 """``samples(batch) -> number``: over how many terms the batch's mean loss was taken."""
 
-_BY_CLASS = (nn.CrossEntropyLoss, nn.NLLLoss)
-_BY_ELEMENT = (
-    nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss, nn.BCELoss, nn.BCEWithLogitsLoss, nn.PoissonNLLLoss,
-    nn.SoftMarginLoss, nn.KLDivLoss,
-)  # fmt: skip
-_FUNCTIONS: Mapping[object, type[nn.Module]] = {
-    functional.cross_entropy: nn.CrossEntropyLoss, functional.nll_loss: nn.NLLLoss,
-    functional.mse_loss: nn.MSELoss, functional.l1_loss: nn.L1Loss, functional.smooth_l1_loss: nn.SmoothL1Loss,
-    functional.huber_loss: nn.HuberLoss, functional.binary_cross_entropy: nn.BCELoss,
-    functional.binary_cross_entropy_with_logits: nn.BCEWithLogitsLoss,
-    functional.poisson_nll_loss: nn.PoissonNLLLoss, functional.soft_margin_loss: nn.SoftMarginLoss,
-    functional.kl_div: nn.KLDivLoss,
-}  # fmt: skip
 _FIX = "give samples=lambda batch: number, over how many terms (labels, samples) its mean loss is taken"
 
 
 class Weigher:
     """Weigh batches so that the mean of their mean losses is the mean loss of the whole set.
 
-    A loss of torch (function, module or partial) says over what it averages: cross entropy over the labels that are
-    not ignored, by their class weights; elementwise losses over all elements of the target. Any other loss is
-    taken to average over the samples, the leading dimension of the target's tensors (of the whole batch where
-    the target holds none). From the second batch on that is refused where it may be wrong: targets hold ignored
-    (negative) labels; or shapes differ from batch to batch, and leading dimensions disagree, or the further ones
-    are not the same, so that a mean over samples and one over elements weigh differently.
+    What a loss returns as a loss of torch gave it, says over what it averages (see `LossCalls`): the labels that are
+    not ignored, by class weight; the elements. Any other loss is taken to average over the samples, the leading
+    dimension of the target's tensors (of the whole batch where the target holds none). From the second batch on
+    that is refused where it may be wrong: targets hold ignored (negative) labels; or shapes differ from batch to
+    batch, and leading dimensions disagree, or the further ones are not the same, so that a mean over samples and
+    one over elements weigh differently; or a loss of torch is one part of the loss and averages over something else.
 
     Args:
         loss: what is averaged.
         samples: answers instead of all that.
+
+    Attributes:
+        is_told: whether the last batch's loss said over what it averages, or ``samples`` did.
     """
 
     def __init__(self, loss: object, samples: Samples | None) -> None:
         self.samples = samples
-        self.kind, self.options = _recognised(loss)
+        self.of_torch = _name_in_torch(loss)
         self.batches = 0
+        self.is_told = False
         self.doubt: tuple[str, str] | None = None
-        self.first: list[torch.Size] | None = None
+        self.first: tuple[list[torch.Size], list[float]] | None = None
         if samples is not None:
             check_function("samples", samples, "lambda batch: len(batch[1])")
-        if samples is None and self.options.get("reduction", "mean") == "sum":
+
+    def check(self, target: Any) -> None:
+        """Refuse what a loss of torch cannot take, before it is called.
+
+        Raises:
+            InvalidValue: with how to pick the target.
+        """
+        if self.of_torch and not isinstance(target, Tensor):
             raise InvalidValue(
-                "the loss has reduction 'sum'",
-                "gradients are averaged over the batches by their sizes, so each loss is the mean over its batch",
-                "write reduction='mean'",
+                f"the targets are {shown(target)}",
+                f"{self.of_torch} compares with a tensor",
+                "for mappings write loss=lambda outputs, batch: ..., which picks it from the batch",
             )
 
-    def weigh(self, batch: Any, target: Any) -> float:
+    def weigh(self, batch: Any, target: Any, value: Any = None, calls: Sequence[LossCall] = ()) -> float:
         """How much this batch counts, >= 0.
 
         Args:
             batch: as the loader gave it.
             target: what the loss compares with.
+            value: what the loss returned, if it was called.
+            calls: the losses of torch that were called on the way.
 
         Raises:
-            InvalidValue: where it cannot be known and there is more than one batch, or ``samples`` gives no number.
+            InvalidValue: where it cannot be known and there is more than one batch, or ``samples`` gives no number;
+                if the loss is a sum.
         """
         self.batches += 1
+        said = [call for call in calls if call.result is value]
+        self.is_told = self.samples is not None or bool(said)
         if self.samples is not None:
             return _number(self.samples(batch))
-        if self.kind is not None and not isinstance(target, Tensor):
-            raise InvalidValue(
-                f"the targets are {shown(target)}",
-                f"{self.kind.__name__} compares with a tensor",
-                "for mappings write loss=lambda outputs, batch: ..., which picks it from the batch",
-            )
-        if self.kind in _BY_CLASS:
-            return _counted_labels(target, self.options)
-        if self.kind in _BY_ELEMENT and self.options.get("reduction") != "batchmean":
-            return float(target.numel())
+        if said:
+            return _mean_of(said[0])
+        return self._by_samples(batch, target, [call.terms for call in calls if call.terms is not None])
+
+    def _by_samples(self, batch: Any, target: Any, parts: list[float]) -> float:
         tensors = [one for one in _tensors(target) if one.dim()] or [one for one in _tensors(batch) if one.dim()]
         shapes = [one.shape for one in tensors]
-        self.first = shapes if self.first is None else self.first
-        self.doubt = self.doubt or _ignored(tensors) or _uncountable(self.first, shapes)
+        self.first = (shapes, parts) if self.first is None else self.first
+        self.doubt = self.doubt or _ignored(tensors) or _uncountable(self.first[0], shapes)
+        count = _leading(shapes)
+        self.doubt = self.doubt or _unlike((_leading(self.first[0]), self.first[1]), (count, parts))
         if self.doubt is not None and self.batches > 1:  # a single batch is the whole set, whatever it weighs
             raise InvalidValue(*self.doubt, _FIX)
-        return float(shapes[0][0]) if _agree(shapes) else 1.0
+        return count
+
+
+def _name_in_torch(loss: object) -> str:
+    """The name of a loss of torch itself, module or function; "" for any other."""
+    if isinstance(loss, nn.Module):
+        return type(loss).__name__ if type(loss).__module__ == nn.modules.loss.__name__ else ""
+    name = getattr(loss, "__name__", "")
+    return name if name and getattr(functional, name, None) is loss else ""
+
+
+def _mean_of(call: LossCall) -> float:
+    if call.terms is None:
+        raise InvalidValue(
+            "the loss has reduction 'sum'",
+            "gradients are averaged over the batches by their sizes, so each loss is the mean over its batch",
+            "write reduction='mean'",
+        )
+    return call.terms
+
+
+def _unlike(first: tuple[float, list[float]], now: tuple[float, list[float]]) -> tuple[str, str] | None:
+    """Why the parts of a loss weigh these two batches differently, or None."""
+    (samples, parts), (count, others) = first, now
+    like = len(parts) == len(others) and all(
+        math.isclose(a * count, b * samples) for a, b in zip(parts, others, strict=True)
+    )
+    if like:
+        return None
+    return (
+        f"batches of {samples:g} and {count:g} samples, in which parts of the loss are means over {parts} and {others}",
+        "one weight for each batch is that of a loss whose parts all average over the same",
+    )
 
 
 def _ignored(tensors: Sequence[Tensor]) -> tuple[str, str] | None:
@@ -131,24 +163,8 @@ def _agree(shapes: Sequence[torch.Size]) -> bool:
     return len({shape[0] for shape in shapes}) == 1
 
 
-def _recognised(loss: object) -> tuple[type[nn.Module] | None, Mapping[str, Any]]:
-    """The torch module class that a loss is, and its options; None for any other."""
-    if type(loss) in _BY_CLASS + _BY_ELEMENT:
-        return type(cast(nn.Module, loss)), {**vars(loss), **dict(cast(nn.Module, loss).named_buffers())}
-    partial = isinstance(loss, functools.partial) and not loss.args
-    function: object = loss.func if partial else loss  # pyright: ignore[reportUnknownMemberType, reportAttributeAccessIssue]
-    options = cast(Mapping[str, Any], loss.keywords if partial else {})  # pyright: ignore[reportUnknownMemberType, reportAttributeAccessIssue]
-    return next((kind for known, kind in _FUNCTIONS.items() if known is function), None), options
-
-
-def _counted_labels(target: Tensor, options: Mapping[str, Any]) -> float:
-    """Over what cross entropy averages: its labels, by class weight, without the ignored; or rows of probabilities."""
-    if target.is_floating_point():
-        classes = target.shape[1] if target.dim() > 1 else len(target)
-        return target.numel() / max(classes, 1)
-    counted = target[target != options.get("ignore_index", -100)]
-    weight = cast(Tensor | None, options.get("weight"))
-    return float(counted.numel()) if weight is None else float(weight.to(target.device, torch.float64)[counted].sum())
+def _leading(shapes: Sequence[torch.Size]) -> float:
+    return float(shapes[0][0]) if _agree(shapes) else 1.0
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

@@ -64,6 +64,13 @@ CLASS_WEIGHT = torch.tensor([1.0, 4.0, 0.25], dtype=torch.float64)
         (nn.CrossEntropyLoss(), functional.one_hot(Y, 3).double()),
         (nn.MSELoss(), functional.one_hot(Y, 3).double()),
         (lambda out, y: functional.cross_entropy(out, y), Y),
+        (lambda out, y: functional.cross_entropy(out, y, weight=CLASS_WEIGHT, ignore_index=-1), some_ignored(-1)),
+        (lambda out, y: functional.cross_entropy(out, y, ignore_index=0, label_smoothing=0.1), Y),
+        (type("Mine", (nn.CrossEntropyLoss,), {})(weight=CLASS_WEIGHT), Y),
+        (lambda out, y: functional.kl_div(out, functional.one_hot(y, 3).double(), reduction="batchmean"), Y),
+        (lambda out, y: functional.cross_entropy(out, y) + 0.1 * functional.mse_loss(out, out * 0), Y),
+        (lambda out, y: functional.l1_loss(out, out.detach() + y[:, None], weight=out.exp().detach()), Y),
+        (lambda out, y: functional.cross_entropy(out, y, reduction="sum") / len(y), Y),
     ],
 )
 def test_torch_losses_weigh_by_what_they_average_over(loss, targets):
@@ -106,16 +113,36 @@ def test_mappings_are_counted_by_their_tensors_whatever_comes_first():
         assert_same({n.removeprefix("net."): g for n, g in found.items()}, expected)
 
 
-def test_ignored_labels_of_a_loss_unknown_to_us_are_asked_for():
+def test_a_loss_that_the_model_computes_itself_is_seen():
     model, labels = Keyworded(), some_ignored(-100)
-    batches = as_mappings(labels, flag=None)
-    with pytest.raises(InvalidValue, match=r"the targets hold -100\n.*\ngive samples=lambda batch") as caught:
-        gradients(model, batches, lambda out, batch: out)
-    assert "this loss does not say" in str(caught.value)
-    found = gradients(model, batches, lambda out, b: out, samples=lambda b: (b["labels"] != -100).sum())
+    found = gradients(model, as_mappings(labels, flag=None), lambda out, batch: out)
     expected = of_one_batch(model.net, X.double(), labels, functional.cross_entropy)
     assert_same({n.removeprefix("net."): g for n, g in found.items()}, expected)
-    assert gradients(model, batches[:1], lambda out, b: out), "a single batch is the whole set"
+
+
+def by_hand(out, y):
+    """Cross entropy over the labels that are not negative: nobody can see over what it averages."""
+    kept = y >= 0
+    return (out.logsumexp(1) - out.gather(1, y.clamp(min=0)[:, None])[:, 0])[kept].mean()
+
+
+def test_ignored_labels_of_a_loss_unknown_to_us_are_asked_for():
+    model, labels, x = mlp().double(), some_ignored(-100), X.double()
+    batches = uneven(x, labels)
+    with pytest.raises(InvalidValue, match=r"the targets hold -100\n.*\ngive samples=lambda batch") as caught:
+        gradients(model, batches, by_hand)
+    assert "this loss does not say" in str(caught.value)
+    found = gradients(model, batches, by_hand, samples=lambda b: (b[1] != -100).sum())
+    assert_same(found, of_one_batch(model, x, labels, functional.cross_entropy))
+    assert gradients(model, batches[:1], by_hand), "a single batch is the whole set"
+
+
+def test_parts_of_a_loss_that_average_over_different_things_are_asked_about():
+    def loss(out, y):
+        return functional.cross_entropy(out, y, weight=CLASS_WEIGHT.to(out.dtype)) + out.square().mean()
+
+    with pytest.raises(InvalidValue, match=r"batches of 10 and 1 samples, .*\n.*average over the same\ngive samples="):
+        gradients(mlp(), uneven(X, Y), loss)
 
 
 class TwoInputs(nn.Module):
@@ -207,13 +234,13 @@ def test_iterate_asks_before_anything_is_trained():
     plan = bb.Plan(criterion=bb.criteria.Taylor(), schedule=bb.schedules.OneShot(0.5))
     batches = [(x, y) for x, y in uneven(X, some_ignored(-100))]
     with pytest.raises(InvalidValue, match="the targets hold -100"):
-        bb.iterate(model, optimizer, plan, batches=batches, loss=lambda o, y: functional.cross_entropy(o, y))
+        bb.iterate(model, optimizer, plan, batches=batches, loss=by_hand)
     with bb.iterate(
         model,
         optimizer,
         plan,
         batches=batches,
-        loss=lambda o, y: functional.cross_entropy(o, y),
+        loss=by_hand,
         samples=lambda batch: (batch[1] >= 0).sum(),
     ) as levels:
         for _ in levels:
@@ -351,9 +378,9 @@ def test_shuffled_loaders_see_what_they_would_have_seen():
     [
         (
             {"flag": None, "input_ids": X.double(), "labels": Y},
-            r"a dict\nCrossEntropyLoss .*\n.*lambda outputs",
+            r"a dict\ncross_entropy .*\n.*lambda outputs",
         ),
-        ((X, Y.tolist()), r"a list\nCrossEntropyLoss compares with a tensor"),
+        ((X, Y.tolist()), r"a list\ncross_entropy compares with a tensor"),
     ],
 )
 def test_a_loss_of_torch_gets_a_tensor(batch, words):
@@ -367,7 +394,7 @@ def test_iterate_looks_at_every_batch_of_a_list_first():
     plan = bb.Plan(criterion=bb.criteria.Taylor(), schedule=bb.schedules.OneShot(0.5))
     batches = [(X, Y), (X, Y), (X, some_ignored(-1))]
     with pytest.raises(InvalidValue, match="the targets hold -1"):
-        bb.iterate(model, optimizer, plan, batches=batches, loss=lambda o, y: functional.cross_entropy(o, y))
+        bb.iterate(model, optimizer, plan, batches=batches, loss=by_hand)
 
 
 class Recurrent(nn.Module):

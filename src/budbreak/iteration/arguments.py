@@ -71,6 +71,7 @@ def check_arguments(live: Live, *, store: object, mask: object, also: object) ->
         needs_of(live.plan),
         batches=live.batches,
         loss=live.loss,
+        forward=live.forward,
         prunable=live.plan.prunable,
         samples=live.samples,
     )
