@@ -17,8 +17,6 @@ _BY_ELEMENT = (
     "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy", "poisson_nll_loss", "kl_div",
     "binary_cross_entropy_with_logits", "soft_margin_loss", "gaussian_nll_loss",
 )  # fmt: skip
-_BY_WEIGHT = ("mse_loss", "l1_loss")
-"""These divide by the sum of their ``weight``; the other elementwise losses by the number of elements."""
 _KNOWN: Mapping[object, str] = {
     getattr(functional, name): name for name in (*_BY_CLASS, *_BY_ELEMENT) if hasattr(functional, name)
 }
@@ -38,17 +36,24 @@ class LossCall:
 
 
 class LossCalls(TorchFunctionMode):
-    """A mode under which model and loss run; ``seen`` holds the calls of torch's losses, the outermost alone."""
+    """A mode under which model and loss run.
+
+    Attributes:
+        seen: the calls of torch's losses, of nested ones the outermost.
+        doubts: `l1_loss` was called, to which torch 2.13 hands no ``weight`` under any mode: compare without.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.seen: list[LossCall] = []
+        self.doubts = False
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         """Run the function; note it if it is a loss."""
         result = func(*args, **(kwargs or {}))
+        self.doubts |= func is functional.l1_loss
         if func in _KNOWN and isinstance(result, Tensor):
             given = inspect.signature(func).bind(*args, **(kwargs or {}))
             given.apply_defaults()
@@ -74,7 +79,7 @@ def _terms(name: str, given: Mapping[str, Any], reduction: str) -> float:
     if reduction == "batchmean":
         return float(source.shape[0])
     weight = cast(Tensor | None, given.get("weight"))
-    if name in _BY_WEIGHT and weight is not None:
+    if name == "mse_loss" and weight is not None:  # the others divide by the number of elements all the same
         return float(weight.double().sum())
     return float(torch.broadcast_shapes(source.shape, target.shape).numel())
 

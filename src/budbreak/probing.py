@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -19,7 +19,7 @@ from budbreak.losses import LossCalls
 from budbreak.processes import Group, Processes
 from budbreak.prunable import Prunable, conv_and_linear, prunable_parameters, unwrap
 from budbreak.tracing import SiteTracer
-from budbreak.undisturbed import undisturbed
+from budbreak.undisturbed import observing, recurrent_backward, requiring_grad
 from budbreak.weighing import Samples, Weigher
 
 
@@ -82,7 +82,7 @@ def probe(
         device = next(iter(session.parameters.values())).device
         weigher = Weigher(loss if session.gradient_listeners else None, samples)
         calibration = _Calibration(batches or (), forward or call_model, loss, weigher, every)
-        with processes.agreeing("the probe's pass"), _undisturbed(live, device, batches), session.hooks():
+        with processes.agreeing("the probe's pass"), observing(live, device, batches), session.hooks():
             used = _run(session, calibration)
         _refuse_nothing(sum(processes.exchange("batches", used)))
     return Evidence({probe: result() for probe, result in finish.items()})
@@ -118,7 +118,7 @@ def check_inputs(
     if session.gradient_listeners:
         device = next(iter(parameters.values())).device
         calibration = _Calibration(batches or (), forward or call_model, loss, Weigher(loss, samples))
-        with _undisturbed(live, device, batches), torch.no_grad():
+        with observing(live, device, batches), torch.no_grad():
             _try_out(session, calibration, device)
 
 
@@ -190,13 +190,16 @@ class _Calibration:
 
     def lose(self, session: _Session, batch: Any) -> tuple[Any, float]:
         """The loss of a batch, and how much the batch counts."""
-        target = target_of(batch)
+        loss, target = cast(Loss, self.loss), target_of(batch)  # it was required
         self.weigher.check(target)
         with LossCalls() as calls:
             with session.following():
                 outputs = self.forward(session.model, batch)
-            value = cast(Loss, self.loss)(outputs, target)  # it was required
-        return value, self.weigher.weigh(batch, target, value, calls.seen)
+            value = loss(outputs, target)
+        if not calls.doubts or not isinstance(value, Tensor):
+            return value, self.weigher.weigh(batch, target, value, calls.seen)
+        plain = loss(outputs, target)
+        return plain, self.weigher.weigh(batch, target, value, calls.seen if torch.equal(plain, value) else ())
 
 
 def _run(session: _Session, calibration: _Calibration) -> int:
@@ -229,7 +232,7 @@ def _refuse_nothing(used: int) -> None:
 
 def _backward(session: _Session, batch: Any, calibration: _Calibration, index: int) -> None:
     names, parameters = list(session.parameters), list(session.parameters.values())
-    with torch.enable_grad(), _requiring_grad(parameters), _recurrent_backward(session.model):
+    with torch.enable_grad(), requiring_grad(parameters), recurrent_backward(session.model):
         value, weight = calibration.lose(session, batch)
         if not weight:
             return  # a batch in which no label counts has no mean loss
@@ -283,35 +286,3 @@ def _require(batches: Batches | None, loss: Loss | None, session: _Session) -> N
         raise MissingEvidence(
             "gradients are wanted, but no loss was given", "a gradient is that of a loss", "give loss=loss_fn"
         )
-
-
-@contextlib.contextmanager
-def _undisturbed(model: nn.Module, device: torch.device, batches: object) -> Generator[None, None, None]:
-    """Eval mode inside, without autocast; everything as before outside."""
-    with undisturbed(model, batches), torch.inference_mode(False), torch.autocast(device.type, enabled=False):
-        model.eval()
-        yield
-
-
-@contextlib.contextmanager
-def _recurrent_backward(model: nn.Module) -> Generator[None, None, None]:
-    """CuDNN refuses the backward pass of recurrent layers in eval mode; the native kernels take it."""
-    before = torch.backends.cudnn.enabled
-    if any(isinstance(module, nn.RNNBase) for module in model.modules()):
-        torch.backends.cudnn.enabled = False
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.enabled = before
-
-
-@contextlib.contextmanager
-def _requiring_grad(parameters: Sequence[nn.Parameter]) -> Generator[None, None, None]:
-    frozen = [parameter for parameter in parameters if not parameter.requires_grad]
-    for parameter in frozen:
-        parameter.requires_grad_(True)
-    try:
-        yield
-    finally:
-        for parameter in frozen:
-            parameter.requires_grad_(False)

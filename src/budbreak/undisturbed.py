@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -33,6 +33,39 @@ def undisturbed(model: nn.Module, batches: object = None) -> Generator[None, Non
     finally:
         for put_back in undo:
             put_back()
+
+
+@contextlib.contextmanager
+def observing(model: nn.Module, device: torch.device, batches: object) -> Generator[None, None, None]:
+    """Eval mode inside, without autocast; everything as before outside."""
+    with undisturbed(model, batches), torch.inference_mode(False), torch.autocast(device.type, enabled=False):
+        model.eval()
+        yield
+
+
+@contextlib.contextmanager
+def recurrent_backward(model: nn.Module) -> Generator[None, None, None]:
+    """CuDNN refuses the backward pass of recurrent layers in eval mode; the native kernels take it."""
+    before = torch.backends.cudnn.enabled
+    if any(isinstance(module, nn.RNNBase) for module in model.modules()):
+        torch.backends.cudnn.enabled = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.enabled = before
+
+
+@contextlib.contextmanager
+def requiring_grad(parameters: Sequence[nn.Parameter]) -> Generator[None, None, None]:
+    """Frozen parameters have gradients inside."""
+    frozen = [parameter for parameter in parameters if not parameter.requires_grad]
+    for parameter in frozen:
+        parameter.requires_grad_(True)
+    try:
+        yield
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(False)
 
 
 def generators_of(batches: object) -> Iterator[object]:
