@@ -110,6 +110,28 @@ def check_function(name: str, value: object, example: str) -> None:
     check_instance(name, value, (), example)
 
 
+def check_fraction(name: str, value: float, *, zero: bool = True) -> None:
+    """Refuse a fraction outside [0, 1), or outside (0, 1) where ``zero`` is false.
+
+    Raises:
+        InvalidValue: with the value, the range, and the fix for a percentage.
+    """
+    number = isinstance(value, int | float) and not isinstance(value, bool)  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not number or not (value >= 0 if zero else value > 0) or not value < 1:
+        fix = f"a percentage? write {value / 100:g}" if _looks_like_percentage(value) else "choose a value inside"
+        raise InvalidValue(f"{name} is {value!r}", f"it must lie in {'[' if zero else '('}0, 1)", fix)
+
+
+def check_count(name: str, value: int, *, least: int = 1) -> None:
+    """Refuse what is not a whole number of at least ``least``.
+
+    Raises:
+        InvalidValue: with the value and the range.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidValue(f"{name} is {value!r}", f"it must be a whole number >= {least}")
+
+
 def check_instance(
     name: str,
     value: object,
@@ -167,3 +189,7 @@ def _model_fix(model: object, name: str) -> str:
     if isinstance(model, list | tuple) and model and all(isinstance(one, nn.Module) for one in model):  # pyright: ignore[reportUnknownVariableType]
         return "put the modules into one: nn.ModuleList([...]) or nn.Sequential(...)"
     return f"give the {name} first" if name == "model" else "give an nn.Module"
+
+
+def _looks_like_percentage(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 1 < value < 100

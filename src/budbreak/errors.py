@@ -164,29 +164,3 @@ def one_of(known: Iterable[str], *, most: int = 12) -> str:
         return f"it is {options[0]}" if options else "there is none"
     more = f" and {len(options) - most} more" if len(options) > most else ""
     return f"it is one of {', '.join(options[:most])}{more}"
-
-
-def check_fraction(name: str, value: float, *, zero: bool = True) -> None:
-    """Refuse a fraction outside [0, 1), or outside (0, 1) where ``zero`` is false.
-
-    Raises:
-        InvalidValue: with the value, the range, and the fix for a percentage.
-    """
-    number = isinstance(value, int | float) and not isinstance(value, bool)  # pyright: ignore[reportUnnecessaryIsInstance]
-    if not number or not (value >= 0 if zero else value > 0) or not value < 1:
-        fix = f"a percentage? write {value / 100:g}" if _looks_like_percentage(value) else "choose a value inside"
-        raise InvalidValue(f"{name} is {value!r}", f"it must lie in {'[' if zero else '('}0, 1)", fix)
-
-
-def check_count(name: str, value: int, *, least: int = 1) -> None:
-    """Refuse what is not a whole number of at least ``least``.
-
-    Raises:
-        InvalidValue: with the value and the range.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise InvalidValue(f"{name} is {value!r}", f"it must be a whole number >= {least}")
-
-
-def _looks_like_percentage(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 1 < value < 100

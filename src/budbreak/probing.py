@@ -11,8 +11,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from budbreak.checks import check_function, check_model, check_probes, shown
-from budbreak.errors import EmptyBatches, InvalidValue, MissingEvidence, NotFinite, check_count
+from budbreak.checks import check_count, check_function, check_model, check_probes, shown
+from budbreak.errors import EmptyBatches, InvalidValue, MissingEvidence, NotFinite
 from budbreak.evidence import Evidence, Probe, Site
 from budbreak.feeding import Batches, Forward, Loss, call_model, is_single, target_of, to_device
 from budbreak.losses import LossCalls

@@ -9,9 +9,9 @@ from typing import Literal, Protocol
 
 import torch
 
-from budbreak.checks import check_function, check_granularity, shown
+from budbreak.checks import check_count, check_function, check_granularity, shown
 from budbreak.decimals import exact
-from budbreak.errors import InvalidValue, LayerCollapsed, MaskMismatch, check_count, did_you_mean
+from budbreak.errors import InvalidValue, LayerCollapsed, MaskMismatch, did_you_mean
 from budbreak.granularity import Element, Granularity
 from budbreak.mask import Mask
 from budbreak.scores import Scores

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from budbreak.errors import check_count
+from budbreak.checks import check_count
 
 
 @dataclass(frozen=True, order=True)

@@ -7,10 +7,10 @@ from torch.optim import Optimizer
 
 from budbreak import criteria
 from budbreak import granularity as granularities
-from budbreak.checks import check_criterion, check_granularity, shown
+from budbreak.checks import check_criterion, check_fraction, check_granularity, shown
 from budbreak.criteria import Magnitude
 from budbreak.diagnostics import DeadUnits, dead_units
-from budbreak.errors import InvalidValue, check_fraction
+from budbreak.errors import InvalidValue
 from budbreak.feeding import Batches, Forward, Loss
 from budbreak.granularity import Element, Granularity, count_things
 from budbreak.holding import apply_mask

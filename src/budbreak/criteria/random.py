@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from budbreak.errors import check_count
+from budbreak.checks import check_count
 from budbreak.evidence import Evidence
 from budbreak.probes import Weights
 from budbreak.scores import Score, Scores, ScoreSlice

@@ -9,8 +9,8 @@ from torch.optim import Optimizer
 
 from budbreak import schedules
 from budbreak.averages import check_averages
-from budbreak.checks import check_model, check_optimizer, shown
-from budbreak.errors import InvalidValue, check_count
+from budbreak.checks import check_count, check_model, check_optimizer, shown
+from budbreak.errors import InvalidValue
 from budbreak.evidence import Probe
 from budbreak.iteration.live import Live
 from budbreak.iteration.plan import Plan

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from budbreak.checks import check_fraction
 from budbreak.criteria import LeastMovedNegative
-from budbreak.errors import InvalidValue, check_fraction
+from budbreak.errors import InvalidValue
 from budbreak.scores import Criterion
 
 

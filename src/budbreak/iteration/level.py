@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator
 from typing import Protocol
 
-from budbreak.errors import InvalidValue, NotFinite, check_count
+from budbreak.checks import check_count
+from budbreak.errors import InvalidValue, NotFinite
 from budbreak.iteration.record import LevelRecord
 from budbreak.mask import Mask
 

@@ -12,11 +12,11 @@ from torch import nn
 
 from budbreak import criteria, schedules
 from budbreak import granularity as granularities
-from budbreak.checks import check_criterion, check_granularity, check_instance, shown
+from budbreak.checks import check_count, check_criterion, check_granularity, check_instance, shown
 from budbreak.coverage import coverage
 from budbreak.criteria import Magnitude
 from budbreak.decimals import exact
-from budbreak.errors import InvalidValue, check_count
+from budbreak.errors import InvalidValue
 from budbreak.granularity import Element, Granularity, count_things
 from budbreak.iteration import followups
 from budbreak.iteration.followups import FollowUp

@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from budbreak.errors import InvalidValue, NoSites, check_count
+from budbreak.checks import check_count
+from budbreak.errors import InvalidValue, NoSites
 from budbreak.foreign import call_foreign
 from budbreak.iteration import Plan, Preview
 from budbreak.runs.job import epochs_before, learning_rate_factor, load_data, make_optimizer, make_plan, pick_engine

@@ -20,7 +20,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
-from budbreak.errors import BudbreakError, check_count
+from budbreak.checks import check_count
+from budbreak.errors import BudbreakError
 from budbreak.runs.job import Event, Job, Report, run_job
 
 _PATIENCE = 2.0  # seconds that a worker has to end by itself; its files are whole at every moment

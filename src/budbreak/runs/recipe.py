@@ -11,14 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from budbreak import criteria, schedules
-from budbreak.errors import (
-    InvalidValue,
-    UnknownName,
-    check_count,
-    check_fraction,
-    did_you_mean,
-    one_of,
-)
+from budbreak.checks import check_count, check_fraction
+from budbreak.errors import InvalidValue, UnknownName, did_you_mean, one_of
 from budbreak.runs.arms import ARMS, check_arms
 from budbreak.runs.idle import check_given, idle_fields
 from budbreak.runs.names import by_name, check_name

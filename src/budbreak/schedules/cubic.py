@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
+from budbreak.checks import check_count, check_fraction
 from budbreak.decimals import exact
-from budbreak.errors import check_count, check_fraction
 from budbreak.progress import Progress
 
 

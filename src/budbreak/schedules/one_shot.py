@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from budbreak.errors import check_fraction
+from budbreak.checks import check_fraction
 from budbreak.progress import Progress
 
 

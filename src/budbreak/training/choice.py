@@ -9,7 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from budbreak.errors import InvalidValue, check_count, did_you_mean, one_of
+from budbreak.checks import check_count
+from budbreak.errors import InvalidValue, did_you_mean, one_of
 
 Precision = Literal["auto", "float32", "bfloat16"]
 Device = Literal["auto", "cpu", "cuda"]

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from budbreak.errors import CorruptFile, InvalidValue, MissingData, check_count
+from budbreak.checks import check_count
+from budbreak.errors import CorruptFile, InvalidValue, MissingData
 from budbreak.storage import read_bytes
 from budbreak.training.catalogue import CATALOGUE, Entry, find
 from budbreak.training.images import Images

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from budbreak.errors import EmptyBatches, NotFinite, check_count
+from budbreak.checks import check_count
+from budbreak.errors import EmptyBatches, NotFinite
 from budbreak.training.choice import Engine
 from budbreak.training.images import PAD, Images, batches, crop_and_flip
 

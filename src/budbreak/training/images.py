@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from budbreak.errors import EmptyBatches, InvalidValue, check_count
+from budbreak.checks import check_count
+from budbreak.errors import EmptyBatches, InvalidValue
 
 PAD = 4  # pixels on each side before a random crop: the usual augmentation of CIFAR (He et al. 2015, section 4.2)
 _BYTE = 255.0  # mean and std are on the scale 0..1
