@@ -196,7 +196,7 @@ class _Calibration:
             with session.following():
                 outputs = self.forward(session.model, batch)
             value = loss(outputs, target)
-        if not calls.doubts or not isinstance(value, Tensor):
+        if not calls.doubts or not isinstance(value, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
             return value, self.weigher.weigh(batch, target, value, calls.seen)
         plain = loss(outputs, target)
         return plain, self.weigher.weigh(batch, target, value, calls.seen if torch.equal(plain, value) else ())

@@ -15,6 +15,8 @@ from budbreak.tracing.nonlinearities import names
 
 _ZEROS_STAY = names("weight_norm div __truediv__ mul __mul__ clone to type float double half bfloat16")
 """How weight_norm, spectral_norm, torch.nn.utils.prune and casts compute a weight."""
+_TURNING = names("t T mT transpose swapaxes swapdims permute adjoint H mH")
+"""How a matrix is transposed."""
 
 
 class Follower(TorchFunctionMode):
@@ -31,7 +33,7 @@ class Follower(TorchFunctionMode):
     def __init__(self, feeds: Mapping[int, str], called: Callable[[Call, object], None]) -> None:
         super().__init__()
         self.parameters, self.called = dict(feeds), called
-        self.feeds, self.computed = dict(feeds), list[Tensor]()
+        self.feeds, self.computed, self.turned = dict(feeds), list[Tensor](), set[int]()
         self.is_resting = False
         self.known: dict[int, tuple[weakref.ref[Tensor], int, tuple[int, ...], Layout]] = {}
 
@@ -46,7 +48,7 @@ class Follower(TorchFunctionMode):
         kwargs = kwargs or {}
         if self.is_resting:
             return func(*args, **kwargs)
-        call = Call(_plain_name(func), func, args, kwargs, self.layout, self.feeds)
+        call = Call(_plain_name(func), func, args, kwargs, self.layout, self.feeds, self.turned)
         rule = layouts_after(call)
         result = func(*args, **kwargs)
         for index, item in enumerate(result if isinstance(result, list | tuple) else (result,)):  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
@@ -78,21 +80,31 @@ class Follower(TorchFunctionMode):
         self.known.clear()
         self.feeds = dict(self.parameters)
         self.computed.clear()
+        self.turned.clear()
 
     def _follow_weight(self, call: Call, result: object) -> None:
-        """A weight that is normalised or masked before it is used: where the parameter is zero, so is the weight."""
-        if call.name not in _ZEROS_STAY or not isinstance(result, Tensor):
+        """A weight that is normalised, masked or transposed first: where the parameter is zero, so is the weight."""
+        if not isinstance(result, Tensor) or call.name not in _ZEROS_STAY | _TURNING:
             return
         for one in call.args[:2]:
-            if id(one) in self.feeds and isinstance(one, Tensor) and one.shape == result.shape:
+            if not isinstance(one, Tensor) or id(one) not in self.feeds:
+                continue
+            turns = call.name in _TURNING and one.dim() == 2 and _is_turned(one, result)
+            if turns or (call.name in _ZEROS_STAY and one.shape == result.shape):
                 self.feeds[id(result)] = self.feeds[id(one)]
                 self.computed.append(result)  # kept for this pass: its id is not given to another
+                if turns != (id(one) in self.turned):
+                    self.turned.add(id(result))
                 return
 
     def _note(self, tensor: Tensor, layout: Layout | None) -> None:
         self.known.pop(id(tensor), None)
         if layout is not None:
             self.known[id(tensor)] = (weakref.ref(tensor), _version(tensor), tuple(tensor.shape), layout)
+
+
+def _is_turned(matrix: Tensor, view: Tensor) -> bool:
+    return view.dim() == 2 and view.stride() == matrix.stride()[::-1] and view.shape == matrix.shape[::-1]
 
 
 def _version(tensor: Tensor) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -38,7 +38,7 @@ class Call:
         run: the function.
         args, kwargs: what it was called with.
         layout: the layout of a tensor, or None where nothing is known about it.
-        feeds: id of a prunable parameter -> its name.
+        feeds: id of a prunable parameter, or of a weight computed from one -> its name; ``turned``: those transposed.
     """
 
     name: str
@@ -47,6 +47,7 @@ class Call:
     kwargs: Mapping[str, Any]
     layout: Callable[[object], Layout | None]
     feeds: Mapping[int, str]
+    turned: Container[int] = ()
 
     def argument(self, position: int, *names: str) -> Any:
         """The argument at a position, or by one of its names; None if it was not given."""
@@ -119,6 +120,8 @@ def _weighted(call: Call) -> Layout:
 
 def _feed(call: Call, weight: object, units: UnitLayout) -> Feed | None:
     name = call.feeds.get(id(weight))
+    if id(weight) in call.turned:
+        units = UnitLayout(1 - units.dim)
     return Feed(name, units) if name else None
 
 
@@ -128,11 +131,11 @@ def _normed(before: Layout, call: Call) -> Layout:
 
 
 def _product(call: Call) -> Layout | None:
-    """A @ b: the columns of b are units if b is a weight, or has them there; the rows of a weight a likewise."""
+    """A @ b: the columns of b are units if it is a weight (samples share it) or has them there; rows of a alike."""
     first = 1 if call.name == "baddbmm" else 0
     a, b = call.argument(first, "input", "batch1"), call.argument(first + 1, "other", "mat2", "batch2")
-    layout = call.layout(b)
-    if (layout is not None and layout.dims == (-1,)) or isinstance(b, torch.nn.Parameter):
+    shared = isinstance(b, torch.nn.Parameter) or id(b) in call.feeds or a.dim() > 2 == b.dim()
+    if shared or ((layout := call.layout(b)) is not None and layout.dims == (-1,)):
         return Layout((-1,), _feed(call, b, UnitLayout(1)) if b.dim() == 2 else None)
     return Layout((-2,)) if isinstance(a, torch.nn.Parameter) and b.dim() >= 2 else None
 
