@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 from torch import nn
@@ -114,22 +115,30 @@ def check_fraction(name: str, value: float, *, zero: bool = True) -> None:
     """Refuse a fraction outside [0, 1), or outside (0, 1) where ``zero`` is false.
 
     Raises:
-        InvalidValue: with the value, the range, and the fix for a percentage.
+        InvalidValue: with the value, the range, and the fix for a percentage, text or a tensor.
     """
-    number = isinstance(value, int | float) and not isinstance(value, bool)  # pyright: ignore[reportUnnecessaryIsInstance]
-    if not number or not (value >= 0 if zero else value > 0) or not value < 1:
-        fix = f"a percentage? write {value / 100:g}" if _looks_like_percentage(value) else "choose a value inside"
-        raise InvalidValue(f"{name} is {value!r}", f"it must lie in {'[' if zero else '('}0, 1)", fix)
+    if _is_number(value) and (0 <= value < 1 if zero else 0 < value < 1):
+        return
+    number, percent = _as_number(value)
+    share = number / 100 if percent or 1 < number < 100 else number
+    fix = "write a share such as 0.2"
+    if 0 < share < 1:
+        fix = f"a percentage? write {share:g}" if share != number else f"write {share:g}"
+    value_said = f"{name} is {shown(value)}"
+    raise InvalidValue(value_said, f"it must be a number in {'[' if zero else '('}0, 1)", fix)
 
 
 def check_count(name: str, value: int, *, least: int = 1) -> None:
     """Refuse what is not a whole number of at least ``least``.
 
     Raises:
-        InvalidValue: with the value and the range.
+        InvalidValue: with the value, the range, and the nearest whole number.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise InvalidValue(f"{name} is {value!r}", f"it must be a whole number >= {least}")
+    if isinstance(value, int) and _is_number(value) and value >= least:  # pyright: ignore[reportUnnecessaryIsInstance]
+        return
+    number, _ = _as_number(value)
+    nearest = max(least, int(number)) if math.isfinite(number) else least
+    raise InvalidValue(f"{name} is {shown(value)}", f"it must be a whole number >= {least}", f"write {nearest}")
 
 
 def check_instance(
@@ -191,5 +200,19 @@ def _model_fix(model: object, name: str) -> str:
     return f"give the {name} first" if name == "model" else "give an nn.Module"
 
 
-def _looks_like_percentage(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 1 < value < 100
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _as_number(value: object) -> tuple[float, bool]:
+    """The number that was meant, NaN if none can be read from it, and whether it was written with a %.
+
+    >>> _as_number("20 %")
+    (20.0, True)
+    """
+    text = value.strip() if isinstance(value, str) else ""
+    try:
+        meant = math.nan if isinstance(value, bool) else float(text.rstrip("% ") if text else value)  # pyright: ignore[reportArgumentType]
+    except (TypeError, ValueError, RuntimeError, OverflowError):  # a tensor of many elements raises RuntimeError
+        meant = math.nan
+    return meant, text.endswith("%")

@@ -114,8 +114,8 @@ def test_a_given_mask_decides_what_is_alive():
 @pytest.mark.parametrize(
     ("sparsity", "words"),
     [
-        (1.0, r"sparsity is 1\.0\nit must lie in \[0, 1\)"),
-        (-0.1, r"sparsity is -0\.1\nit must lie in \[0, 1\)"),
+        (1.0, r"sparsity is 1\.0\nit must be a number in \[0, 1\)"),
+        (-0.1, r"sparsity is -0\.1\nit must be a number in \[0, 1\)"),
         (90, r"sparsity is 90\n.*\na percentage\? write 0\.9"),
         (float("nan"), "sparsity is nan"),
         ("0.9", "sparsity is '0.9'"),
