@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Generator, Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,20 +15,21 @@ from budbreak.feeding import Batches, Forward, call_model, to_device
 from budbreak.prunable import unwrap
 from budbreak.undisturbed import undisturbed
 
-_Norm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm
+_Norm = nn.modules.batchnorm._NormBase  # pyright: ignore[reportPrivateUsage]
+_InstanceNorm = nn.InstanceNorm1d | nn.InstanceNorm2d | nn.InstanceNorm3d
 
 
 @contextlib.contextmanager
 def refreshed_norms(
     model: nn.Module, batches: Batches, *, forward: Forward | None = None
 ) -> Generator[None, None, None]:
-    """Inside, the running statistics of every BatchNorm are those of these batches; outside, all is as before.
+    """Inside, the running statistics of all norms that keep some are those of these batches; outside, all is as before.
 
-    Each norm's running mean and variance are the means, weighted by values a channel, of the mean and unbiased
-    variance of each batch, from one pass with the norms in train mode and everything else (dropout) in eval
-    mode, without autocast. A batch with a single value a channel has no variance and does not count; a norm that
-    the pass does not reach keeps its statistics. Outside, buffers (num_batches_tracked as well), modes, momenta
-    and random generators return bit by bit.
+    Such are BatchNorm, and InstanceNorm with ``track_running_stats``. Each one's running mean and variance are the
+    means, weighted by values a channel, of the mean and unbiased variance of each batch (instance), from one pass
+    with the norms in train mode and everything else (dropout) in eval mode, without autocast. A batch with a single
+    value a channel has no variance and does not count; a norm that the pass does not reach keeps its statistics.
+    Outside, buffers (num_batches_tracked as well), modes, momenta and random generators return bit by bit.
 
     Args:
         model: the live model; one without norms that keep statistics is not run.
@@ -54,7 +56,9 @@ def refreshed_norms(
 
 def _measure(model: nn.Module, norms: Mapping[str, _Norm], batches: Batches, forward: Forward) -> None:
     values: dict[str, int] = {}
-    handles = [norm.register_forward_pre_hook(_weighting(name, values)) for name, norm in norms.items()]
+    handles = [
+        norm.register_forward_pre_hook(_weighting(name, values), with_kwargs=True) for name, norm in norms.items()
+    ]
     device = next(model.parameters()).device
     ran = False
     try:
@@ -69,15 +73,17 @@ def _measure(model: nn.Module, norms: Mapping[str, _Norm], batches: Batches, for
     _check_measured(ran, values)
 
 
-def _weighting(name: str, values: dict[str, int]) -> Callable[[_Norm, tuple[Tensor, ...]], None]:
+def _weighting(name: str, values: dict[str, int]) -> Callable[..., None]:
     """A hook that makes a norm's next update weigh as much as its batch: momentum = n / (n so far, this included)."""
 
-    def before(norm: _Norm, inputs: tuple[Tensor, ...]) -> None:
-        here = inputs[0].numel() // norm.num_features
+    def before(norm: _Norm, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        x: Tensor = args[0] if args else kwargs["input"]
         if not values.setdefault(name, 0):
             norm.reset_running_stats()  # momentum 1 forgets the old ones, but 0 * NaN is NaN
-        norm.train(here > 1)
-        if here > 1:
+        here = x.numel() // norm.num_features
+        has_variance = (x[0, 0].numel() if isinstance(norm, _InstanceNorm) and len(x) else here) > 1
+        norm.train(has_variance)
+        if has_variance:
             values[name] += here
             norm.momentum = here / values[name]
 

@@ -113,3 +113,27 @@ def test_a_network_without_norms_is_not_run():
     model[1] = nn.BatchNorm1d(3)
     with pytest.raises(EmptyBatches, match="yielded nothing"), refreshed_norms(model, []):
         pass
+
+
+class ByKeyword(nn.Module):
+    def __init__(self, norm):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 4, 1).double(), norm.double()
+
+    def forward(self, x):
+        return self.norm(input=self.conv(x))
+
+
+@pytest.mark.parametrize("norm", [nn.BatchNorm2d(4), nn.InstanceNorm2d(4, track_running_stats=True)])
+def test_norms_that_are_called_by_keyword_or_keep_statistics_of_instances(norm):
+    model = ByKeyword(norm)
+    batches = [torch.randn(1, 3, 1, 1).double(), *(x.double() + 2 for x in IMAGES)]
+    entering = [model.conv(x).detach() for x in batches[1:]]
+    if isinstance(norm, nn.InstanceNorm2d):  # the single pixel is one value an instance: it has no variance
+        each = [in_numpy([x[i : i + 1] for i in range(len(x))]) for x in entering]
+    else:
+        each = [in_numpy([x]) for x in entering]
+    mean, variance = (np.average(part, axis=0, weights=[6, 2, 7]) for part in zip(*each, strict=True))
+    with refreshed_norms(model, batches):
+        np.testing.assert_allclose(norm.running_mean.numpy(), mean, rtol=1e-12, atol=1e-14)
+        np.testing.assert_allclose(norm.running_var.numpy(), variance, rtol=1e-12, atol=1e-14)
