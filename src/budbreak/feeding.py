@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from budbreak.errors import InvalidValue
+from budbreak.foreign import call_foreign
 
 Batches = Iterable[Any]
 """Batches of inputs, (inputs, targets) or mappings; a mapping is passed to the model by keyword."""
@@ -23,6 +24,52 @@ def call_model(model: nn.Module, batch: Any) -> Any:
     if isinstance(batch, Mapping):
         return model(**batch)
     return model(batch[0] if isinstance(batch, list | tuple) else batch)
+
+
+def outputs_of(forward: Forward, model: nn.Module, batch: Any) -> Any:
+    """What the model gives for a batch.
+
+    Raises:
+        InvalidValue: if it raises: with its error, and what it was given.
+    """
+    own = forward is not call_model
+    rule = "it is called as forward(model, batch)" if own else "it is called with the first item of a batch"
+    return call_foreign(
+        f"{'forward' if own else 'the model'}, given {outlined(batch)},",
+        lambda: forward(model, batch),
+        rule=rule if own or not isinstance(batch, Mapping) else "it is called with the batch's items by keyword",
+        fix="give batches as the model takes them, or forward=lambda model, batch: ...",
+    )
+
+
+def loss_of(loss: Loss, outputs: Any, target: Any) -> Any:
+    """What the loss gives.
+
+    Raises:
+        InvalidValue: if it raises: with its error, and what it was given.
+    """
+    return call_foreign(
+        f"the loss, given {outlined(outputs)} and {outlined(target)},",
+        lambda: loss(outputs, target),
+        rule="it is called as loss(outputs, targets), with the second item of a batch, or the batch if it is no pair",
+        fix="give batches of (inputs, targets), and a loss that takes what the model gives",
+    )
+
+
+def outlined(value: Any, *, depth: int = 2) -> str:
+    """The kinds and shapes in a batch, in a few words.
+
+    >>> outlined((torch.zeros(5, 7), [torch.zeros(5)]))
+    'a tuple (float32 [5, 7], a list (float32 [5]))'
+    """
+    if isinstance(value, Tensor):
+        return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
+    kind = f"{'an' if type(value).__name__[0] in 'aeiouAEIOU' else 'a'} {type(value).__name__}"
+    items = [*cast(Mapping[Any, Any], value).values()] if isinstance(value, Mapping) else value
+    if not depth or not isinstance(items, list | tuple):
+        return kind
+    shown = [outlined(item, depth=depth - 1) for item in cast(Sequence[Any], items)[:3]]
+    return f"{kind} ({', '.join([*shown, *(['...'] if len(cast(Sequence[Any], items)) > 3 else [])])})"
 
 
 def target_of(batch: Any) -> Any:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from budbreak.checks import check_count, check_function, check_model, check_probes, shown
 from budbreak.errors import EmptyBatches, InvalidValue, MissingEvidence, NotFinite
 from budbreak.evidence import Evidence, Probe, Site
-from budbreak.feeding import Batches, Forward, Loss, call_model, is_single, target_of, to_device
+from budbreak.feeding import Batches, Forward, Loss, call_model, is_single, loss_of, outputs_of, target_of, to_device
 from budbreak.losses import LossCalls
 from budbreak.processes import Group, Processes
 from budbreak.prunable import Prunable, conv_and_linear, prunable_parameters, unwrap
@@ -62,8 +62,8 @@ def probe(
     Raises:
         MissingEvidence: batches or loss are wanted but were not given.
         NoSites: activations are wanted, but none was called that can be observed.
-        InvalidValue: ``batches`` is a single batch, or the loss is no single number; or how much each batch weighs
-            cannot be known (see ``samples``).
+        InvalidValue: ``batches`` is a single batch, the model or the loss raises on one, or the loss is no single
+            number; or how much each batch weighs cannot be known (see ``samples``).
         EmptyBatches: the batches yielded nothing.
         NotFinite: the loss is NaN or infinite; names the batch.
     """
@@ -194,11 +194,11 @@ class _Calibration:
         self.weigher.check(target)
         with LossCalls() as calls:
             with session.following():
-                outputs = self.forward(session.model, batch)
-            value = loss(outputs, target)
+                outputs = outputs_of(self.forward, session.model, batch)
+            value = loss_of(loss, outputs, target)
         if not calls.doubts or not isinstance(value, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
             return value, self.weigher.weigh(batch, target, value, calls.seen)
-        plain = loss(outputs, target)
+        plain = loss_of(loss, outputs, target)
         return plain, self.weigher.weigh(batch, target, value, calls.seen if torch.equal(plain, value) else ())
 
 
@@ -214,7 +214,7 @@ def _run(session: _Session, calibration: _Calibration) -> int:
             _backward(session, batch, calibration, index)
         else:
             with torch.no_grad(), session.following():
-                calibration.forward(session.model, batch)
+                outputs_of(calibration.forward, session.model, batch)
         session.batch_done()
     if used and session.tracer is not None:
         session.tracer.check_heard()
