@@ -1,4 +1,4 @@
-"""What torch's losses average over: read from the calls that a loss makes, whoever wraps them."""
+"""What a loss gives: over what it averages, read from the calls of torch's losses; whether gradients reach weights."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from budbreak.errors import InvalidValue
+
 _BY_CLASS = ("cross_entropy", "nll_loss", "linear_cross_entropy")
 _BY_ELEMENT = (
     "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy", "poisson_nll_loss", "kl_div",
@@ -20,6 +22,7 @@ _BY_ELEMENT = (
 _KNOWN: Mapping[object, str] = {
     getattr(functional, name): name for name in (*_BY_CLASS, *_BY_ELEMENT) if hasattr(functional, name)
 }
+_is_wrapped = torch._C._functorch.is_functorch_wrapped_tensor  # pyright: ignore
 
 
 @dataclass(frozen=True)
@@ -54,14 +57,16 @@ class LossCalls(TorchFunctionMode):
         """Run the function; note it if it is a loss."""
         result = func(*args, **(kwargs or {}))
         self.doubts |= func is functional.l1_loss
-        if func in _KNOWN and isinstance(result, Tensor):
+        if func in _KNOWN and isinstance(result, Tensor) and not _is_wrapped(result):  # not inside torch.vmap
             given = inspect.signature(func).bind(*args, **(kwargs or {}))
             given.apply_defaults()
-            reduction = _reduction(given.arguments)
-            if reduction != "none":
-                terms = None if reduction == "sum" else _terms(_KNOWN[func], given.arguments, reduction)
-                self.seen.append(LossCall(result, terms))
+            self._note(_KNOWN[func], given.arguments, result)
         return result
+
+    def _note(self, name: str, given: Mapping[str, Any], result: Tensor) -> None:
+        reduction = _reduction(given)
+        if reduction != "none":
+            self.seen.append(LossCall(result, None if reduction == "sum" else _terms(name, given, reduction)))
 
 
 def _reduction(given: Mapping[str, Any]) -> str:
@@ -93,3 +98,42 @@ def _counted_labels(target: Tensor, given: Mapping[str, Any]) -> float:
     counted = target[target != (-100 if ignored is None else ignored)]
     weight = cast(Tensor | None, given.get("weight"))
     return float(counted.numel()) if weight is None else float(weight.double()[counted].sum())
+
+
+def check_reachable(value: Tensor) -> None:
+    """Refuse a graph that ends at a checkpoint of the old kind, behind which weights would look unused.
+
+    Raises:
+        InvalidValue: with what to write.
+    """
+    todo, seen = [value.grad_fn], set[object]()
+    while todo:
+        node = todo.pop()
+        if node is None or node in seen:
+            continue
+        if node.name() == "CheckpointFunctionBackward":
+            raise InvalidValue(
+                "the model calls torch.utils.checkpoint with use_reentrant=True",
+                "it hides the weights inside from torch.autograd.grad: their gradients would be 0",
+                "write use_reentrant=False, or checkpoint only while model.training",
+            )
+        seen.add(node)
+        todo += [following for following, _ in node.next_functions]
+
+
+def check_scalar(value: Any) -> Tensor:
+    """The loss, if it is one number with a graph.
+
+    Raises:
+        InvalidValue: if it is anything else.
+    """
+    if isinstance(value, Tensor) and value.numel() == 1 and value.requires_grad:
+        return value
+    shown = type(value).__name__
+    if isinstance(value, Tensor):
+        shown = f"a tensor of shape {tuple(value.shape)}, {'with' if value.requires_grad else 'without'} a graph"
+    raise InvalidValue(
+        f"the loss is {shown}",
+        "it must be one number that autograd can follow back to the weights",
+        "return the mean over the batch, and neither detach() nor item()",
+    )

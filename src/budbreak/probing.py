@@ -15,7 +15,7 @@ from budbreak.checks import check_count, check_function, check_model, check_prob
 from budbreak.errors import EmptyBatches, InvalidValue, MissingEvidence, NotFinite
 from budbreak.evidence import Evidence, Probe, Site
 from budbreak.feeding import Batches, Forward, Loss, call_model, is_single, loss_of, outputs_of, target_of, to_device
-from budbreak.losses import LossCalls
+from budbreak.losses import LossCalls, check_reachable, check_scalar
 from budbreak.processes import Group, Processes
 from budbreak.prunable import Prunable, conv_and_linear, prunable_parameters, unwrap
 from budbreak.tracing import SiteTracer
@@ -236,7 +236,7 @@ def _backward(session: _Session, batch: Any, calibration: _Calibration, index: i
         value, weight = calibration.lose(session, batch)
         if not weight:
             return  # a batch in which no label counts has no mean loss
-        value = _scalar(value)
+        value = check_scalar(value)
         if not bool(torch.isfinite(value.detach()).all()):
             raise NotFinite(
                 f"the loss of batch {index} is {value.detach().tolist()}",
@@ -244,25 +244,14 @@ def _backward(session: _Session, batch: Any, calibration: _Calibration, index: i
                 "look for NaN in that batch, or in the weights",
             )
         found = cast(Sequence[Tensor | None], torch.autograd.grad(value, parameters, allow_unused=True))
+        if None in found:
+            check_reachable(value)
     gradients = {
         name: torch.zeros_like(parameter) if gradient is None else gradient.detach()
         for name, parameter, gradient in zip(names, parameters, found, strict=True)
     }
     for listener in session.gradient_listeners:
         listener(gradients, weight)
-
-
-def _scalar(value: Any) -> Tensor:
-    if isinstance(value, Tensor) and value.numel() == 1 and value.requires_grad:
-        return value
-    shown = type(value).__name__
-    if isinstance(value, Tensor):
-        shown = f"a tensor of shape {tuple(value.shape)}, {'with' if value.requires_grad else 'without'} a graph"
-    raise InvalidValue(
-        f"the loss is {shown}",
-        "it must be one number that autograd can follow back to the weights",
-        "return the mean over the batch, and neither detach() nor item()",
-    )
 
 
 def _require(batches: Batches | None, loss: Loss | None, session: _Session) -> None:

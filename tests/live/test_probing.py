@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
+from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, TensorDataset
 
 import budbreak as bb
@@ -87,6 +88,24 @@ class Half(nn.Module):
 
     def forward(self, x):
         return self.used(x)
+
+
+class Checkpointed(nn.Module):
+    def __init__(self, *, use_reentrant):
+        super().__init__()
+        self.net, self.use_reentrant = mlp(), use_reentrant
+
+    def forward(self, x):
+        return checkpoint(self.net, x.requires_grad_(), use_reentrant=self.use_reentrant)
+
+
+def test_a_checkpoint_that_hides_its_weights_is_refused():
+    with pytest.raises(InvalidValue, match="use_reentrant=True"):
+        gradients(Checkpointed(use_reentrant=True), [(X.clone(), Y)])
+    model = Checkpointed(use_reentrant=False)
+    found, plain = gradients(model, [(X.clone(), Y)]), gradients(model.net, [(X, Y)])
+    for name, gradient in plain.items():
+        torch.testing.assert_close(found[f"net.{name}"], gradient)
 
 
 def test_unused_parameters_have_zero_gradients():

@@ -71,6 +71,9 @@ CLASS_WEIGHT = torch.tensor([1.0, 4.0, 0.25], dtype=torch.float64)
         (lambda out, y: functional.cross_entropy(out, y) + 0.1 * functional.mse_loss(out, out * 0), Y),
         (lambda out, y: functional.mse_loss(out, functional.one_hot(y, 3).double(), weight=out.exp().detach()), Y),
         (lambda out, y: functional.cross_entropy(out, y, reduction="sum") / len(y), Y),
+        (lambda out, y: torch.vmap(lambda o, t: functional.mse_loss(o, t.double().expand_as(o)))(out, y).mean(), Y),
+        (lambda out, y: torch.vmap(functional.cross_entropy)(out, functional.one_hot(y, 3).double()).mean(), Y),
+        (lambda out, y: torch.vmap(lambda o, t: functional.nll_loss(o, t))(out, y).mean(), Y),
     ],
 )
 def test_torch_losses_weigh_by_what_they_average_over(loss, targets):
