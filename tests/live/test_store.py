@@ -149,7 +149,8 @@ def dying(count):
 
 
 @pytest.mark.parametrize("plain_range", [False, True])
-def test_ended_after_every_step_it_resumes_to_the_same_bits(tmp_path, straight, plain_range):
+def test_ended_after_every_step_it_resumes_to_the_same_bits(tmp_path, plain_range):
+    straight = outcome(*run(Parts(), FULL, plain_range=plain_range))
     total = 5 * 2 * STEPS_PER_EPOCH  # trainings: level 0, and two in levels 1 and 2
     for count in range(1, total + 1, 5):  # 5 and an epoch's 4 have no common divisor: every place in an epoch
         store = tmp_path / str(count)
