@@ -119,7 +119,7 @@ def check_fraction(name: str, value: float, *, zero: bool = True) -> None:
     """
     if _is_number(value) and (0 <= value < 1 if zero else 0 < value < 1):
         return
-    number, percent = _as_number(value)
+    number, percent = as_number(value)
     share = number / 100 if percent or 1 < number < 100 else number
     fix = "write a share such as 0.2"
     if 0 < share < 1:
@@ -136,7 +136,7 @@ def check_count(name: str, value: int, *, least: int = 1) -> None:
     """
     if isinstance(value, int) and _is_number(value) and value >= least:  # pyright: ignore[reportUnnecessaryIsInstance]
         return
-    number, _ = _as_number(value)
+    number, _ = as_number(value)
     nearest = max(least, int(number)) if math.isfinite(number) else least
     raise InvalidValue(f"{name} is {shown(value)}", f"it must be a whole number >= {least}", f"write {nearest}")
 
@@ -204,10 +204,10 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _as_number(value: object) -> tuple[float, bool]:
+def as_number(value: object) -> tuple[float, bool]:
     """The number that was meant, NaN if none can be read from it, and whether it was written with a %.
 
-    >>> _as_number("20 %")
+    >>> as_number("20 %")
     (20.0, True)
     """
     text = value.strip() if isinstance(value, str) else ""

@@ -51,7 +51,9 @@ def find_callable(name: str, *, what: str) -> Callable[..., object]:
     """
     module_name, colon, attribute = name.partition(":")
     if not (module_name and colon and attribute) or module_name.startswith("."):
-        raise InvalidValue(f"{what} is {name!r}", "it is package.module:name", "name the module in full")
+        raise InvalidValue(
+            f"{what} is {name!r}", "it is package.module:name", "name the module in full, a colon, and what is in it"
+        )
     rule = "a module that is named can be imported"
     module = call_foreign(f"importing {module_name!r}", lambda: _import(module_name), rule=rule, fix="mend it")
     found = getattr(module, attribute, None)
@@ -60,7 +62,7 @@ def find_callable(name: str, *, what: str) -> Callable[..., object]:
         value = f"module {module_name!r} has no attribute {attribute!r}"
         raise UnknownName(value, f"{what} in it is meant: {one_of(known)}", did_you_mean(attribute, known))
     if not callable(found):
-        raise InvalidValue(f"{name!r} is of type {type(found).__name__}", f"{what} can be called")
+        raise InvalidValue(f"{name!r} is of type {type(found).__name__}", f"{what} can be called", "name a function")
     return found
 
 
@@ -69,8 +71,13 @@ def _import(module_name: str) -> ModuleType:
         return importlib.import_module(module_name)
     except ImportError as error:
         if error.name and (module_name == error.name or module_name.startswith(f"{error.name}.")):
-            fix = "install it, or add its folder to PYTHONPATH"
-            raise UnknownName(f"cannot import {module_name!r}: {error}", "the module exists", fix) from error
+            raise UnknownName(
+                f"cannot import {module_name!r}: {error}",
+                "it is a module as in an import statement: package.module, without .py",
+                f"did you mean {module_name[:-3].replace('/', '.')!r}?"
+                if module_name.endswith(".py")
+                else "install it, or add its folder to PYTHONPATH",
+            ) from error
         raise
 
 

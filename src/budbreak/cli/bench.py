@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from budbreak.cli.parser import whole
 from budbreak.storage import write_text
 
 _RESULTS, _PAGE = Path("benchmarks/results"), Path("docs/benchmarks.md")
@@ -20,7 +21,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--quick", action="store_true", help="smaller and fewer samples: a look")
     parser.add_argument("--smoke", action="store_true", help="tiny: whether everything runs; ratios mean nothing")
     parser.add_argument("--wall", action="store_true", help="elapsed time instead of CPU time")
-    parser.add_argument("--threads", type=int, default=1, help="of torch (default: 1; more only with --wall)")
+    parser.add_argument("--threads", type=whole, default=1, help="of torch (default: 1; more only with --wall)")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="(default: cpu; cuda means --wall)")
     parser.add_argument("--out", type=Path, default=_RESULTS, help=f"folder for the results (default: {_RESULTS})")
     parser.add_argument(

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import argparse
 import functools
+import math
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
+from budbreak.checks import as_number
 from budbreak.cli.folding import WIDTH
-from budbreak.errors import printable
+from budbreak.errors import did_you_mean, printable
 
 
 class Parser(argparse.ArgumentParser):
     """An `argparse.ArgumentParser` without abbreviations: ``--seed 3`` is not taken for ``--seeds 3``.
 
-    Subparsers are of the same class.
+    What is wrong is said in three lines, without the usage, which for `run` fills a screen. Subparsers are of the
+    same class.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -23,9 +26,41 @@ class Parser(argparse.ArgumentParser):
         defaults: dict[str, Any] = {"allow_abbrev": False, "formatter_class": formatter}
         super().__init__(**{**defaults, **options})
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Refuse an unknown option here, where the nearest known one can be named."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            flags = [flag for action in self._actions for flag in action.option_strings]
+            self._refuse(f"{' '.join(unknown)}: not understood", did_you_mean(unknown[0].split("=")[0], flags))
+        return found, unknown
+
     def error(self, message: str) -> NoReturn:
         """Exit with 2; what was typed is quoted at a readable length."""
-        super().error(printable(message))
+        self._refuse(message)
+
+    def _refuse(self, value: str, fix: str = "") -> NoReturn:
+        lines = [f"error: {printable(value)}", f"what can be given is listed by: {self.prog} --help", fix]
+        self.exit(2, "\n".join(line for line in lines if line) + "\n")
+
+
+def number(text: str) -> float:
+    """The type of a flag that takes a number."""
+    try:
+        return float(text)
+    except ValueError:
+        meant, percent = as_number(text)
+        fix = f"; write {meant / 100:g}" if percent and math.isfinite(meant) else ""
+        raise argparse.ArgumentTypeError(f"{text!r} is no number{fix}") from None
+
+
+def whole(text: str) -> int:
+    """The type of a flag that takes a whole number."""
+    try:
+        return int(text)
+    except ValueError:
+        meant, _ = as_number(text)
+        fix = f"; write {int(meant)}" if math.isfinite(meant) else ""
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number{fix}") from None
 
 
 def import_from_here() -> None:

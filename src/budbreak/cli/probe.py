@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from budbreak.cli.folding import folded
-from budbreak.cli.parser import import_from_here
+from budbreak.cli.parser import import_from_here, number, whole
 from budbreak.runs.inspect import find_subject, measure, save_measurement
 
 
@@ -26,17 +26,19 @@ def add(commands: Any) -> None:
     parser.add_argument("--data-dir", type=Path, help="where the data set is")
     parser.add_argument("--dataset", help="name of the data set (default: that of the recipe)")
     parser.add_argument("--part", choices=("train", "validation", "test"), default="train", help="(default: train)")
-    parser.add_argument("--images", type=int, default=0, metavar="N", help="the first N images only; 0: all (default)")
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="each N-th batch only (default: 1)")
+    parser.add_argument(
+        "--images", type=whole, default=0, metavar="N", help="the first N images only; 0: all (default)"
+    )
+    parser.add_argument("--every", type=whole, default=1, metavar="N", help="each N-th batch only (default: 1)")
     parser.add_argument(
         "--threshold",
-        type=float,
+        type=number,
         default=0.0,
         help="|output| <= this is dead (default 0; smooth activations need more)",
     )
     parser.add_argument("--weights", type=Path, help="a safetensors file with a state dict, or a store of bb.iterate")
     parser.add_argument("--mask", type=Path, help="a saved mask; decides what is static (default: the zeros)")
-    parser.add_argument("--seed", type=int, default=0, help="of a fresh initialisation (default: 0)")
+    parser.add_argument("--seed", type=whole, default=0, help="of a fresh initialisation (default: 0)")
     parser.add_argument("--save", type=Path, metavar="FILE", help="write the numbers as JSON as well")
     parser.set_defaults(execute=execute)
 

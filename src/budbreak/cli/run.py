@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import typing
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from budbreak.cli.display import Display
 from budbreak.cli.folding import folded
-from budbreak.cli.parser import import_from_here
+from budbreak.cli.parser import import_from_here, number, whole
 from budbreak.cli.sinks import open_sink
 from budbreak.report import PAGE, conclusion, terminal_table, write_report
 from budbreak.runs.lookahead import look_ahead
@@ -32,14 +34,14 @@ def add(commands: Any) -> None:
     parser.add_argument("recipe", type=Path, help="a TOML file; each field can be overridden below")
     parser.add_argument("--data-dir", type=Path, help="where the data set is (see: budbreak data get --help)")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="the run's folder is made here (default: runs)")
-    parser.add_argument("--workers", type=int, help="processes at a time (default: one per core)")
+    parser.add_argument("--workers", type=whole, metavar="N", help="processes at a time (default: one per core)")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and stop")
     parser.add_argument(
         "--log",
         metavar="MODULE:CALLABLE",
         help="called with a dict after each epoch, e.g. for TensorBoard, W&B or MLflow",
     )
-    fields = parser.add_argument_group("fields of the recipe (lists: comma separated)")
+    fields = parser.add_argument_group("fields of the recipe (lists: comma separated, or none)")
     for field in dataclasses.fields(Recipe):
         kind = field_types()[field.name]
         default = (
@@ -67,11 +69,11 @@ def execute(options: argparse.Namespace) -> int:
         print(folded(text))
     if ":" in recipe.network or options.log:
         import_from_here()
+    sink = open_sink(options.log)
     overview = look_ahead(recipe, data_dir=options.data_dir, out=options.out, workers=options.workers)
     print(folded(str(overview)))
     if options.dry_run:
         return 0
-    sink = open_sink(options.log)
 
     def tell(event: Event) -> None:
         display.show(event)
@@ -101,11 +103,13 @@ def finish(result: RunResult, folder: Path) -> None:
 def _parser_of(kind: Any) -> Any:
     """What turns the text of a flag into a value of the field's type."""
     if typing.get_origin(kind) is tuple:
-        inner = typing.get_args(kind)[0]
-        return lambda text: tuple(inner(part) for part in text.split(",") if part)
-    if kind is bool:
-        return _boolean
-    return kind
+        return functools.partial(_list, _parser_of(typing.get_args(kind)[0]))
+    return {bool: _boolean, int: whole, float: number, str: str}[kind]
+
+
+def _list(inner: Callable[[str], Any], text: str) -> tuple[Any, ...]:
+    parts = [] if text == "none" else text.split(",")
+    return tuple(inner(part.strip()) for part in parts if part.strip())
 
 
 def _boolean(text: str) -> bool:

@@ -241,7 +241,9 @@ def _check_milestones(r: Recipe) -> None:
     inside = all(0 < milestone < r.epochs for milestone in r.milestones)
     if list(r.milestones) != sorted(set(r.milestones)) or not inside:
         raise InvalidValue(
-            f"milestones are {list(r.milestones)}", f"they rise and lie within the {r.epochs} epochs", "drop the others"
+            f"milestones are {list(r.milestones)}",
+            f"they rise and lie within the {r.epochs} epochs",
+            "write milestones = [...] within, or [] for none",
         )
     if r.warmup > r.epochs:
         raise InvalidValue(f"warmup is {r.warmup:g} epochs", f"the training has {r.epochs}", "shorten it")

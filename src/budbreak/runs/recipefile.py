@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from budbreak.errors import BudbreakError, InvalidValue, MissingData, did_you_mean
+from budbreak.errors import BudbreakError, InvalidValue, MissingData, did_you_mean, one_of
 from budbreak.runs.idle import set_aside
 from budbreak.runs.recipe import Recipe, converted, defaults, make_recipe
 
@@ -44,8 +44,15 @@ def overridden(path: Path, overrides: Mapping[str, Any]) -> dict[str, str]:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        known = sorted(str(other) for other in path.parent.glob("*.toml"))
-        raise MissingData(f"no recipe at {path}", "a recipe is a TOML file", did_you_mean(str(path), known))
+        folders = [path, path.parent, path.parent / "recipes"]
+        known = sorted({str(other) for folder in folders for other in folder.glob("*.toml")})
+        same = [name for name in known if path.name and Path(name).stem == path.stem]
+        value = f"{path} is a folder" if path.is_dir() else f"no recipe at {path}"
+        raise MissingData(
+            value,
+            f"a recipe is a TOML file{f': {one_of(known)}' if path.is_dir() and known else ''}",
+            f"did you mean {same[0]!r}?" if same else did_you_mean(str(path), known) or "give the path of one",
+        )
     size = path.stat().st_size
     if size > _LARGEST_FILE:
         raise InvalidValue(f"{path} has {size:,} bytes", f"a recipe has at most {_LARGEST_FILE:,}", "give a recipe")

@@ -1,0 +1,59 @@
+"""Wrong command lines, as people type them: three lines with what was typed, where choices are listed, what was meant."""
+
+from pathlib import Path
+
+import pytest
+
+from budbreak.cli import main
+
+DIGITS = str(Path(__file__).parent.parent.parent / "recipes/digits-mlp.toml")
+
+
+@pytest.mark.parametrize(
+    ("line", "said", "fix"),
+    [
+        (["run", DIGITS, "--seed", "3"], "--seed 3: not understood", "did you mean '--seeds'?"),
+        (["run", DIGITS, "--epoch=3"], "--epoch=3: not understood", "did you mean '--epochs'?"),
+        (["run", DIGITS, "--rate", "20%"], "'20%' is no number; write 0.2", "budbreak run --help"),
+        (["run", DIGITS, "--levels", "5.5"], "'5.5' is no whole number; write 5", "budbreak run --help"),
+        (["run", DIGITS, "--seeds", "0,1,2"], "'0,1,2' is no whole number", "budbreak run --help"),
+        (["run", DIGITS, "--milestones", "[2,3]"], "'[2' is no number", "budbreak run --help"),
+        (["run", DIGITS, "--levels"], "expected one argument", "budbreak run --help"),
+        (["run"], "recipe", "budbreak run --help"),
+        (["report", "x", "--out", "y"], "--out y: not understood", "budbreak report --help"),
+        (["rnu"], "'rnu'", "budbreak --help"),
+    ],
+)
+def test_a_wrong_command_line_is_three_lines_at_most(line, said, fix, capsys):
+    with pytest.raises(SystemExit) as left:
+        main(line)
+    error = capsys.readouterr().err
+    assert left.value.code == 2
+    assert error.startswith("error: ")
+    assert said in error
+    assert fix in error
+    assert len(error.strip().splitlines()) <= 3
+    assert "lambda" not in error
+
+
+def test_none_empties_a_list(capsys, tmp_path):
+    line = ["run", DIGITS, "--epochs", "3", "--milestones", "none", "--out", str(tmp_path), "--dry-run"]
+    assert main(line) == 0
+
+
+@pytest.mark.parametrize("name", ["wandb", "nosuch:log", "os:path", "package/sink.py:log"])
+def test_a_log_that_cannot_be_called_is_refused_before_anything_else_also_by_a_dry_run(name, capsys, tmp_path):
+    assert main(["run", DIGITS, "--log", name, "--out", str(tmp_path), "--dry-run"]) == 1
+    streams = capsys.readouterr()
+    assert streams.out == ""
+    assert len(streams.err.strip().splitlines()) == 3
+
+
+def test_a_recipe_is_found_by_its_name_and_a_folder_lists_what_it_holds(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("recipes").mkdir()
+    Path("recipes/first-try.toml").write_text("")
+    assert main(["run", "first-try"]) == 1
+    assert "did you mean 'recipes/first-try.toml'?" in capsys.readouterr().err
+    assert main(["run", "recipes"]) == 1
+    assert "recipes is a folder\na recipe is a TOML file: it is 'recipes/first-try.toml'" in capsys.readouterr().err
