@@ -1,4 +1,4 @@
-"""Wrong command lines, as people type them: three lines with what was typed, where choices are listed, what was meant."""
+"""Wrong command lines, as people type them: what was typed, where the choices are listed, what was meant."""
 
 from pathlib import Path
 

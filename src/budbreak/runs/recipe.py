@@ -243,7 +243,7 @@ def _check_milestones(r: Recipe) -> None:
         raise InvalidValue(
             f"milestones are {list(r.milestones)}",
             f"they rise and lie within the {r.epochs} epochs",
-            "write milestones = [...] within, or [] for none",
+            "write others, or [] for none",
         )
     if r.warmup > r.epochs:
         raise InvalidValue(f"warmup is {r.warmup:g} epochs", f"the training has {r.epochs}", "shorten it")
