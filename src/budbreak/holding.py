@@ -144,11 +144,11 @@ class Hold:
 class _Masking:
     """A closure of the user's, and the masking of the gradients it leaves."""
 
-    def __init__(self, closure: Callable[[], Any], mask_gradients: Callable[[], None]) -> None:
+    def __init__(self, closure: Callable[..., Any], mask_gradients: Callable[[], None]) -> None:
         self._closure, self._mask_gradients = closure, mask_gradients
 
-    def __call__(self) -> Any:
-        result = self._closure()
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:  # line searches ask e.g. for backward=False
+        result = self._closure(*args, **kwargs)
         self._mask_gradients()
         return result
 

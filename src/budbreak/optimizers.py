@@ -141,7 +141,7 @@ def check_reachable(optimizer: object, parameters: Mapping[str, nn.Parameter]) -
     Raises:
         InvalidValue: with the attribute.
     """
-    ours = {id(parameter) for parameter in _owned(optimizer)}
+    ours = {id(tensor) for tensor in (*_owned(optimizer), *_remembered(optimizer))}
     shapes = {parameter.shape: name for name, parameter in parameters.items()}
     total = sum(parameter.numel() for parameter in parameters.values())
     for one in nested(optimizer):
@@ -200,6 +200,14 @@ def _owned(optimizer: object) -> Iterator[nn.Parameter]:
     for one in nested(optimizer):
         for group in getattr(one, "param_groups", ()):
             yield from group["params"]
+
+
+def _remembered(optimizer: object) -> Iterator[Tensor]:
+    """The state of parameters: a wrapper may have it as an attribute as well (Lookahead's ``fast_state``)."""
+    for one in nested(optimizer):
+        for key, value in getattr(one, "state", {}).items():
+            if isinstance(key, Tensor):
+                yield from tensors_in(value)
 
 
 def _outside(one: object) -> Iterator[tuple[str, object]]:

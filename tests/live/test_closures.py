@@ -187,6 +187,32 @@ def test_gradients_that_were_set_by_hand_are_masked_too():
     assert not any(gradient.any() for gradient in seen)
 
 
+class LineSearch(SGD):
+    """Asks its closure for a loss without gradients, as searches along a line do."""
+
+    def step(self, closure):
+        closure(1, backward=True)
+        super().step()
+        return closure(2, backward=False)
+
+
+def test_a_closure_may_take_arguments():
+    model, mask = pruned()
+    optimizer, asked = LineSearch(model.parameters(), lr=0.1), []
+
+    def closure(scale, backward):
+        asked.append((scale, backward))
+        loss = scale * cross_entropy(model(X), Y)
+        if backward:
+            loss.backward()
+        return loss
+
+    with bb.hold(model, optimizer, mask):
+        optimizer.step(closure)
+        check_zeros(model, mask)
+    assert asked == [(1, True), (2, False)]
+
+
 def test_weights_that_are_unfrozen_later_are_masked_too():
     model, mask = pruned()
     model[0].weight.requires_grad_(False)
@@ -250,7 +276,15 @@ class Lookahead:
                 p.copy_(state["slow"].lerp_(p, 0.5))
 
 
-@pytest.mark.parametrize("wrapper", [Wrapped, Lookahead])
+class FastState(Lookahead):
+    """As many a Lookahead: the state of the optimizer within, once more as an attribute."""
+
+    def __init__(self, optimizer):
+        super().__init__(optimizer)
+        self.fast_state = optimizer.state
+
+
+@pytest.mark.parametrize("wrapper", [Wrapped, Lookahead, FastState])
 def test_a_wrapper_whose_inner_optimizer_steps(wrapper):
     model = mlp().double()
     inner = AdamW(model.parameters(), lr=0.01)
