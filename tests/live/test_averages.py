@@ -114,6 +114,26 @@ def test_an_average_ends_as_sparse_as_the_model(kind, rewind_to, by_hook):
     assert not torch.equal(found["0.weight"], live["0.weight"])
 
 
+class WithOnline(Copied):
+    """As ema_pytorch's: its state has the model itself in it, beside the copy."""
+
+    def __init__(self, model):
+        super().__init__(model)
+        self.online = model
+
+
+@pytest.mark.parametrize("rewind_to", [bb.Step(0), bb.Step(3), "learning-rate", None])
+def test_an_average_that_holds_the_model_does_not_put_it_back(rewind_to):
+    """The model goes where the plan says, as it does without the average."""
+    ends = []
+    for kind in (Copied, WithOnline):
+        parts = Parts()
+        average = kind(parts.model)
+        run(parts, geometric(2, rewind_to=rewind_to), epochs=1, resets=[parts.scheduler, average])
+        ends.append(parts.model.state_dict())
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+
+
 @pytest.mark.parametrize("kind", [Copied, Shadow])
 def test_a_run_that_starts_sparse_masks_it_at_the_start(kind):
     parts = Parts()

@@ -34,7 +34,7 @@ from budbreak.modelstate import extra_states, load_state, model_state
 from budbreak.optimizers import steppers
 from budbreak.progress import Progress
 from budbreak.prunable import prunable_parameters
-from budbreak.rewinding import Resettable, TrainingState, rewind
+from budbreak.rewinding import Resettable, Snapshot, TrainingState, rewind
 from budbreak.selection import check_collapse
 from budbreak.step import Step
 
@@ -183,12 +183,12 @@ class Course:
         live, digest = self._live, None
         if self._point is not None:
             snapshot, training = self._point.get()
-            if isinstance(live.plan.rewind_to, Step):
-                digest = rewind(live.model, snapshot, self._mask)
-            training.restore(live.optimizer, live.resets)
+            wanted = snapshot if isinstance(live.plan.rewind_to, Step) else Snapshot.of(live.model)
+            training.restore(live.optimizer, live.resets)  # before: an average may hold the model itself
+            digest = rewind(live.model, wanted, self._mask)
         self._holding.update(self._mask)
         mask_averages(live.resets, live.model, self._mask)
-        return digest
+        return digest if isinstance(live.plan.rewind_to, Step) else None
 
     def _finish(self) -> None:
         level, stage = self._here.level, self._here.stage
