@@ -192,8 +192,14 @@ def _mixes(state: dict[str, Any], parameter: Tensor, *, pruned: bool) -> bool:
 
 
 def _alike(value: object, parameter: Tensor) -> bool:
+    """Whether it has a number for each weight; a symmetric matrix, such as Shampoo's, has one for each pair of rows."""
     number = isinstance(value, Tensor) and (value.is_floating_point() or value.is_complex())  # no codes of 8 bits
-    return number and cast(Tensor, value).shape == parameter.shape
+    return number and cast(Tensor, value).shape == parameter.shape and not _is_symmetric(cast(Tensor, value))
+
+
+def _is_symmetric(value: Tensor) -> bool:
+    square = value.dim() == 2 and value.shape[0] == value.shape[1] > 1
+    return square and bool(value.any()) and torch.allclose(value, value.t(), rtol=1e-3, atol=0.0)
 
 
 def _owned(optimizer: object) -> Iterator[nn.Parameter]:

@@ -351,6 +351,30 @@ def test_codes_are_forgotten_and_not_multiplied():
         assert optimizer.state[model[0].bias]["codes"].eq(7).all()
 
 
+class Preconditioned(Optimizer):
+    """As Shampoo: the sum of all G G^T, whose shape is that of a square weight."""
+
+    def __init__(self, parameters):
+        super().__init__(parameters, {})
+
+    def step(self, closure=None):
+        for p in self.param_groups[0]["params"]:
+            flat = p.grad.reshape(len(p), -1)
+            state = self.state[p]
+            state["sum"] = state.get("sum", 1e-4 * torch.eye(len(p), dtype=p.dtype)) + flat @ flat.t()
+            state["momentum"] = 0.9 * state.get("momentum", 0) + p.grad
+            p.data.add_(p.grad, alpha=-0.1)
+
+
+def test_a_preconditioner_of_a_square_weight_is_forgotten_and_not_masked():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3)).double()
+    optimizer = Preconditioned(model.parameters())
+    step_plainly(model, optimizer)
+    with bb.hold(model, optimizer, bb.prune(model, sparsity=0.5)):
+        assert not optimizer.state[model[0].weight]
+
+
 def step_plainly(model, optimizer):
     closure_for(model, optimizer)()
     optimizer.step()
