@@ -67,22 +67,27 @@ def stateful(optimizer: object) -> tuple[Any, ...]:
 def load_optimizers(optimizer: object, states: Sequence[dict[str, Any]]) -> None:
     """Put back what ``state_dict()`` of each of `stateful` gave.
 
-    ``load_state_dict`` casts state to the dtype of the weights and makes new groups: here, state keeps its own dtype
-    and the groups stay the same objects, shared where they were shared.
+    ``load_state_dict`` casts state to the dtype of the weights and makes new groups and a new state: here, state keeps
+    its own dtype, and both stay the same objects, shared where they were shared.
     """
     owners = stateful(optimizer)
-    groups = [(one, one.param_groups, list(one.param_groups)) for one in owners]
-    for one, state in zip(owners, states, strict=True):
-        one.load_state_dict(copy.deepcopy(state))
-        _uncast(one, state)
+    before = [(one, one.state, one.param_groups, list(one.param_groups)) for one in owners]
+    for one, saved in zip(owners, states, strict=True):
+        one.load_state_dict(copy.deepcopy(saved))
+        _uncast(one, saved)
         _match_memory_format(one)
-    for one, container, before in groups:
-        for group, loaded in zip(before, list(one.param_groups), strict=True):
-            content = dict(loaded)
-            group.clear()
-            group.update(content)
-        container[:] = before
-        one.param_groups = container
+    for one, state, container, groups in before:
+        _refill(state, one.state)
+        for group, loaded in zip(groups, list(one.param_groups), strict=True):
+            _refill(group, loaded)
+        container[:] = groups
+        one.state, one.param_groups = state, container
+
+
+def _refill(container: dict[Any, Any], content: Mapping[Any, Any]) -> None:
+    new = dict(content)
+    container.clear()
+    container.update(new)
 
 
 def _uncast(optimizer: Any, saved: dict[str, Any]) -> None:

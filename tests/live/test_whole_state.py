@@ -246,6 +246,29 @@ def test_the_momentum_of_an_optimizer_within_returns(kind):
     assert groups["lr"] == 0.1
 
 
+class Sharing(Optimizer):
+    """A wrapper that has the very state of the optimizer within, and counts on it."""
+
+    def __init__(self, optimizer):
+        super().__init__(optimizer.param_groups, {})
+        self.optimizer, self.state, self.param_groups = optimizer, optimizer.state, optimizer.param_groups
+
+    def step(self, closure=None):
+        self.optimizer.step()
+
+
+def test_a_state_that_is_shared_stays_shared():
+    model = mlp()
+    inner = SGD(model.parameters(), lr=0.1, momentum=0.9)
+    optimizer = Sharing(inner)
+    plan = bb.Plan(schedule=bb.schedules.Geometric(rate=0.3, levels=2))
+    with bb.iterate(model, optimizer, plan) as levels:
+        for _ in levels:
+            train(model, optimizer)
+    assert optimizer.state is inner.state
+    assert len(levels.history) == 3
+
+
 @pytest.mark.parametrize("how", ["a group", "a parameter"])
 def test_a_group_added_after_the_rewind_point_is_refused_at_the_next_step(how):
     model = mlp()
