@@ -157,7 +157,7 @@ def test_a_criterion_may_have_fields_that_no_recipe_has(tmp_path, monkeypatch):
 
     monkeypatch.setattr(criteria, "ALL", (*criteria.ALL, Powered))
     recipe = make_recipe({**TINY, "criterion": "powered"})
-    from budbreak.runs.job import make_plan
+    from budbreak.runs.making import make_plan
 
     plan = make_plan(recipe, "host", seed=3, steps=4)
     assert plan.criterion == Powered(power=2.0, seed=3)

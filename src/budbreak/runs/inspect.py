@@ -15,7 +15,7 @@ from budbreak.iteration.checkpoint import Checkpoint
 from budbreak.iteration.store import Store
 from budbreak.mask import Mask
 from budbreak.modelstate import load_state
-from budbreak.runs.job import load_data
+from budbreak.runs.making import load_data
 from budbreak.runs.recipe import Recipe
 from budbreak.runs.recipefile import load_recipe
 from budbreak.training.datasets import DataSet, Split, load, split

@@ -6,16 +6,14 @@ import contextlib
 import logging
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from torch import nn
 from torch.nn import functional
-from torch.optim import SGD
 from torch.optim.lr_scheduler import LambdaLR
 
-from budbreak import criteria, schedules
 from budbreak.diagnostics import DeadUnits
 from budbreak.diagnostics.dead_units import static_units
 from budbreak.errors import NoSites, UncoveredWeights
@@ -23,17 +21,24 @@ from budbreak.iteration import Level, Plan, iterate
 from budbreak.mask import Mask
 from budbreak.norms import refreshed_norms
 from budbreak.parametrized import parameters_with_layers
-from budbreak.prunable import conv_and_linear, excluding, unwrap
-from budbreak.runs.arms import ARMS
-from budbreak.runs.names import by_name
+from budbreak.prunable import unwrap
+from budbreak.runs.making import (
+    Data,
+    epochs_before,
+    epochs_of,
+    learning_rate_factor,
+    load_data,
+    make_optimizer,
+    make_plan,
+    pick_engine,
+    prepare_data,
+)
 from budbreak.runs.notes import Notes, Origin
 from budbreak.runs.recipe import Recipe
 from budbreak.runs.result import EpochResult, LayerResult
-from budbreak.step import Step
 from budbreak.storage import write_bytes
-from budbreak.training.choice import Engine, Precision, choose_engine
-from budbreak.training.datasets import DataSet, Split, load, split
-from budbreak.training.engine import evaluate, make_sgd, steps_per_epoch, train_epoch
+from budbreak.training.choice import Engine
+from budbreak.training.engine import evaluate, steps_per_epoch, train_epoch
 from budbreak.training.images import Images, batches
 from budbreak.training.networks import build
 from budbreak.units import UnitLayout, output_layout
@@ -62,7 +67,7 @@ class Job:
     @property
     def origin(self) -> Origin:
         """What the files in its folder are compared with, and its levels named after."""
-        return Origin(self.recipe.identity, self.arm, self.seed, lambda level: _epochs(self.recipe, level))
+        return Origin(self.recipe.identity, self.arm, self.seed, lambda level: epochs_of(self.recipe, level))
 
 
 @dataclass(frozen=True)
@@ -86,86 +91,6 @@ class Event:
 
 
 Report = Callable[[Event], None]
-
-
-@dataclass(frozen=True)
-class Data:
-    """The disjoint parts, on the device of the engine, and the subsets that probes see."""
-
-    parts: Split
-    train: Images
-    dnr: Images
-    probe: Images
-
-
-def load_data(recipe: Recipe, data_dir: Path | None) -> tuple[DataSet, Split]:
-    """The recipe's data set and the disjoint parts that it uses of it."""
-    dataset = load(recipe.dataset, data_dir)
-    parts = split(dataset, recipe.validation or None)
-    if recipe.train_limit:
-        parts = replace(parts, train=parts.train.first(recipe.train_limit))
-    return dataset, parts
-
-
-def pick_engine(recipe: Recipe, model: nn.Module, threads: int | None) -> Engine:
-    """The engine for the recipe's precision; the recipe has checked that it is one of the engine's."""
-    return choose_engine(model, precision=cast(Precision, recipe.precision), threads=threads)
-
-
-def prepare_data(recipe: Recipe, parts: Split, engine: Engine) -> Data:
-    """The subsets that a job uses, on its device; probes look at training images only."""
-    train = parts.train.to(engine.device)
-    placed = Split(train, parts.validation.to(engine.device), parts.test.to(engine.device))
-    dnr, probe = recipe.dnr_images or len(train), recipe.probe_images or len(train)
-    return Data(placed, train, train.first(dnr), train.first(probe))
-
-
-def make_plan(recipe: Recipe, arm: str, *, seed: int, steps: int) -> Plan:
-    """The plan of one arm; ``steps`` are the optimizer steps of an epoch."""
-    rewinds: dict[str, Any] = {
-        "weights": Step.of_epochs(recipe.rewind_epoch, steps_per_epoch=steps),
-        "learning-rate": "learning-rate",
-        "none": None,
-    }
-    return Plan(
-        criterion=_from_recipe(by_name(criteria.ALL)[recipe.criterion], recipe, seed),
-        schedule=_from_recipe(by_name(schedules.ALL)[recipe.schedule], recipe, seed),
-        scope="layer" if recipe.scope == "layer" else "global",
-        prunable=excluding(*recipe.exclude) if recipe.exclude else conv_and_linear,
-        then=ARMS[arm](recipe.q),
-        rewind_to=rewinds[recipe.rewind],
-        allow_collapse=recipe.allow_collapse,
-    )
-
-
-def learning_rate_factor(recipe: Recipe, steps: int) -> Callable[[int], float]:
-    """Step -> factor of the learning rate: linear warm-up, then drops by gamma.
-
-    >>> from budbreak.runs.recipe import make_recipe
-    >>> recipe = make_recipe({"name": "x", "dataset": "digits", "network": "mlp", "epochs": 4, "warmup": 1.0,
-    ...                       "milestones": [3.0]})
-    >>> [round(learning_rate_factor(recipe, 2)(step), 3) for step in range(8)]
-    [0.5, 1.0, 1.0, 1.0, 1.0, 1.0, 0.1, 0.1]
-    """
-    warmup = round(recipe.warmup * steps)
-    drops = [round(milestone * steps) for milestone in recipe.milestones]
-
-    def factor(step: int) -> float:
-        rising = min(1.0, (step + 1) / warmup) if warmup else 1.0
-        return rising * recipe.gamma ** sum(step >= drop for drop in drops)
-
-    return factor
-
-
-def make_optimizer(recipe: Recipe, model: nn.Module) -> SGD:
-    """The recipe's SGD over all parameters."""
-    return make_sgd(
-        model,
-        recipe.learning_rate,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-        nesterov=recipe.nesterov,
-    )
 
 
 def run_job(job: Job, report: Report) -> None:
@@ -228,7 +153,7 @@ class _Trainer:
     def train(self, level: Level, optimizer: Any, scheduler: LambdaLR) -> None:
         recipe = self.job.recipe
         dead: DeadUnits | None = None
-        for epoch in level.epochs(_epochs(recipe, level.number)):
+        for epoch in level.epochs(epochs_of(recipe, level.number)):
             if epoch == 0:
                 self._note(level, 0, None)
             self.notes.check(level.number, level.stage, epoch)
@@ -247,10 +172,10 @@ class _Trainer:
     def _note(self, level: Level, epoch: int, loss: float | None) -> DeadUnits | None:
         """Measure after an epoch (0: before the first), and keep it; dead units where they were counted."""
         recipe = self.job.recipe
-        wanted = epoch in (0, _epochs(recipe, level.number)) or (recipe.dnr_every and epoch % recipe.dnr_every == 0)
+        wanted = epoch in (0, epochs_of(recipe, level.number)) or (recipe.dnr_every and epoch % recipe.dnr_every == 0)
         dead = self._dead(level.mask, fresh=epoch == 0) if wanted else None
         result = EpochResult(
-            epoch=level.stage * _epochs(recipe, level.number) + epoch,
+            epoch=level.stage * epochs_of(recipe, level.number) + epoch,
             loss=loss,
             validation_accuracy=self._accuracy(self.data.parts.validation),
             dnr_total=dead and dead.total,
@@ -264,7 +189,7 @@ class _Trainer:
 
     def _finish(self, level: Level, dead: DeadUnits | None) -> None:
         """Measure at the end of a training; the test set is looked at here only, and decides nothing."""
-        last = self.notes.last_epoch(level.number, level.stage, _epochs(self.job.recipe, level.number))
+        last = self.notes.last_epoch(level.number, level.stage, epochs_of(self.job.recipe, level.number))
         metrics = {
             "test_accuracy": self._accuracy(self.data.parts.test),
             "validation_accuracy": last.validation_accuracy,
@@ -273,7 +198,7 @@ class _Trainer:
         }
         level.record(**metrics)
         self.notes.set_layers(level.number, layer_results(self.model, level.mask, dead))
-        self._tell(level, _epochs(self.job.recipe, level.number), metrics)
+        self._tell(level, epochs_of(self.job.recipe, level.number), metrics)
 
     def _dead(self, mask: Mask, *, fresh: bool = False) -> DeadUnits | None:
         """Count dead units; ``fresh``: weights changed without training, so the norms' statistics lag behind.
@@ -291,16 +216,11 @@ class _Trainer:
         return evaluate(self.model, images, engine=self.engine).accuracy
 
     def _tell(self, level: Level, epoch: int, metrics: Mapping[str, float]) -> None:
-        before = epochs_before(self.job.recipe, self.plan, level.number) + level.stage * _epochs(
+        before = epochs_before(self.job.recipe, self.plan, level.number) + level.stage * epochs_of(
             self.job.recipe, level.number
         )
         total = epochs_before(self.job.recipe, self.plan, self.plan.levels + 1)
         self.report(Event(self.job.name, before + epoch, total, level.number, epoch, level.density, metrics))
-
-
-def epochs_before(recipe: Recipe, plan: Plan, level: int) -> int:
-    """How many epochs all trainings before a level take."""
-    return sum(plan.stages(number) * _epochs(recipe, number) for number in range(level))
 
 
 def _rates(dead: DeadUnits | None) -> dict[str, float]:
@@ -331,14 +251,3 @@ def layer_results(model: nn.Module, mask: Mask, dead: DeadUnits | None) -> list[
         )
         for name in mask
     ]
-
-
-def _epochs(recipe: Recipe, level: int) -> int:
-    """A training that starts from the rewind epoch is shorter by what lies before it."""
-    return recipe.epochs - (recipe.rewind_epoch if level > 0 else 0)
-
-
-def _from_recipe(kind: type, recipe: Recipe, seed: int) -> Any:
-    """An instance with the recipe's fields of the same name, others at their default; ``seed`` is the job's."""
-    values = {"seed": seed, **asdict(recipe)}
-    return kind(**{field.name: values[field.name] for field in fields(kind) if field.init and field.name in values})

@@ -14,7 +14,7 @@ from budbreak.checks import check_count
 from budbreak.errors import InvalidValue, NoSites
 from budbreak.foreign import call_foreign
 from budbreak.iteration import Plan, Preview
-from budbreak.runs.job import epochs_before, learning_rate_factor, load_data, make_optimizer, make_plan, pick_engine
+from budbreak.runs.making import epochs_before, learning_rate_factor, load_data, make_optimizer, make_plan, pick_engine
 from budbreak.runs.recipe import Recipe
 from budbreak.training.choice import Engine
 from budbreak.training.datasets import DataSet, Split

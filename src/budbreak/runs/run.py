@@ -9,8 +9,9 @@ from pathlib import Path
 from budbreak.errors import BudbreakError
 from budbreak.runs.compare import paired_differences
 from budbreak.runs.folder import RECIPE, claimed
-from budbreak.runs.job import WEIGHTS, Event, Job, Report, make_plan, run_job
+from budbreak.runs.job import WEIGHTS, Event, Job, Report, run_job
 from budbreak.runs.lookahead import share_cores
+from budbreak.runs.making import make_plan
 from budbreak.runs.notes import check_masks, collect
 from budbreak.runs.pool import Failure, run_jobs
 from budbreak.runs.recipe import Recipe
