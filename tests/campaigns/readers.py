@@ -21,10 +21,10 @@ import budbreak as bb
 from budbreak import trees
 from budbreak.errors import BudbreakError
 from budbreak.report.writing import write_report
-from budbreak.runs.inspect import read_state
 from budbreak.runs.notes import check_masks, collect
 from budbreak.runs.recipe import make_recipe
 from budbreak.runs.result import load_result
+from budbreak.runs.weights import read_state
 from budbreak.storage import canonical, digest
 from budbreak.training.unpickling import read_pickle
 

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 from budbreak.documents import write_json
 from budbreak.errors import BudbreakError, CorruptFile, StoreMismatch
@@ -13,6 +14,7 @@ from budbreak.runs.notes import Notes
 from budbreak.runs.recipe import make_recipe
 from budbreak.runs.result import FILE_NAME, KIND, load_result
 from budbreak.runs.run import RunFailed, run
+from budbreak.runs.weights import read_state, save_weights
 from budbreak.storage import digest
 
 RECIPE = make_recipe({
@@ -105,22 +107,66 @@ def test_a_part_that_was_lost_is_said(jobs):
 
 
 def test_a_training_without_the_notes_of_its_first_epochs_is_refused_and_the_advice_works(tmp_path):
-    class Stop(BaseException):
-        pass
-
-    def stop(event):
-        if (event.level, event.epoch) == (1, 2):
-            raise Stop
-
-    with pytest.raises(Stop):
-        run(RECIPE, data_dir=None, out=tmp_path, workers=1, report=stop)
-    folder = tmp_path / RECIPE.folder_name / "jobs" / "host-seed0"
+    folder = interrupted(tmp_path, epoch=2)
     (folder / "notes.json").unlink()
     with pytest.raises(RunFailed, match="lacks epoch 0 of level 1") as caught:
         go(tmp_path)
     assert f"delete the folder {folder}" in str(caught.value)
     shutil.rmtree(folder)
     assert go(tmp_path).complete
+
+
+class Stop(BaseException):
+    """Stands for a kill."""
+
+
+def interrupted(out, level=1, epoch=1):
+    """The folder of the job that was stopped there."""
+
+    def stop(event):
+        if (event.level, event.epoch) == (level, epoch):
+            raise Stop
+
+    with pytest.raises(Stop):
+        run(RECIPE, data_dir=None, out=out, workers=1, report=stop)
+    return out / RECIPE.folder_name / "jobs" / "host-seed0"
+
+
+@pytest.mark.parametrize("spoil", [Path.unlink, lambda path: path.write_bytes(b"no")], ids=["lost", "damaged"])
+def test_a_job_that_cannot_go_on_names_the_folder_to_delete(spoil, tmp_path, finished):
+    folder = interrupted(tmp_path)
+    spoil(folder / "rewind.safetensors")
+    with pytest.raises(RunFailed) as caught:
+        go(tmp_path)
+    assert f"delete the folder {folder}: this job then begins anew" in str(caught.value)
+    shutil.rmtree(folder)
+    again, whole = go(tmp_path), load_result(finished / RECIPE.folder_name)
+    assert [level.metrics for level in again.levels] == [level.metrics for level in whole.levels]
+
+
+def test_weights_that_are_not_those_of_the_job_are_refused_and_written_again(jobs):
+    path = jobs / "host-seed1" / "model.safetensors"
+    own = path.read_bytes()
+    for other in ((jobs / "host-seed0" / "model.safetensors").read_bytes(), own[:-4] + b"1234", b"no"):
+        path.write_bytes(other)
+        with pytest.raises(CorruptFile, match=r"host-seed1/model\.safetensors.*") as caught:
+            go(jobs.parent.parent)
+        assert "delete it" in str(caught.value)
+    path.unlink()
+    go(jobs.parent.parent)
+    assert path.read_bytes() == own
+
+
+def test_extra_state_stays_out_of_the_weights(tmp_path):
+    class WithExtra(nn.Linear):
+        def get_extra_state(self):
+            return {"steps": 3}
+
+        def set_extra_state(self, state):
+            pass
+
+    save_weights(tmp_path, WithExtra(2, 1))
+    assert set(read_state(tmp_path / "model.safetensors")) == {"weight", "bias"}
 
 
 def test_the_results_of_another_recipe_are_refused(jobs):

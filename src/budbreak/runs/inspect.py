@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import nn
 
 from budbreak.diagnostics import DeadUnits
 from budbreak.documents import write_json
-from budbreak.errors import CorruptFile, InvalidValue, MissingData, StoreMismatch
+from budbreak.errors import InvalidValue, MissingData, StoreMismatch
 from budbreak.iteration.checkpoint import Checkpoint
 from budbreak.iteration.store import Store
 from budbreak.mask import Mask
@@ -18,6 +17,7 @@ from budbreak.modelstate import load_state
 from budbreak.runs.making import load_data
 from budbreak.runs.recipe import Recipe
 from budbreak.runs.recipefile import load_recipe
+from budbreak.runs.weights import read_state
 from budbreak.training.datasets import DataSet, Split, load, split
 from budbreak.training.images import Images, batches
 from budbreak.training.networks import build
@@ -131,32 +131,6 @@ def measure(subject: Subject, *, part: str, images: int, threshold: float, every
 def save_measurement(path: Path, subject: Subject, dead: DeadUnits, *, part: str) -> None:
     """Write what was measured as JSON, atomically."""
     write_json(path, {"model": subject.said, "dataset": subject.dataset, "part": part, **asdict(dead)}, "measurement 1")
-
-
-def read_state(path: Path) -> Mapping[str, Tensor]:
-    """A state dict from a safetensors file.
-
-    Raises:
-        MissingData: if there is no such file.
-        CorruptFile: if it is no whole safetensors file.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    if not path.is_file():
-        raise MissingData(
-            f"no file {path}", "weights are a safetensors file", "write it with safetensors.torch.save_file"
-        )
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        other = path.suffix in (".pt", ".pth", ".bin", ".ckpt")
-        convert = (
-            "convert it: safetensors.torch.save_file("
-            f'torch.load("{path}", weights_only=True), "{path.with_suffix(".safetensors")}")'
-        )
-        fix = convert if other else "write it again"
-        raise CorruptFile(f"{path}: {error}", "weights are a whole safetensors file", fix) from None
 
 
 def _from_store(folder: Path) -> tuple[Recipe, Checkpoint, Store]:

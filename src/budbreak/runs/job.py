@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from budbreak.diagnostics import DeadUnits
 from budbreak.diagnostics.dead_units import static_units
-from budbreak.errors import NoSites, UncoveredWeights
+from budbreak.errors import CorruptFile, NoSites, StoreMismatch, UncoveredWeights
 from budbreak.iteration import Level, Plan, iterate
 from budbreak.mask import Mask
 from budbreak.norms import refreshed_norms
@@ -36,7 +36,7 @@ from budbreak.runs.making import (
 from budbreak.runs.notes import Notes, Origin
 from budbreak.runs.recipe import Recipe
 from budbreak.runs.result import EpochResult, LayerResult
-from budbreak.storage import write_bytes
+from budbreak.runs.weights import save_weights
 from budbreak.training.choice import Engine
 from budbreak.training.engine import evaluate, steps_per_epoch, train_epoch
 from budbreak.training.images import Images, batches
@@ -44,7 +44,6 @@ from budbreak.training.networks import build
 from budbreak.units import UnitLayout, output_layout
 from budbreak.verbs import dead_neurons
 
-WEIGHTS = "model.safetensors"
 _PROBE_BATCH = 500
 
 
@@ -95,9 +94,22 @@ Report = Callable[[Event], None]
 
 def run_job(job: Job, report: Report) -> None:
     """Run what is left of a job; its folder then holds everything that was measured."""
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _way_out(job.folder):
         warnings.simplefilter("ignore", UncoveredWeights)  # the preview has said it, once for all jobs
         _run_job(job, report)
+
+
+@contextlib.contextmanager
+def _way_out(folder: Path) -> Generator[None, None, None]:
+    """Say with every file that cannot be used what always helps in a run, whose folder no other can replace."""
+    last = f"delete the folder {folder}: this job then begins anew"
+    try:
+        yield
+    except StoreMismatch as error:
+        raise StoreMismatch(error.value, error.rule, f"restore it from a copy, or {last}") from error
+    except CorruptFile as error:
+        fix = error.fix if last in error.fix else f"{error.fix}; or {last}"
+        raise CorruptFile(error.value, error.rule, fix) from error
 
 
 def _run_job(job: Job, report: Report) -> None:
@@ -126,16 +138,7 @@ def _run_job(job: Job, report: Report) -> None:
         trainer = _Trainer(job, model, engine, data, plan, Notes(job.folder, job.origin.identity), report)
         for level in levels:
             trainer.train(level, optimizer, scheduler)
-        save_weights(job.folder / WEIGHTS, model)
-
-
-def save_weights(path: Path, model: nn.Module) -> None:
-    """Write the state dict of a finished network, its zeros in place, under its own names: any tool reads it."""
-    from safetensors.torch import save
-
-    # cloned: safetensors refuses tensors that share memory, as tied weights do
-    state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
-    write_bytes(path, save(state, {"format": "pt"}))
+        save_weights(job.folder, model)
 
 
 @dataclass(frozen=True)

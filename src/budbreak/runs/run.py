@@ -9,13 +9,14 @@ from pathlib import Path
 from budbreak.errors import BudbreakError
 from budbreak.runs.compare import paired_differences
 from budbreak.runs.folder import RECIPE, claimed
-from budbreak.runs.job import WEIGHTS, Event, Job, Report, run_job
+from budbreak.runs.job import Event, Job, Report, run_job
 from budbreak.runs.lookahead import share_cores
 from budbreak.runs.making import make_plan
 from budbreak.runs.notes import check_masks, collect
 from budbreak.runs.pool import Failure, run_jobs
 from budbreak.runs.recipe import Recipe
 from budbreak.runs.result import FILE_NAME, LevelResult, RunResult, load_result
+from budbreak.runs.weights import WEIGHTS, check_weights
 from budbreak.training.environment import environment
 
 __all__ = ["Event", "Job", "Report", "RunFailed", "run", "run_job"]
@@ -84,6 +85,9 @@ def _run_missing(jobs: Sequence[Job], keep: Callable[[], RunResult], report: Rep
         check_masks(job.folder, job.origin)
     found = keep()
     missing = [job for job in jobs if not _complete(job, found.levels)]
+    for job in jobs:
+        if job not in missing:
+            check_weights(job.folder)
     return run_jobs(missing, workers=workers, report=report, finished=lambda _: keep())
 
 
