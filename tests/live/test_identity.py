@@ -76,11 +76,13 @@ def test_a_finished_store_says_so(finished, caplog):
 
 
 def test_where_a_resumed_session_goes_on_is_said(tmp_path, caplog):
-    with Parts().iterate(geometric(), store=tmp_path) as levels:
+    parts = Parts()
+    with parts.iterate(geometric(), store=tmp_path) as levels:
         assert levels.resumed == ""
-        loop, parts = iter(levels), Parts()
+        loop = iter(levels)
         next(loop)
-        list(next(loop).epochs(3))
+        for _ in next(loop).epochs(3):
+            parts.epoch()
         epochs = next(loop).epochs(3)
         next(epochs)
         next(epochs)

@@ -181,3 +181,19 @@ def test_other_criteria_may_prune_an_untrained_network():
             if level.number > 0:
                 parts.epoch()
     assert [r.steps for r in levels.history] == [0, 4, 4]
+
+
+@pytest.mark.parametrize("mistake", ["no step", "a new model and optimizer"])
+def test_epochs_without_a_step_of_the_optimizer_are_refused_in_level_0(mistake):
+    parts = Parts()
+    with parts.iterate(geometric(2)) as levels:
+        level = next(iter(levels))
+        if mistake == "a new model and optimizer":
+            parts = Parts()
+        counted = level.epochs(2)
+        for _ in range(2):
+            next(counted)
+            if mistake != "no step":
+                parts.epoch()
+        with pytest.raises(InvalidValue, match="level 0: 2 epochs without a step of the SGD"):
+            next(counted)

@@ -70,7 +70,8 @@ class Level:
         A resumed level goes on after the last checkpoint, with every generator where it was then.
 
         Raises:
-            InvalidValue: if it is called twice, or with another ``count`` than before the level was killed.
+            InvalidValue: if it is called twice, or with another ``count`` than before the level was killed; at the
+                end, if the optimizer that `iterate` was given made no step.
             NotFinite: if a prunable weight is NaN or infinite after an epoch; that epoch is not stored.
         """
         check_count("count", count)

@@ -163,9 +163,19 @@ class Levels(Course):
             check_finite(self._live.model)
             self._settle()
             self._move(epochs=epochs)
+            self._check_trained()
             self._position = met(self._live, self._here, "an epoch")
             if checkpoint and not self._begins_again(epochs):
                 self._save()
+
+    def _check_trained(self) -> None:
+        here = self._here
+        if here.epochs == here.planned and here.steps == here.first_step:
+            raise InvalidValue(
+                f"level {here.level}: {here.epochs} epochs without a step of the {type(self._live.optimizer).__name__}",
+                "the optimizer that was given to iterate trains the weights; what another one does is not seen",
+                "call its step(), and make neither model nor optimizer anew in the loop",
+            )
 
     def note(self, metrics: dict[str, float], *, in_epochs: bool) -> None:
         """Keep metrics for the record of this training; outside its epochs, they say that it is over."""
