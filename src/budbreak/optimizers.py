@@ -99,13 +99,15 @@ def _uncast(optimizer: Any, saved: dict[str, Any]) -> None:
 
 
 def _in_its_dtype(live: Any, saved: Any) -> Any:
-    """``live``, but what was cast is as ``saved``."""
+    """``live``, but what was cast is as ``saved``: torch makes "<generator object ...>" of a string."""
+    if isinstance(saved, str | bytes):
+        return saved
     if isinstance(live, Tensor) and isinstance(saved, Tensor):
         return live if live.dtype == saved.dtype else saved.to(live.device, copy=True)
     if isinstance(live, dict) and isinstance(saved, Mapping):
         return {key: _in_its_dtype(value, saved.get(key)) for key, value in live.items()}
-    if isinstance(live, list) and isinstance(saved, list) and len(live) == len(saved):
-        return [_in_its_dtype(one, other) for one, other in zip(live, saved, strict=True)]
+    if type(live) in (list, tuple) and type(saved) is type(live) and len(live) == len(saved):
+        return type(live)(_in_its_dtype(one, other) for one, other in zip(live, saved, strict=True))
     return live
 
 

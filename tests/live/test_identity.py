@@ -12,6 +12,7 @@ import pytest
 import torch
 from small_runs import Parts, geometric, run
 from torch.nn.functional import mse_loss
+from torch.optim import lr_scheduler
 from torch.utils.data import DataLoader, Subset, TensorDataset
 
 import budbreak as bb
@@ -66,6 +67,46 @@ def test_another_start_is_another_iteration(finished, what):
     again, history = run(Parts(), geometric(), store=finished, also=ALSO)
     assert again.steps == 0
     assert [r.level for r in history] == [0, 1, 2]
+
+
+def sequential(optimizer, function):
+    parts = [lr_scheduler.ConstantLR(optimizer), lr_scheduler.LambdaLR(optimizer, function)]
+    return lr_scheduler.SequentialLR(optimizer, parts, [2])
+
+
+def cyclic(optimizer, function):
+    return lr_scheduler.CyclicLR(optimizer, 0.01, 0.1, scale_fn=function, cycle_momentum=False)
+
+
+class Outer:
+    """As Accelerate's: a scheduler within, and its state."""
+
+    def __init__(self, optimizer, function):
+        self.scheduler = lr_scheduler.LambdaLR(optimizer, function)
+        self.step, self.state_dict = self.scheduler.step, self.scheduler.state_dict
+        self.load_state_dict = self.scheduler.load_state_dict
+
+
+@pytest.mark.parametrize("kind", [sequential, cyclic, Outer])
+def test_the_functions_of_a_scheduler_belong_to_it_at_any_depth(tmp_path, kind):
+    """No scheduler has them in its state."""
+
+    def start(function):
+        parts = Parts()
+        parts.scheduler = kind(parts.optimizer, function)
+        return run(parts, geometric(1), store=tmp_path, epochs=1)[0].steps
+
+    assert start(lambda n: 0.9**n)
+    assert not start(lambda n: 0.9**n)
+    with pytest.raises(StoreMismatch, match=r"resets\[0\]\.functions"):
+        start(lambda n: 0.5**n)
+
+
+def test_nan_is_itself(tmp_path):
+    for _ in range(2):
+        run(Parts(), geometric(1), store=tmp_path, epochs=1, also={"fill": float("nan")})
+    with pytest.raises(StoreMismatch, match=r"also\.fill: nan -> 0\.0"):
+        run(Parts(), geometric(1), store=tmp_path, epochs=1, also={"fill": 0.0})
 
 
 def test_a_finished_store_says_so(finished, caplog):

@@ -246,6 +246,16 @@ def test_the_momentum_of_an_optimizer_within_returns(kind):
     assert groups["lr"] == 0.1
 
 
+def test_state_that_is_no_tensor_returns_as_it_was():
+    """Torch's own load_state_dict makes '<generator object ...>' of a string."""
+    model = mlp()
+    optimizer, weight = SGD(model.parameters(), lr=0.1), model[0].weight
+    noted = {"phase": "warm", "losses": [1.5, 2.5], "of": {"any": (1, None, "kind", b"bytes")}}
+    optimizer.state[weight] = copy.deepcopy(noted)
+    TrainingState.of(optimizer, []).restore(optimizer, [])
+    assert optimizer.state[weight] == noted
+
+
 class Sharing(Optimizer):
     """A wrapper that has the very state of the optimizer within, and counts on it."""
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import platform
+import weakref
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch.optim import Optimizer
 from budbreak._version import __version__
 from budbreak.iteration.describing import describe, describe_batches, full_name
 from budbreak.iteration.live import Live
+from budbreak.iteration.rates import is_scheduler, members_of
 from budbreak.modelstate import model_digest, model_state
 from budbreak.prunable import unwrap
 from budbreak.rewinding import Stateful
@@ -69,8 +71,20 @@ def _reset(item: object) -> Any:
     """A scheduler's settings and an average's weights; a generator is seeded at each level anyway."""
     if isinstance(item, torch.Generator) or not isinstance(item, Stateful):
         return _short_name(item)
-    state, functions = item.state_dict(), getattr(item, "lr_lambdas", None)  # which the state leaves out
-    return {"is": _short_name(item), "state": describe(state), "functions": describe(functions)}
+    functions = [_functions(member) for member in members_of([item]) if is_scheduler(member)]
+    return {"is": _short_name(item), "state": describe(item.state_dict()), "functions": functions}
+
+
+def _functions(scheduler: object) -> dict[str, Any]:
+    """What a scheduler computes the rate by: ``lr_lambdas``, ``scale_fn`` and the like, which its state leaves out."""
+    attributes: dict[str, object] = getattr(scheduler, "__dict__", {})
+    return {name: describe(value) for name, value in sorted(attributes.items()) if _is_function(value)}
+
+
+def _is_function(value: object) -> bool:
+    if isinstance(value, list):
+        return any(map(_is_function, cast("list[object]", value)))
+    return callable(value) and not isinstance(value, nn.Module | weakref.ref)
 
 
 def environment() -> dict[str, Any]:
@@ -99,4 +113,5 @@ def differences(old: object, new: object, where: str = "") -> list[str]:
     if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         pairs = enumerate(zip(old, new, strict=True))
         return [line for index, (a, b) in pairs for line in differences(a, b, f"{where}[{index}]")]
-    return [] if old == new else [f"{where}: {old!r} -> {new!r}"]
+    same = old == new or (old != old and new != new)  # NaN
+    return [] if same else [f"{where}: {old!r} -> {new!r}"]

@@ -29,7 +29,7 @@ class RateWatch:
     """
 
     def __init__(self, optimizer: Optimizer, resets: Sequence[object]) -> None:
-        self._optimizer, self._known = optimizer, set(map(id, _members(resets)))
+        self._optimizer, self._known = optimizer, set(map(id, members_of(resets)))
         self._sizes = _sizes(optimizer)
         self._older: list[tuple[weakref.ref[Any], object]] = []
 
@@ -86,7 +86,7 @@ class RateWatch:
     def _others(self) -> list[Any]:
         """The schedulers that nobody puts back; of nested ones, the outermost."""
         found = [one for one in _schedulers_of(self._optimizer) if id(one) not in self._known]
-        inner = {id(member) for one in found for member in _members([one]) if member is not one}
+        inner = {id(member) for one in found for member in members_of([one]) if member is not one}
         return [one for one in found if id(one) not in inner]
 
 
@@ -129,7 +129,7 @@ def _owners(target: object) -> Iterator[Any]:
             attributes = cast(dict[str, object], referrer)
             owners = gc.get_referrers(attributes) if _has(attributes, target) and "__name__" not in attributes else []
         for owner in owners:
-            wanted = issubclass(type(owner), Optimizer) or _is_scheduler(owner)
+            wanted = issubclass(type(owner), Optimizer) or is_scheduler(owner)
             if wanted and _has(getattr(owner, "__dict__", {}), target):
                 yield owner
 
@@ -138,12 +138,13 @@ def _has(attributes: dict[str, object], target: object) -> bool:
     return attributes.get("optimizer") is target
 
 
-def _is_scheduler(value: object) -> bool:
+def is_scheduler(value: object) -> bool:
+    """Whether it is one of torch's, or its class is called one."""
     kind = type(value)
     return issubclass(kind, LRScheduler) or any("scheduler" in base.__name__.lower() for base in kind.__mro__)
 
 
-def _members(items: Sequence[object]) -> Iterator[object]:
+def members_of(items: Sequence[object]) -> Iterator[object]:
     """The items, and the schedulers that they consist of."""
     waiting, seen = list(items), set[int]()
     while waiting:
@@ -154,11 +155,11 @@ def _members(items: Sequence[object]) -> Iterator[object]:
         yield item
         for part in [*getattr(item, "__dict__", {}).values()]:
             parts = cast(Sequence[object], part) if isinstance(part, list | tuple) else (part,)
-            waiting.extend(one for one in parts if _is_scheduler(one))
+            waiting.extend(one for one in parts if is_scheduler(one))
 
 
 def _counts(scheduler: object) -> list[object]:
-    return [getattr(member, "last_epoch", None) for member in _members([scheduler])]
+    return [getattr(member, "last_epoch", None) for member in members_of([scheduler])]
 
 
 def _is_fresh(scheduler: object) -> bool:
