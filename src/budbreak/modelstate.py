@@ -92,17 +92,32 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor], *, extra: Mapping[
         MaskMismatch: if names or shapes differ.
     """
     check_fits(model, state)
-    for name, (module, own) in _transient(model).items():
-        live, wanted = getattr(module, own), state.get(name)
-        if wanted is None and extra is not None:
-            setattr(module, own, None)
-        elif wanted is not None and (live is None or live.shape != wanted.shape):
-            setattr(module, own, wanted.to(_device(model), copy=True))
+    load_transient(model, state, complete=extra is not None)
     for name, tensor in model_state(model).items():
         if name in state:
             tensor.copy_(state[name])
     for name, value in (extra or {}).items():
         unwrap(model).get_submodule(name).set_extra_state(copy.deepcopy(value))
+
+
+def transient_state(model: nn.Module) -> dict[str, Tensor]:
+    """The buffers that are not persistent, live, by their names: what a ``state_dict()`` leaves out."""
+    found = {name: getattr(module, own) for name, (module, own) in _transient(model).items()}
+    return {name: tensor.detach() for name, tensor in found.items() if tensor is not None}
+
+
+@torch.no_grad()
+def load_transient(model: nn.Module, state: Mapping[str, Tensor], *, complete: bool = True) -> None:
+    """Put them back; ``complete``: one that the state has not was None."""
+    for name, (module, own) in _transient(model).items():
+        live, wanted = getattr(module, own), state.get(name)
+        if wanted is None:
+            if complete:
+                setattr(module, own, None)
+        elif live is None or live.shape != wanted.shape:
+            setattr(module, own, wanted.to(_device(model), copy=True))
+        else:
+            live.copy_(wanted)
 
 
 def check_fits(model: nn.Module, state: Mapping[str, Tensor]) -> None:

@@ -14,7 +14,16 @@ from torch.optim import Optimizer
 from budbreak.checks import check_model, shown
 from budbreak.errors import InvalidValue, InvariantBroken
 from budbreak.mask import Mask, check_mask
-from budbreak.modelstate import check_fits, extra_states, load_state, model_digest, model_state, state_digest
+from budbreak.modelstate import (
+    check_fits,
+    extra_states,
+    load_state,
+    load_transient,
+    model_digest,
+    model_state,
+    state_digest,
+    transient_state,
+)
 from budbreak.optimizers import load_optimizers, stateful
 from budbreak.prunable import unwrap
 from budbreak.zeroing import zero_pruned
@@ -184,11 +193,18 @@ def check_resettable(resets: Sequence[object]) -> None:
 
 
 def _get(item: Resettable) -> Any:
-    return item.get_state() if isinstance(item, torch.Generator) else item.state_dict()
+    if isinstance(item, torch.Generator):
+        return item.get_state()
+    if isinstance(item, nn.Module):  # an average; it may have buffers that its state_dict leaves out
+        return {"state": item.state_dict(), "transient": transient_state(item)}
+    return item.state_dict()
 
 
 def _set(item: Resettable, state: Any) -> None:
     if isinstance(item, torch.Generator):
         item.set_state(cast(Tensor, state))
+    elif isinstance(item, nn.Module):
+        item.load_state_dict(state["state"])
+        load_transient(item, state["transient"])
     else:
         item.load_state_dict(state)

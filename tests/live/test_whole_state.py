@@ -74,6 +74,17 @@ def test_buffers_that_are_not_persistent_and_extra_state_return():
     assert torch.equal(model[0](X), before)
 
 
+def test_they_return_in_an_average_as_well():
+    average = torch.optim.swa_utils.AveragedModel(counting())
+    taken = TrainingState.of(SGD(average.parameters(), lr=0.1), [average])
+    before = average(X)
+    average(X)
+    taken.restore(SGD(average.parameters(), lr=0.1), [average])
+    assert int(average.module[0].calls) == 0
+    assert average.module[0].cache is None
+    assert torch.equal(average(X), before)
+
+
 def test_they_are_part_of_the_hash():
     def digest(change):
         model = counting()
