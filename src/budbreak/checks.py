@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from torch import nn
 from torch.nn.parameter import is_lazy
@@ -89,17 +89,22 @@ def check_granularity(granularity: object, choices: Iterable[type] = ()) -> None
 
 
 def check_probes(probes: object) -> None:
-    """Refuse a single probe, a name or a class where a list of probes is wanted.
+    """Refuse a single probe, a name or a class where a list of probes (a criterion's ``needs``) is wanted.
 
     Raises:
         InvalidValue: with what to write.
     """
     if not isinstance(probes, Sequence) or isinstance(probes, str):
-        raise InvalidValue(
-            f"probes is {shown(probes)}", "it must be a list of probes", "write probes=[bb.probes.Gradients()]"
-        )
+        raise _no_probes(f"the probes are {shown(probes)}", probes)
     for probe in probes:  # pyright: ignore[reportUnknownVariableType]
-        check_instance("probes", probe, ("start",), "[bb.probes.Gradients()]", call=False)  # pyright: ignore[reportUnknownArgumentType]
+        if isinstance(probe, type) or not hasattr(probe, "start"):  # pyright: ignore[reportUnknownArgumentType]
+            raise _no_probes(f"a probe is {shown(probe)}", probe)  # pyright: ignore[reportUnknownArgumentType]
+
+
+def _no_probes(value: str, given: object) -> InvalidValue:
+    name = given.__name__ if isinstance(given, type) else type(given).__name__
+    near = f"{name}()" if hasattr(given, "start") else "bb.probes.Gradients()"
+    return InvalidValue(value, "what is observed is a list of probes, or in a criterion a tuple", f"write [{near}]")
 
 
 def check_function(name: str, value: object, example: str) -> None:
@@ -197,6 +202,8 @@ def _model_fix(model: object, name: str) -> str:
         return f"write {model.__name__}(...), an instance"
     if isinstance(model, list | tuple) and model and all(isinstance(one, nn.Module) for one in model):  # pyright: ignore[reportUnknownVariableType]
         return "put the modules into one: nn.ModuleList([...]) or nn.Sequential(...)"
+    if isinstance(model, Mapping | str):
+        return "build the network, and load weights into it by load_state_dict(...)"
     return f"give the {name} first" if name == "model" else "give an nn.Module"
 
 

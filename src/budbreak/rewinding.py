@@ -184,9 +184,9 @@ def check_resettable(resets: Sequence[object]) -> None:
     if not isinstance(resets, list | tuple):
         raise InvalidValue(f"resets is a {type(resets).__name__}", "it is a list", "write resets=[scheduler]")
     for item in resets:
-        if not isinstance(item, torch.Generator | Stateful):
+        if isinstance(item, type) or not isinstance(item, torch.Generator | Stateful):
             raise InvalidValue(
-                f"resets holds a {type(item).__name__}",
+                f"resets holds {shown(item)}",
                 "it must be a torch.Generator or have state_dict() and load_state_dict()",
                 "wrap it in an object that has both",
             )

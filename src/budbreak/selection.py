@@ -186,7 +186,8 @@ def check_scope(scope: object, allocation: object) -> None:
         InvalidValue: with what to write.
     """
     if scope not in ("global", "layer"):
-        raise InvalidValue(f"scope is {shown(scope)}", "it must be 'global' or 'layer'", "write scope='global'")
+        near = "layer" if isinstance(scope, str) and scope.lower() in ("local", "layerwise", "layers") else "global"
+        raise InvalidValue(f"scope is {shown(scope)}", "it must be 'global' or 'layer'", f"write scope={near!r}")
     if allocation is not None:
         check_function("allocation", allocation, "a function (shapes, capacities, keep) -> name -> keep")
     if allocation is not None and scope == "global":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -123,7 +124,8 @@ def check_readable(path: Path, *, largest: int | None = None) -> None:
     except (OSError, ValueError) as error:
         raise cannot_read(path, error) from error
     if not stat.S_ISREG(found.st_mode):
-        raise CannotRead(f"{path} is no file", "a file is read from a file", "give the path of one")
+        value = f"{path} is {'a folder' if stat.S_ISDIR(found.st_mode) else 'no regular file'}"
+        raise CannotRead(value, "a file is wanted here", "give the path of one")
     if largest is not None and found.st_size > largest:
         raise corrupt(path, f"it has {found.st_size} bytes, and such a file has at most {largest}")
 
@@ -202,8 +204,10 @@ def _whole(digits: str) -> int:
 
 
 def _cannot_write(path: Path, error: Exception) -> CannotWrite:
+    in_the_way = getattr(error, "errno", None) in (errno.ENOTDIR, errno.EEXIST, errno.ENOENT)
+    fix = "give a folder: something else is in its place" if in_the_way else "free some space or choose another folder"
     return CannotWrite(
         f"cannot write {path}: {getattr(error, 'strerror', None) or error}",
         "a result is kept only when its file is complete; the file from before is untouched",
-        "free some space or choose another folder, then run the same command again",
+        f"{fix}, then run the same command again",
     )

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from budbreak.checks import shown
 from budbreak.errors import InvalidValue, NotFinite
 from budbreak.scores import Score
 
@@ -39,9 +40,9 @@ class _Source:
     def __init__(self, scores: Mapping[str, Score], limits: Mapping[str, Tensor] | None) -> None:
         self.scores, self.limits = scores, limits
         self.dtype = torch.float32
-        for score in scores.values():
+        for name, score in scores.items():
             if score.shape.numel():
-                self.dtype = torch.promote_types(self.dtype, score.open()(0, 1).dtype)
+                self.dtype = torch.promote_types(self.dtype, _first_score(name, score).dtype)
 
     def chunks(self, name: str) -> Iterator[tuple[int, int, Array]]:
         """(lo, hi, scores of lo..hi) for one weight, not limited."""
@@ -99,6 +100,15 @@ class _Source:
             raise InvalidValue(f"scores of dtype {chunk.dtype}", "scores are floating point numbers")
         chunk = chunk.detach().to(self.dtype)
         return chunk.numpy() if chunk.device.type == "cpu" else chunk
+
+
+def _first_score(name: str, score: Score) -> Tensor:
+    """The score of the first weight, as a slice."""
+    found: object = score.open()(0, 1)
+    if not isinstance(found, Tensor) or not found.dim():  # pyright: ignore[reportUnnecessaryIsInstance]
+        value = f"a score of {name!r} is {shown(found)}, for a slice of one weight"
+        raise InvalidValue(value, "a criterion scores each weight once", "mend its formula: reduce over nothing")
+    return found
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from torch.optim import Optimizer
 
 from budbreak import criteria
 from budbreak import granularity as granularities
-from budbreak.checks import check_criterion, check_fraction, check_granularity, shown
+from budbreak.checks import check_criterion, check_fraction, check_granularity, check_optimizer, shown
 from budbreak.criteria import Magnitude
 from budbreak.diagnostics import DeadUnits, dead_units
 from budbreak.errors import InvalidValue
@@ -75,6 +75,7 @@ def prune(
     check_fraction("sparsity", sparsity)
     parameters = prunable_parameters(model, prunable)
     if optimizer is not None:
+        check_optimizer(optimizer)
         check_ownership(optimizer, dict(parameters))
     criterion = Magnitude() if criterion is None else criterion
     check_criterion(criterion, criteria.ALL)
@@ -89,13 +90,22 @@ def prune(
         model, criterion.needs, batches=batches, loss=loss, forward=forward, prunable=prunable, samples=samples
     )
     scores = criterion(evidence)
-    things, _ = count_things(granularity, alive)
-    chosen = select(
-        scores, survivors(sparsity, things), scope=scope, granularity=granularity, allocation=allocation, within=alive
-    )
+    keep = _survivors(sparsity, *count_things(granularity, alive))
+    chosen = select(scores, keep, scope=scope, granularity=granularity, allocation=allocation, within=alive)
     check_collapse(chosen, before=alive, allowed=allow_collapse)
     apply_mask(model, chosen)
     return chosen
+
+
+def _survivors(sparsity: float, total: int, alive: int) -> int:
+    keep = survivors(sparsity, total)
+    if keep > alive:
+        raise InvalidValue(
+            f"sparsity is {sparsity}: {keep} of {total} would stay, but only {alive} are alive",
+            "sparsity is a total, and what was pruned does not come back",
+            f"give at least {1 - alive / total:.6g}",
+        )
+    return keep
 
 
 def dead_neurons(

@@ -67,7 +67,7 @@ def test_every_verb_refuses_what_is_no_model(verb, model, words):
 
 @pytest.mark.parametrize("probes", [Weights(), Weights, [Weights], ["weights"], "weights"])
 def test_probes_are_a_list_of_instances(probes):
-    with pytest.raises(InvalidValue, match=r"probes is .*\n.*\nwrite probes="):
+    with pytest.raises(InvalidValue, match=r"(the probes are|a probe is) .*\n.*\nwrite \["):
         bb.probe(mlp(), probes)
 
 

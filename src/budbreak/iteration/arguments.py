@@ -46,7 +46,7 @@ def check_arguments(live: Live, *, store: object, mask: object, also: object) ->
         InvalidValue, MissingEvidence, ForeignParameter, NothingToPrune: with what to write.
     """
     check_count("seed", live.seed, least=0)
-    if not isinstance(store, str | os.PathLike | None):
+    if store == "" or not isinstance(store, str | os.PathLike | None):
         raise InvalidValue(f"store is {shown(store)}", "it is a folder: a str or a Path", 'write store="runs/first"')
     if not isinstance(also, Mapping | None):
         raise InvalidValue(f"also is {shown(also)}", "it is a mapping of names to values", 'write also={"epochs": 5}')

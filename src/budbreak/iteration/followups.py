@@ -52,7 +52,8 @@ class ActivateWhilePruning:
     def __post_init__(self) -> None:
         check_fraction("q", self.q, zero=False)
         if self.variant not in ("lite", "pro"):
-            raise InvalidValue(f"variant is {self.variant!r}", "it must be 'lite' or 'pro'", "write variant='lite'")
+            near = "pro" if str(self.variant).lower() == "pro" else "lite"
+            raise InvalidValue(f"variant is {self.variant!r}", "it must be 'lite' or 'pro'", f"write variant={near!r}")
 
     @property
     def retrains(self) -> bool:

@@ -199,9 +199,10 @@ def _check_parts(plan: Plan) -> None:
     check_prunable(plan.prunable)
     _check_then(plan.then)
     if not (plan.rewind_to is None or isinstance(plan.rewind_to, Step) or _is(plan.rewind_to, "learning-rate")):
-        number = plan.rewind_to if isinstance(plan.rewind_to, int) else 0
+        near = f"bb.Step({max(0, int(plan.rewind_to))})" if isinstance(plan.rewind_to, int) else "bb.Step(0)"
+        near = "'learning-rate'" if _is(plan.rewind_to, "lr") else near
         rule = "it must be a Step, 'learning-rate' or None"
-        raise InvalidValue(f"rewind_to is {shown(plan.rewind_to)}", rule, f"write rewind_to=bb.Step({number})")
+        raise InvalidValue(f"rewind_to is {shown(plan.rewind_to)}", rule, f"write rewind_to={near}")
     if not isinstance(plan.allow_collapse, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
         value = f"allow_collapse is {shown(plan.allow_collapse)}"
         raise InvalidValue(value, "it is True or False", "write allow_collapse=True")

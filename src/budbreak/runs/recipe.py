@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -168,8 +169,18 @@ def convert(key: str, kind: Any, value: Any) -> Any:
 
 
 def _wrong_type(key: str, kind: Any, value: Any) -> InvalidValue:
-    shown = "a list" if typing.get_origin(kind) is tuple else getattr(kind, "__name__", str(kind))
-    return InvalidValue(f"{key} is {value!r}", f"it must be {shown}")
+    listed = typing.get_origin(kind) is tuple
+    names = {int: "a whole number", float: "a number", str: "text in quotes", bool: "true or false"}
+    fix = f"write {key} = [...]" if listed else f"write {key} = {value}" if _reads_as(kind, value) else ""
+    return InvalidValue(f"{key} is {value!r}", f"it must be {'a list' if listed else names[kind]}", fix)
+
+
+def _reads_as(kind: Any, value: Any) -> bool:
+    """Whether a text holds a number of this kind, as in levels = "12"."""
+    try:
+        return kind in (int, float) and isinstance(value, str) and math.isfinite(kind(value))
+    except ValueError:
+        return False
 
 
 def _toml(value: Any) -> str:
