@@ -185,3 +185,10 @@ def test_importing_budbreak_brings_nothing_else():
     """Only torch, numpy and what these import themselves: all else waits until it is used."""
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", FOREIGN], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["budbreak"]
+
+
+def test_the_table_of_contributing_names_every_module():
+    text = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    missing = [path.stem for path in PACKAGE.iterdir() if not path.name.startswith("_") and path.suffix in ("", ".py")]
+    missing = [name for name in missing if f"`{name}`" not in text and f"`{name}/`" not in text]
+    assert missing == []
