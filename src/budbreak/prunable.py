@@ -119,11 +119,20 @@ def describe(prunable: Prunable) -> str:
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """The user's own module inside ``torch.compile`` and data-parallel wrappers, whose keys carry prefixes."""
-    wrappers = ("OptimizedModule", "DistributedDataParallel", "DataParallel")
-    while type(model).__name__ in wrappers:
-        model = cast(nn.Module, getattr(model, "_orig_mod", None) or model.module)
+    """The user's own module inside ``torch.compile``, data-parallel and Lightning Fabric's wrappers.
+
+    Their keys carry prefixes. Classes of the user's own that are only called the same are no wrappers.
+    """
+    while _is_wrapper(type(model)):
+        inner = "_orig_mod" if hasattr(model, "_orig_mod") else "module"
+        model = cast(nn.Module, getattr(model, inner))
     return model
+
+
+def _is_wrapper(kind: type[nn.Module]) -> bool:
+    names = ("OptimizedModule", "DistributedDataParallel", "DataParallel", "_FabricModule")
+    makers = ("torch", "lightning", "lightning_fabric")
+    return any(base.__name__ in names and base.__module__.partition(".")[0] in makers for base in kind.__mro__)
 
 
 def prunable_parameters(model: nn.Module, prunable: Prunable = conv_and_linear) -> Mapping[str, nn.Parameter]:

@@ -124,6 +124,18 @@ def test_wrappers_do_not_change_the_names():
     assert unwrap(nn.DataParallel(compiled)) is model
 
 
+@pytest.mark.parametrize("maker", ["torch.nn.parallel.data_parallel", "lightning.fabric.wrappers", "mine"])
+@pytest.mark.parametrize("name", ["DataParallel", "_FabricModule"])
+def test_a_wrapper_is_one_by_whose_class_it_is(name, maker):
+    """A class of the user's with the same name is her own network; a subclass of a wrapper is a wrapper."""
+    model = mlp()
+    base = type(name, (nn.Module,), {"__module__": maker})
+    for kind in (base, type("Mine", (base,), {})):
+        outer = kind()
+        outer.module, outer.head = model, nn.Linear(2, 2)
+        assert unwrap(outer) is (outer if maker == "mine" else model)
+
+
 def test_an_excluded_name_that_matches_nothing_is_refused():
     model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 2))
     assert list(prunable_parameters(model, excluding("0.*"))) == ["1.weight"]
