@@ -768,7 +768,7 @@ def test_a_starting_mask_of_another_model_is_refused():
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"seed": -1}, "seed is -1"), ({"seed": 0.5}, "seed is 0.5"), ({"resets": [3]}, "resets holds a int")],
+    [({"seed": -1}, "seed is -1"), ({"seed": 0.5}, "seed is 0.5"), ({"resets": [3]}, "resets holds 3")],
 )
 def test_wrong_arguments_are_refused(options, words):
     model, optimizer = little()
