@@ -118,7 +118,7 @@ WRONG = [
     (["run", DIGITS, "--out", DIGITS], "cannot write"),
     (["run", DIGITS, "--out", "x" * 300], "File name too long"),
     (["run", "x" * 300 + ".toml"], "File name too long"),
-    (["run", str(ROOT)], "no recipe at"),
+    (["run", str(ROOT)], "is a folder"),
     (["probe", "torch.nn:Identity"], "add --dataset NAME"),
     (["probe", DIGITS, "--network", "torch.nn:Identity"], "has the network 'mlp'"),
     (["probe", DIGITS, "--weights", str(ROOT / "README.md")], "whole safetensors file"),

@@ -45,7 +45,8 @@ def overridden(path: Path, overrides: Mapping[str, Any]) -> dict[str, str]:
 def _read_toml(path: Path) -> dict[str, Any]:
     if not path.is_file():
         folders = [path, path.parent, path.parent / "recipes"]
-        known = sorted({str(other) for folder in folders for other in folder.glob("*.toml")})
+        found = {other for folder in folders for other in folder.glob("*.toml") if other.name != "pyproject.toml"}
+        known = sorted(str(other) for other in found)
         same = [name for name in known if path.name and Path(name).stem == path.stem]
         value = f"{path} is a folder" if path.is_dir() else f"no recipe at {path}"
         raise MissingData(
