@@ -21,6 +21,9 @@ def scripted(job: Job, report) -> None:
         report(Event(job.name, done, 50, 0, done, 1.0, {"loss": 0.5}))
     if job.arm == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
+    if job.arm == "killed-once" and not (job.folder / "tried").exists():
+        (job.folder / "tried").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
     if job.arm == "killed-amid-words":
         os.write(own_pipe(), b"\x00\x00")  # half of the length of a message
         os.kill(os.getpid(), signal.SIGKILL)
@@ -62,18 +65,20 @@ def jobs(folder: Path, arms: list[str]) -> list[Job]:
 
 
 @pytest.mark.slow
-def test_killed_and_failing_workers_are_reported_and_all_others_run(tmp_path):
+def test_killed_and_failing_workers_are_tried_again_or_reported_and_all_others_run(tmp_path, caplog):
     shared = set(os.listdir("/dev/shm")) if Path("/dev/shm").is_dir() else set()
-    everything = jobs(tmp_path, ["killed", "fine", "killed-amid-words", "raises", "fine", "fine"])
+    everything = jobs(tmp_path, ["killed", "fine", "killed-amid-words", "raises", "killed-once", "fine"])
     events, finished = [], []
     failures = pool.run_jobs(everything, workers=2, report=events.append, finished=finished.append)
     by_job = {failure.job: failure for failure in failures}
     assert set(by_job) == {"killed-seed0", "killed-amid-words-seed2", "raises-seed3"}
-    assert "code -9 (killed; out of memory?)" in by_job["killed-seed0"].text
+    assert "code -9 (killed; out of memory?), twice" in by_job["killed-seed0"].text
     assert "no such luck" in by_job["raises-seed3"].text
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["fine-seed1", "fine-seed4", "fine-seed5"]
-    assert sorted(job.name for job in finished) == ["fine-seed1", "fine-seed4", "fine-seed5"]
-    assert len(events) == 50 * len(everything)
+    ran = ["fine-seed1", "fine-seed5", "killed-once-seed4"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [*ran, "tried"]
+    assert sorted(job.name for job in finished) == ran
+    assert "killed-once-seed4: its process ended with code -9" in caplog.text
+    assert len(events) == 50 * (len(everything) + 3)  # three were killed once
     if shared:
         assert set(os.listdir("/dev/shm")) <= shared
 

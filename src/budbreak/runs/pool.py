@@ -7,6 +7,7 @@ semaphore behind.
 from __future__ import annotations
 
 import contextlib
+import logging
 import multiprocessing
 import os
 import signal
@@ -24,6 +25,7 @@ from budbreak.checks import check_count
 from budbreak.errors import BudbreakError
 from budbreak.runs.job import Event, Job, Report, run_job
 
+_LOG = logging.getLogger(__name__)
 _PATIENCE = 2.0  # seconds that a worker has to end by itself; its files are whole at every moment
 
 Finished = Callable[[Job], object]
@@ -49,7 +51,7 @@ Message = Event | Failure | Done
 
 
 def run_jobs(jobs: Sequence[Job], *, workers: int, report: Report, finished: Finished) -> list[Failure]:
-    """Run all jobs; one that fails does not stop the others.
+    """Run all jobs; one that fails does not stop the others, one whose process is killed is tried once more.
 
     Args:
         jobs: what to run; in this process if ``workers`` is 1.
@@ -93,7 +95,7 @@ class _Worker:
 
 
 class _Pool:
-    """Workers that take one job after the other; one that dies is replaced as long as jobs are left."""
+    """Workers that take one job after the other; one that dies is replaced, and its job tried once more."""
 
     def __init__(self, jobs: Sequence[Job], report: Report, finished: Finished) -> None:
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read by the workers when they import torch
@@ -103,6 +105,7 @@ class _Pool:
         self.workers: list[_Worker] = []
         self.processes: list[SpawnProcess] = []
         self.failures: list[Failure] = []
+        self.retried: set[str] = set()
 
     def run(self, workers: int) -> list[Failure]:
         try:
@@ -164,7 +167,12 @@ class _Pool:
         _end([worker.process])
         code = worker.process.exitcode
         why = f"its process ended with code {code}" + (" (killed; out of memory?)" if code == -signal.SIGKILL else "")
-        self.failures.append(Failure(worker.job.name, why, known=True))
+        if worker.job.name in self.retried:
+            self.failures.append(Failure(worker.job.name, f"{why}, twice", known=True))
+        else:  # last in the queue: what took the memory may be over by then
+            _LOG.warning("%s: %s; it goes on from its last checkpoint", worker.job.name, why)
+            self.retried.add(worker.job.name)
+            self.pending.append(worker.job)
         self._start()
 
 
