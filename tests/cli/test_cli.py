@@ -111,6 +111,7 @@ WRONG = [
     (["run", DIGITS, "--exclude", "*"], "no prunable weight"),
     (["run", DIGITS, "--network", "nowhere:make"], "cannot import 'nowhere'"),
     (["run", DIGITS, "--log", "nowhere:log"], "cannot import 'nowhere'"),
+    (["run", DIGITS, "--data-dir", "x"], "take data_dir out"),
     (["probe", "nowhere"], "neither a recipe, nor a folder"),
     (["run", DIGITS, "--log", "..:x"], "name the module in full"),
     (["run", DIGITS, "--log", "budbreak:__version__"], "is of type str"),
@@ -286,4 +287,10 @@ def test_given_weights_replace_those_of_the_job(finished, tmp_path, capsys):
     save_file(zeros, tmp_path / "zeros.safetensors")
     saved = tmp_path / "dnr.json"
     assert main(["probe", str(job), "--weights", str(tmp_path / "zeros.safetensors"), "--save", str(saved)]) == 0
-    assert json.loads(saved.read_text())["total"] == 1.0  # everything is dead without a weight or a bias
+    body = json.loads(saved.read_text())
+    assert body["total"] == 1.0  # everything is dead without a weight or a bias
+    assert body["mask"] != "given"  # that of the job says nothing of other weights
+    for wrong in ([str(job)], [DIGITS, "--weights", str(tmp_path / "zeros.safetensors")]):
+        capsys.readouterr()
+        assert main(["probe", *wrong, "--seed", "0"]) == 1
+        assert "it decides a fresh network" in capsys.readouterr().err

@@ -38,7 +38,7 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--weights", type=Path, help="a safetensors file with a state dict, or a store of bb.iterate")
     parser.add_argument("--mask", type=Path, help="a saved mask; decides what is static (default: the zeros)")
-    parser.add_argument("--seed", type=whole, default=0, help="of a fresh initialisation (default: 0)")
+    parser.add_argument("--seed", type=whole, help="of a fresh initialisation (default: 0)")
     parser.add_argument("--save", type=Path, metavar="FILE", help="write the numbers as JSON as well")
     parser.set_defaults(execute=execute)
 

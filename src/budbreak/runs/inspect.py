@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from budbreak.diagnostics import DeadUnits
 from budbreak.documents import write_json
@@ -44,7 +46,7 @@ def find_subject(
     dataset: str | None,
     weights: Path | None,
     mask: Path | None,
-    seed: int,
+    seed: int | None,
     network: str | None = None,
 ) -> Subject:
     """The network that ``model`` names.
@@ -56,46 +58,67 @@ def find_subject(
         dataset: its name; that of the recipe unless given; a factory needs one.
         weights: loaded into the network: a safetensors file with a state dict, or the store of an iteration, whose
             newest checkpoint brings its mask along.
-        mask: a file of `Mask.save`; decides what is static.
-        seed: of a fresh initialisation.
+        mask: a file of `Mask.save`; decides what is static, instead of that of the checkpoint.
+        seed: of a fresh initialisation (0 unless given).
         network: the factory of a recipe or run that has one: no file names code that is imported.
 
     Raises:
         BudbreakError: if something is missing, or does not fit.
     """
-    folder, recipe = Path(model), None
-    checkpoint: Checkpoint | None = None
-    store: Store | None = None
+    recipe = _recipe(model)
+    data, parts = _data(recipe, dataset, data_dir)
+    held = _held(Path(model), weights)
+    if held is not None and seed is not None:
+        raise InvalidValue(f"seed is {seed}, with weights that are stored", "it decides a fresh network", "take it out")
+    live = build(_network(model, recipe, network), data, init=recipe.init if recipe else None, seed=seed or 0)
+    if held is not None:
+        load_state(live, held.state, extra=held.extra)
+    kept = held and held.mask
+    if mask is not None:
+        kept = Mask.load(mask, store=held and held.store)
+    if kept is not None:
+        kept.parameters(live)  # refuses the mask of another architecture
+    return Subject(live, data.name, parts, kept, f"{model}: {held.said if held else 'fresh'}")
+
+
+def _recipe(model: str) -> Recipe | None:
+    """The recipe that says how the network is built; None for a factory."""
+    path = Path(model)
     if model.endswith(".toml"):
-        recipe = load_recipe(folder)
-    elif folder.is_dir():
-        recipe, checkpoint, store = _from_store(folder)
-    elif ":" not in model:
+        return load_recipe(path)
+    if path.is_dir():
+        return _recipe_of_job(path)
+    if ":" not in model:
         raise MissingData(
             f"{model!r} is neither a recipe, nor a folder, nor package.module:factory",
             "give one of these three",
             "runs/NAME/jobs/ARM-seedN is the folder of a job",
         )
-    data, parts = _data(recipe, dataset, data_dir)
-    live = build(_network(model, recipe, network), data, init=recipe.init if recipe else None, seed=seed)
-    said = f"weights of {weights}"
-    if weights is not None and weights.is_dir():
-        (checkpoint, store), weights = _newest_checkpoint(weights), None
-    elif weights is None:
-        said = f"level {checkpoint.position.level}, epoch {checkpoint.position.epochs}" if checkpoint else "fresh"
-    state = read_state(weights) if weights is not None else checkpoint.model if checkpoint is not None else None
-    if state is not None:
-        load_state(live, state)
-    found = (
-        Mask.load(mask, store=store and store.identity)
-        if mask is not None
-        else checkpoint.mask
-        if checkpoint is not None
-        else None
+    return None
+
+
+@dataclass(frozen=True)
+class _Held:
+    """Weights that replace the fresh ones; the mask and the store that they come with, if they do."""
+
+    state: Mapping[str, Tensor]
+    said: str
+    extra: Mapping[str, Any] | None = None
+    mask: Mask | None = None
+    store: str | None = None
+
+
+def _held(model: Path, weights: Path | None) -> _Held | None:
+    """What is given as ``weights``, or else lies in the folder of a job."""
+    if weights is not None and not weights.is_dir():
+        return _Held(read_state(weights), f"weights of {weights}")
+    if weights is None and not model.is_dir():
+        return None
+    checkpoint, store = _newest_checkpoint(weights or model)
+    said = (
+        f"weights of {weights}" if weights else f"level {checkpoint.position.level}, epoch {checkpoint.position.epochs}"
     )
-    if found is not None:
-        found.parameters(live)  # refuses the mask of another architecture
-    return Subject(live, data.name, parts, found, f"{model}: {said}")
+    return _Held(checkpoint.model, said, checkpoint.extra, checkpoint.mask, store.identity)
 
 
 def _network(model: str, recipe: Recipe | None, named: str | None) -> str:
@@ -133,9 +156,8 @@ def save_measurement(path: Path, subject: Subject, dead: DeadUnits, *, part: str
     write_json(path, {"model": subject.said, "dataset": subject.dataset, "part": part, **asdict(dead)}, "measurement 1")
 
 
-def _from_store(folder: Path) -> tuple[Recipe, Checkpoint, Store]:
-    checkpoint, store = _newest_checkpoint(folder)
-    path = folder.parent.parent / "recipe.toml"
+def _recipe_of_job(folder: Path) -> Recipe:
+    path, (_, store) = folder.parent.parent / "recipe.toml", _newest_checkpoint(folder)
     if not path.is_file():
         raise MissingData(
             f"{folder} is the store of an iteration of yours",
@@ -149,7 +171,7 @@ def _from_store(folder: Path) -> tuple[Recipe, Checkpoint, Store]:
             "it says how the network was built and its data split",
             f"restore it, or write: budbreak probe package.module:factory --weights {folder}",
         )
-    return recipe, checkpoint, store
+    return recipe
 
 
 def _newest_checkpoint(folder: Path) -> tuple[Checkpoint, Store]:

@@ -87,10 +87,15 @@ def load(name: str, data_dir: Path | None = None, *, catalogue: Mapping[str, Ent
 
     Raises:
         UnknownName: for an unknown data set.
+        InvalidValue: for a ``data_dir`` that would have no effect.
         MissingData: if a file, ``data_dir``, or the package that brings the data is missing.
         CorruptFile: if a file is not the official one.
     """
     entry = find(name, catalogue)
+    if entry.layout == "package" and data_dir is not None:
+        raise InvalidValue(
+            f"data_dir is {str(data_dir)!r}, with the data set {name}", "it comes with a package", "take data_dir out"
+        )
     arrays = _digits(entry) if entry.layout == "package" else _from_files(entry, data_dir)
     train_images, train_labels, test_images, test_labels = (torch.from_numpy(array) for array in arrays)
     return DataSet(
