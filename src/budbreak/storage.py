@@ -78,6 +78,8 @@ class FolderLock:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             handle = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
         except (OSError, ValueError) as error:
+            if self.path.is_symlink():
+                raise CannotWrite(f"{self.path} is a link", "a lock is a file of its own", "delete it") from error
             raise _cannot_write(self.path, error) from error
         try:
             if fcntl is not None:

@@ -189,6 +189,8 @@ def test_the_results_of_another_recipe_are_refused(jobs):
         {"more": 1},
         {"differences": [{}]},
         {"name": None},
+        {"seconds": float("nan")},
+        {"seconds": float("inf")},
     ],
 )  # fmt: skip
 def test_results_of_the_wrong_structure_are_refused(jobs, change):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -162,6 +163,8 @@ def _inconsistency(result: RunResult) -> str:
         return "its levels are not those of its arms and seeds"
     if any(not 0 <= one.kept <= one.total for one in result.levels):
         return "a level keeps more weights than there are"
+    if not all(0 <= one.seconds < math.inf for one in (result, *result.levels)):
+        return "a duration is no number of seconds"
     pairs = [(one.arm, one.reference) for one in result.differences]
     if not all(arm in result.arms and other in result.arms for arm, other in pairs):
         return "its differences are not those of its arms"
