@@ -223,5 +223,5 @@ def test_restored_state_lies_in_memory_as_its_parameter_does():
 
 
 def test_what_has_no_state_cannot_be_reset():
-    with pytest.raises(InvalidValue, match="resets holds a dict"):
+    with pytest.raises(InvalidValue, match=r"resets holds {}, a dict"):
         check_resettable([{}])
