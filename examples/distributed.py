@@ -46,6 +46,7 @@ def work(rank: int, ranks: int, folder: str) -> None:
     if rank == 0:
         for record in levels.history:
             print(f"{record.world_size} ranks, density {record.density:.1%}, accuracy {record.metrics['accuracy']:.1%}")
+    torch.distributed.barrier()  # a rank that leaves first would take its connections from one that still works
     torch.distributed.destroy_process_group()
 
 
