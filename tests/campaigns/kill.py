@@ -3,6 +3,7 @@
 The command runs in a forked process, so that a round does not pay for importing torch; its workers are spawned.
 """
 
+import contextlib
 import functools
 import os
 import pathlib
@@ -81,13 +82,28 @@ def semaphores():
     return {path.name for path in folder.glob("sem.*")} if folder.is_dir() else set()
 
 
+def kill_helper(child, helper):
+    """A worker that is killed, or a process of the standard library beside it: the run goes on to its end."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(helper, signal.SIGKILL)
+    code = ended(child)
+    if code:
+        raise Broken(f"ended with {code} after one of its workers was killed")
+    wait_until_gone(child)
+
+
 def one_round(random, folder):
     wanted, seconds = reference()
     workers = 2 if random.random() < 0.2 else 1
     before, kills = semaphores(), 0
-    for _ in range(random.randint(1, 3)):
+    for _ in range(random.randint(1, 8)):
         child, number = start(folder, workers), random.choice(SIGNALS)
         time.sleep(random.uniform(0, seconds if workers == 1 else 3 * seconds + 5))
+        helpers = [process for process in of_session(child) if process != child]
+        if helpers and random.random() < 0.5:
+            kill_helper(child, random.choice(helpers))
+            kills += 1
+            continue
         os.kill(child, number)
         if number != signal.SIGKILL and random.random() < 0.3:
             os.kill(child, number)  # an impatient person
@@ -107,4 +123,4 @@ def one_round(random, folder):
 
 
 if __name__ == "__main__":
-    sys.exit(campaign("kill", one_round, rounds=100, limit=300))
+    sys.exit(campaign("kill", one_round, rounds=100, limit=600))
