@@ -89,10 +89,7 @@ def test_a_killed_process_resumes_to_the_same_bits(tmp_path, straight):
 
 @pytest.mark.slow
 def test_killed_again_and_again_in_steps_writes_and_renames(tmp_path):
-    moments = [
-        "write:1", "write:3", "rename:3", "SIGTERM@step:6", "rename:5", "SIGINT@step:6", "SIGTERM@write:2",
-        "SIGINT@rename:3",
-    ]  # fmt: skip
+    moments = ["write:3", "rename:3", "SIGTERM@step:6", "SIGINT@rename:3"]  # a campaign plays many more
     assert chain(tmp_path, moments) == expected_fingerprint()
 
 
