@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 import budbreak as bb
-from budbreak.probes import StartWeights, Weights
+from budbreak.evidence import StartWeights, Weights
 
 
 @dataclass(frozen=True)

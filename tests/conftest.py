@@ -1,6 +1,7 @@
 import gc
 import os
 
+import pytest
 import torch
 from hypothesis import settings
 
@@ -16,3 +17,8 @@ def pytest_collection_finish():
     """What is imported by now stays: iterate looks for schedulers among all other objects."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from budbreak import criteria, probes, schedules
+from budbreak import criteria, schedules
+from budbreak import evidence as probes
 from budbreak.errors import ContractBroken
-from budbreak.evidence import Probe
-from budbreak.probes import Gradients, StartWeights, UnitCounts, Weights
-from budbreak.scores import Score, Scores
+from budbreak.evidence import Gradients, Probe, StartWeights, UnitCounts, Weights
+from budbreak.masks import Score, Scores
 from budbreak.testing import (
     check_criterion,
     check_probe,

@@ -13,22 +13,21 @@ PACKAGE = Path(budbreak.__file__).parent
 ROOT = "budbreak"
 
 LAYERS = [
-    (1, "errors checks decimals foreign step storage documents trees _version"),
-    (
-        2,
-        "processes mask prunable scores evidence probes granularity threshold selection progress coverage parametrized",
-    ),
-    (2, "zeroing units"),
-    (3, "criteria schedules allocations activations diagnostics lowrank"),
-    (4, "probing holding rewinding surgery compaction tracing verbs pruning dead_neurons"),
-    (4, "optimizers averages modelstate macs undisturbed feeding losses weighing norms"),
-    (5, "iteration search"),
-    (6, "training runs report export integrations contrib testing bench"),
-    (7, "cli __main__"),
+    (1, "errors checks values foreign processes _version"),
+    (2, "files masks"),
+    (3, "graph"),
+    (4, "evidence"),
+    (5, "criteria schedules allocations activations diagnostics lowrank networks data"),
+    (6, "live compaction"),
+    (7, "iteration search training testing"),
+    (8, "studies"),
+    (9, "report export integrations contrib measuring"),
+    (10, "cli bench __main__"),
 ]
 TABLE = {module: layer for layer, modules in LAYERS for module in modules.split()}
-SIBLINGS_APART = {3}
-"""In these layers modules do not know each other; in the others they may, as long as no circle arises."""
+ROOMS = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+SIBLINGS_APART = {5}
+"""In these layers rooms do not know each other; in the others they may, as long as no circle arises."""
 
 
 def module_of(path, package=PACKAGE):
@@ -39,6 +38,14 @@ def module_of(path, package=PACKAGE):
 
 def sources():
     return {module_of(path): path.read_text(encoding="utf-8") for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def names_at_the_door(source):
+    """What the ``__all__`` of a room's ``__init__`` exports."""
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["__all__"]:
+            return set(ast.literal_eval(node.value))
+    return set()
 
 
 def imports_of(module, source, *, is_package=False):
@@ -54,8 +61,11 @@ def imports_of(module, source, *, is_package=False):
                 parents = parents[: len(parents) - (node.level - (1 if is_package else 0))]
                 base = ".".join([ROOT, *parents, *([base] if base else [])])
             # "from budbreak import errors" is an import of the module, "from budbreak import prune" of the root
-            full = {f"{base}.{alias.name}" for alias in node.names}
+            # "from budbreak.graph import undisturbed" is the function at the door, not the module behind it
+            shown = DOORS.get(base[len(ROOT) + 1 :], set())
+            full = {f"{base}.{alias.name}" for alias in node.names if alias.name not in shown}
             found |= {name if name[len(ROOT) + 1 :] in FILES else base for name in full}
+            found |= {base for alias in node.names if alias.name in shown}
     return {name[len(ROOT) + 1 :] for name in found if name == ROOT or name.startswith(f"{ROOT}.")}
 
 
@@ -65,17 +75,20 @@ def complaint(importer, imported):
     if one == other or one == "":
         return "testing is for tests: the library does not import it" if (one, other) == ("", "testing") else None
     if other == "":
-        return None if TABLE[one] == 7 else "import from the module that defines it, not from the package root"
+        return None if one == "cli" else "import from the room that defines it, not from the package root"
     if other == "testing":
         return "testing is for tests: the library does not import it"
-    if TABLE[other] > TABLE[one] or (one == "testing" and TABLE[other] > 5):
+    if "." in imported and other in ROOMS:
+        return f"{imported} lies behind the door of {other}: import from budbreak.{other}, whose __init__ exports it"
+    if TABLE[other] > TABLE[one]:
         return f"layer {TABLE[one]} ({one}) may not import layer {TABLE[other]} ({other}): imports point down"
     if TABLE[other] == TABLE[one] and TABLE[one] in SIBLINGS_APART:
-        return f"{one} and {other} are siblings of layer {TABLE[one]}: they never import each other"
+        return f"{one} and {other} are rooms of layer {TABLE[one]}: they never import each other"
     return None
 
 
 FILES = sources()
+DOORS = {module: names_at_the_door(source) for module, source in FILES.items() if module}
 PACKAGES = {module_of(path) for path in PACKAGE.rglob("__init__.py")}
 
 
@@ -95,15 +108,17 @@ def test_imports_point_down(module):
 @pytest.mark.parametrize(
     ("importer", "imported"),
     [
-        ("errors", "mask"),
-        ("selection", "criteria.magnitude"),
+        ("errors", "masks"),
+        ("masks.selection", "criteria"),
         ("criteria.magnitude", "schedules"),
-        ("diagnostics", "probing"),
-        ("holding", "iteration"),
-        ("iteration.plan", "training.engine"),
+        ("diagnostics", "live"),
+        ("live.holding", "iteration"),
+        ("iteration.plan", "studies"),
         ("training", "cli"),
-        ("testing.toys", "runs"),
-        ("runs", "testing"),
+        ("testing.toys", "studies"),
+        ("studies", "testing"),
+        ("studies.run", "iteration.loop"),
+        ("criteria.magnitude", "masks.scores"),
         ("", "testing"),
         ("iteration", ""),
     ],
@@ -115,14 +130,15 @@ def test_the_rule_refuses(importer, imported):
 @pytest.mark.parametrize(
     ("importer", "imported"),
     [
-        ("mask", "storage"),
-        ("mask", "prunable"),
+        ("masks.mask", "files"),
+        ("masks.mask", "masks.prunable"),
         ("criteria.random", "criteria.magnitude"),
-        ("verbs", "holding"),
-        ("runs", "iteration.loop"),
-        ("testing", "iteration"),
+        ("live.pruning", "live.holding"),
+        ("studies.run", "iteration"),
+        ("testing", "evidence"),
         ("cli.run", ""),
         ("", "iteration"),
+        ("studies", "values"),
     ],
 )
 def test_the_rule_allows(importer, imported):
@@ -132,18 +148,18 @@ def test_the_rule_allows(importer, imported):
 @pytest.mark.parametrize(
     ("source", "is_package", "expected"),
     [
-        ("import budbreak.mask", False, {"mask"}),
+        ("import budbreak.masks", False, {"masks"}),
         ("import budbreak", False, {""}),
-        ("from budbreak import mask", False, {"mask"}),
+        ("from budbreak import masks", False, {"masks"}),
         ("from budbreak import no_module", False, {""}),
-        ("from budbreak.probes import weights, UnitCounts", False, {"probes.weights", "probes"}),
-        ("from budbreak.probes.weights import Weights", False, {"probes.weights"}),
+        ("from budbreak.evidence import weights, UnitCounts", False, {"evidence.weights", "evidence"}),
+        ("from budbreak.evidence.weights import Weights", False, {"evidence.weights"}),
         ("def f():\n    from budbreak.cli import main", False, {"cli"}),
-        ("if TYPE_CHECKING:\n    import budbreak.runs as r", False, {"runs"}),
+        ("if TYPE_CHECKING:\n    import budbreak.studies as r", False, {"studies"}),
         ("from .magnitude import Magnitude", False, {"criteria.magnitude"}),
         ("from . import magnitude", True, {"criteria.taylor"}),
-        ("from .. import mask", False, {"mask"}),
-        ("from ..mask import Mask", False, {"mask"}),
+        ("from .. import masks", False, {"masks"}),
+        ("from ..masks import Mask", False, {"masks"}),
         ("import torch, budbreaker", False, set()),
     ],
 )

@@ -1,16 +1,16 @@
 """Activation-aware pruning of neural networks in PyTorch.
 
-The verbs and a few values are here; the families stay in their namespaces: `criteria`, `schedules`, `probes`,
+The verbs and a few values are here; the families stay in their namespaces: `criteria`, `schedules`, `evidence`,
 `diagnostics`, `errors`.
 """
 
-from budbreak import criteria, diagnostics, errors, probes, schedules
+from budbreak import criteria, diagnostics, errors, evidence, schedules
 from budbreak._version import __version__
+from budbreak.criteria import Criterion
 from budbreak.diagnostics import DeadUnits
 from budbreak.errors import BudbreakError
-from budbreak.evidence import Evidence, Probe, Site
-from budbreak.granularity import Element, Unit
-from budbreak.holding import Hold, hold
+from budbreak.evidence import Evidence, Probe, probe
+from budbreak.graph import Site
 from budbreak.iteration import (
     ActivateWhilePruning,
     Level,
@@ -19,17 +19,23 @@ from budbreak.iteration import (
     Plan,
     Retrain,
     SplitRemoval,
+    Step,
     iterate,
 )
-from budbreak.mask import Mask
-from budbreak.probing import probe
-from budbreak.progress import Progress, Schedule
-from budbreak.prunable import conv_and_linear, every_weight, excluding, including
-from budbreak.rewinding import Snapshot, rewind
-from budbreak.scores import Criterion, Score, Scores
-from budbreak.selection import select
-from budbreak.step import Step
-from budbreak.verbs import dead_neurons, prune
+from budbreak.live import Hold, Snapshot, dead_neurons, hold, prune, rewind
+from budbreak.masks import (
+    Element,
+    Mask,
+    Score,
+    Scores,
+    Unit,
+    conv_and_linear,
+    every_weight,
+    excluding,
+    including,
+    select,
+)
+from budbreak.schedules import Progress, Schedule
 
 __all__ = [
     "ActivateWhilePruning",
@@ -62,12 +68,12 @@ __all__ = [
     "diagnostics",
     "errors",
     "every_weight",
+    "evidence",
     "excluding",
     "hold",
     "including",
     "iterate",
     "probe",
-    "probes",
     "prune",
     "rewind",
     "schedules",

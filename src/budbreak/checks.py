@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
 
 from torch import nn
 from torch.nn.parameter import is_lazy
@@ -103,7 +104,7 @@ def check_probes(probes: object) -> None:
 
 def _no_probes(value: str, given: object) -> InvalidValue:
     name = given.__name__ if isinstance(given, type) else type(given).__name__
-    near = f"{name}()" if hasattr(given, "start") else "bb.probes.Gradients()"
+    near = f"{name}()" if hasattr(given, "start") else "bb.evidence.Gradients()"
     return InvalidValue(value, "what is observed is a list of probes, or in a criterion a tuple", f"write [{near}]")
 
 
@@ -223,3 +224,14 @@ def as_number(value: object) -> tuple[float, bool]:
     except (TypeError, ValueError, RuntimeError, OverflowError):  # a tensor of many elements raises RuntimeError
         meant = math.nan
     return meant, text.endswith("%")
+
+
+def exact(number: float | Fraction) -> Fraction:
+    """The decimal number whose shortest digits a float shows; a fraction is exact as it is.
+
+    Counts that come from floats miss the decimal by one where they fall on a half or a whole.
+
+    >>> exact(0.1), exact(0.1) * 3 == exact(0.3), 0.1 * 3 == 0.3
+    (Fraction(1, 10), True, False)
+    """
+    return number if isinstance(number, Fraction) else Fraction(repr(float(number)))

@@ -5,11 +5,21 @@ from pathlib import Path
 import pytest
 import torch
 
-from budbreak.bench import ALL, ap_epoch, conv_epoch, dnr_probe, find, global_select, mask_step, run, small_net_epoch
+from budbreak.bench import (
+    ALL,
+    Settings,
+    ap_epoch,
+    conv_epoch,
+    dnr_probe,
+    find,
+    global_select,
+    mask_step,
+    run,
+    small_net_epoch,
+)
 from budbreak.bench.document import document, summary, text_of, with_goals
 from budbreak.bench.findings import Goal, read_all, read_stored
 from budbreak.bench.peers import CountingHooks, PerSample, freeze_zeros_by_numpy
-from budbreak.bench.settings import Settings
 from budbreak.bench.work import CIFAR, MNIST, images, network
 from budbreak.cli import main
 from budbreak.errors import InvariantBroken, UnknownName

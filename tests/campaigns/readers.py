@@ -18,17 +18,17 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 import budbreak as bb
-from budbreak import trees
+from budbreak.data.unpickling import read_pickle
 from budbreak.errors import BudbreakError
-from budbreak.report.writing import write_report
-from budbreak.runs.notes import check_masks, collect
-from budbreak.runs.recipe import make_recipe
-from budbreak.runs.result import load_result
-from budbreak.runs.weights import read_state
-from budbreak.storage import canonical, digest
-from budbreak.training.unpickling import read_pickle
+from budbreak.files import digest, trees
+from budbreak.files.storage import canonical
+from budbreak.report import write_report
+from budbreak.studies import load_result
+from budbreak.studies.notes import check_masks, collect
+from budbreak.studies.recipe import make_recipe
+from budbreak.studies.weights import read_state
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "training"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "data"))
 from test_unpickling import PYTHON_2
 
 RECIPE = make_recipe({
@@ -40,7 +40,7 @@ RECIPE = make_recipe({
 @functools.cache
 def originals():
     """A finished run and two finished stores, made once."""
-    from budbreak.runs.run import run
+    from budbreak.studies import run
 
     folder = Path(tempfile.mkdtemp(prefix="readers-"))
     run(RECIPE, data_dir=None, out=folder / "run", workers=1)
@@ -75,7 +75,7 @@ def run_of(folder):
 
 def read_run(folder):
     """What the command reads of a run: its results, and the files of its jobs."""
-    from budbreak.runs.job import Job
+    from budbreak.studies.job import Job
 
     found = load_result(run_of(folder))
     write_report([found], folder / "report")

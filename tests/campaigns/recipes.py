@@ -32,7 +32,7 @@ FLAGS = [
 
 def malformed(random, text):
     """A few lines changed, doubled, cut or filled with noise."""
-    from budbreak.runs.recipe import field_types
+    from budbreak.studies import field_types
 
     lines = text.splitlines()
     for _ in range(random.randint(1, 4)):
@@ -51,7 +51,7 @@ def malformed(random, text):
 
 
 def one_round(random, folder):
-    from budbreak.runs.recipe import field_types
+    from budbreak.studies import field_types
 
     path = folder / "a.toml"
     with open(DIGITS, encoding="utf-8") as stream:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from budbreak.cli import main
-from budbreak.runs.recipe import Recipe
+from budbreak.studies import Recipe
 
 ROOT = Path(__file__).parent.parent.parent
 DIGITS = str(ROOT / "recipes/digits-mlp.toml")
@@ -67,7 +67,7 @@ def test_probe_of_a_job_a_recipe_and_a_factory_agree_with_what_was_recorded(fini
     assert body["total"] == pytest.approx(recorded["dnr_total"], abs=1e-12)
     assert (body["mask"], body["dtype"], body["samples"]) == ("given", "float32", 200)
     assert main(["probe", DIGITS]) == 0
-    assert main(["probe", "budbreak.training.networks.lenet:small_mlp", "--dataset", "digits"]) == 0
+    assert main(["probe", "budbreak.networks.lenet:small_mlp", "--dataset", "digits"]) == 0
 
 
 def test_a_factory_in_the_current_folder_is_found(tmp_path, monkeypatch, capsys):
@@ -152,7 +152,7 @@ def test_a_run_folder_names_no_code(finished, tmp_path, monkeypatch, capsys):
     copy = tmp_path / finished.name
     shutil.copytree(finished, copy)
     (tmp_path / "evil.py").write_text(
-        "import pathlib\npathlib.Path('ran').touch()\nfrom budbreak.training.networks.lenet import small_mlp as make\n"
+        "import pathlib\npathlib.Path('ran').touch()\nfrom budbreak.networks.lenet import small_mlp as make\n"
     )
     text = (copy / "recipe.toml").read_text()
     (copy / "recipe.toml").write_text(text.replace('"mlp"', '"evil:make"'))
@@ -175,7 +175,7 @@ def test_nothing_in_the_current_folder_hides_a_library(tmp_path):
     """Nor is it looked into at all unless the user names code of her own."""
     for name in ("sklearn", "safetensors", "pickle", "queue"):
         (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nraise ImportError('hidden')\n")
-    own = ["--network", "budbreak.training.networks.lenet:small_mlp", "--seeds", "1", "--workers", "2"]
+    own = ["--network", "budbreak.networks.lenet:small_mlp", "--seeds", "1", "--workers", "2"]
     command = [sys.executable, "-P", "-m", "budbreak", "run", DIGITS, *SHORT[:-4], *own, "--out", "out"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, (tmp_path / "ran").exists()) == (0, False), done.stderr
@@ -188,7 +188,7 @@ def test_a_job_folder_without_a_checkpoint(tmp_path, capsys):
 
 def test_a_mask_of_another_architecture_is_refused(finished, tmp_path, capsys):
     mask = finished / "jobs/host-seed0/masks/level-001.safetensors"
-    arguments = ["probe", "budbreak.training.networks.lenet:lenet_300_100", "--dataset", "digits", "--mask", str(mask)]
+    arguments = ["probe", "budbreak.networks.lenet:lenet_300_100", "--dataset", "digits", "--mask", str(mask)]
     assert main(arguments) == 1
     assert "fits only the architecture" in capsys.readouterr().err
 
@@ -270,8 +270,7 @@ def test_probe_of_a_store_of_ones_own_iteration(tmp_path, monkeypatch, capsys):
 
 
 def _digits_train():
-    from budbreak.training.datasets import load, split
-    from budbreak.training.images import batches
+    from budbreak.data import batches, load, split
 
     return batches(split(load("digits")).train, 500)
 
@@ -279,7 +278,7 @@ def _digits_train():
 def test_given_weights_replace_those_of_the_job(finished, tmp_path, capsys):
     from safetensors.torch import save_file
 
-    from budbreak.trees import read_tree
+    from budbreak.files import read_tree
 
     job = finished / "jobs/host-seed0"
     state = read_tree(job / "checkpoint.safetensors", "checkpoint 1")["model"]

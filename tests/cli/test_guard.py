@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from budbreak.cli.guard import guarded
+from budbreak.cli import guarded
 from budbreak.cli.streams import SteadyStream
 
 ROOT = Path(__file__).parent.parent.parent

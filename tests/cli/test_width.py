@@ -7,7 +7,7 @@ import pytest
 from budbreak.cli import main
 from budbreak.cli.display import Display
 from budbreak.cli.folding import WIDTH, folded
-from budbreak.runs.job import Event
+from budbreak.studies import Event
 
 DIGITS = str(Path(__file__).parent.parent.parent / "recipes/digits-mlp.toml")
 ARMS = "host,ap-lite,ap-pro,host-split,host-retrain"

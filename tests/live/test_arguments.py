@@ -7,7 +7,7 @@ from torch.nn.functional import cross_entropy
 
 import budbreak as bb
 from budbreak.errors import InvalidValue
-from budbreak.probes import Gradients, Weights
+from budbreak.evidence import Gradients, Weights
 from budbreak.testing import mlp
 
 BATCH = (torch.rand(4, 8), torch.arange(4) % 3)

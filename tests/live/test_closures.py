@@ -9,7 +9,7 @@ from torch.optim import LBFGS, SGD, Adam, AdamW, Optimizer
 
 import budbreak as bb
 from budbreak.errors import InvalidValue
-from budbreak.holding import check_zeros
+from budbreak.live import check_zeros
 from budbreak.testing import mlp, separable
 
 X, Y = separable(48, noise=1.0)

@@ -9,7 +9,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import budbreak as bb
 from budbreak.errors import ForeignParameter, InvariantBroken, MaskMismatch, UnknownName
-from budbreak.holding import apply_mask, check_zeros
+from budbreak.live import apply_mask, check_zeros
 from budbreak.testing import mlp, residual_cnn, separable
 
 SGD, ADAM, ADAMW, RMSPROP = torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.RMSprop

@@ -7,7 +7,7 @@ from torch import nn
 
 import budbreak as bb
 from budbreak.errors import EmptyBatches, InvalidValue
-from budbreak.norms import refreshed_norms
+from budbreak.live import refreshed_norms
 from budbreak.testing import residual_cnn
 
 IMAGES = [torch.randn(n, 3, 5, 5) for n in (6, 2, 7)]

@@ -8,14 +8,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 import budbreak as bb
-from budbreak.errors import (
-    ForeignParameter,
-    InvalidValue,
-    LayerCollapsed,
-    MissingEvidence,
-    NotFinite,
-    NothingToPrune,
-)
+from budbreak.errors import ForeignParameter, InvalidValue, LayerCollapsed, MissingEvidence, NotFinite, NothingToPrune
 from budbreak.testing import mlp, residual_cnn, separable
 
 X, Y = separable(32, noise=1.0)

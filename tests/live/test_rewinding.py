@@ -9,8 +9,7 @@ from torch.optim.swa_utils import AveragedModel
 
 import budbreak as bb
 from budbreak.errors import InvalidValue, InvariantBroken, MaskMismatch
-from budbreak.modelstate import load_state, state_digest
-from budbreak.rewinding import Snapshot, TrainingState, check_resettable, rewind
+from budbreak.live import Snapshot, TrainingState, check_resettable, load_state, rewind, state_digest
 from budbreak.testing import mlp, residual_cnn
 
 IMAGES, LABELS = torch.randn(8, 3, 6, 6, generator=torch.Generator().manual_seed(0)), torch.arange(8) % 3

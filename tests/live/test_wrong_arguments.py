@@ -8,7 +8,7 @@ from torch.optim import SGD
 
 import budbreak as bb
 from budbreak.errors import BudbreakError, InvalidValue
-from budbreak.rewinding import Snapshot, rewind
+from budbreak.live import Snapshot, rewind
 from budbreak.testing import mlp
 
 

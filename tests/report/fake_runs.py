@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from budbreak.report.estimate import estimate
-from budbreak.runs.result import EpochResult, LayerResult, LevelResult, PairedDifference, RunResult
+from budbreak.studies import LayerResult, LevelResult, PairedDifference, RunResult
+from budbreak.studies.result import EpochResult
 
 ARMS = ("host", "ap-lite", "ap-pro", "host-split", "host-retrain")
 GAINS = {"host": 0.0, "ap-lite": 0.004, "ap-pro": 0.008, "host-split": 0.0, "host-retrain": 0.003}

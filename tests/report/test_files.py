@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from fake_runs import ARMS, fake_run
 
-from budbreak.documents import read_json
 from budbreak.errors import InvalidValue
+from budbreak.files import read_json
 from budbreak.report import write_report
 from budbreak.report.axes import Box, Scale, density_scale, density_ticks, ticks
 from budbreak.report.canvas import Drawing, Text

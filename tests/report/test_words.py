@@ -12,7 +12,7 @@ from fake_runs import ARMS, fake_run
 from budbreak.report import conclusion, terminal_table
 from budbreak.report.estimate import arm_series, costs
 from budbreak.report.tables import difference_rows, level_rows, to_csv, to_json
-from budbreak.runs.result import RunResult
+from budbreak.studies import RunResult
 
 
 def two_levels(gain: float) -> RunResult:

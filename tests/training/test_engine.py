@@ -11,15 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from budbreak.data import PAD, Images, batches, crop_and_flip, load, split
 from budbreak.errors import EmptyBatches, InvalidValue, NotFinite
-from budbreak.training.choice import Engine, choose_engine
-from budbreak.training.datasets import load, split
-from budbreak.training.engine import evaluate, make_sgd, steps_per_epoch, train_epoch
-from budbreak.training.images import PAD, Images, batches, crop_and_flip
-from budbreak.training.networks import build
-from budbreak.training.networks.lenet import lenet_5, lenet_300_100, mlp
-from budbreak.training.networks.resnet import ResNet, resnet_20
-from budbreak.trees import tensor_bytes
+from budbreak.files import tensor_bytes
+from budbreak.networks import build, lenet_300_100, mlp, resnet_20
+from budbreak.networks.lenet import lenet_5
+from budbreak.networks.resnet import ResNet
+from budbreak.training import Engine, choose_engine, evaluate, make_sgd, steps_per_epoch, train_epoch
 
 FLOAT32 = Engine(bf16=False, channels_last=False, threads=1)
 BFLOAT16 = Engine(bf16=True, channels_last=True, threads=1)

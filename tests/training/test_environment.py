@@ -8,7 +8,7 @@ import platform
 
 import torch
 
-from budbreak.training.environment import environment
+from budbreak.training import environment
 
 
 def test_it_is_json_and_has_the_versions(monkeypatch) -> None:

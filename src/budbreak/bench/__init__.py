@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from budbreak.bench.ap_epoch import ApEpoch
 from budbreak.bench.conv_epoch import ConvEpoch
 from budbreak.bench.dnr_probe import DnrProbe
+from budbreak.bench.document import document, text_of, with_goals
+from budbreak.bench.findings import read_all
 from budbreak.bench.global_select import GlobalSelect
 from budbreak.bench.mask_step import MaskStep
 from budbreak.bench.settings import Benchmark, Settings, run
@@ -13,7 +15,7 @@ from budbreak.errors import UnknownName, did_you_mean, one_of
 
 ALL: tuple[Benchmark, ...] = (MaskStep(), GlobalSelect(), DnrProbe(), SmallNetEpoch(), ConvEpoch(), ApEpoch())
 
-__all__ = ["ALL", "Benchmark", "Settings", "find", "run"]
+__all__ = ["ALL", "Benchmark", "Settings", "document", "find", "read_all", "run", "text_of", "with_goals"]
 
 
 def find(names: Sequence[str]) -> list[Benchmark]:

@@ -12,10 +12,9 @@ from budbreak.bench.harness import Contender
 from budbreak.bench.peers import ap_train_pass, per_sample_loader, plain_accuracy
 from budbreak.bench.settings import Settings
 from budbreak.bench.work import CIFAR, images, network, random_mask
-from budbreak.holding import apply_mask, check_zeros, hold
-from budbreak.training.choice import Engine
-from budbreak.training.engine import evaluate, make_sgd, train_epoch
-from budbreak.training.images import Images
+from budbreak.data import Images
+from budbreak.live import apply_mask, check_zeros, hold
+from budbreak.training import Engine, evaluate, make_sgd, train_epoch
 
 OURS, FLOAT, AP = "budbreak", "budbreak in float32", "AP's loop, re-created"
 SAME = "budbreak, training set evaluated as well"

@@ -12,9 +12,8 @@ from budbreak.bench.harness import Contender
 from budbreak.bench.peers import train_plainly
 from budbreak.bench.settings import Settings
 from budbreak.bench.work import CIFAR, images, in_memory_batches, network
-from budbreak.training.choice import Engine, cpu_capabilities
-from budbreak.training.engine import make_sgd, train_epoch
-from budbreak.training.images import Images
+from budbreak.data import Images
+from budbreak.training import Engine, cpu_capabilities, make_sgd, train_epoch
 
 OURS, FLOAT, PLAIN = "budbreak train_epoch", "budbreak train_epoch, float32", "plain float32 loop"
 _BATCH = 128

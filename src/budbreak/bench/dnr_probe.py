@@ -14,7 +14,7 @@ from budbreak.bench.peers import CountingHooks
 from budbreak.bench.settings import Settings
 from budbreak.bench.work import CIFAR, network
 from budbreak.errors import InvariantBroken
-from budbreak.verbs import dead_neurons
+from budbreak.live import dead_neurons
 
 PLAIN, AGAIN, OURS = "plain evaluation pass", "the same again (noise)", "budbreak dead_neurons"
 COUNT, MEAN = "hook: count_nonzero(x, dim=0)", "hook: (x <= 0).float().mean(0)"

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from budbreak.bench.harness import Timing
-from budbreak.documents import read_json, write_json
-from budbreak.training.environment import environment
+from budbreak.files import read_json, write_json
+from budbreak.training import environment
 
 KIND = "benchmark 1"
 

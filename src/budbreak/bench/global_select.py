@@ -15,8 +15,7 @@ from budbreak.bench.harness import Contender, Timing
 from budbreak.bench.memory import peak_extra
 from budbreak.bench.settings import Settings
 from budbreak.errors import InvariantBroken
-from budbreak.scores import Scores
-from budbreak.selection import select
+from budbreak.masks import Scores, select
 
 OURS, PRUNE, KTH, READ = "budbreak select", "prune.global_unstructured", "torch.kthvalue", "reading the weights once"
 TENSORS = 8

@@ -17,12 +17,9 @@ from budbreak.bench.peers import freeze_zeros_by_numpy
 from budbreak.bench.settings import Settings
 from budbreak.bench.work import network, random_mask, shape_of
 from budbreak.errors import InvariantBroken
-from budbreak.holding import apply_mask, check_zeros, hold
-from budbreak.mask import Mask
-from budbreak.prunable import prunable_parameters
-from budbreak.training.choice import Engine
-from budbreak.training.engine import train_step
-from budbreak.zeroing import bits, factor_for
+from budbreak.live import apply_mask, check_zeros, hold
+from budbreak.masks import Mask, bits, factor_for, prunable_parameters
+from budbreak.training import Engine, train_step
 
 OURS, HOOK, NUMPY = "budbreak (foreach, integer masks)", "the same in its optimizer hook", "numpy round trip"
 BOOL, FILL = "bool masks, mul_", "bool masks, masked_fill_"

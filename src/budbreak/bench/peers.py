@@ -13,7 +13,7 @@ from torch.nn import functional
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from budbreak.training.images import Images
+from budbreak.data import Images
 
 
 class PerSample(Dataset[tuple[Tensor, int]]):

@@ -11,7 +11,7 @@ from torch import nn
 
 from budbreak.bench.findings import Findings, Stored
 from budbreak.bench.harness import Clock, Meter, Mode
-from budbreak.training.choice import Device, Engine, choose_engine
+from budbreak.training import Device, Engine, choose_engine
 
 Size = Literal["smoke", "quick", "full"]
 _T = TypeVar("_T")

@@ -13,9 +13,9 @@ from budbreak.bench.harness import Contender
 from budbreak.bench.peers import has_pil, per_sample_loader, tensor_loader, train_plainly
 from budbreak.bench.settings import Settings
 from budbreak.bench.work import MNIST, images, network
+from budbreak.data import Images
 from budbreak.errors import InvariantBroken
-from budbreak.training.engine import make_sgd, train_epoch
-from budbreak.training.images import Images
+from budbreak.training import make_sgd, train_epoch
 
 OURS, TENSORS = "budbreak train_epoch", "DataLoader(TensorDataset)"
 ARRAYS, PICTURES = "DataLoader, per-sample transforms on arrays", "the same through PIL images"

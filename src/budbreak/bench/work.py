@@ -7,13 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from budbreak.mask import Mask
-from budbreak.prunable import prunable_parameters
-from budbreak.scores import Scores
-from budbreak.selection import select
-from budbreak.training.images import Images
-from budbreak.training.networks.lenet import lenet_300_100, mlp
-from budbreak.training.networks.resnet import resnet_20
+from budbreak.data import Images
+from budbreak.masks import Mask, Scores, prunable_parameters, select
+from budbreak.networks import lenet_300_100, mlp, resnet_20
 
 MNIST, CIFAR = (1, 28, 28), (3, 32, 32)
 CLASSES = 10

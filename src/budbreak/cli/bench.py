@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from budbreak.cli.parser import whole
-from budbreak.storage import write_text
+from budbreak.files import write_text
 
 _RESULTS, _PAGE = Path("benchmarks/results"), Path("docs/benchmarks.md")
 
@@ -48,8 +48,7 @@ def execute(options: argparse.Namespace) -> int:
 
 
 def _measure(chosen: Sequence[Any], options: argparse.Namespace) -> None:
-    from budbreak.bench import run
-    from budbreak.bench.document import text_of
+    from budbreak.bench import run, text_of
 
     settings = _settings(options)
     for benchmark in chosen:
@@ -67,9 +66,7 @@ def _settings(options: argparse.Namespace) -> Any:
 
 
 def _write_page(folder: Path, page: Path) -> None:
-    from budbreak.bench import ALL
-    from budbreak.bench.document import document, with_goals
-    from budbreak.bench.findings import read_all
+    from budbreak.bench import ALL, document, read_all, with_goals
 
     results = read_all(folder, [benchmark.name for benchmark in ALL])
     write_text(page, document(results))

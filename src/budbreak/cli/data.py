@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from budbreak.training.catalogue import CATALOGUE
-from budbreak.training.download import download
+from budbreak.data import CATALOGUE, download
 
 
 def add(commands: Any) -> None:

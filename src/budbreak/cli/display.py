@@ -8,8 +8,7 @@ import time
 from types import TracebackType
 
 from budbreak.cli.folding import folded
-from budbreak.runs.job import Event
-from budbreak.runs.result import RunResult
+from budbreak.studies import Event, RunResult
 
 _QUIET_SECONDS = 20.0  # between lines where output is not a terminal
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from budbreak.cli.folding import folded
 from budbreak.cli.parser import import_from_here, number, whole
-from budbreak.runs.inspect import find_subject, measure, save_measurement
+from budbreak.studies import find_subject, measure, save_measurement
 
 
 def add(commands: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from budbreak.cli.folding import folded
 from budbreak.report import conclusion, terminal_table, write_report
-from budbreak.runs.result import load_result
+from budbreak.studies import load_result
 
 
 def add(commands: Any) -> None:

@@ -15,11 +15,7 @@ from budbreak.cli.folding import folded
 from budbreak.cli.parser import import_from_here, number, whole
 from budbreak.cli.sinks import open_sink
 from budbreak.report import PAGE, conclusion, terminal_table, write_report
-from budbreak.runs.lookahead import look_ahead
-from budbreak.runs.recipe import Recipe, field_types
-from budbreak.runs.recipefile import load_recipe, overridden
-from budbreak.runs.result import RunResult
-from budbreak.runs.run import Event, run
+from budbreak.studies import Event, Recipe, RunResult, field_types, load_recipe, look_ahead, overridden, run
 
 _BOOLEANS = {"true": True, "false": False}
 

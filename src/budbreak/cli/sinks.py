@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from budbreak.foreign import described, find_callable
-from budbreak.runs.job import Event
+from budbreak.studies import Event
 
 Sink = Callable[[Event], None]
 Log = Callable[..., object]

@@ -1,5 +1,6 @@
 """How much does each weight matter? Each criterion is one file; `ALL` enrols it everywhere."""
 
+from budbreak.criteria.criterion import Criterion
 from budbreak.criteria.displacement import Displacement
 from budbreak.criteria.gradient import Gradient
 from budbreak.criteria.least_moved_negative import LeastMovedNegative
@@ -9,4 +10,4 @@ from budbreak.criteria.taylor import Taylor
 
 ALL = (Displacement, Gradient, LeastMovedNegative, Magnitude, Random, Taylor)
 
-__all__ = ["ALL", "Displacement", "Gradient", "LeastMovedNegative", "Magnitude", "Random", "Taylor"]
+__all__ = ["ALL", "Criterion", "Displacement", "Gradient", "LeastMovedNegative", "Magnitude", "Random", "Taylor"]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from budbreak.evidence import Evidence
-from budbreak.probes import StartWeights, Weights
-from budbreak.scores import Scores
+from budbreak.evidence import Evidence, StartWeights, Weights
+from budbreak.masks import Scores
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from budbreak.evidence import Evidence
-from budbreak.probes import Gradients
-from budbreak.scores import Scores
+from budbreak.evidence import Evidence, Gradients
+from budbreak.masks import Scores
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from budbreak.errors import InvalidValue
-from budbreak.evidence import Evidence
-from budbreak.probes import StartWeights, Weights
-from budbreak.scores import Scores
+from budbreak.evidence import Evidence, StartWeights, Weights
+from budbreak.masks import Scores
 
 
 @dataclass(frozen=True)

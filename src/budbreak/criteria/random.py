@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from budbreak.checks import check_count
-from budbreak.evidence import Evidence
-from budbreak.probes import Weights
-from budbreak.scores import Score, Scores, ScoreSlice
+from budbreak.evidence import Evidence, Weights
+from budbreak.masks import Score, Scores, ScoreSlice
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from budbreak.errors import NoSites
-from budbreak.mask import Mask
-from budbreak.probes.unit_counts import SiteCounts
-from budbreak.units import UnitLayout
+from budbreak.evidence import SiteCounts
+from budbreak.masks import Mask, UnitLayout
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,20 @@
 """Plan, level, iterate: prune iteratively around the user's own training loop."""
 
+from budbreak.iteration.checkpoint import Checkpoint
 from budbreak.iteration.followups import ActivateWhilePruning, FollowUp, Retrain, SplitRemoval
+from budbreak.iteration.identity import differences
 from budbreak.iteration.level import Level
 from budbreak.iteration.levels import Levels
 from budbreak.iteration.loop import iterate
 from budbreak.iteration.plan import LevelTarget, Plan
 from budbreak.iteration.preview import Preview
 from budbreak.iteration.record import LevelRecord
+from budbreak.iteration.step import Step
+from budbreak.iteration.store import Store, read_records
 
 __all__ = [
     "ActivateWhilePruning",
+    "Checkpoint",
     "FollowUp",
     "Level",
     "LevelRecord",
@@ -19,5 +24,9 @@ __all__ = [
     "Preview",
     "Retrain",
     "SplitRemoval",
+    "Step",
+    "Store",
+    "differences",
     "iterate",
+    "read_records",
 ]

@@ -8,17 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from torch.optim import Optimizer
 
 from budbreak import schedules
-from budbreak.averages import check_averages
 from budbreak.checks import check_count, check_model, check_optimizer, shown
 from budbreak.errors import InvalidValue
-from budbreak.evidence import Probe
+from budbreak.evidence import Probe, check_inputs
 from budbreak.iteration.live import Live
 from budbreak.iteration.plan import Plan
-from budbreak.mask import Mask
-from budbreak.modelstate import extra_states, model_state
-from budbreak.optimizers import check_ownership
-from budbreak.probing import check_inputs
-from budbreak.prunable import prunable_parameters
+from budbreak.live import check_averages, check_ownership, extra_states, model_state
+from budbreak.masks import Mask, prunable_parameters
 
 
 def check_kinds(model: object, optimizer: object, plan: object) -> None:

@@ -11,17 +11,15 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from budbreak.documents import conform
 from budbreak.errors import BudbreakError
+from budbreak.files import conform, corrupt
 from budbreak.iteration.invariants import mask_digest
 from budbreak.iteration.plan import Plan
 from budbreak.iteration.rates import Rates
 from budbreak.iteration.record import LevelRecord
 from budbreak.iteration.removal import Removal
-from budbreak.mask import Mask
-from budbreak.modelstate import model_state
-from budbreak.rewinding import TrainingState
-from budbreak.storage import corrupt
+from budbreak.live import TrainingState, model_state
+from budbreak.masks import Mask
 
 WHAT_TO_DO = "delete it (an earlier checkpoint is used if there is one) or restore it from a copy"
 _TREE_KEYS = (

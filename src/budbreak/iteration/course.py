@@ -14,9 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from budbreak.averages import mask_averages
 from budbreak.errors import InvalidValue
-from budbreak.holding import Hold, hold
 from budbreak.iteration.checkpoint import Checkpoint, Position, begun, check_dtypes, fitting, in_words
 from budbreak.iteration.invariants import assert_invariants
 from budbreak.iteration.live import Live, check_moved, collect_evidence, make_record, warn_of_zeros
@@ -28,15 +26,23 @@ from budbreak.iteration.rewindpoint import WHAT_TO_DO as NO_REWIND_POINT
 from budbreak.iteration.rewindpoint import RewindPoint
 from budbreak.iteration.seeding import derive_seed, generator_states, restore_generators, seed_everything, seed_training
 from budbreak.iteration.shared import SharedStore
+from budbreak.iteration.step import Step
 from budbreak.iteration.together import check_same_network, met
-from budbreak.mask import Mask
-from budbreak.modelstate import extra_states, load_state, model_state
-from budbreak.optimizers import steppers
-from budbreak.progress import Progress
-from budbreak.prunable import prunable_parameters
-from budbreak.rewinding import Resettable, Snapshot, TrainingState, rewind
-from budbreak.selection import check_collapse
-from budbreak.step import Step
+from budbreak.live import (
+    Hold,
+    Resettable,
+    Snapshot,
+    TrainingState,
+    extra_states,
+    hold,
+    load_state,
+    mask_averages,
+    model_state,
+    rewind,
+    steppers,
+)
+from budbreak.masks import Mask, check_collapse, prunable_parameters
+from budbreak.schedules import Progress
 
 _LOG = logging.getLogger(__name__)
 

@@ -15,8 +15,7 @@ from torch.utils.data import DataLoader, Subset, TensorDataset
 
 from budbreak.checks import shown
 from budbreak.errors import InvalidValue
-from budbreak.storage import digest
-from budbreak.trees import tensor_bytes
+from budbreak.files import digest, tensor_bytes
 
 
 def describe(value: object, inside: tuple[int, ...] = ()) -> Any:

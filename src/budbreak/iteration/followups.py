@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from budbreak.checks import check_fraction
-from budbreak.criteria import LeastMovedNegative
+from budbreak.criteria import Criterion, LeastMovedNegative
 from budbreak.errors import InvalidValue
-from budbreak.scores import Criterion
 
 
 class FollowUp(Protocol):

@@ -16,9 +16,8 @@ from budbreak._version import __version__
 from budbreak.iteration.describing import describe, describe_batches, full_name
 from budbreak.iteration.live import Live
 from budbreak.iteration.rates import is_scheduler, members_of
-from budbreak.modelstate import model_digest, model_state
-from budbreak.prunable import unwrap
-from budbreak.rewinding import Stateful
+from budbreak.live import Stateful, model_digest, model_state
+from budbreak.masks import unwrap
 
 
 def identity(

@@ -7,11 +7,8 @@ from torch import nn
 from torch.optim import Optimizer
 
 from budbreak.errors import InvariantBroken, NotFinite
-from budbreak.holding import check_zeros
-from budbreak.mask import Mask
-from budbreak.modelstate import state_digest
-from budbreak.optimizers import check_ownership
-from budbreak.prunable import unwrap
+from budbreak.live import check_ownership, check_zeros, state_digest
+from budbreak.masks import Mask, unwrap
 
 
 def assert_invariants(

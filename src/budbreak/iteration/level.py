@@ -9,7 +9,7 @@ from typing import Protocol
 from budbreak.checks import check_count
 from budbreak.errors import InvalidValue, NotFinite
 from budbreak.iteration.record import LevelRecord
-from budbreak.mask import Mask
+from budbreak.masks import Mask
 
 
 class Session(Protocol):

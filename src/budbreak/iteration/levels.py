@@ -13,7 +13,7 @@ from budbreak.iteration.invariants import check_finite, mask_digest
 from budbreak.iteration.level import Level
 from budbreak.iteration.record import LevelRecord
 from budbreak.iteration.together import check_same_iteration, met
-from budbreak.mask import Mask
+from budbreak.masks import Mask
 
 
 class Levels(Course):

@@ -10,22 +10,17 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from budbreak.criteria import Criterion
 from budbreak.errors import InvalidValue
-from budbreak.evidence import Evidence
-from budbreak.feeding import Batches, Forward, Loss
+from budbreak.evidence import Evidence, Samples, StartWeights, probe
+from budbreak.graph import Batches, Forward, Loss
 from budbreak.iteration.checkpoint import Position
 from budbreak.iteration.invariants import mask_digest
 from budbreak.iteration.plan import LevelTarget, Plan
 from budbreak.iteration.record import LevelRecord
-from budbreak.mask import Mask
-from budbreak.modelstate import model_digest
-from budbreak.probes import StartWeights
-from budbreak.probing import probe
+from budbreak.live import Resettable, model_digest
+from budbreak.masks import Mask, prunable_parameters
 from budbreak.processes import Processes
-from budbreak.prunable import prunable_parameters
-from budbreak.rewinding import Resettable
-from budbreak.scores import Criterion
-from budbreak.weighing import Samples
 
 
 @dataclass(frozen=True)

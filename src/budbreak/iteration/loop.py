@@ -8,19 +8,17 @@ from pathlib import Path
 from torch import nn
 from torch.optim import Optimizer
 
-from budbreak.feeding import Batches, Forward, Loss
+from budbreak.evidence import Samples
+from budbreak.graph import Batches, Forward, Loss
 from budbreak.iteration.arguments import check_arguments, check_kinds
 from budbreak.iteration.levels import Levels
 from budbreak.iteration.live import Live
 from budbreak.iteration.plan import Plan
 from budbreak.iteration.shared import SharedStore
 from budbreak.iteration.store import Store
-from budbreak.mask import Mask
-from budbreak.optimizers import unwrap_optimizer
+from budbreak.live import Resettable, check_resettable, unwrap_optimizer
+from budbreak.masks import Mask, warn_of_uncovered
 from budbreak.processes import Group, Processes
-from budbreak.prunable import warn_of_uncovered
-from budbreak.rewinding import Resettable, check_resettable
-from budbreak.weighing import Samples
 
 
 def iterate(

@@ -11,23 +11,31 @@ from typing import Any, Literal, cast
 from torch import nn
 
 from budbreak import criteria, schedules
-from budbreak import granularity as granularities
-from budbreak.checks import check_count, check_criterion, check_granularity, check_instance, shown
-from budbreak.coverage import coverage
-from budbreak.criteria import Magnitude
-from budbreak.decimals import exact
+from budbreak.checks import check_count, check_criterion, check_granularity, check_instance, exact, shown
+from budbreak.criteria import Criterion, Magnitude
 from budbreak.errors import InvalidValue
-from budbreak.granularity import Element, Granularity, count_things
+from budbreak.graph import count_macs
 from budbreak.iteration import followups
 from budbreak.iteration.followups import FollowUp
 from budbreak.iteration.preview import Preview, preview_rows
-from budbreak.macs import count_macs
-from budbreak.mask import Mask
-from budbreak.progress import Progress, Schedule
-from budbreak.prunable import Prunable, check_prunable, conv_and_linear, unwrap
-from budbreak.scores import Criterion
-from budbreak.selection import Allocation, Scope, check_scope, survivors
-from budbreak.step import Step
+from budbreak.iteration.step import Step
+from budbreak.masks import (
+    GRANULARITIES,
+    Allocation,
+    Element,
+    Granularity,
+    Mask,
+    Prunable,
+    Scope,
+    check_prunable,
+    check_scope,
+    conv_and_linear,
+    count_things,
+    coverage,
+    survivors,
+    unwrap,
+)
+from budbreak.schedules import Progress, Schedule
 
 RewindTo = Step | Literal["learning-rate"] | None
 
@@ -194,7 +202,7 @@ def _check_parts(plan: Plan) -> None:
     check_instance("schedule", plan.schedule, ("levels",), example, choices=schedules.ALL)
     check_count("schedule.levels", plan.schedule.levels)
     check_criterion(plan.criterion, criteria.ALL)
-    check_granularity(plan.granularity, granularities.ALL)
+    check_granularity(plan.granularity, GRANULARITIES)
     check_scope(plan.scope, plan.allocation)
     check_prunable(plan.prunable)
     _check_then(plan.then)

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from budbreak.coverage import Coverage
-from budbreak.macs import Macs
-from budbreak.mask import Mask
+from budbreak.graph import Macs
+from budbreak.masks import Coverage, Mask
 
 
 class Counts(Protocol):

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from budbreak.evidence import Evidence
-from budbreak.granularity import Element
 from budbreak.iteration.followups import FollowUp
 from budbreak.iteration.plan import LevelTarget, Plan
-from budbreak.mask import Mask
-from budbreak.selection import competing, select
+from budbreak.masks import Element, Mask, competing, select
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,10 @@ from torch import nn
 from torch.optim import Optimizer
 
 from budbreak.errors import InvalidValue
+from budbreak.files import corrupt
 from budbreak.iteration.checkpoint import check_keys, check_ranks, check_tensors, training_from
-from budbreak.modelstate import state_digest
-from budbreak.rewinding import Resettable, Snapshot, TrainingState
-from budbreak.step import Step
-from budbreak.storage import corrupt
+from budbreak.iteration.step import Step
+from budbreak.live import Resettable, Snapshot, TrainingState, state_digest
 
 WHAT_TO_DO = "restore it from a copy, or begin again in another folder: no later level can do without it"
 

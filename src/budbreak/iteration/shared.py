@@ -6,15 +6,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from budbreak.files import as_stored, corrupt, digest, tree_digest
 from budbreak.iteration.checkpoint import WHAT_TO_DO, Checkpoint
 from budbreak.iteration.record import LevelRecord
 from budbreak.iteration.rewindpoint import WHAT_TO_DO as NO_REWIND_POINT
 from budbreak.iteration.rewindpoint import RewindPoint
 from budbreak.iteration.store import Store
-from budbreak.mask import Mask
+from budbreak.masks import Mask
 from budbreak.processes import Processes
-from budbreak.storage import corrupt, digest
-from budbreak.trees import as_stored, tree_digest
 
 T = TypeVar("T")
 Entry = list[Any]

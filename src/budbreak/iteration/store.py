@@ -9,17 +9,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from budbreak.documents import read_json, write_json
 from budbreak.errors import CannotWrite, CorruptFile, StoreMismatch
+from budbreak.files import FolderLock, cannot_read, corrupt, digest, read_json, read_tree, sweep, write_json, write_tree
 from budbreak.iteration.checkpoint import WHAT_TO_DO, Checkpoint, RecordsFile
 from budbreak.iteration.identity import differences, environment
 from budbreak.iteration.invariants import mask_digest
 from budbreak.iteration.record import LevelRecord
 from budbreak.iteration.rewindpoint import WHAT_TO_DO as NO_REWIND_POINT
 from budbreak.iteration.rewindpoint import RewindPoint
-from budbreak.mask import Mask
-from budbreak.storage import FolderLock, cannot_read, corrupt, digest, sweep
-from budbreak.trees import read_tree, write_tree
+from budbreak.masks import Mask
 
 IDENTITY_KIND, RECORDS_KIND = "identity 1", "records 1"
 _TREES = {

@@ -11,9 +11,8 @@ from budbreak.errors import RanksDisagree
 from budbreak.iteration.checkpoint import Position
 from budbreak.iteration.identity import differences
 from budbreak.iteration.live import Live
-from budbreak.mask import Mask
-from budbreak.prunable import unwrap
-from budbreak.rewinding import state_digest
+from budbreak.live import state_digest
+from budbreak.masks import Mask, unwrap
 
 APART = "give all ranks the same; or group='alone', where each rank carries out an iteration of its own"
 

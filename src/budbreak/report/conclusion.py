@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from budbreak.report.estimate import Cost, Point, Series, arm_series, costs, difference_series
 from budbreak.report.wording import METRICS, count, density, interval, listed, percent, plain_lines
-from budbreak.runs.result import RunResult
+from budbreak.studies import RunResult
 
 ACCURACY = "test_accuracy"
 _CHANCE = 0.05  # a 95 % interval misses the truth in 5 of 100 repetitions

@@ -13,7 +13,7 @@ from budbreak.report.charts import LEFT, legend, legend_height
 from budbreak.report.estimate import Series
 from budbreak.report.looks import look
 from budbreak.report.wording import METRICS, density, percent
-from budbreak.runs.result import RunResult
+from budbreak.studies import RunResult
 
 _COLUMNS_TO_POINT_AT = 26  # per plot: more would be too narrow to hit
 

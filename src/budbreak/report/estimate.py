@@ -6,8 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from budbreak.runs.intervals import Estimate, estimate
-from budbreak.runs.result import LevelResult, PairedDifference, RunResult
+from budbreak.studies import Estimate, LevelResult, PairedDifference, RunResult, estimate
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from budbreak.report.curves import Curve, curves, curves_drawing
 from budbreak.report.estimate import Estimate, Point, Series, arm_series, costs, difference_series
 from budbreak.report.heatmap import Cell, Grid, grid, heat_drawing
 from budbreak.report.wording import METRICS, density, duration, interval, percent
-from budbreak.runs.result import RunResult
+from budbreak.studies import RunResult
 
 HALF, FULL, NARROW = 470.0, 900.0, 360.0
 ACCURACY = Measure("test accuracy", "test accuracy (%)")

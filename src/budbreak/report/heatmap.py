@@ -10,7 +10,7 @@ from budbreak.report.axes import short_density
 from budbreak.report.canvas import Drawing, Group, Rect, Shape, Text, shorten, text_width
 from budbreak.report.looks import BLUES, ORANGES, log_share, on, shade
 from budbreak.report.wording import density, percent
-from budbreak.runs.result import LayerResult, RunResult
+from budbreak.studies import LayerResult, RunResult
 
 _HEIGHT = 17.0  # of a row
 _TOP = 44.0

@@ -20,7 +20,7 @@ from budbreak.report.figures import (
 )
 from budbreak.report.looks import DARK, LIGHT
 from budbreak.report.svg import escape
-from budbreak.runs.result import RunResult
+from budbreak.studies import RunResult
 
 
 def to_html(runs: Sequence[RunResult]) -> str:

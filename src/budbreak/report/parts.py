@@ -12,7 +12,7 @@ from budbreak.report.figures import Figure, Table
 from budbreak.report.looks import sample
 from budbreak.report.svg import escape, inline_svg
 from budbreak.report.wording import count, density, duration, percent, signed
-from budbreak.runs.result import RunResult
+from budbreak.studies import RunResult
 
 
 def words(run: RunResult) -> str:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from budbreak.runs.result import LevelResult, RunResult
+from budbreak.studies import LevelResult, RunResult
 
 Row = dict[str, object]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from budbreak.report.estimate import Point, Series, arm_series, difference_series
 from budbreak.report.wording import count, density, interval, percent, plain
-from budbreak.runs.result import RunResult
+from budbreak.studies import RunResult
 
 WIDTH = 80
 _GAP = 2

@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from budbreak.documents import write_json
 from budbreak.errors import InvalidValue
+from budbreak.files import write_bytes, write_json, write_text
 from budbreak.report.figures import (
     Figure,
     accuracy_figure,
@@ -22,8 +22,7 @@ from budbreak.report.page import distinct_names, to_html
 from budbreak.report.pdf import to_pdf
 from budbreak.report.svg import to_svg
 from budbreak.report.tables import difference_rows, level_rows, to_csv, to_json
-from budbreak.runs.result import RunResult
-from budbreak.storage import write_bytes, write_text
+from budbreak.studies import RunResult
 
 PAGE = "report.html"
 

@@ -3,7 +3,8 @@
 from budbreak.schedules.cubic import Cubic
 from budbreak.schedules.geometric import Geometric
 from budbreak.schedules.one_shot import OneShot
+from budbreak.schedules.progress import Progress, Schedule
 
 ALL = (Cubic, Geometric, OneShot)
 
-__all__ = ["ALL", "Cubic", "Geometric", "OneShot"]
+__all__ = ["ALL", "Cubic", "Geometric", "OneShot", "Progress", "Schedule"]

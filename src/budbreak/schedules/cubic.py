@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-from budbreak.checks import check_count, check_fraction
-from budbreak.decimals import exact
-from budbreak.progress import Progress
+from budbreak.checks import check_count, check_fraction, exact
+from budbreak.schedules.progress import Progress
 
 
 @dataclass(frozen=True)

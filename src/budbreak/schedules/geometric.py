@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-from budbreak.checks import check_count, check_fraction
-from budbreak.decimals import exact
+from budbreak.checks import check_count, check_fraction, exact
 from budbreak.errors import InvalidValue
-from budbreak.progress import Progress
+from budbreak.schedules.progress import Progress
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from budbreak.checks import check_fraction
-from budbreak.progress import Progress
+from budbreak.schedules.progress import Progress
 
 
 @dataclass(frozen=True)

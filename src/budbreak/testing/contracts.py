@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from budbreak.criteria import Criterion
 from budbreak.errors import BudbreakError, ContractBroken, MissingEvidence
-from budbreak.evidence import Evidence, Probe
-from budbreak.probes import Gradients, StartWeights, UnitCounts, Weights
-from budbreak.probing import probe as observe
-from budbreak.progress import Progress, Schedule
-from budbreak.scores import Criterion, Score, Scores
+from budbreak.evidence import Evidence, Gradients, Probe, StartWeights, UnitCounts, Weights
+from budbreak.evidence import probe as observe
+from budbreak.masks import Score, Scores
+from budbreak.schedules import Progress, Schedule
 from budbreak.testing.toys import residual_cnn, toy_evidence
 
 
@@ -45,7 +45,7 @@ def check_value(value: object) -> None:
 
 
 def check_criterion(criterion: Criterion, evidence: Evidence | None = None) -> None:
-    """Check the contract of `budbreak.scores.Criterion`.
+    """Check the contract of `budbreak.criteria.Criterion`.
 
     Besides `check_value`: ``needs`` are probes; what it needs is enough, and `MissingEvidence` says so where it
     is not there; the evidence is only read; scores cover the weights, are the same each time and in any slices,
@@ -71,7 +71,7 @@ def check_criterion(criterion: Criterion, evidence: Evidence | None = None) -> N
 
 
 def check_schedule(schedule: Schedule, metrics: Mapping[str, float] | None = None) -> None:
-    """Check the contract of `budbreak.progress.Schedule`.
+    """Check the contract of `budbreak.schedules.Schedule`.
 
     Besides `check_value`: at least one level; level 0 is dense; never less sparse than before; always in [0, 1);
     the same answer to the same question.

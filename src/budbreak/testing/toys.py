@@ -8,11 +8,19 @@ from collections.abc import Generator, Mapping
 import torch
 from torch import Tensor, nn
 
-from budbreak.evidence import Evidence, Feed, Probe, Site
-from budbreak.probes import Gradients, SiteCounts, StartWeights, UnitCounts, Unseen, Weights
-from budbreak.probes.unit_counts import count_active
-from budbreak.prunable import prunable_parameters
-from budbreak.units import UnitLayout
+from budbreak.evidence import (
+    Evidence,
+    Gradients,
+    Probe,
+    SiteCounts,
+    StartWeights,
+    UnitCounts,
+    Unseen,
+    Weights,
+    count_active,
+)
+from budbreak.graph import Feed, Site
+from budbreak.masks import UnitLayout, prunable_parameters
 
 
 def mlp(*, inputs: int = 8, hidden: int = 16, classes: int = 3, seed: int = 0) -> nn.Sequential:

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from budbreak.checks import check_count
+from budbreak.data import PAD, Images, batches, crop_and_flip
 from budbreak.errors import EmptyBatches, NotFinite
 from budbreak.training.choice import Engine
-from budbreak.training.images import PAD, Images, batches, crop_and_flip
 
 _CHECK_EVERY = 50  # steps between looks at the loss: a look waits for the device
 

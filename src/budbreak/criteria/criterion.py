@@ -1,0 +1,21 @@
+"""What a criterion is."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from budbreak.evidence import Evidence, Probe
+from budbreak.masks import Scores
+
+
+class Criterion(Protocol):
+    """How much does each weight matter? A frozen value: ``(Evidence) -> Scores``."""
+
+    @property
+    def needs(self) -> tuple[Probe[object], ...]:
+        """The probes whose results it reads."""
+        ...
+
+    def __call__(self, evidence: Evidence, /) -> Scores:
+        """Score every prunable weight; pure in the evidence."""
+        ...

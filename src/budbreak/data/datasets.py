@@ -1,0 +1,254 @@
+"""Data sets from their official files, whole in memory; every file is checked before it is read."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import sys
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from budbreak.checks import check_count
+from budbreak.data.catalogue import CATALOGUE, Entry, find
+from budbreak.data.images import Images
+from budbreak.data.unpickling import read_pickle
+from budbreak.errors import CorruptFile, InvalidValue, MissingData
+from budbreak.files import read_bytes
+
+Array = np.ndarray[Any, Any]
+Arrays = tuple[Array, Array, Array, Array]
+"""Train images uint8 [N, C, H, W], train labels [N], test images, test labels."""
+
+VALIDATION_SEED = 0  # of the split, not of a training: all runs on a data set hold out the same images
+
+
+@dataclass(frozen=True, eq=False)
+class DataSet:
+    """A data set in its official order.
+
+    Args:
+        name: as in the catalogue.
+        classes: how many labels there are.
+        train_images: uint8 [N, C, H, W]; train_labels: int64 [N], 0 to classes - 1.
+        test_images, test_labels: likewise.
+        mean, std: of the training images per channel, on the scale 0..1.
+    """
+
+    name: str
+    classes: int
+    train_images: Tensor
+    train_labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of one image: (C, H, W)."""
+        channels, height, width = self.train_images.shape[1:]
+        return channels, height, width
+
+    @property
+    def train(self) -> Images:
+        """All training images."""
+        return Images(self.train_images, self.train_labels, self.mean, self.std)
+
+    @property
+    def test(self) -> Images:
+        """All test images."""
+        return Images(self.test_images, self.test_labels, self.mean, self.std)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Disjoint parts; train and validation together are the official training images."""
+
+    train: Images
+    validation: Images
+    test: Images
+
+
+def load(name: str, data_dir: Path | None = None, *, catalogue: Mapping[str, Entry] = CATALOGUE) -> DataSet:
+    """Read a data set; its files are where torchvision puts them.
+
+    Args:
+        name: "digits", "mnist", "fashion-mnist", "cifar10" or "cifar100".
+        data_dir: holds ``MNIST/raw`` (plain or ``.gz``), ``cifar-10-batches-py`` and so on; digits need none.
+        catalogue: the known data sets.
+
+    Raises:
+        UnknownName: for an unknown data set.
+        InvalidValue: for a ``data_dir`` that would have no effect.
+        MissingData: if a file, ``data_dir``, or the package that brings the data is missing.
+        CorruptFile: if a file is not the official one.
+    """
+    entry = find(name, catalogue)
+    if entry.layout == "package" and data_dir is not None:
+        raise InvalidValue(
+            f"data_dir is {str(data_dir)!r}, with the data set {name}", "it comes with a package", "take data_dir out"
+        )
+    arrays = _digits(entry) if entry.layout == "package" else _from_files(entry, data_dir)
+    train_images, train_labels, test_images, test_labels = (torch.from_numpy(array) for array in arrays)
+    return DataSet(
+        name, entry.classes, train_images, train_labels.long(), test_images, test_labels.long(), entry.mean, entry.std
+    )
+
+
+def split(dataset: DataSet, validation: int | None = None, *, seed: int = VALIDATION_SEED) -> Split:
+    """Hold images out of the training set; both parts keep the official order.
+
+    Args:
+        dataset: its test images are passed on as they are.
+        validation: how many; the data set's own number if None (5000, of digits 200); 0 gives an empty part.
+        seed: of the choice; the draw is numpy's frozen MT19937 stream, the same in every version.
+
+    Raises:
+        InvalidValue: if no training image would be left.
+    """
+    count = find(dataset.name).validation if validation is None else validation
+    check_count("validation", count, least=0)
+    total = len(dataset.train_labels)
+    if count >= total:
+        raise InvalidValue(
+            f"validation is {count}", f"it comes out of {total} training images", f"choose at most {total - 1}"
+        )
+    held_out = np.zeros(total, dtype=bool)
+    held_out[np.random.RandomState(seed).permutation(total)[:count]] = True
+    train, kept_back = (torch.from_numpy(np.flatnonzero(flags)) for flags in (~held_out, held_out))
+    return Split(dataset.train.take(train), dataset.train.take(kept_back), dataset.test)
+
+
+def official_file(entry: Entry, file: str, data_dir: Path) -> bytes:
+    """The checked content of one file, unzipped if only ``FILE.gz`` is there.
+
+    Raises:
+        MissingData: if there is neither.
+        CorruptFile: if the content is not the official one.
+    """
+    path = data_dir / entry.folder / file
+    zipped = path.with_name(f"{file}.gz")
+    remedy = _remedy(entry, data_dir)
+    try:
+        content = read_bytes(path, largest=entry.largest)
+    except FileNotFoundError:
+        path, content = zipped, _unzipped(zipped, entry, remedy)
+    found = md5(content)
+    if found != entry.files[file]:
+        value = f"{path}: the md5 of the content is {found}"
+        raise CorruptFile(value, f"that of the official file is {entry.files[file]}", f"delete it, then run: {remedy}")
+    return content
+
+
+def unzip(zipped: bytes, largest: int) -> bytes:
+    """The content of a gzip file, of at most ``largest`` bytes: a few megabytes of it can unpack to gigabytes.
+
+    Raises:
+        ValueError: if it is truncated, no gzip file, or holds more.
+    """
+    try:
+        with gzip.open(io.BytesIO(zipped)) as stream:
+            content = stream.read(largest + 1)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise ValueError(f"it is no whole gzip file ({error})") from None
+    if len(content) > largest:
+        raise ValueError(f"it unpacks to more than the {largest} bytes of the largest official file")
+    return content
+
+
+def _unzipped(path: Path, entry: Entry, remedy: str) -> bytes:
+    try:
+        return unzip(read_bytes(path, largest=entry.largest), entry.largest)
+    except FileNotFoundError:
+        value = f"{path.with_suffix('')} is missing"
+        raise MissingData(value, f"{entry.name} needs its official files", remedy) from None
+    except CorruptFile:
+        raise
+    except ValueError as error:
+        raise CorruptFile(
+            f"{path}: {error}", "a .gz file is a whole gzip file", f"delete it, then run: {remedy}"
+        ) from None
+
+
+def md5(content: bytes) -> str:
+    """As 32 hexadecimal digits: what the data sets' authors publish, against accidents."""
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+def _remedy(entry: Entry, data_dir: Path) -> str:
+    if entry.layout == "package":
+        return "pip install --force-reinstall scikit-learn"
+    return f"budbreak data get {entry.name} --data-dir {data_dir}"
+
+
+def _from_files(entry: Entry, data_dir: Path | None) -> Arrays:
+    if data_dir is None:
+        rule = f"{entry.name} is read from its official files"
+        raise MissingData("no data directory was given", rule, f"budbreak data get {entry.name} --data-dir DIR")
+    contents = {file: official_file(entry, file, data_dir) for file in entry.files}
+    read: Callable[[Entry, Mapping[str, bytes], Path], Arrays] = _idx if entry.layout == "idx" else _cifar
+    return read(entry, contents, data_dir / entry.folder)
+
+
+def _idx(entry: Entry, contents: Mapping[str, bytes], folder: Path) -> Arrays:
+    names = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
+    raw = [_idx_array(contents[f"{name}-ubyte"], folder / f"{name}-ubyte") for name in names]
+    return raw[0][:, None], raw[1], raw[2][:, None], raw[3]
+
+
+def _idx_array(content: bytes, path: Path) -> Array:
+    """Bytes 0, 0, 8 (uint8), the number of dimensions, each size as 4 bytes big-endian, the values."""
+    dimensions = content[3] if content[:3] == b"\x00\x00\x08" and len(content) > 3 else 0
+    header = 4 + 4 * dimensions
+    shape = np.frombuffer(content[4:header], ">u4").astype(int) if len(content) >= header > 4 else np.zeros(0, int)
+    if not len(shape) or len(content) != header + int(shape.prod()):
+        raise CorruptFile(f"{path} is no idx file of bytes", "header and length must agree")
+    return np.frombuffer(content, np.uint8, offset=header).reshape(shape).copy()
+
+
+def _cifar(entry: Entry, contents: Mapping[str, bytes], folder: Path) -> Arrays:
+    batches = {file: read_pickle(content, folder / file) for file, content in contents.items() if "meta" not in file}
+    train = [file for file in batches if "test" not in file]
+    test = [file for file in batches if "test" in file]
+    return *_joined(entry, batches, train), *_joined(entry, batches, test)
+
+
+def _joined(entry: Entry, batches: Mapping[str, dict[bytes, Any]], files: list[str]) -> tuple[Array, Array]:
+    """The images and (fine) labels of some files, one after the other."""
+    rows = [np.asarray(batches[file][b"data"], np.uint8).reshape(-1, *entry.shape) for file in files]
+    key = b"labels" if entry.classes == 10 else b"fine_labels"
+    labels = [np.asarray(batches[file][key], np.int64) for file in files]
+    return np.concatenate(rows), np.concatenate(labels)
+
+
+def _digits(entry: Entry) -> Arrays:
+    """Of scikit-learn's 1797 digits, sorted by class, every fifth is a test image: 360, the same share of each.
+
+    Its file is read, the package not imported: that would load joblib, whose semaphores outlive a killed process, and
+    run whatever else is called sklearn where the user stands.
+    """
+    (file,) = entry.files
+    text = official_file(entry, file, _place_of(f"{entry.folder}/{file}.gz")).decode("ascii")
+    table = np.array([line.split(",") for line in text.split()]).astype(np.float64)
+    pixels, labels = table[:, :-1], table[:, -1].astype(np.int64)
+    images = np.rint(pixels.reshape(-1, *entry.shape) * (255 / 16)).astype(np.uint8)
+    is_test = np.zeros(len(labels), dtype=bool)
+    is_test[np.argsort(labels, kind="stable")[::5]] = True
+    return images[~is_test], labels[~is_test], images[is_test], labels[is_test]
+
+
+def _place_of(file: str) -> Path:
+    """The folder of the import path below which a file of a package lies."""
+    for place in sys.path:
+        if (Path(place) / file).is_file():
+            return Path(place)
+    rule = "the digits come with scikit-learn"
+    raise MissingData("scikit-learn is not installed", rule, "pip install 'budbreak[digits]'")

@@ -1,0 +1,181 @@
+"""How often each unit fires, counted exactly and cheaply."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from numbers import Real
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from budbreak.checks import shown
+from budbreak.errors import InvalidValue, MaskMismatch, NotFinite
+from budbreak.evidence.evidence import View
+from budbreak.graph import Site
+
+_INTEGERS = {torch.float32: torch.int32, torch.bfloat16: torch.int16, torch.float16: torch.int16}
+_SIGN_OFF = {torch.int32: 0x7FFFFFFF, torch.int16: 0x7FFF}
+
+
+@dataclass(frozen=True)
+class SiteCounts:
+    """How often each output of one site was active.
+
+    Args:
+        site: where.
+        active: int64 [units, positions]: the number of samples with |output| > threshold.
+        samples: how many samples were seen (for outputs whose units lie last: samples x tokens), at least 1.
+    """
+
+    site: Site
+    active: Tensor
+    samples: int
+
+
+@dataclass(frozen=True)
+class UnitCounts:
+    """The number of samples in which each output of each nonlinearity is active: site name -> `SiteCounts`.
+
+    active = |output| > threshold. With the default 0.0 inactive means exactly 0, which is "dead" for ReLU and
+    ReLU6; a smooth activation needs a threshold > 0. NaN is refused with `NotFinite`; infinity is active.
+    Source: PERFORMANCE.md 5: the order of non-negative floats is the order of their bits, so integer views
+    compare, and bytes are summed.
+    """
+
+    threshold: float = 0.0
+
+    def __post_init__(self) -> None:
+        number = isinstance(self.threshold, Real) and not isinstance(self.threshold, bool)  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not number or not (self.threshold >= 0 and math.isfinite(self.threshold)):
+            raise InvalidValue(
+                f"threshold is {shown(self.threshold)}",
+                "it must be a finite number >= 0",
+                "write threshold=0.0 for ReLU, threshold=0.01, say, for a smooth activation",
+            )
+
+    def start(self, view: View) -> Callable[[], Mapping[str, SiteCounts]]:
+        """See `Probe.start`."""
+        running: dict[str, _Running] = {}
+
+        def listen(site: Site, output: Tensor) -> None:
+            if site.name not in running:
+                running[site.name] = _Running(site, output)
+            running[site.name].add(output, self.threshold)
+
+        view.on_activation(listen)
+        return lambda: _over_ranks(view, {name: state.result() for name, state in running.items()})
+
+
+def _over_ranks(view: View, mine: Mapping[str, SiteCounts]) -> Mapping[str, SiteCounts]:
+    """The counts added up over the processes that observe together; one of them may have seen nothing."""
+    total: dict[str, SiteCounts] = {}
+    for counts in view.processes.exchange("the counts of units", mine):
+        for name, one in counts.items():
+            before = total.get(name)
+            if before is None:
+                total[name] = one
+            elif before.active.shape == one.active.shape:
+                total[name] = SiteCounts(one.site, before.active + one.active, before.samples + one.samples)
+            else:
+                raise _other_positions(name, tuple(one.active.shape), tuple(before.active.shape))
+    return total
+
+
+class _Running:
+    """The counts of one site while batches come in, in the memory order of its outputs."""
+
+    def __init__(self, site: Site, output: Tensor) -> None:
+        self.site = site
+        self.units_last = not site.unit_dims or -1 in site.unit_dims
+        self.shape = self._arranged(output).shape[1:]
+        self.channels_last = site.unit_dims == (-3,) and _is_channels_last(output)
+        self.active = np.zeros(math.prod(self.shape), dtype=np.int64)
+        self.samples = 0
+
+    def add(self, output: Tensor, threshold: float) -> None:
+        rows = self._rows(output)
+        if bool(torch.isnan(rows.sum())) and bool(torch.isnan(rows).any()):  # the sum is NaN for inf - inf as well
+            raise NotFinite(
+                f"site {self.site.name!r} gave NaN in {int(torch.isnan(rows).sum())} of {rows.numel()} outputs",
+                "NaN is neither zero nor active",
+                "look for NaN in the batches, or in the weights",
+            )
+        self.active += count_active(rows, threshold)
+        self.samples += len(rows)
+
+    def _arranged(self, output: Tensor) -> Tensor:
+        """[samples, units] where units lie last, else [samples, ...] with the units where they are."""
+        dims = self.site.unit_dims
+        if self.units_last:
+            units = math.prod(output.shape[dim] for dim in dims)
+            if len(dims) > 1:
+                output = output.movedim(dims, tuple(range(-len(dims), 0)))
+            return output.reshape(-1, units)
+        return output.unsqueeze(0) if -output.dim() in dims else output
+
+    def _rows(self, output: Tensor) -> Tensor:
+        """[samples, units x positions] without a copy where the memory order allows it."""
+        output = self._arranged(output)
+        if output.shape[1:] != self.shape:
+            raise _other_positions(self.site.name, tuple(output.shape[1:]), tuple(self.shape))
+        if self.channels_last:
+            output = output.movedim(1, -1)
+        return output.reshape(len(output), -1)
+
+    def result(self) -> SiteCounts:
+        active = torch.from_numpy(self.active.copy())
+        if self.units_last:
+            active = active.reshape(-1, 1)
+        elif self.channels_last:
+            active = active.reshape(*self.shape[1:], self.shape[0]).movedim(-1, 0).reshape(self.shape[0], -1)
+        else:
+            dims = self.site.unit_dims
+            units = math.prod(self.shape[dim] for dim in dims)
+            active = active.reshape(self.shape).movedim(dims, tuple(range(len(dims)))).reshape(units, -1)
+        return SiteCounts(self.site, active.contiguous(), self.samples)
+
+
+def _other_positions(site: str, shape: tuple[int, ...], before: tuple[int, ...]) -> MaskMismatch:
+    return MaskMismatch(
+        f"site {site!r} gave {shape} after {before}",
+        "positions can be counted only where every sample has the same shape",
+        "resize or group the samples",
+    )
+
+
+def count_active(rows: Tensor, threshold: float) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """int64 [columns]: in how many rows |value| > threshold.
+
+    Args:
+        rows: [rows, columns], any floating dtype, any device.
+        threshold: >= 0.
+    """
+    integer = _INTEGERS.get(rows.dtype)
+    limit = _at_most(threshold, rows.dtype)
+    if rows.device.type != "cpu" or integer is None or rows.numel() == 0:
+        return (~(rows.abs() <= limit)).sum(0).cpu().numpy()  # not ">": NaN counts as active
+    rows = rows.contiguous()
+    if threshold == 0 and rows.dtype == torch.float32:
+        active = (rows.numpy() != 0).view(np.uint8)
+    else:
+        magnitudes = rows.view(integer).numpy() & _SIGN_OFF[integer]
+        active = (magnitudes > int(limit.view(integer))).view(np.uint8)
+    total = np.zeros(active.shape[1], dtype=np.int64)
+    for first in range(0, len(active), 255):  # a byte holds a sum of 255 ones
+        total += np.add.reduce(active[first : first + 255], axis=0, dtype=np.uint8)
+    return total
+
+
+def _at_most(threshold: float, dtype: torch.dtype) -> Tensor:
+    """The largest value of ``dtype`` that is <= threshold: against it, narrow values compare without rounding."""
+    rounded = torch.tensor(threshold, dtype=dtype)
+    return torch.nextafter(rounded, torch.zeros_like(rounded)) if float(rounded) > threshold else rounded
+
+
+def _is_channels_last(output: Tensor) -> bool:
+    if output.dim() == 4:
+        return output.is_contiguous(memory_format=torch.channels_last) and not output.is_contiguous()
+    return False

@@ -1,0 +1,29 @@
+"""The activations that ran, but that nothing can observe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from budbreak.evidence.evidence import View
+from budbreak.graph import Site
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """Functional activations and the like, in words: e.g. "F.relu called in block2 (net.py:41)"; () if none."""
+
+    def start(self, view: View) -> Callable[[], tuple[str, ...]]:
+        """See `Probe.start`."""
+
+        def listen(site: Site, output: Tensor) -> None:
+            """What is missed shows only where somebody listens."""
+
+        def collect() -> tuple[str, ...]:
+            of_all = view.processes.exchange("what was not seen", view.unseen())
+            return tuple(dict.fromkeys(said for unseen in of_all for said in unseen))
+
+        view.on_activation(listen)
+        return collect

@@ -1,0 +1,40 @@
+"""The prunable weights, now and at the start of the level."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from budbreak.errors import MissingEvidence
+from budbreak.evidence.evidence import View
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The prunable weights as they are: name -> tensor, detached, not copied."""
+
+    def start(self, view: View) -> Callable[[], Mapping[str, Tensor]]:
+        """See `Probe.start`."""
+        return lambda: view.weights
+
+
+@dataclass(frozen=True)
+class StartWeights:
+    """The prunable weights at the start of this level, after rewinding: name -> tensor, same shape and dtype."""
+
+    def start(self, view: View) -> Callable[[], Mapping[str, Tensor]]:
+        """See `Probe.start`.
+
+        Raises:
+            MissingEvidence: if the session was not told the start weights.
+        """
+        start = view.start_weights
+        if start is None:
+            raise MissingEvidence(
+                "the weights at the start of the level are not known here",
+                "displacement is measured between the start and the end of one training",
+                "prune inside bb.iterate, or give start=<state_dict copied before the training>",
+            )
+        return lambda: start

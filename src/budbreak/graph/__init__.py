@@ -1,0 +1,38 @@
+"""How a live model is wired, seen while it runs: activation sites, their units and feeds, MACs."""
+
+from budbreak.graph.feeding import (
+    Batches,
+    Forward,
+    Loss,
+    call_model,
+    is_single,
+    loss_of,
+    outputs_of,
+    target_of,
+    to_device,
+)
+from budbreak.graph.macs import Macs, count_macs
+from budbreak.graph.site import Feed, Site
+from budbreak.graph.sites import SiteTracer
+from budbreak.graph.undisturbed import observing, recurrent_backward, requiring_grad, undisturbed
+
+__all__ = [
+    "Batches",
+    "Feed",
+    "Forward",
+    "Loss",
+    "Macs",
+    "Site",
+    "SiteTracer",
+    "call_model",
+    "count_macs",
+    "is_single",
+    "loss_of",
+    "observing",
+    "outputs_of",
+    "recurrent_backward",
+    "requiring_grad",
+    "target_of",
+    "to_device",
+    "undisturbed",
+]

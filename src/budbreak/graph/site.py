@@ -1,0 +1,43 @@
+"""A place where a nonlinearity sits, and the weight that alone feeds it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from budbreak.masks import UnitLayout
+
+
+@dataclass(frozen=True)
+class Feed:
+    """The weight that alone decides the units of a tensor.
+
+    Args:
+        weight: its state_dict name.
+        units: where those units lie in the weight: rows of Linear and Conv, columns of ConvTranspose, by group.
+    """
+
+    weight: str
+    units: UnitLayout
+
+
+@dataclass(frozen=True)
+class Site:
+    """One place in the network where a nonlinearity sits.
+
+    Args:
+        name: the module's name; "#k" is appended for the (k+1)-th call of a module used more than once.
+        feed: the prunable weight whose output, through nothing but norm, dropout, pooling or moving values about,
+            enters here; None after a residual sum and wherever else that is not the whole story.
+        unit_dims: the dimensions of the output that together count units, from the end: (-1,) after Linear, (-3,)
+            after Conv2d; () for a single unit without a dimension of its own.
+        order: the position in the forward pass, from 0.
+        exact_zeros: whether this nonlinearity gives exact zeros (ReLU does, GELU and Sigmoid do not).
+        assumed: whether ``unit_dims`` is a rule's choice, because the way to here could not be followed.
+    """
+
+    name: str
+    feed: Feed | None
+    unit_dims: tuple[int, ...]
+    order: int
+    exact_zeros: bool = True
+    assumed: bool = False

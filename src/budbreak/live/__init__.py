@@ -1,0 +1,36 @@
+"""What touches a live model: hold, snapshot and rewind, prune, measure."""
+
+from budbreak.live.averages import check_averages, mask_averages
+from budbreak.live.dead_units import dead_neurons
+from budbreak.live.holding import Hold, apply_mask, check_zeros, hold
+from budbreak.live.modelstate import extra_states, load_state, model_digest, model_state, state_digest
+from budbreak.live.norms import refreshed_norms
+from budbreak.live.optimizers import check_ownership, steppers, unwrap_optimizer
+from budbreak.live.pruning import prune
+from budbreak.live.rewinding import Resettable, Snapshot, Stateful, TrainingState, check_resettable, rewind
+
+__all__ = [
+    "Hold",
+    "Resettable",
+    "Snapshot",
+    "Stateful",
+    "TrainingState",
+    "apply_mask",
+    "check_averages",
+    "check_ownership",
+    "check_resettable",
+    "check_zeros",
+    "dead_neurons",
+    "extra_states",
+    "hold",
+    "load_state",
+    "mask_averages",
+    "model_digest",
+    "model_state",
+    "prune",
+    "refreshed_norms",
+    "rewind",
+    "state_digest",
+    "steppers",
+    "unwrap_optimizer",
+]

@@ -1,0 +1,242 @@
+"""What an optimizer is made of: those it wraps, and the state that a mask can reach, or cannot."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn, optim
+from torch.optim import Optimizer
+
+from budbreak.checks import shown
+from budbreak.errors import ForeignParameter, InvalidValue
+from budbreak.masks import zero_pruned
+
+ELEMENTWISE: frozenset[type] = frozenset((
+    optim.SGD, optim.Adam, optim.AdamW, optim.Adamax, optim.NAdam, optim.RAdam, optim.Adagrad, optim.Adadelta,
+    optim.RMSprop, optim.Rprop, optim.ASGD,
+))  # fmt: skip
+"""In these, a weight's step depends on its own gradients alone. Subclasses are not meant: they may do anything."""
+
+_ITS_OWN = {"state", "param_groups", "defaults"}
+
+
+def nested(optimizer: object) -> tuple[Any, ...]:
+    """An optimizer and those that it wraps (SAM's ``base_optimizer``, Accelerate's ``optimizer``), outermost first."""
+    found: list[Any] = [optimizer]
+    for one in found:  # which grows meanwhile
+        for value in getattr(one, "__dict__", {}).values():
+            inner = value if isinstance(value, list | tuple) else [value]
+            found += [x for x in inner if isinstance(x, Optimizer) and all(x is not known for known in found)]
+    return tuple(found)
+
+
+def steppers(optimizer: object) -> tuple[Optimizer, ...]:
+    """Those of `nested` whose steps torch lets us see; the last is the innermost, which steps in any case.
+
+    Raises:
+        InvalidValue: if there is none.
+    """
+    found = [one for one in nested(optimizer) if hasattr(one, "_optimizer_step_post_hooks")]
+    if not found:
+        raise InvalidValue(
+            f"optimizer is {shown(optimizer)}",
+            "it must be a torch.optim.Optimizer, or an object that holds one in an attribute",
+            "write hold(model, optimizer, mask)",
+        )
+    return tuple(found)
+
+
+def unwrap_optimizer(optimizer: Optimizer) -> Optimizer:
+    """The optimizer inside wrappers that have no state of their own (Accelerate's)."""
+    inner = getattr(optimizer, "optimizer", None)
+    return unwrap_optimizer(inner) if isinstance(inner, Optimizer) and inner.state is optimizer.state else optimizer
+
+
+def stateful(optimizer: object) -> tuple[Any, ...]:
+    """Those of `nested` that have a state of their own, innermost first."""
+    found: dict[int, Any] = {}
+    for one in reversed(nested(optimizer)):
+        if hasattr(one, "state") and hasattr(one, "load_state_dict"):
+            found.setdefault(id(one.state), one)  # Accelerate's shows the state of the one within as its own
+    return tuple(found.values())
+
+
+def load_optimizers(optimizer: object, states: Sequence[dict[str, Any]]) -> None:
+    """Put back what ``state_dict()`` of each of `stateful` gave.
+
+    ``load_state_dict`` casts state to the dtype of the weights and makes new groups and a new state: here, state keeps
+    its own dtype, and both stay the same objects, shared where they were shared.
+    """
+    owners = stateful(optimizer)
+    before = [(one, one.state, one.param_groups, list(one.param_groups)) for one in owners]
+    for one, saved in zip(owners, states, strict=True):
+        one.load_state_dict(copy.deepcopy(saved))
+        _uncast(one, saved)
+        _match_memory_format(one)
+    for one, state, container, groups in before:
+        _refill(state, one.state)
+        for group, loaded in zip(groups, list(one.param_groups), strict=True):
+            _refill(group, loaded)
+        container[:] = groups
+        one.state, one.param_groups = state, container
+
+
+def _refill(container: dict[Any, Any], content: Mapping[Any, Any]) -> None:
+    new = dict(content)
+    container.clear()
+    container.update(new)
+
+
+def _uncast(optimizer: Any, saved: dict[str, Any]) -> None:
+    live = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    keys = [key for group in saved["param_groups"] for key in group["params"]]
+    for parameter, key in zip(live, keys, strict=True):
+        if parameter in optimizer.state and key in saved["state"]:
+            optimizer.state[parameter] = _in_its_dtype(optimizer.state[parameter], saved["state"][key])
+
+
+def _in_its_dtype(live: Any, saved: Any) -> Any:
+    """``live``, but what was cast is as ``saved``: torch makes "<generator object ...>" of a string."""
+    if isinstance(saved, str | bytes):
+        return saved
+    if isinstance(live, Tensor) and isinstance(saved, Tensor):
+        return live if live.dtype == saved.dtype else saved.to(live.device, copy=True)
+    if isinstance(live, dict) and isinstance(saved, Mapping):
+        return {key: _in_its_dtype(value, saved.get(key)) for key, value in live.items()}
+    if type(live) in (list, tuple) and type(saved) is type(live) and len(live) == len(saved):
+        return type(live)(_in_its_dtype(one, other) for one, other in zip(live, saved, strict=True))
+    return live
+
+
+def _match_memory_format(optimizer: Any) -> None:
+    """Lay state out in memory as its parameter is: another layout may round differently, and is slower."""
+    for parameter, state in optimizer.state.items():
+        for key, value in state.items() if isinstance(state, dict) else ():
+            if isinstance(value, Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
+                state[key] = torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
+
+
+def couples(optimizer: object) -> bool:
+    """Whether the step of a weight may depend on the gradients of others."""
+    return any(type(one) not in ELEMENTWISE for one in nested(optimizer))
+
+
+def check_ownership(optimizer: object, parameters: Mapping[str, nn.Parameter]) -> None:
+    """Assert that the optimizer holds these live parameters.
+
+    Raises:
+        ForeignParameter: with the first name that it does not hold.
+    """
+    owned = {id(parameter) for parameter in _owned(optimizer)}
+    missing = [name for name, parameter in parameters.items() if id(parameter) not in owned]
+    if missing:
+        raise ForeignParameter(
+            f"the optimizer does not hold {missing[0]!r} ({len(missing)} of {len(parameters)} prunable weights)",
+            "pruned weights are held at zero after the steps of the optimizer that trains them",
+            "make the optimizer from model.parameters() of this very model, after any change to its modules",
+        )
+
+
+def check_reachable(optimizer: object, parameters: Mapping[str, nn.Parameter]) -> None:
+    """Refuse state of the weights that lies outside ``optimizer.state``.
+
+    A copy there, such as slow or master weights, would bring pruned weights back; a momentum goes on for them.
+
+    Raises:
+        InvalidValue: with the attribute.
+    """
+    ours = {id(tensor) for tensor in (*_owned(optimizer), *_remembered(optimizer))}
+    shapes = {parameter.shape: name for name, parameter in parameters.items()}
+    total = sum(parameter.numel() for parameter in parameters.values())
+    for one in nested(optimizer):
+        for attribute, value in _outside(one):
+            for tensor in tensors_in(value):
+                if id(tensor) not in ours and (tensor.shape in shapes or tensor.numel() >= total):
+                    like = f"of the shape of {shapes[tensor.shape]!r}" if tensor.shape in shapes else "of all weights"
+                    raise InvalidValue(
+                        f"{type(one).__name__} keeps a tensor {like} in {attribute!r}",
+                        "what an optimizer remembers of the weights must be masked, stored and put back with them",
+                        "keep it in optimizer.state[parameter]",
+                    )
+
+
+def project_state(optimizer: object, factors: Mapping[nn.Parameter, Tensor], *, forget: bool = True) -> None:
+    """Zero what the optimizer remembers of pruned weights; ``forget`` what mixes them with others.
+
+    Tensors of a parameter's own shape are masked. Row and column means (Adafactor), preconditioners (Shampoo), flat
+    vectors over several parameters (LBFGS) cannot be: the parameter whose state holds them starts afresh.
+
+    Args:
+        optimizer: and those that it wraps.
+        factors: the parameters with pruned entries, and what is kept of each.
+        forget: False leaves mixed state alone: it knows of kept weights only where gradients were masked.
+    """
+    if not factors:
+        return
+    for one in nested(optimizer):
+        for parameter, own in getattr(one, "state", {}).items():
+            if isinstance(parameter, Tensor) and isinstance(own, dict):
+                state, factor = cast(dict[str, Any], own), factors.get(cast(nn.Parameter, parameter))
+                if forget and _mixes(state, parameter, pruned=factor is not None):
+                    state.clear()
+                elif factor is not None:
+                    for value in state.values():
+                        if _alike(value, parameter):
+                            zero_pruned(value, factor)
+
+
+def _mixes(state: dict[str, Any], parameter: Tensor, *, pruned: bool) -> bool:
+    """Whether the state says something of pruned weights that no mask can take out.
+
+    One number (a count of steps) does not; nor does anything of a parameter without pruned entries, as long as it
+    is not longer than that: LBFGS keeps its vectors over all parameters at the first.
+    """
+    odd = [tensor for value in state.values() if not _alike(value, parameter) for tensor in tensors_in(value)]
+    return any(tensor.numel() > (1 if pruned else parameter.numel()) for tensor in odd)
+
+
+def _alike(value: object, parameter: Tensor) -> bool:
+    """Whether it has a number for each weight; a symmetric matrix, such as Shampoo's, has one for each pair of rows."""
+    number = isinstance(value, Tensor) and (value.is_floating_point() or value.is_complex())  # no codes of 8 bits
+    return number and cast(Tensor, value).shape == parameter.shape and not _is_symmetric(cast(Tensor, value))
+
+
+def _is_symmetric(value: Tensor) -> bool:
+    square = value.dim() == 2 and value.shape[0] == value.shape[1] > 1
+    return square and bool(value.any()) and torch.allclose(value, value.t(), rtol=1e-3, atol=0.0)
+
+
+def _owned(optimizer: object) -> Iterator[nn.Parameter]:
+    for one in nested(optimizer):
+        for group in getattr(one, "param_groups", ()):
+            yield from group["params"]
+
+
+def _remembered(optimizer: object) -> Iterator[Tensor]:
+    """The state of parameters: a wrapper may have it as an attribute as well (Lookahead's ``fast_state``)."""
+    for one in nested(optimizer):
+        for key, value in getattr(one, "state", {}).items():
+            if isinstance(key, Tensor):
+                yield from tensors_in(value)
+
+
+def _outside(one: object) -> Iterator[tuple[str, object]]:
+    """The attributes in which an optimizer may keep state of its own, and state that is no parameter's."""
+    if type(one) in ELEMENTWISE:
+        return
+    yield from ((name, value) for name, value in getattr(one, "__dict__", {}).items() if name not in _ITS_OWN)
+    for key, value in getattr(one, "state", {}).items():
+        if not isinstance(key, Tensor):
+            yield f"state[{key!r}]", value
+
+
+def tensors_in(value: object) -> Iterator[Tensor]:
+    """All tensors of a nest of containers."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from tensors_in(item)

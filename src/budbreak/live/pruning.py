@@ -1,0 +1,115 @@
+"""Prune a live model in one shot."""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.optim import Optimizer
+
+from budbreak import criteria
+from budbreak.checks import check_criterion, check_fraction, check_granularity, check_optimizer, shown
+from budbreak.criteria import Criterion, Magnitude
+from budbreak.errors import InvalidValue
+from budbreak.evidence import Samples, probe
+from budbreak.graph import Batches, Forward, Loss
+from budbreak.live.holding import apply_mask
+from budbreak.live.optimizers import check_ownership
+from budbreak.masks import (
+    GRANULARITIES,
+    Allocation,
+    Element,
+    Granularity,
+    Mask,
+    Prunable,
+    Scope,
+    check_collapse,
+    conv_and_linear,
+    count_things,
+    prunable_parameters,
+    select,
+    survivors,
+    warn_of_uncovered,
+)
+
+
+def prune(
+    model: nn.Module,
+    *,
+    sparsity: float,
+    criterion: Criterion | None = None,
+    scope: Scope = "global",
+    granularity: Granularity | None = None,
+    allocation: Allocation | None = None,
+    prunable: Prunable = conv_and_linear,
+    mask: Mask | None = None,
+    optimizer: Optimizer | None = None,
+    batches: Batches | None = None,
+    loss: Loss | None = None,
+    forward: Forward | None = None,
+    samples: Samples | None = None,
+    allow_collapse: bool = False,
+) -> Mask:
+    """Prune a model in one shot: its pruned weights are set to zero in place.
+
+    To keep them there through further training, `hold` the returned mask.
+
+    Args:
+        model: the live model.
+        sparsity: pruned / prunable in the end, in [0, 1): a total, not a step; exactly
+            ``round((1 - sparsity) * prunable)`` weights stay. For `Unit` it counts units, those of the classifier
+            aside, and the mask's ``sparsity`` of weights is another number.
+        criterion: `criteria.Magnitude` unless given.
+        scope: ``"global"`` or ``"layer"``.
+        granularity: `Element` unless given.
+        allocation: divides the target over layers; for scope ``"layer"``.
+        prunable: which weights may go.
+        mask: what is still alive; `Mask.from_zeros` unless given, so that zeros stay zeros.
+        optimizer: refused if it does not hold the pruned parameters, which catches a stale one.
+        batches: the calibration set, for criteria that need data.
+        loss: for criteria that need gradients.
+        forward: how to run the model on a batch, if not ``model(inputs)``.
+        samples: over how many terms a batch's mean loss is taken; see `probe`.
+        allow_collapse: whether a layer may lose all its weights; if not, `LayerCollapsed` is raised.
+
+    Returns:
+        The mask: its ``density`` is what was reached.
+
+    Raises:
+        InvalidValue: for a sparsity outside [0, 1), or below what is already pruned; for a name or a class where
+            an instance is wanted.
+        LayerCollapsed: if a layer would keep no weight; nothing was set to zero then.
+        NothingToPrune, MissingEvidence, NotFinite: see `probe` and `select`.
+    """
+    check_fraction("sparsity", sparsity)
+    parameters = prunable_parameters(model, prunable)
+    if optimizer is not None:
+        check_optimizer(optimizer)
+        check_ownership(optimizer, dict(parameters))
+    criterion = Magnitude() if criterion is None else criterion
+    check_criterion(criterion, criteria.ALL)
+    if not isinstance(mask, Mask | None):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidValue(f"mask is {shown(mask)}", "it must be a Mask", "write bb.Mask({name: tensor})")
+    warn_of_uncovered(model, prunable)
+    alive = Mask.from_zeros(model, prunable) if mask is None else mask
+    granularity = Element() if granularity is None else granularity
+    check_granularity(granularity, GRANULARITIES)
+    granularity = granularity.fit(model, prunable)
+    evidence = probe(
+        model, criterion.needs, batches=batches, loss=loss, forward=forward, prunable=prunable, samples=samples
+    )
+    scores = criterion(evidence)
+    keep = _survivors(sparsity, *count_things(granularity, alive))
+    chosen = select(scores, keep, scope=scope, granularity=granularity, allocation=allocation, within=alive)
+    check_collapse(chosen, before=alive, allowed=allow_collapse)
+    apply_mask(model, chosen)
+    return chosen
+
+
+def _survivors(sparsity: float, total: int, alive: int) -> int:
+    keep = survivors(sparsity, total)
+    if keep > alive:
+        raise InvalidValue(
+            f"sparsity is {sparsity}: {keep} of {total} would stay, but only {alive} are alive",
+            "sparsity is a total, and what was pruned does not come back",
+            f"give at least {1 - alive / total:.6g}",
+        )
+    return keep

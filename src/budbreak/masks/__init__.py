@@ -1,0 +1,58 @@
+"""Which weights stay: masks, scores, what is prunable, what goes as one, and the exact selection."""
+
+from budbreak.masks.coverage import Coverage, coverage
+from budbreak.masks.granularity import GRANULARITIES, Element, Granularity, Unit, count_things
+from budbreak.masks.mask import Mask, check_mask
+from budbreak.masks.parametrized import parameters_with_layers
+from budbreak.masks.prunable import (
+    Prunable,
+    check_prunable,
+    conv_and_linear,
+    every_weight,
+    excluding,
+    including,
+    prunable_parameters,
+    unwrap,
+    warn_of_uncovered,
+)
+from budbreak.masks.scores import Score, Scores, ScoreSlice
+from budbreak.masks.selection import Allocation, Scope, check_collapse, check_scope, competing, select, survivors
+from budbreak.masks.units import UnitLayout, output_layout
+from budbreak.masks.zeroing import bits, factor_for, zero_pruned
+
+__all__ = [
+    "GRANULARITIES",
+    "Allocation",
+    "Coverage",
+    "Element",
+    "Granularity",
+    "Mask",
+    "Prunable",
+    "Scope",
+    "Score",
+    "ScoreSlice",
+    "Scores",
+    "Unit",
+    "UnitLayout",
+    "bits",
+    "check_collapse",
+    "check_mask",
+    "check_prunable",
+    "check_scope",
+    "competing",
+    "conv_and_linear",
+    "count_things",
+    "coverage",
+    "every_weight",
+    "excluding",
+    "factor_for",
+    "including",
+    "output_layout",
+    "parameters_with_layers",
+    "prunable_parameters",
+    "select",
+    "survivors",
+    "unwrap",
+    "warn_of_uncovered",
+    "zero_pruned",
+]

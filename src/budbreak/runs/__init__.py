@@ -1,1 +1,0 @@
-"""Recipes, run directories, and comparison with confidence intervals."""

@@ -1,0 +1,480 @@
+import contextlib
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn.utils import prune
+
+from budbreak.errors import InvalidValue, MaskMismatch, NotFinite, UnknownName
+from budbreak.masks import Element, Mask, Score, Scores, Unit, competing, select, threshold
+from budbreak.masks.selection import proportional
+
+HEAVY_TIES = [-math.inf, -1.0, -0.0, 0.0, 1.0, 2.5, math.inf]
+STREAMS = [(1 << 18, 512, 512), (7, 1, 64), (13, 3, 5), (3, 1, 1)]
+"""(elements in a chunk, sample blocks, elements in a block): the default, and three that stream small tensors."""
+
+
+@contextlib.contextmanager
+def streaming(chunk, blocks, block):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threshold, "_CHUNK", {"cpu": chunk})
+        patch.setattr(threshold, "_SAMPLE_BLOCKS", blocks)
+        patch.setattr(threshold, "_SAMPLE_BLOCK", block)
+        yield
+
+
+def brute_force(tensors, keep, within=None):
+    """Sort all competing (-score, flat index) and keep the first: another form of the same rule."""
+    flat = [float(x) for tensor in tensors.values() for x in tensor.double().reshape(-1).tolist()]
+    if within is None:
+        competitors = range(len(flat))
+    else:
+        allowed = [bool(x) for name in tensors for x in within[name].reshape(-1).tolist()]
+        competitors = [i for i, ok in enumerate(allowed) if ok]
+    chosen = set(sorted(competitors, key=lambda i: (-flat[i], i))[:keep])
+    bits = [i in chosen for i in range(len(flat))]
+    entries, start = {}, 0
+    for name, tensor in tensors.items():
+        entries[name] = torch.tensor(bits[start : start + tensor.numel()], dtype=torch.bool).reshape(tensor.shape)
+        start += tensor.numel()
+    return Mask(entries)
+
+
+def spared(tensors, within=None):
+    return sum(int(((t == math.inf) & (True if within is None else within[n])).sum()) for n, t in tensors.items())
+
+
+def arrange(values, order):
+    """Orders that make a sample of the middle block unrepresentative, so that its bracket misses."""
+    rising = np.sort(values)
+    from_middle = np.argsort(np.abs(np.arange(len(values)) - len(values) / 2), kind="stable")
+    low_middle, high_middle = np.empty_like(rising), np.empty_like(rising)
+    low_middle[from_middle], high_middle[from_middle] = rising, rising[::-1]
+    orders = {"sorted": rising, "falling": rising[::-1], "low middle": low_middle, "high middle": high_middle}
+    return orders[order].copy()
+
+
+@st.composite
+def cases(draw, values=None, dtypes=(torch.float32, torch.float64)):
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    shapes = draw(st.lists(st.sampled_from([(0,), (1,), (3, 2), (5, 7), (2, 3, 4, 1), (130,), (17, 11)]), min_size=1))
+    pool = draw(st.lists(st.sampled_from(HEAVY_TIES), min_size=1, max_size=4) if values is None else values)
+    order = draw(st.sampled_from(["shuffled", "sorted", "low middle", "high middle"]))
+    tensors = {}
+    for number, shape in enumerate(shapes[:4]):
+        picked = rng.choice(pool, size=math.prod(shape))
+        picked = picked if order == "shuffled" else arrange(picked, order)
+        tensors[f"w{number}"] = torch.tensor(picked, dtype=draw(st.sampled_from(dtypes))).reshape(shape)
+    within = None
+    if draw(st.booleans()):
+        share = draw(st.sampled_from([0.0, 0.05, 0.5, 0.95]))
+        within = Mask({name: torch.tensor(rng.random(tensor.shape) < share) for name, tensor in tensors.items()})
+    capacity = sum(t.numel() for t in tensors.values()) if within is None else within.kept
+    return tensors, draw(st.integers(0, capacity)), within
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+@given(case=cases())
+def test_global_selection_is_the_sort_by_score_and_index(stream, case):
+    tensors, keep, within = case
+    with streaming(*stream):
+        if spared(tensors, within) > keep:
+            with pytest.raises(InvalidValue, match="never prune"):
+                select(Scores.of(tensors), keep, within=within)
+            return
+        mask = select(Scores.of(tensors), keep, within=within)
+    assert mask == brute_force(tensors, keep, within)
+    assert mask.kept == keep
+    if within is not None:
+        assert mask.is_within(within)
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+@pytest.mark.parametrize("order", ["sorted", "falling", "low middle", "high middle"])
+@pytest.mark.parametrize("levels", [1, 2, 40, 100_000])
+def test_every_rank_of_a_tensor_that_misleads_the_sample(stream, order, levels):
+    rng = np.random.default_rng(0)
+    values = arrange(rng.integers(0, levels, 600).astype(np.float32), order)
+    tensors = {"w": torch.tensor(values).reshape(20, 30)}
+    ranked = np.lexsort((np.arange(600), -values))
+    with streaming(*stream):
+        for keep in [0, 1, 2, 17, 149, 150, 299, 300, 301, 450, 583, 598, 599, 600]:
+            expected = np.zeros(600, dtype=bool)
+            expected[ranked[:keep]] = True
+            assert torch.equal(select(Scores.of(tensors), keep)["w"].reshape(-1), torch.tensor(expected))
+
+
+@pytest.mark.parametrize(("order", "keep"), [("low middle", 300), ("high middle", 900)])
+def test_a_missed_bracket_costs_passes_but_not_exactness(order, keep, monkeypatch):
+    values = arrange(np.arange(1200.0), order)
+    passes = []
+    real = threshold._census
+    monkeypatch.setattr(threshold, "_census", lambda *args: passes.append(args[1:]) or real(*args))
+    with streaming(100, 1, 400):  # 400 of 1200: the bracket is 2 * (3 * 20 + 2) wide, well inside the sample
+        mask = select(Scores.of({"w": torch.tensor(values)}), keep)
+    assert len(passes) > 1
+    assert torch.equal(mask["w"], torch.tensor(values) >= 1200 - keep)
+
+
+@pytest.mark.parametrize("keep", [600, 400, 800])
+def test_a_good_sample_needs_one_pass(keep, monkeypatch):
+    values = np.random.default_rng(1).permutation(1200).astype(np.float32)
+    passes = []
+    real = threshold._census
+    monkeypatch.setattr(threshold, "_census", lambda *args: passes.append(real(*args)) or passes[-1])
+    with streaming(100, 1, 400):
+        select(Scores.of({"w": torch.tensor(values)}), keep)
+    assert len(passes) == 1
+    assert len(passes[0][1]) < 1200  # it gathered a bracket, not everything
+
+
+@given(
+    case=cases(values=st.lists(st.integers(-50, 50).map(float), min_size=1)),
+    factor=st.sampled_from([2.0**-20, 0.5, 3.0, 1024.0]),
+)
+def test_positive_rescaling_changes_nothing(case, factor):
+    # small integers times 3 or a power of two are exact, so rescaling makes no new ties
+    tensors, keep, within = case
+    scaled = {name: tensor * factor for name, tensor in tensors.items()}
+    assert select(Scores.of(scaled), keep, within=within) == select(Scores.of(tensors), keep, within=within)
+
+
+@given(size=st.integers(1, 300), seed=st.integers(0, 2**32 - 1), data=st.data())
+def test_permuting_distinct_scores_permutes_the_mask(size, seed, data):
+    keep = data.draw(st.integers(0, size))
+    rng = np.random.default_rng(seed)
+    scores, order = torch.tensor(rng.permutation(size).astype(np.float32)), torch.tensor(rng.permutation(size))
+    with streaming(7, 1, 64):
+        plain = select(Scores.of({"w": scores}), keep)["w"]
+        permuted = select(Scores.of({"w": scores[order]}), keep)["w"]
+    assert torch.equal(permuted, plain[order])
+
+
+@given(case=cases(values=st.lists(st.integers(-3, 3).map(float), min_size=1)), data=st.data())
+def test_fewer_are_nested_in_more(case, data):
+    tensors, keep, within = case
+    fewer = data.draw(st.integers(0, keep))
+    more = select(Scores.of(tensors), keep, within=within)
+    assert select(Scores.of(tensors), fewer, within=within).is_within(more)
+    # selecting in two steps is selecting once: nothing that is removed competes again
+    assert select(Scores.of(tensors), fewer, within=more) == select(Scores.of(tensors), fewer, within=within)
+
+
+def test_of_equal_scores_the_lower_flat_index_is_kept():
+    tensors = {"b": torch.ones(2, 2), "a": torch.ones(3)}  # the order is the mapping's, not the alphabet's
+    mask = select(Scores.of(tensors), 5)
+    assert mask["b"].tolist() == [[True, True], [True, True]]
+    assert mask["a"].tolist() == [True, False, False]
+
+
+def test_negative_zero_equals_zero():
+    mask = select(Scores.of({"w": torch.tensor([-0.0, 0.0, -0.0, 0.0])}), 2)
+    assert mask["w"].tolist() == [True, True, False, False]
+
+
+# --- dtypes and memory formats -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+@given(seed=st.integers(0, 2**32 - 1), keep=st.integers(0, 600))
+def test_every_float_dtype_is_ranked_exactly(dtype, seed, keep):
+    weights = torch.tensor(np.random.default_rng(seed).standard_normal(600)).to(dtype)  # bf16: many ties
+    with streaming(64, 2, 100):
+        assert select(Scores.of({"w": weights}), keep) == brute_force({"w": weights}, keep)
+
+
+def test_float64_is_not_narrowed():
+    scores = 1 + torch.arange(8, dtype=torch.float64) * 1e-12  # all equal in float32
+    assert select(Scores.of({"w": scores}), 3)["w"].tolist() == [False] * 5 + [True] * 3
+
+
+def test_scores_narrower_than_float32_may_come_from_a_criterion_of_ones_own():
+    values = torch.tensor([3.0, 1.0, 2.0], dtype=torch.bfloat16)
+    scores = Scores({"w": Score(values.shape, lambda: lambda lo, hi: values[lo:hi])})
+    assert select(scores, 2)["w"].tolist() == [True, False, True]
+
+
+@given(case=cases(dtypes=(torch.float16, torch.bfloat16, torch.float32, torch.float64)))
+def test_mixed_dtypes_compete_by_value(case):
+    tensors, keep, within = case
+    if spared(tensors, within) <= keep:
+        assert select(Scores.of(tensors), keep, within=within) == brute_force(tensors, keep, within)
+
+
+def test_a_float64_tensor_last_is_not_compared_as_float32():
+    tensors = {"a": torch.tensor([1.0]), "b": torch.tensor([1 + 1e-12], dtype=torch.float64)}
+    assert select(Scores.of(tensors), 1)["b"].tolist() == [True]
+
+
+@pytest.mark.parametrize("keep", [1, 11, 100, 215])
+def test_channels_last_weights_are_ranked_in_logical_order(keep):
+    weights = torch.randint(0, 5, (6, 4, 3, 3), generator=torch.Generator().manual_seed(0)).float()
+    strided = weights.to(memory_format=torch.channels_last)
+    assert strided.stride() != weights.stride()
+    with streaming(50, 2, 30):
+        mask = select(Scores.of({"w": strided}), keep)
+    assert mask == brute_force({"w": weights}, keep)
+    assert mask["w"].is_contiguous()
+
+
+def test_scores_must_be_floating_point():
+    with pytest.raises(InvalidValue, match="int64"):
+        select(Scores.of({"w": torch.arange(4)}), 2)
+
+
+# --- NaN, infinity, and what is out of range ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("keep", [0, 1, 150, 299, 300])
+@pytest.mark.parametrize("position", [0, 149, 199])
+def test_nan_is_refused_by_the_name_of_its_layer(keep, position):
+    tensors = {"fine.weight": torch.zeros(100), "broken.weight": torch.zeros(200)}
+    tensors["broken.weight"][position] = math.nan
+    with streaming(7, 1, 64), pytest.raises(NotFinite, match=r"broken\.weight"):
+        select(Scores.of(tensors), keep)
+
+
+@pytest.mark.parametrize("scope", ["global", "layer"])
+def test_nan_outside_within_does_not_compete(scope):
+    tensors = {"w": torch.tensor([math.nan, 1.0, 3.0, 2.0])}
+    within = Mask({"w": torch.tensor([False, True, True, True])})
+    for keep, expected in [(0, []), (1, [2]), (2, [2, 3]), (3, [1, 2, 3])]:
+        mask = select(Scores.of(tensors), keep, scope=scope, within=within)
+        assert mask["w"].nonzero().flatten().tolist() == expected
+    with pytest.raises(NotFinite):
+        select(Scores.of(tensors), 2)
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+def test_infinite_scores_are_spared(stream):
+    scores = torch.arange(100.0)
+    scores[::10] = math.inf
+    with streaming(*stream):
+        mask = select(Scores.of({"w": scores}), 10)
+        assert torch.equal(mask["w"], scores == math.inf)
+        with pytest.raises(InvalidValue, match="keep is 9, but 10 scores are"):
+            select(Scores.of({"w": scores}), 9)
+        with pytest.raises(InvalidValue, match="keep is 0, but 10 scores are"):
+            select(Scores.of({"w": scores}), 0)
+        assert competing(Scores.of({"w": scores})) == 90
+        within = Mask({"w": torch.arange(100) < 50})
+        assert competing(Scores.of({"w": scores}), within) == 45
+        assert select(Scores.of({"w": scores}), 5, within=within)["w"].nonzero().flatten().tolist() == [
+            0,
+            10,
+            20,
+            30,
+            40,
+        ]
+
+
+@pytest.mark.parametrize("keep", [-1, 5, 2.0, True, None])
+def test_keep_out_of_range_is_refused(keep):
+    with pytest.raises(InvalidValue, match="keep"):
+        select(Scores.of({"w": torch.zeros(4)}), keep)
+
+
+def test_within_limits_how_many_may_be_kept():
+    within = Mask({"w": torch.tensor([True, False, True, False])})
+    with pytest.raises(InvalidValue, match="only 2 compete"):
+        select(Scores.of({"w": torch.zeros(4)}), 3, within=within)
+
+
+def test_within_must_fit():
+    scores = Scores.of({"w": torch.zeros(4)})
+    with pytest.raises(MaskMismatch, match="w"):
+        select(scores, 1, within=Mask({"w": torch.ones(2, 2)}))
+    with pytest.raises(MaskMismatch, match="no scores for 'v'"):
+        select(scores, 1, within=Mask({"v": torch.ones(4)}))
+    with pytest.raises(MaskMismatch, match="no scores for 'v'"):
+        select(scores, 1, within=Mask({"w": torch.ones(4), "v": torch.ones(4)}))
+    with pytest.raises(UnknownName, match="'w'"):
+        select(Scores.of({"v": torch.zeros(4), "w": torch.zeros(4)}), 1, within=Mask({"v": torch.ones(4)}))
+
+
+def test_scope_and_allocation_must_fit():
+    scores = Scores.of({"w": torch.zeros(4)})
+    with pytest.raises(InvalidValue, match="'local'"):
+        select(scores, 1, scope="local")
+    with pytest.raises(InvalidValue, match="allocation"):
+        select(scores, 1, allocation=proportional)
+
+
+# --- scope "layer" -----------------------------------------------------------------------------------------
+
+
+@st.composite
+def divisions(draw, largest=200):
+    sizes = draw(st.lists(st.integers(1, largest), min_size=1, max_size=6))
+    capacities = [draw(st.integers(0, size)) for size in sizes]
+    keep = draw(st.integers(0, sum(capacities)))
+    names = [f"w{i}" for i in range(len(sizes))]
+    return (
+        {name: torch.Size([size]) for name, size in zip(names, sizes, strict=True)},
+        dict(zip(names, capacities, strict=True)),
+        keep,
+    )
+
+
+@given(divisions())
+def test_proportional_shares_are_exact_and_fit(division):
+    shapes, capacities, keep = division
+    shares = proportional(shapes, capacities, keep)
+    assert sum(shares.values()) == keep
+    assert all(0 <= shares[name] <= capacities[name] for name in shapes)
+
+
+@given(divisions())
+@example(({"a": torch.Size([1]), "b": torch.Size([1])}, {"a": 1, "b": 1}, 1))
+def test_proportional_shares_are_within_one_of_the_same_density(division):
+    shapes, _, keep = division
+    sizes = {name: shape.numel() for name, shape in shapes.items()}
+    keep = min(keep, sum(sizes.values()))
+    for name, share in proportional(shapes, sizes, keep).items():
+        assert abs(share - Fraction(keep * sizes[name], sum(sizes.values()))) < 1
+
+
+@given(divisions(largest=10**12))
+def test_proportional_counts_beyond_the_integers_of_a_float(division):
+    shapes, capacities, keep = division  # 10^12 * 10^12 > 2^53: floats would lose single weights
+    assert sum(proportional(shapes, capacities, keep).values()) == keep
+
+
+def test_proportional_by_hand():
+    sizes = {"a": torch.Size([10]), "b": torch.Size([30]), "c": torch.Size([20])}
+    # density 31/60: ideal 5.17, 15.5, 10.33; whole 5, 15, 10; the one left goes to the largest fraction, b
+    assert proportional(sizes, {"a": 10, "b": 30, "c": 20}, 31) == {"a": 5, "b": 16, "c": 10}
+    # b takes only 3; the other 28 are divided as 10 : 20, ideal 9.33, 18.67
+    assert proportional(sizes, {"a": 10, "b": 3, "c": 20}, 31) == {"a": 9, "b": 3, "c": 19}
+    # of equal fractions the earlier layer
+    # 1/3, 10 1/3, 1/3: in floats 10 1/3 - 10 is larger than 1/3
+    uneven = {"a": torch.Size([1]), "b": torch.Size([31]), "c": torch.Size([1])}
+    assert proportional(uneven, {"a": 1, "b": 31, "c": 1}, 11) == {"a": 1, "b": 10, "c": 0}
+    assert proportional({"a": torch.Size([3]), "b": torch.Size([3])}, {"a": 3, "b": 3}, 3) == {"a": 2, "b": 1}
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+@given(case=cases(values=st.lists(st.integers(-3, 3).map(float), min_size=1)))
+def test_layer_scope_is_the_sort_within_each_layer(stream, case):
+    tensors, keep, within = case
+    with streaming(*stream):
+        mask = select(Scores.of(tensors), keep, scope="layer", within=within)
+    shapes = {name: tensor.shape for name, tensor in tensors.items()}
+    room = {name: tensor.numel() if within is None else within.kept_in(name) for name, tensor in tensors.items()}
+    shares = proportional(shapes, room, keep)
+    for name, tensor in tensors.items():
+        alone = None if within is None else Mask({name: within[name]})
+        assert torch.equal(mask[name], brute_force({name: tensor}, shares[name], alone)[name])
+    assert mask.kept == keep
+
+
+def test_an_allocation_divides_as_it_says():
+    scores = Scores.of({"a": torch.arange(4.0), "b": torch.arange(4.0)})
+    mask = select(scores, 3, scope="layer", allocation=lambda shapes, capacities, keep: {"a": 0, "b": keep})
+    assert (mask.kept_in("a"), mask["b"].tolist()) == (0, [False, True, True, True])
+
+
+@pytest.mark.parametrize("shares", [{"a": 1, "b": 1}, {"a": 5, "b": -2}, {"a": 3}, {"a": -1, "b": 4}, {"a": 3, "c": 0}])
+def test_an_allocation_that_does_not_add_up_is_refused(shares):
+    scores = Scores.of({"a": torch.arange(4.0), "b": torch.arange(4.0)})
+    with pytest.raises(InvalidValue, match="allocation divides 3"):
+        select(scores, 3, scope="layer", allocation=lambda *_: shares)
+
+
+# --- whole units -------------------------------------------------------------------------------------------
+
+
+@st.composite
+def layers(draw):
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    shapes = draw(st.lists(st.sampled_from([(1, 1), (4, 3), (3, 5), (5, 2, 3, 3), (2, 8, 2)]), min_size=1, max_size=3))
+    # integers: equal sums give equal means in float32 and in float64, different sums different ones
+    tensors = {f"w{i}": torch.tensor(rng.integers(-2, 3, s).astype(np.float32)) for i, s in enumerate(shapes)}
+    within = Mask({name: torch.tensor(rng.random(tensor.shape) < 0.3) for name, tensor in tensors.items()})
+    return tensors, draw(st.sampled_from([None, within])), draw(st.sampled_from([0, 1]))
+
+
+def unit_scores(tensor, dim, within):
+    units = np.moveaxis(tensor.double().numpy(), dim, 0)
+    alive = np.ones_like(units, dtype=bool) if within is None else np.moveaxis(within.numpy(), dim, 0)
+    living = [unit[here].tolist() for unit, here in zip(units, alive, strict=True)]
+    return torch.tensor([sum(numbers) / max(len(numbers), 1) for numbers in living])
+
+
+@given(layers(), st.sampled_from(["global", "layer"]), st.data())
+def test_units_are_kept_whole(case, scope, data):
+    tensors, within, dim = case
+    means = {n: unit_scores(tensor, dim, None if within is None else within[n]) for n, tensor in tensors.items()}
+    alive = None
+    if within is not None:
+        alive = Mask({n: torch.tensor([bool(u.any()) for u in within[n].movedim(dim, 0)]) for n in tensors})
+    room = {name: len(units) if alive is None else alive.kept_in(name) for name, units in means.items()}
+    keep = data.draw(st.integers(0, sum(room.values())))
+    mask = select(Scores.of(tensors), keep, scope=scope, granularity=Unit(dim), within=within)
+    shares = proportional({n: units.shape for n, units in means.items()}, room, keep)
+    units_kept = brute_force(means, keep, alive)
+    for name, tensor in tensors.items():
+        if scope == "layer":
+            alone = None if alive is None else Mask({name: alive[name]})
+            kept = brute_force({name: means[name]}, shares[name], alone)[name]
+        else:
+            kept = units_kept[name]
+        for unit, is_kept in enumerate(kept.tolist()):
+            entry = mask[name].select(dim, unit)
+            limit = torch.ones_like(entry) if within is None else within[name].select(dim, unit)
+            assert torch.equal(entry, limit & is_kept)
+        assert mask[name].shape == tensor.shape
+
+
+def test_units_by_hand():
+    # means of rows: 2, 1, 1.5; of columns: (1+2+0)/3 = 1, (3+0+3)/3 = 2
+    scores = Scores.of({"w": torch.tensor([[1.0, 3.0], [2.0, 0.0], [0.0, 3.0]])})
+    assert select(scores, 2, granularity=Unit(dim=0))["w"].tolist() == [[True] * 2, [False] * 2, [True] * 2]
+    assert select(scores, 1, granularity=Unit(dim=1))["w"].tolist() == [[False, True]] * 3
+    assert select(scores, 2, granularity=Element())["w"].sum() == 2
+
+
+@pytest.mark.parametrize(("shape", "dim"), [((4,), 0), ((4, 3), 2), ((4, 3), -1)])
+def test_a_dimension_that_does_not_exist_is_refused(shape, dim):
+    with pytest.raises(InvalidValue, match=f"Unit\\(dim={dim}\\)"):
+        select(Scores.of({"w": torch.zeros(shape)}), 1, granularity=Unit(dim))
+
+
+# --- other people's implementation, and size ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pruned", [1, 100, 411, 800])
+def test_agrees_with_torch_on_distinct_weights(pruned):
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(30, 20))
+    rng = np.random.default_rng(pruned)
+    names = ["0.weight", "2.weight"]
+    sizes = [dict(model.named_parameters())[name].numel() for name in names]
+    magnitudes = (rng.permutation(sum(sizes)) + 1) / 1000  # distinct
+    signed = torch.tensor(magnitudes * rng.choice([-1, 1], sum(sizes)), dtype=torch.float32)
+    with torch.no_grad():
+        for name, part in zip(names, signed.split(sizes), strict=True):
+            parameter = dict(model.named_parameters())[name]
+            parameter.copy_(part.reshape(parameter.shape))
+    tensors = {name: dict(model.named_parameters())[name].detach().clone().abs() for name in names}
+    mine = select(Scores.of(tensors), sum(sizes) - pruned)
+    prune.global_unstructured(
+        [(model[0], "weight"), (model[2], "weight")], pruning_method=prune.L1Unstructured, amount=pruned
+    )
+    assert mine == Mask({"0.weight": model[0].weight_mask, "2.weight": model[2].weight_mask})
+
+
+@pytest.mark.parametrize("keep", [1, 2**24 + 1, 2**23 + 3])
+def test_one_tensor_with_more_elements_than_float32_has_integers(keep):
+    size = 2**24 + 1000
+    values = np.random.default_rng(0).integers(0, 5, size).astype(np.int8)
+    ranked = np.argsort(-values, kind="stable")  # stable: of equal scores the lower index first
+    expected = np.zeros(size, dtype=bool)
+    expected[ranked[:keep]] = True
+    mask = select(Scores.of({"w": torch.tensor(values).float()}), keep)
+    assert mask.kept == keep
+    assert np.array_equal(mask["w"].numpy(), expected)

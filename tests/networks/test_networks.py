@@ -1,0 +1,190 @@
+"""The papers' networks: exact sizes, a module for each activation, draws that depend on the seed alone."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import nn
+
+from budbreak.errors import InvalidValue, UnknownName
+from budbreak.networks import INITIALISATIONS, NETWORKS, build
+from budbreak.networks.factory import count_parameters
+from budbreak.networks.resnet import BasicBlock
+
+
+@dataclass(frozen=True)
+class Task:
+    shape: tuple[int, int, int] = (3, 32, 32)
+    classes: int = 10
+
+
+MNIST = Task((1, 28, 28))
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "parameters"),
+    [
+        # 784 * 300 + 300 + 300 * 100 + 100 + 100 * 10 + 10
+        ("lenet-300-100", MNIST, 266_610),
+        # 6 * 26 + 16 * 151 + 120 * 401 + 84 * 121 + 10 * 85
+        ("lenet-5", MNIST, 61_706),
+        # 269,722 of option A and two shortcuts: 16 * 32 + 64 and 32 * 64 + 128
+        ("resnet-20", Task(), 272_474),
+        # 64 * 100 + 100 + 100 * 50 + 50 + 50 * 10 + 10
+        ("mlp", Task((1, 8, 8)), 12_060),
+    ],
+)
+def test_the_number_of_parameters(name: str, task: Task, parameters: int) -> None:
+    assert count_parameters(build(name, task, seed=0)) == parameters
+
+
+@pytest.mark.parametrize("task", [MNIST, Task((3, 32, 32), 100), Task((3, 21, 17), 7)])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_fits_every_shape(name: str, task: Task) -> None:
+    model = build(name, task, seed=0).eval()
+    assert model(torch.zeros(2, *task.shape)).shape == (2, task.classes)
+
+
+@pytest.mark.parametrize(("name", "relus"), [("lenet-300-100", 2), ("lenet-5", 4), ("mlp", 2), ("resnet-20", 19)])
+def test_each_activation_is_a_module_used_once(name: str, relus: int) -> None:
+    task = Task() if name == "resnet-20" else MNIST
+    model, calls = build(name, task, seed=0).eval(), list[nn.Module]()
+    for module in model.modules():
+        if isinstance(module, nn.ReLU):
+            module.register_forward_hook(lambda module, _inputs, _output: calls.append(module))
+    model(torch.zeros(1, *task.shape))
+    assert len(calls) == len(set(calls)) == relus
+
+
+@pytest.mark.parametrize("init", INITIALISATIONS)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_seed_alone_decides_and_the_global_generator_stays(name: str, init: str) -> None:
+    torch.manual_seed(1)
+    first = build(name, MNIST, init=init, seed=4).state_dict()
+    state = torch.get_rng_state()
+    torch.manual_seed(1)
+    assert torch.equal(state, torch.get_rng_state())
+    torch.manual_seed(2)
+    again = build(name, MNIST, init=init, seed=4).state_dict()
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    other = build(name, MNIST, init=init, seed=5).state_dict()
+    assert any(not torch.equal(first[key], other[key]) for key in first)
+
+
+def spread(tensor: torch.Tensor) -> tuple[float, float]:
+    values = tensor.detach()
+    return float(values.mean()), float(values.std())
+
+
+def test_kaiming_is_he_normal_with_zero_biases() -> None:
+    model = build("resnet-20", Task(), init="kaiming", seed=0)
+    mean, std = spread(model.stage3[0].conv1.weight)  # 18,432 draws, of 32 inputs: std known to 0.5 %
+    assert abs(mean) < 0.003
+    assert std == pytest.approx((2 / (32 * 9)) ** 0.5, rel=0.02)
+    assert not model.fc.bias.any()
+    assert (model.bn.weight == 1).all()
+    assert not model.bn.bias.any()
+
+
+def test_xavier_is_the_preset_of_the_scripts() -> None:
+    model = build("resnet-20", Task((3, 32, 32), 100), init="xavier", seed=0)
+    _, std = spread(model.stage3[1].conv1.weight)
+    assert std == pytest.approx((2 / (2 * 64 * 9)) ** 0.5, rel=0.02)
+    mean, std = spread(model.stage3[0].bn1.weight)  # 64 draws: std known to 9 %
+    assert mean == pytest.approx(1, abs=0.01)
+    assert std == pytest.approx(0.02, rel=0.3)
+    assert spread(model.fc.bias)[1] == pytest.approx(1, rel=0.3)
+    assert spread(build("lenet-5", MNIST, init="xavier", seed=0).conv2.bias)[1] > 0.5
+
+
+def test_lth_draws_uniform_normalisation_scales() -> None:
+    model = build("resnet-20", Task(), init="lth", seed=0)
+    scales = torch.cat([module.weight.detach() for module in model.modules() if isinstance(module, nn.BatchNorm2d)])
+    assert 0 <= float(scales.min()) < 0.02 < 0.98 < float(scales.max()) <= 1
+    assert spread(scales)[0] == pytest.approx(0.5, abs=0.05)  # 784 draws: known to 0.01
+
+
+def test_option_b_shortcuts_stand_only_where_the_shape_changes() -> None:
+    names = {name for name, module in build("resnet-20", Task(), seed=0).named_modules() if "shortcut.conv" in name}
+    assert names == {"stage2.0.shortcut.conv", "stage3.0.shortcut.conv"}
+
+
+def test_a_block_adds_its_shortcut_before_the_last_relu() -> None:
+    block = BasicBlock(3, 5, stride=2).eval()
+    x = torch.randn(2, 3, 6, 6)
+    inner = block.bn2(block.conv2(block.bn1(block.conv1(x)).clamp(min=0)))
+    expected = (inner + block.shortcut.bn(block.shortcut.conv(x))).clamp(min=0)
+    torch.testing.assert_close(block(x), expected)
+    plain = BasicBlock(3, 3, stride=1).eval()
+    inner = plain.bn2(plain.conv2(plain.bn1(plain.conv1(x)).clamp(min=0)))
+    torch.testing.assert_close(plain(x), (inner + x).clamp(min=0))
+
+
+def test_too_small_images_are_refused() -> None:
+    with pytest.raises(InvalidValue, match="8 x 8"):
+        build("lenet-5", Task((1, 8, 8)), seed=0)
+
+
+# --- factories of the user ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def user_module(tmp_path, monkeypatch) -> str:
+    (tmp_path / "their_nets.py").write_text(
+        "import torch\n"
+        "from torch import nn\n"
+        "def plain():\n    net = nn.Linear(3, 2)\n    nn.init.constant_(net.weight, 7.0)\n    return net\n"
+        "def shaped(*, classes, shape):\n    return nn.Linear(shape[0], classes)\n"
+        "def counted(classes=5):\n    return nn.Linear(1, classes)\n"
+        "def open_ended(**settings):\n    return nn.Linear(settings['shape'][1], settings['classes'])\n"
+        "def no_module():\n    return 3\n"
+        "def greedy(depth):\n    return None\n"
+        "number = 3\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    yield "their_nets"
+    sys.modules.pop("their_nets", None)
+
+
+def test_a_factory_gets_what_it_has_parameters_for(user_module: str) -> None:
+    task = Task((3, 5, 5), 4)
+    assert build(f"{user_module}:shaped", task, seed=0).weight.shape == (4, 3)
+    assert build(f"{user_module}:counted", task, seed=0).weight.shape == (4, 1)
+    assert build(f"{user_module}:open_ended", task, seed=0).weight.shape == (4, 5)
+
+
+def test_a_factory_keeps_its_own_weights_unless_told_otherwise(user_module: str) -> None:
+    assert (build(f"{user_module}:plain", Task(), seed=0).weight == 7).all()
+    assert not (build(f"{user_module}:plain", Task(), init="kaiming", seed=0).weight == 7).any()
+
+
+def test_a_factory_draws_from_the_seed(user_module: str) -> None:
+    first, again, other = (build(f"{user_module}:counted", Task(), seed=seed).weight for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "words"),
+    [
+        ("resnet20", UnknownName, "resnet-20"),
+        ("no_such_package:make", UnknownName, "cannot import"),
+        (":make", InvalidValue, "name the module in full"),
+        ("their_nets:", InvalidValue, "it is package.module:name"),
+        ("their_nets:plane", UnknownName, "did you mean 'plain'"),
+        ("their_nets:number", InvalidValue, "is of type int"),
+        ("their_nets:no_module", InvalidValue, "returned a int"),
+        ("their_nets:greedy", InvalidValue, "depth"),
+    ],
+)
+def test_a_name_that_gives_no_network_is_refused(user_module: str, name: str, error: type[Exception], words: str):
+    with pytest.raises(error, match=words):
+        build(name, Task(), seed=0)
+
+
+def test_an_unknown_initialisation_is_refused() -> None:
+    with pytest.raises(UnknownName, match="did you mean 'kaiming'"):
+        build("mlp", Task(), init="kaming", seed=0)

@@ -1,0 +1,64 @@
+"""Mistakes a step away from what is right: the message says what to write."""
+
+import pytest
+import torch
+
+import budbreak as bb
+from budbreak.errors import BudbreakError
+from budbreak.evidence import Weights
+from budbreak.studies.recipe import make_recipe
+from budbreak.testing import mlp
+
+GEOMETRIC = bb.schedules.Geometric(rate=0.2, levels=2)
+
+
+def iterate(**options):
+    model = mlp()
+    return bb.iterate(model, torch.optim.SGD(model.parameters(), lr=0.1), bb.Plan(schedule=GEOMETRIC), **options)
+
+
+def pruned_twice():
+    model = mlp()
+    bb.prune(model, sparsity=0.75)
+    bb.prune(model, sparsity=0.5)
+
+
+def scored(formula):
+    class Mine:
+        needs = (Weights(),)
+
+        def __call__(self, evidence):
+            return bb.Scores.elementwise(formula, evidence[Weights()])
+
+    bb.prune(mlp(), sparsity=0.5, criterion=Mine())
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: bb.probe(mlp(), Weights()), "the probes are Weights.*write \\[Weights\\(\\)\\]"),
+        (lambda: bb.probe(mlp(), [Weights]), "a probe is the class Weights.*write \\[Weights\\(\\)\\]"),
+        (lambda: bb.probe(mlp(), ["weights"]), "a probe is 'weights'"),
+        (pruned_twice, "sparsity is 0.5: .* would stay, but only .*give at least 0.75"),
+        (lambda: bb.prune(mlp(), sparsity=0.5, optimizer=torch.optim.SGD), "write SGD\\(model.parameters\\(\\)"),
+        (lambda: bb.prune(mlp().state_dict(), sparsity=0.5), "load_state_dict"),
+        (lambda: iterate(store=""), "store is ''"),
+        (lambda: iterate(resets=[torch.optim.lr_scheduler.StepLR]), "resets holds the class StepLR"),
+        (lambda: bb.Plan(schedule=GEOMETRIC, scope="local"), "write scope='layer'"),
+        (lambda: bb.Plan(schedule=GEOMETRIC, rewind_to="lr"), "write rewind_to='learning-rate'"),
+        (lambda: bb.ActivateWhilePruning(q=0.02, variant="Pro"), "write variant='pro'"),
+        (lambda: bb.Mask.load("/"), "/ is a folder"),
+        (lambda: scored(lambda w: w.abs().sum()), "a score of '0.weight' is tensor.*reduce over nothing"),
+        (lambda: scored(lambda w: 1.0), "a score of '0.weight' is 1.0.*reduce over nothing"),
+    ],
+)
+def test_the_message_says_what_to_write(call, words):
+    with pytest.raises(BudbreakError, match=f"(?s){words}"):
+        call()
+
+
+def test_a_number_in_quotes_in_a_recipe_is_answered_without_them():
+    with pytest.raises(BudbreakError, match="write levels = 12"):
+        make_recipe({"levels": "12"})
+    with pytest.raises(BudbreakError, match=r"write arms = \[...\]"):
+        make_recipe({"arms": "host"})
