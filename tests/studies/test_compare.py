@@ -3,9 +3,8 @@ import pytest
 from scipy import stats
 
 from budbreak.errors import InvalidValue
-from budbreak.studies import LevelResult, estimate
+from budbreak.studies import LevelResult
 from budbreak.studies.compare import METRICS, paired_differences
-from budbreak.studies.intervals import t_quantile
 
 
 def level(arm: str, seed: int, *, accuracy: float, kept: int = 80, number: int = 1) -> LevelResult:
@@ -13,23 +12,6 @@ def level(arm: str, seed: int, *, accuracy: float, kept: int = 80, number: int =
     return LevelResult(
         arm, seed, number, kept, 100, kept / 100, kept / 100, 1, 1, 1.0, metrics, {}, layers=(), curve=()
     )
-
-
-@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 5, 9, 30, 59, 200])
-def test_the_t_quantile_is_scipys(freedom):
-    assert t_quantile(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=1e-9)
-
-
-def test_the_interval_is_scipys():
-    values = [0.3, -0.1, 0.4, 0.25, 0.0]
-    low, high = stats.t.interval(0.95, 4, loc=np.mean(values), scale=stats.sem(values))
-    found = estimate(values)
-    assert (found.n, found.mean) == (5, pytest.approx(0.17))
-    assert (found.low, found.high) == (pytest.approx(low, rel=1e-9), pytest.approx(high, rel=1e-9))
-
-
-def test_one_value_has_no_interval():
-    assert (estimate([1.0]).low, estimate([1.0]).high) == (None, None)
 
 
 def test_differences_are_paired_by_seed():
