@@ -1,0 +1,97 @@
+"""Steps: the rate drops at milestones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from budbreak.checks import shown
+from budbreak.errors import InvalidValue
+from budbreak.training.limits import check_number
+from budbreak.training.rates.scheduler import Foreseen
+from budbreak.training.rates.warming import check_warmup, check_warmup_fits, rise, warmup_steps
+
+_MOST_MILESTONES = 100
+_LARGEST_GAMMA = 1000.0  # its 100th power is still a number
+
+
+@dataclass(frozen=True)
+class Steps(Foreseen):
+    """Multiply the rate by gamma at each milestone, after an optional warm-up.
+
+    factor(step) = min(1, (step + 1) / (warmup * steps_per_epoch)) * gamma^(milestones that the step has reached).
+
+    Args:
+        milestones: epochs (fractions allowed) after which the rate drops, each rounded to the nearest step; rising,
+            > 0, 1 to 100 of them.
+        gamma: factor of each drop, in (0, 1000], not 1.
+        warmup: epochs (fractions allowed) over which the rate rises linearly from 0; 0: none.
+
+    Raises:
+        InvalidValue: for a number out of range, milestones that do not rise, and what has no effect.
+
+    Example:
+        >>> steps = Steps(milestones=(3.0,), gamma=0.5, warmup=1.0)
+        >>> [steps.factor(step, steps_per_epoch=2, epochs=4) for step in range(8)]
+        [0.5, 1.0, 1.0, 1.0, 1.0, 1.0, 0.5, 0.5]
+    """
+
+    milestones: tuple[float, ...]
+    gamma: float = 0.1
+    warmup: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_milestones(self.milestones)
+        check_number("gamma", self.gamma, zero=False, most=_LARGEST_GAMMA, usual="0.1")
+        if self.gamma == 1:
+            raise InvalidValue("gamma is 1", "the rate then stays as it is", "choose another, such as 0.1")
+        check_warmup(self.warmup)
+
+    def factor(self, step: int, *, steps_per_epoch: int, epochs: int) -> float:
+        """The share of the optimizer's rate after ``step`` steps, > 0."""
+        reached = sum(step >= drop for drop in self._drops(steps_per_epoch))
+        return rise(step, warmup_steps(self.warmup, steps_per_epoch)) * self.gamma**reached
+
+    def check(self, epochs: int, steps_per_epoch: int) -> None:
+        """Refuse milestones outside the training or on one step, and a warm-up too long or too short."""
+        check_warmup_fits(self.warmup, epochs, steps_per_epoch)
+        _check_inside(self.milestones, epochs)
+        total, before = epochs * steps_per_epoch, 0
+        for milestone, drop in zip(self.milestones, self._drops(steps_per_epoch), strict=True):
+            if not 0 < drop < total:
+                raise InvalidValue(
+                    f"the milestone {milestone:g} falls on step {drop} of {total}",
+                    "a drop comes after the first step and before the last",
+                    "move it, or take it out",
+                )
+            if drop == before:
+                raise InvalidValue(
+                    f"the milestone {milestone:g} falls on step {drop}, as the one before",
+                    "each drop has a step of its own",
+                    "move it, or take it out",
+                )
+            before = drop
+
+    def _drops(self, steps_per_epoch: int) -> list[int]:
+        return [round(milestone * steps_per_epoch) for milestone in self.milestones]
+
+
+def _check_milestones(milestones: tuple[float, ...]) -> None:
+    if not isinstance(milestones, tuple):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidValue(f"milestones is {shown(milestones)}", "it must be a tuple", "write (10.0, 13.0)")
+    if not milestones:
+        raise InvalidValue("there are no milestones", "a rate in steps drops at one or more", "or choose Constant")
+    if len(milestones) > _MOST_MILESTONES:
+        raise InvalidValue(
+            f"milestones has {len(milestones):,} items", f"it has at most {_MOST_MILESTONES}", "give fewer"
+        )
+    for index, milestone in enumerate(milestones):
+        check_number(f"milestones[{index}]", milestone, zero=False, usual="an epoch within the training")
+    if list(milestones) != sorted(set(milestones)):
+        raise InvalidValue(f"milestones are {list(milestones)}", "they rise", f"write {sorted(set(milestones))}")
+
+
+def _check_inside(milestones: tuple[float, ...], epochs: int) -> None:
+    if milestones[-1] >= epochs:
+        raise InvalidValue(
+            f"milestones are {list(milestones)}", f"they lie within the {epochs} epochs", "move them, or take some out"
+        )
