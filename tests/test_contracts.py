@@ -34,6 +34,7 @@ CRITERIA = {
 }
 SCHEDULES = {
     schedules.Cubic: [{"sparsity": 0.9, "levels": 10}, {"sparsity": 0.5, "levels": 1}],
+    schedules.Dense: [{}],
     schedules.Geometric: [{"rate": 0.2, "levels": 12}, {"rate": 0.5, "levels": 1}],
     schedules.OneShot: [{"sparsity": 0.9}],
 }
@@ -239,8 +240,8 @@ class Remembers:
 @pytest.mark.parametrize(
     ("schedule", "words"),
     [
-        (Answers((0.0,), levels=0), "levels >= 1"),
-        (Answers((0.0,), levels=2.0), "levels >= 1"),
+        (Answers((0.0,), levels=-1), "levels >= 0"),
+        (Answers((0.0,), levels=2.0), "levels >= 0"),
         (Answers((0.1, 0.2, 0.3)), "dense at level 0"),
         (Answers((0.0, 0.3, 0.2)), "never falls"),
         (Answers((0.0, 0.3, 1.0)), r"\[0, 1\)"),

@@ -82,7 +82,7 @@ def test_a_schedule_that_says_no_share_is_refused(sparsity):
         plan.preview(mlp())
 
 
-@pytest.mark.parametrize("levels", [0, 1.5, "3", None, True])
+@pytest.mark.parametrize("levels", [-1, 1.5, "3", None, True])
 def test_a_schedule_with_no_number_of_levels_is_refused(levels):
     with pytest.raises(InvalidValue, match=r"schedule\.levels is"):
         bb.Plan(schedule=Says(0.5, levels))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import cast
 
 from torch.optim import Optimizer
 
@@ -35,15 +37,15 @@ def check_kinds(model: object, optimizer: object, plan: object) -> None:
         )
 
 
-def check_arguments(live: Live, *, store: object, mask: object, also: object) -> None:
+def check_arguments(live: Live, *, store: object, dense: object, mask: object, also: object) -> None:
     """Refuse arguments that cannot work together.
 
     Raises:
         InvalidValue, MissingEvidence, ForeignParameter, NothingToPrune: with what to write.
     """
     check_count("seed", live.seed, least=0)
-    if store == "" or not isinstance(store, str | os.PathLike | None):
-        raise InvalidValue(f"store is {shown(store)}", "it is a folder: a str or a Path", 'write store="runs/first"')
+    _check_folder("store", store, "runs/first")
+    _check_dense(dense, store, live.processes.size)
     if not isinstance(also, Mapping | None):
         raise InvalidValue(f"also is {shown(also)}", "it is a mapping of names to values", 'write also={"epochs": 5}')
     if also and store is None:
@@ -71,6 +73,29 @@ def check_arguments(live: Live, *, store: object, mask: object, also: object) ->
         prunable=live.plan.prunable,
         samples=live.samples,
     )
+
+
+def _check_folder(name: str, folder: object, example: str) -> None:
+    if folder == "" or not isinstance(folder, str | os.PathLike | None):
+        raise InvalidValue(f"{name} is {shown(folder)}", "it is a folder: a str or a Path", f'write {name}="{example}"')
+
+
+def _check_dense(dense: object, store: object, processes: int) -> None:
+    """Refuse a dense store that there is nowhere to take over to, or nobody to take over for."""
+    _check_folder("dense", dense, "runs/dense")
+    if dense is None:
+        return
+    said = f"dense is {shown(dense)}"
+    if store is None:
+        raise InvalidValue(said, "level 0 is taken over into a store", "give store= as well")
+    if Path(cast(str, dense)).resolve() == Path(cast(str, store)).resolve():
+        raise InvalidValue(said, "it is the store of another iteration", "give another folder as store")
+    if processes > 1:
+        raise InvalidValue(
+            f"{said}, for {processes} processes",
+            "level 0 is taken over by a process alone so far",
+            "leave dense out, or give group='alone'",
+        )
 
 
 def needs_of(plan: Plan) -> Sequence[Probe[object]]:

@@ -16,6 +16,7 @@ from torch.utils.hooks import RemovableHandle
 
 from budbreak.errors import InvalidValue
 from budbreak.iteration.checkpoint import Checkpoint, Position, begun, check_dtypes, fitting, in_words
+from budbreak.iteration.dense import take_dense_level
 from budbreak.iteration.invariants import assert_invariants
 from budbreak.iteration.live import Live, check_moved, collect_evidence, make_record, warn_of_zeros
 from budbreak.iteration.plan import Plan
@@ -27,6 +28,7 @@ from budbreak.iteration.rewindpoint import RewindPoint
 from budbreak.iteration.seeding import derive_seed, generator_states, restore_generators, seed_everything, seed_training
 from budbreak.iteration.shared import SharedStore
 from budbreak.iteration.step import Step
+from budbreak.iteration.store import Store
 from budbreak.iteration.together import check_same_network, met
 from budbreak.live import (
     Hold,
@@ -55,12 +57,14 @@ class Course:
         live: Live,
         store: SharedStore | None,
         *,
+        dense: Store | None,
         mask: Mask | None,
         also: Mapping[str, object],
         keep_holding: bool,
     ) -> None:
         self._live, self._store, self._also, self._keep_holding = live, store, also, keep_holding
-        self._given = mask
+        self._given, self._dense_store = mask, dense
+        self._identity: Mapping[str, Any] = {}
         self._mask = Mask.dense(live.model, live.plan.prunable) if mask is None else mask
         self._dense = self._before = self._mask
         self._point: RewindPoint | None = _rewind_point(live.plan)
@@ -92,6 +96,9 @@ class Course:
         if self._store is not None and found is not None:
             self._resume(self._store, *found)
             return
+        if self._store is not None and self._dense_store is not None:
+            self._take_over(self._store, self._dense_store)
+            return
         if self._given is None:
             warn_of_zeros(live)
         else:
@@ -100,7 +107,15 @@ class Course:
             self._point.after_step(0, live.model)
             self._settle()
 
-    def _resume(self, store: SharedStore, checkpoint: Checkpoint, path: Path) -> None:
+    def _take_over(self, store: SharedStore, dense: Store) -> None:
+        """Go on from the end of another store's level 0, as if it had been trained in this one."""
+        checkpoint, point = take_dense_level(dense, self._identity, self._live.plan, self._point)
+        if point is not None:
+            store.save("rewind", point.tree())
+        store.save_checkpoint(checkpoint.tree())
+        self._resume(store, checkpoint, store.path("checkpoint"), f", taken over from {dense.folder}")
+
+    def _resume(self, store: SharedStore, checkpoint: Checkpoint, path: Path, source: str = "") -> None:
         live = self._live
         checkpoint.check_course(_stages(live.plan), path)
         if checkpoint.position.ended:  # killed before its file was written
@@ -119,7 +134,7 @@ class Course:
             self._restore_generators()
         if self._records:  # killed before they were written, or they were deleted
             store.save_records(self._records)
-        self._resumed = in_words(checkpoint.position, live.plan, self._records)
+        self._resumed = in_words(checkpoint.position, live.plan, self._records) + source
         if live.processes.rank == 0:
             _LOG.warning("%s: %s", path.parent, self._resumed)
         self._clock = time.perf_counter()

@@ -26,7 +26,7 @@ class Levels(Course):
 
     @property
     def resumed(self) -> str:
-        """Where a store's earlier session had come to, in words; empty where nothing was stored."""
+        """Where a store's earlier session, or the dense store, had come to, in words; empty where nothing was."""
         return self._resumed
 
     @property
@@ -51,8 +51,9 @@ class Levels(Course):
             about = {**about, "mask": alive, "prunable": list(self._mask), "processes": live.processes.size}
             check_same_iteration(live, {**about, "stored": self._store is not None})
             start = {} if self._store is None else start_identity(live, self._also)
+        self._identity = {**about, **start}
         if self._store is not None:
-            self._store.open({**about, **start})
+            self._store.open(self._identity)
         try:
             with live.processes.agreeing("the start"):
                 self._start()

@@ -33,6 +33,7 @@ def iterate(
     resets: Sequence[Resettable] = (),
     seed: int = 0,
     store: str | Path | None = None,
+    dense: str | Path | None = None,
     also: Mapping[str, object] | None = None,
     mask: Mask | None = None,
     mask_grads: bool | None = None,
@@ -58,6 +59,11 @@ def iterate(
             (which is pruned with them).
         seed: of everything random in the trainings.
         store: a folder in which the iteration survives being killed; the same call goes on from there.
+        dense: the store of another iteration that has finished level 0, e.g. that of ``plan.dense``. If ``store`` is
+            fresh, level 0 is not trained but taken over from there, bit for bit: records (with their seconds),
+            weights, rewind point. Both must agree in model, optimizer, ``resets``, seed, starting weights, mask,
+            ``mask_grads``, ``prunable`` and ``rewind_to``; that their data and epochs are the same is for you to see
+            to, as ``also`` is not compared. It is only read, and several processes may read it at once.
         also: what else must be as it was when the store is used again, by name: data, labels, epochs, e.g.
             ``also={"x": x, "epochs": 5}``. Tensors are told apart by a digest. The plan, the starting weights,
             model, optimizer, ``resets``, seed and calibration set are compared in any case.
@@ -75,7 +81,7 @@ def iterate(
             else before the first step that it would spoil. A scheduler made in the loop body is none.
         ForeignParameter: if the optimizer does not hold the model's parameters.
         NothingToPrune, InvalidValue: if the plan does not fit the model.
-        StoreMismatch, StoreBusy, CorruptFile: if the store cannot be used.
+        StoreMismatch, StoreBusy, CorruptFile: if the store, or ``dense``, cannot be used.
         RanksDisagree, RankFailed: if the ranks have different plans, weights, masks, steps or numbers, or one fails.
         InvariantBroken: at the end of a level, if something that must hold does not.
     """
@@ -86,7 +92,8 @@ def iterate(
         optimizer = unwrap_optimizer(optimizer)
         options = (batches, loss, forward, samples, tuple(resets), seed, mask_grads, processes)
         live = Live(model, optimizer, plan.fit(model), *options)
-        check_arguments(live, store=store, mask=mask, also=also)
+        check_arguments(live, store=store, dense=dense, mask=mask, also=also)
     warn_of_uncovered(model, plan.prunable)
     kept = None if store is None else SharedStore(Store(store), processes)
-    return Levels(live, kept, mask=mask, also=also or {}, keep_holding=keep_holding)
+    shared = None if dense is None else Store(dense)
+    return Levels(live, kept, dense=shared, mask=mask, also=also or {}, keep_holding=keep_holding)

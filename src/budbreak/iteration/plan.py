@@ -103,6 +103,11 @@ class Plan:
         return self.schedule.levels
 
     @property
+    def dense(self) -> Plan:
+        """The plan of level 0 alone, the same for all plans that share it: see ``dense`` of `budbreak.iterate`."""
+        return Plan(schedule=schedules.Dense(), prunable=self.prunable, rewind_to=self.rewind_to)
+
+    @property
     def retraining(self) -> tuple[FollowUp, ...]:
         """The follow-ups that have a stage of their own."""
         return tuple(follow_up for follow_up in self.then if follow_up.retrains)
@@ -200,7 +205,7 @@ def _check_parts(plan: Plan) -> None:
     """Refuse classes, names and bare values where a plan needs instances: they would fail late, or not at all."""
     example = "bb.schedules.Geometric(rate=0.2, levels=12)"
     check_instance("schedule", plan.schedule, ("levels",), example, choices=schedules.ALL)
-    check_count("schedule.levels", plan.schedule.levels)
+    check_count("schedule.levels", plan.schedule.levels, least=0)
     check_criterion(plan.criterion, criteria.ALL)
     check_granularity(plan.granularity, GRANULARITIES)
     check_scope(plan.scope, plan.allocation)

@@ -214,15 +214,9 @@ class Store:
             raise StoreMismatch(
                 f"{self.folder} was written by another iteration: {changed[0]}{more}",
                 "a store belongs to one plan, model, optimizer, seed and start",
-                _fix(changed[0]),
+                remedy_for(changed[0], "give another store, or delete this one"),
             )
-        moved = differences(found.environment, environment())
-        if moved:
-            warnings.warn(
-                f"{self.folder}: the environment has changed: {'; '.join(moved)}. Going on is right, but the same "
-                "bits as without the interruption are promised only within one environment.",
-                stacklevel=2,
-            )
+        warn_of_changes(self.folder, found, "as without the interruption")
 
 
 def _exists(path: Path) -> bool:
@@ -232,7 +226,19 @@ def _exists(path: Path) -> bool:
         raise cannot_read(path, error) from error
 
 
-def _fix(difference: str) -> str:
+def warn_of_changes(folder: Path, found: IdentityFile, bits: str) -> None:
+    """Say that a store was written in another environment, where its results may differ in the last bits."""
+    moved = differences(found.environment, environment())
+    if moved:
+        warnings.warn(
+            f"{folder}: the environment has changed: {'; '.join(moved)}. Going on is right, but the same "
+            f"bits {bits} are promised only within one environment.",
+            stacklevel=3,
+        )
+
+
+def remedy_for(difference: str, otherwise: str) -> str:
+    """What to do about the first difference between two identities."""
     if difference.startswith("weights: "):
         return "build the model anew, after torch.manual_seed(...) or from the same file; or give another store"
-    return "give another store, or delete this one"
+    return otherwise

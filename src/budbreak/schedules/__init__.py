@@ -1,10 +1,11 @@
 """How sparse, when? Each schedule is one file; `ALL` enrols it in the contract tests."""
 
 from budbreak.schedules.cubic import Cubic
+from budbreak.schedules.dense import Dense
 from budbreak.schedules.geometric import Geometric
 from budbreak.schedules.one_shot import OneShot
 from budbreak.schedules.progress import Progress, Schedule
 
-ALL = (Cubic, Geometric, OneShot)
+ALL = (Cubic, Dense, Geometric, OneShot)
 
-__all__ = ["ALL", "Cubic", "Geometric", "OneShot", "Progress", "Schedule"]
+__all__ = ["ALL", "Cubic", "Dense", "Geometric", "OneShot", "Progress", "Schedule"]

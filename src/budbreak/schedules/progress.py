@@ -28,7 +28,7 @@ class Schedule(Protocol):
 
     @property
     def levels(self) -> int:
-        """How many prunings there are at most; with the dense level 0, one training more."""
+        """How many prunings there are at most, 0 or more; with the dense level 0, one training more."""
         ...
 
     def __call__(self, progress: Progress, /) -> float | Fraction:

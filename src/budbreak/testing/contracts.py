@@ -73,7 +73,7 @@ def check_criterion(criterion: Criterion, evidence: Evidence | None = None) -> N
 def check_schedule(schedule: Schedule, metrics: Mapping[str, float] | None = None) -> None:
     """Check the contract of `budbreak.schedules.Schedule`.
 
-    Besides `check_value`: at least one level; level 0 is dense; never less sparse than before; always in [0, 1);
+    Besides `check_value`: no fewer than 0 levels; level 0 is dense; never less sparse than before; always in [0, 1);
     the same answer to the same question.
 
     Args:
@@ -85,8 +85,8 @@ def check_schedule(schedule: Schedule, metrics: Mapping[str, float] | None = Non
     """
     check_value(schedule)
     kind, levels = type(schedule).__name__, schedule.levels
-    counted = isinstance(levels, int) and not isinstance(levels, bool) and levels >= 1  # pyright: ignore[reportUnnecessaryIsInstance]
-    _require(counted, kind, f"has levels >= 1, not {levels!r}")
+    counted = isinstance(levels, int) and not isinstance(levels, bool) and levels >= 0  # pyright: ignore[reportUnnecessaryIsInstance]
+    _require(counted, kind, f"has levels >= 0, not {levels!r}")
     recorded = dict(metrics or {"accuracy": 0.9, "loss": 0.3})
     moments = [Progress(level, step=100 * level, metrics=(recorded,) * level) for level in range(levels + 1)]
     sparsities = [schedule(moment) for moment in moments]
