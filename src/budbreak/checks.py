@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 
@@ -13,6 +14,7 @@ from torch.optim import Optimizer
 from budbreak.errors import InvalidValue
 
 _LONGEST = 60
+_LARGEST = sys.float_info.max  # refuses infinity as well
 
 
 def check_model(model: object, name: str = "model") -> None:
@@ -132,6 +134,25 @@ def check_fraction(name: str, value: float, *, zero: bool = True) -> None:
         fix = f"a percentage? write {share:g}" if share != number else f"write {share:g}"
     value_said = f"{name} is {shown(value)}"
     raise InvalidValue(value_said, f"it must be a number in {'[' if zero else '('}0, 1)", fix)
+
+
+def check_number(name: str, value: float, *, usual: str, zero: bool = True, most: float = _LARGEST) -> None:
+    """Refuse what is no finite number of 0 or more (over 0 where ``zero`` is false), and what is over ``most``.
+
+    Raises:
+        InvalidValue: with the value, the range, and what is usual; text that holds a fitting number is spelt without
+            its quotes.
+    """
+
+    def fits(number: float) -> bool:
+        return (number >= 0 if zero else number > 0) and number <= most
+
+    if isinstance(value, int | float) and not isinstance(value, bool) and fits(value):  # pyright: ignore[reportUnnecessaryIsInstance]
+        return
+    meant, percent = as_number(value)
+    limit = "" if most == _LARGEST else f", at most {most:g}"
+    fix = f"write {meant:g}" if fits(meant) and not percent and not math.isnan(meant) else f"usual is {usual}"
+    raise InvalidValue(f"{name} is {shown(value)}", f"it must be a finite number {'>=' if zero else '>'} 0{limit}", fix)
 
 
 def check_count(name: str, value: int, *, least: int = 1) -> None:

@@ -5,24 +5,29 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from collections.abc import Mapping
 from types import TracebackType
 
 from budbreak.cli.folding import folded
-from budbreak.studies import Event, RunResult
+from budbreak.studies import Event, RunResult, duration
 
 _QUIET_SECONDS = 20.0  # between lines where output is not a terminal
 
 
 class Display:
-    """Shows events; a context manager that leaves the terminal on a fresh line."""
+    """Shows events; a context manager that leaves the terminal on a fresh line.
 
-    def __init__(self, *, jobs: int, epochs: int, levels: int) -> None:
-        self.jobs, self.epochs, self.levels = jobs, epochs, levels
+    Args:
+        tasks: of the run, complete or not.
+        epochs: of all of them.
+    """
+
+    def __init__(self, *, tasks: int, epochs: int) -> None:
+        self.tasks, self.epochs = tasks, epochs
         self.terminal = sys.stderr.isatty()
         self.done: dict[str, int] = {}
         self.first: dict[str, int] = {}
         self.level = ""
-        self.finished = 0
         self.start = time.monotonic()
         self.last = 0.0
 
@@ -38,24 +43,17 @@ class Display:
 
     def show(self, event: Event) -> None:
         """Take an epoch in."""
-        self.first.setdefault(event.job, event.done - 1)
-        self.done[event.job] = event.done
-        if "test_accuracy" in event.metrics:
-            dnr = f", DNR {event.metrics['dnr_total']:.1%}" if "dnr_total" in event.metrics else ""
-            test = event.metrics["test_accuracy"]
-            self.level = f"{event.job} level {event.level} ({event.density:.1%}): test {test:.2%}{dnr}"
+        self.done[event.task] = max(event.done, self.done.get(event.task, 0))
+        if event.ended:
+            test = event.numbers["test_accuracy"]
+            self.level = f"{event.task} level {event.level} ({event.density:.1%}): test {test:.2%}"
         self._print()
 
-    def job_done(self, result: RunResult) -> None:
-        """Count what is complete, also what earlier sessions ran."""
-        epochs: dict[str, int] = {}
-        for level in result.levels:
-            name = f"{level.arm}-seed{level.seed}"
-            epochs[name] = epochs.get(name, 0) + level.epochs
-        for name, count in epochs.items():
-            self.first.setdefault(name, count)
-            self.done.setdefault(name, count)
-        self.finished = sum(level.level == self.levels for level in result.levels)
+    def progress(self, result: RunResult, done: Mapping[str, int]) -> None:
+        """Count what is over, also what earlier sessions trained."""
+        for name, epochs in done.items():
+            self.first.setdefault(name, epochs)
+            self.done[name] = max(epochs, self.done.get(name, 0))
         self._print(force=True)
 
     def _print(self, *, force: bool = False) -> None:
@@ -73,13 +71,5 @@ class Display:
     def _line(self, now: float) -> str:
         done = sum(self.done.values())
         here, left = done - sum(self.first.values()), self.epochs - done
-        remaining = f", about {_duration((now - self.start) / here * left)} left" if here and left else ""
-        return f"{done}/{self.epochs} epochs{remaining} | {self.finished}/{self.jobs} jobs | {self.level}"
-
-
-def _duration(seconds: float) -> str:
-    """Text such as 45 s, 12 min, 3 h 20 min."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+        remaining = f", about {duration((now - self.start) / here * left)} left" if here > 0 and left > 0 else ""
+        return f"{done}/{self.epochs} epochs{remaining}{f' | {self.level}' if self.level else ''}"

@@ -8,7 +8,7 @@ from typing import Any
 
 from budbreak.cli.folding import folded
 from budbreak.cli.parser import import_from_here, number, whole
-from budbreak.studies import find_subject, measure, save_measurement
+from budbreak.studies import Request, find_subject, measure_subject, save_measurement
 
 
 def add(commands: Any) -> None:
@@ -16,8 +16,9 @@ def add(commands: Any) -> None:
     parser = commands.add_parser("probe", help="measure dead neurons: total, static, dynamic, permanent")
     parser.add_argument(
         "model",
-        help="a recipe (its fresh network), a job's folder (its newest checkpoint), or package.module:factory",
+        help="a recipe (its fresh network), the folder of a run (with --arm), or package.module:factory",
     )
+    parser.add_argument("--arm", help="of the run: its newest checkpoint is measured")
     parser.add_argument(
         "--network",
         metavar="MODULE:FACTORY",
@@ -38,7 +39,7 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--weights", type=Path, help="a safetensors file with a state dict, or a store of bb.iterate")
     parser.add_argument("--mask", type=Path, help="a saved mask; decides what is static (default: the zeros)")
-    parser.add_argument("--seed", type=whole, help="of a fresh initialisation (default: 0)")
+    parser.add_argument("--seed", type=whole, help="of the run, or of a fresh initialisation (default: 0)")
     parser.add_argument("--save", type=Path, metavar="FILE", help="write the numbers as JSON as well")
     parser.set_defaults(execute=execute)
 
@@ -47,17 +48,21 @@ def execute(options: argparse.Namespace) -> int:
     """Measure, print, save."""
     if options.network or ":" in options.model:
         import_from_here()
-    subject = find_subject(
+    request = Request(
         options.model,
-        network=options.network,
         data_dir=options.data_dir,
         dataset=options.dataset,
         weights=options.weights,
         mask=options.mask,
+        arm=options.arm,
         seed=options.seed,
+        network=options.network,
     )
-    dead = measure(subject, part=options.part, images=options.images, threshold=options.threshold, every=options.every)
-    print(folded(f"{subject.said}; {subject.dataset}, {options.part}\n{dead}"))
+    subject = find_subject(request)
+    dead = measure_subject(
+        subject, part=options.part, images=options.images, threshold=options.threshold, every=options.every
+    )
+    print(folded(f"{subject.origin}; {subject.dataset}, {options.part}\n{dead}"))
     if options.save is not None:
         save_measurement(options.save, subject, dead, part=options.part)
         print(f"saved: {options.save}")

@@ -1,72 +1,83 @@
-"""``budbreak run RECIPE``: prune a network with and without AP, and compare."""
+"""``budbreak run RECIPE``: carry out a recipe - its arms under all seeds - and compare."""
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import functools
-import typing
-from collections.abc import Callable
+import math
 from pathlib import Path
 from typing import Any
 
 from budbreak.cli.display import Display
 from budbreak.cli.folding import folded
-from budbreak.cli.parser import import_from_here, number, whole
+from budbreak.cli.parser import import_from_here, whole
 from budbreak.cli.sinks import open_sink
+from budbreak.errors import InvalidValue
 from budbreak.report import PAGE, conclusion, terminal_table, write_report
-from budbreak.studies import Event, Recipe, RunResult, field_types, load_recipe, look_ahead, overridden, run
+from budbreak.studies import (
+    EXECUTORS,
+    TASKS,
+    Choice,
+    Event,
+    Place,
+    Recipe,
+    RunResult,
+    epochs_of_choice,
+    field_table,
+    import_folders,
+    load_recipe,
+    look_ahead,
+    parse_set,
+    run,
+    share_cores,
+)
 
-_BOOLEANS = {"true": True, "false": False}
+_MOST_WITHOUT_YES = 200  # arms x seeds
 
 
 def add(commands: Any) -> None:
     """Add the subcommand to the parser."""
     parser = commands.add_parser(
         "run",
-        help="carry out a recipe: prune with and without AP over several seeds, and compare",
-        description="Carry out a recipe. Interrupted at any moment, the same command goes on from the last checkpoint.",
+        help="carry out a recipe: its arms over several seeds, compared",
+        description="Carry out a recipe. Interrupted at any moment, the same command goes on from the last checkpoint; "
+        "with more seeds or arms only what is new is computed.",
+        epilog=folded(field_table()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("recipe", type=Path, help="a TOML file; each field can be overridden below")
+    parser.add_argument("recipe", type=Path, help="a TOML file: sections, and arms that override some of them")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="PATH=VALUE", dest="sets",
+        help="override a field in all arms: --set train.epochs=20 --set prune.criterion=taylor",
+    )  # fmt: skip
+    parser.add_argument("--arms", metavar="NAME,...", help="only these arms (default: all)")
+    parser.add_argument("--seeds", type=whole, metavar="N", help="seeds 0 to N-1 (default: those of the recipe)")
     parser.add_argument("--data-dir", type=Path, help="where the data set is (see: budbreak data get --help)")
-    parser.add_argument("--out", type=Path, default=Path("runs"), help="the run's folder is made here (default: runs)")
-    parser.add_argument("--workers", type=whole, metavar="N", help="processes at a time (default: one per core)")
-    parser.add_argument("--dry-run", action="store_true", help="say what would be done, and stop")
+    parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of runs and tasks (default: runs)")
+    parser.add_argument("--workers", type=whole, metavar="N", help="tasks at a time (default: one per core)")
+    parser.add_argument(
+        "--executor", metavar="NAME",
+        help=f"who computes: {', '.join(EXECUTORS)} (default: processes; here for a single worker)",
+    )  # fmt: skip
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done and what it costs, and stop")
+    parser.add_argument("--yes", action="store_true", help=f"begin more than {_MOST_WITHOUT_YES} arms x seeds, too")
     parser.add_argument(
         "--log",
         metavar="MODULE:CALLABLE",
         help="called with a dict after each epoch, e.g. for TensorBoard, W&B or MLflow",
     )
-    fields = parser.add_argument_group("fields of the recipe (lists: comma separated, or none)")
-    for field in dataclasses.fields(Recipe):
-        kind = field_types()[field.name]
-        default = (
-            "required in the recipe" if field.default is dataclasses.MISSING else f"default: {_show(field.default)}"
-        )
-        fields.add_argument(
-            f"--{field.name.replace('_', '-')}",
-            dest=f"field_{field.name}",
-            type=_parser_of(kind),
-            metavar=_metavar(kind),
-            help=f"{field.metadata['help']} ({default})".replace("%", "%%"),
-        )
     parser.set_defaults(execute=execute)
 
 
 def execute(options: argparse.Namespace) -> int:
     """Run it; the table, the page and where they lie are printed at the end."""
-    given = vars(options).items()
-    overrides = {
-        key.removeprefix("field_"): value for key, value in given if key.startswith("field_") and value is not None
-    }
-    recipe = load_recipe(options.recipe, overrides)
-    for field, because in overridden(options.recipe, overrides).items():
-        text = f"{field} of {options.recipe} is set aside: it has no effect with the --{because} that was given"
-        print(folded(text))
-    if ":" in recipe.network or options.log:
+    recipe = load_recipe(options.recipe, _sets(options.sets), seeds=options.seeds)
+    if options.log:
         import_from_here()
     sink = open_sink(options.log)
-    overview = look_ahead(recipe, data_dir=options.data_dir, out=options.out, workers=options.workers)
+    choice = _choice(options, recipe)
+    if not options.yes and not options.dry_run:
+        _check_amount(choice)
+    overview = look_ahead(choice)
     print(folded(str(overview)))
     if options.dry_run:
         return 0
@@ -75,17 +86,14 @@ def execute(options: argparse.Namespace) -> int:
         display.show(event)
         sink(event)
 
-    with Display(jobs=overview.jobs, epochs=overview.epochs, levels=overview.preview.rows[-1].level) as display:
+    with Display(tasks=overview.cost.total, epochs=overview.cost.all_epochs) as display:
         result = run(
-            recipe,
-            data_dir=options.data_dir,
-            out=options.out,
-            workers=options.workers,
+            choice,
             report=tell,
-            job_done=display.job_done,
-            at_end=lambda complete: write_report([complete], overview.folder),
+            progress=display.progress,
+            at_end=lambda complete: write_report([complete], choice.folder),
         )
-    finish(result, overview.folder)
+    finish(result, choice.folder)
     return 0
 
 
@@ -96,31 +104,45 @@ def finish(result: RunResult, folder: Path) -> None:
     print(f"run: {folder}\nreport: {folder / PAGE}")
 
 
-def _parser_of(kind: Any) -> Any:
-    """What turns the text of a flag into a value of the field's type."""
-    if typing.get_origin(kind) is tuple:
-        return functools.partial(_list, _parser_of(typing.get_args(kind)[0]))
-    return {bool: _boolean, int: whole, float: number, str: str}[kind]
+def _choice(options: argparse.Namespace, recipe: Recipe) -> Choice:
+    arms = recipe.arms if options.arms is None else recipe.only(_names(options.arms))
+    count, threads = share_cores(len(arms) * recipe.seeds, options.workers)
+    executor = options.executor or ("here" if count == 1 else "processes")
+    if executor == "ray":
+        threads = 1  # whatever machine it is: equal bits need equal threads
+    imports = import_folders(options.recipe)
+    place = Place((options.out / TASKS).resolve(), _resolved(options.data_dir), threads, imports)
+    return Choice(recipe, arms, options.out, place, executor, options.workers if executor == "ray" else count)
 
 
-def _list(inner: Callable[[str], Any], text: str) -> tuple[Any, ...]:
-    parts = [] if text == "none" else text.split(",")
-    return tuple(inner(part.strip()) for part in parts if part.strip())
+def _resolved(path: Path | None) -> Path | None:
+    return None if path is None else path.resolve()
 
 
-def _boolean(text: str) -> bool:
-    if text.lower() not in _BOOLEANS:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
-    return _BOOLEANS[text.lower()]
+def _names(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise InvalidValue(f"--arms is {text!r}", "it is a list of arms", "write --arms host,ap, or leave it out")
+    return names
 
 
-def _metavar(kind: Any) -> str:
-    if typing.get_origin(kind) is tuple:
-        return f"{_metavar(typing.get_args(kind)[0])},..."
-    return {bool: "true|false", int: "N", float: "X", str: "NAME"}[kind]
+def _sets(texts: list[str]) -> dict[str, Any]:
+    sets: dict[str, Any] = {}
+    for text in texts:
+        path, value = parse_set(text)
+        if path in sets:
+            raise InvalidValue(f"--set {path} is given twice", "each field is set once", "leave one out")
+        sets[path] = value
+    return sets
 
 
-def _show(value: Any) -> str:
-    if isinstance(value, tuple):
-        return ",".join(map(str, typing.cast("tuple[Any, ...]", value))) or "none"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _check_amount(choice: Choice) -> None:
+    """Refuse what is more than a slip of the pen may start."""
+    cells = len(choice.arms) * choice.recipe.seeds
+    if cells > _MOST_WITHOUT_YES:
+        epochs = epochs_of_choice(choice)
+        raise InvalidValue(
+            f"{len(choice.arms):,} arms x {choice.recipe.seeds} seeds: {cells:,} prunings, {epochs:,} epochs in all",
+            f"more than {_MOST_WITHOUT_YES} are begun only when asked for",
+            f"add --yes; or --dry-run for the time, --arms, --seeds {max(1, math.isqrt(choice.recipe.seeds))}",
+        )

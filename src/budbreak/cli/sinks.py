@@ -16,8 +16,8 @@ Log = Callable[..., object]
 def open_sink(name: str | None) -> Sink:
     """A sink that calls ``package.module:callable`` with one flat dict an epoch; nothing without a name.
 
-    The dict holds job, level, epoch (within the level's training, from 1), epochs_done (over all levels of the job),
-    epochs_total, density and every metric measured. A callable that raises costs its entry and a line, not the run.
+    The dict holds task, level, epoch (within the level's training, from 1), epochs_done (over all levels of the task),
+    epochs_total, density and every number measured. A callable that raises costs its entry and a line, not the run.
 
     Raises:
         InvalidValue, UnknownName: if the name is not of that form, or cannot be found or imported.
@@ -30,8 +30,8 @@ def open_sink(name: str | None) -> Sink:
 def entry(event: Event) -> dict[str, Any]:
     """The flat dict of an event."""
     return {
-        **event.metrics,
-        "job": event.job,
+        **event.numbers,
+        "task": event.task,
         "level": event.level,
         "epoch": event.epoch,
         "epochs_done": event.done,

@@ -1,7 +1,23 @@
-"""What evidence and mask say about a network: pure functions, one file each."""
+"""What evidence and mask say about a network: pure values, one file each. `ALL` enrols them everywhere."""
 
-from budbreak.diagnostics.dead_units import DeadUnits, SiteDeadUnits, dead_units, static_units
+from budbreak.diagnostics.dead_units import DeadUnitRates, DeadUnits, SiteRates, dead_units, static_units
+from budbreak.diagnostics.gradient_norm import GradientNorm
+from budbreak.diagnostics.measurement import Diagnostic, Measurement, Quantity, joined, needed, quantities_of
 
-ALL = (dead_units,)
+ALL = (DeadUnits, GradientNorm)
 
-__all__ = ["ALL", "DeadUnits", "SiteDeadUnits", "dead_units", "static_units"]
+__all__ = [
+    "ALL",
+    "DeadUnitRates",
+    "DeadUnits",
+    "Diagnostic",
+    "GradientNorm",
+    "Measurement",
+    "Quantity",
+    "SiteRates",
+    "dead_units",
+    "joined",
+    "needed",
+    "quantities_of",
+    "static_units",
+]

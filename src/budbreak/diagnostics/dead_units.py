@@ -8,13 +8,55 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from budbreak.diagnostics.measurement import Better, Measurement, Quantity
 from budbreak.errors import NoSites
-from budbreak.evidence import SiteCounts
+from budbreak.evidence import Evidence, SiteCounts, UnitCounts, Unseen
 from budbreak.masks import Mask, UnitLayout
 
 
+def _rate(name: str, label: str, better: Better, about: str) -> Quantity:
+    return Quantity(f"dead_units_{name}", label, "share", better, about, group="dead neuron rate (DNR)")
+
+
 @dataclass(frozen=True)
-class SiteDeadUnits:
+class DeadUnits:
+    """The dead neuron rate: how many outputs are zero, and whether the mask or the data made them so.
+
+    The numbers of `DeadUnitRates` overall; per weight those of the sites that it alone feeds.
+
+    Args:
+        threshold: |output| <= threshold counts as zero: 0 for ReLU; a smooth activation needs one.
+
+    Source: Liu et al. 2023 (AP).
+    """
+
+    threshold: float = 0.0
+
+    quantities = (
+        _rate("total", "total DNR", "", "Outputs that are zero."),
+        _rate("static", "static DNR", "", "Outputs whose unit has no incoming weight left, zero or not."),
+        _rate("dynamic", "dynamic DNR", "lower", "Outputs that are zero and not static."),
+        _rate("permanent", "permanent DNR", "lower", "Outputs that are zero on every sample."),
+        _rate("dynamic_alive", "dynamic DNR of the living", "lower", "Dynamic among the outputs that are not static."),
+    )
+
+    def __post_init__(self) -> None:
+        UnitCounts(self.threshold)  # refuses what is no threshold
+
+    @property
+    def needs(self) -> tuple[UnitCounts, Unseen]:
+        """The counts at this threshold, and what could not be counted."""
+        return UnitCounts(self.threshold), Unseen()
+
+    def __call__(self, evidence: Evidence, mask: Mask) -> Measurement:
+        """See `Diagnostic`; `NoSites` where there is no activation, or none that has an answer."""
+        counts, unseen = self.needs
+        rates = dead_units(evidence[counts], mask, threshold=self.threshold, unseen=evidence[unseen])
+        return Measurement(rates.numbers, _layers(rates.sites))
+
+
+@dataclass(frozen=True)
+class SiteRates:
     """Dead units at one site; rates are shares in [0, 1] of its units x positions.
 
     Args:
@@ -52,17 +94,17 @@ class SiteDeadUnits:
 
 
 @dataclass(frozen=True)
-class DeadUnits:
+class DeadUnitRates:
     """The dead neuron rate of a network: every output of every site that has an answer counts the same.
 
-    Attributes of `SiteDeadUnits` overall, and per site in ``sites`` (in the order of the forward pass).
+    Attributes of `SiteRates` overall, and per site in ``sites`` (in the order of the forward pass).
 
     Args:
         dynamic_alive: dynamic / (1 - static): normalized by the living, since dynamic falls mechanically as
             static grows; 0 if every unit is static.
         threshold: |output| <= threshold counts as zero.
         mask: where static comes from: "given" or "zeros of the model".
-        dtype: the dtype of the weights during the pass, e.g. "float32"; publish float32.
+        dtype: the dtype of the weights during the pass, e.g. "float32"; publish float32. "" where nobody said.
         sites: all of them; those that need a threshold count in no overall rate.
         unseen: the activations that ran but could not be observed, e.g. "F.relu called in block2 (net.py:41)".
     """
@@ -76,7 +118,7 @@ class DeadUnits:
     threshold: float
     mask: str
     dtype: str
-    sites: tuple[SiteDeadUnits, ...]
+    sites: tuple[SiteRates, ...]
     unseen: tuple[str, ...] = ()
 
     def __str__(self) -> str:
@@ -88,9 +130,14 @@ class DeadUnits:
         lines.append(_line("all", width, sum(counted), self).rstrip())
         lines.append(
             f"dynamic among the living {self.dynamic_alive:.4f}; {self.samples} samples; zero means |output| <= "
-            f"{self.threshold:g}; static from: {self.mask}; {self.dtype}"
+            f"{self.threshold:g}; static from: {self.mask}" + (f"; {self.dtype}" if self.dtype else "")
         )
         return "\n".join([*lines, *self.remarks])
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """The overall rates by the names of the quantities of `DeadUnits`."""
+        return {**_named(self), "dead_units_dynamic_alive": self.dynamic_alive}
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -107,10 +154,10 @@ def dead_units(
     mask: Mask,
     *,
     threshold: float,
-    mask_source: str,
-    dtype: str,
+    mask_source: str = "given",
+    dtype: str = "",
     unseen: Sequence[str] = (),
-) -> DeadUnits:
+) -> DeadUnitRates:
     """Split the share of zero outputs into static and dynamic.
 
     With a(l, i) the number of samples in which output i of site l is active, of N, and k(l, i) = 1 where all
@@ -129,7 +176,7 @@ def dead_units(
     Raises:
         NoSites: if there is no site, or none that has an answer at this threshold.
 
-    Source: Liu et al. 2023 (AP), section on DNR; ap.md 1.
+    Source: Liu et al. 2023 (AP), section on DNR.
     """
     if not counts:
         raise NoSites("no site was reached", "DNR needs at least one activation module in the forward pass")
@@ -142,7 +189,7 @@ def dead_units(
             "give a threshold > 0: threshold=0.01, say",
         )
     static, dynamic = _mean(counted, lambda s: s.static), _mean(counted, lambda s: s.dynamic)
-    return DeadUnits(
+    return DeadUnitRates(
         total=_mean(counted, lambda s: s.total),
         static=static,
         dynamic=dynamic,
@@ -157,18 +204,27 @@ def dead_units(
     )
 
 
+def _named(rates: DeadUnitRates | SiteRates) -> dict[str, float]:
+    return {f"dead_units_{name}": getattr(rates, name) for name in ("total", "static", "dynamic", "permanent")}
+
+
+def _layers(sites: Sequence[SiteRates]) -> dict[str, dict[str, float]]:
+    """The rates of each weight that has an answer; of several sites that one weight feeds, the first's."""
+    return {site.weight: _named(site) for site in reversed(sites) if site.weight and not site.needs_threshold}
+
+
 def static_units(entry: Tensor, units: UnitLayout) -> Tensor:
     """The units of a mask entry that keep no incoming weight: bool [units]."""
     return ~units.members(entry).any(1)
 
 
-def _site(count: SiteCounts, mask: Mask, threshold: float) -> SiteDeadUnits:
+def _site(count: SiteCounts, mask: Mask, threshold: float) -> SiteRates:
     units, positions = count.active.shape
     static, feed = torch.zeros(units, dtype=torch.bool), count.site.feed
     if feed is not None and feed.weight in mask:
         static = static_units(mask[feed.weight], feed.units)
     zero = 1 - count.active.double() / count.samples
-    return SiteDeadUnits(
+    return SiteRates(
         site=count.site.name,
         weight=feed.weight if feed is not None else None,
         units=units,
@@ -184,11 +240,11 @@ def _site(count: SiteCounts, mask: Mask, threshold: float) -> SiteDeadUnits:
     )
 
 
-def _mean(sites: Sequence[SiteDeadUnits], rate: Callable[[SiteDeadUnits], float]) -> float:
+def _mean(sites: Sequence[SiteRates], rate: Callable[[SiteRates], float]) -> float:
     return sum(s.outputs * rate(s) for s in sites) / sum(s.outputs for s in sites)
 
 
-def _site_line(site: SiteDeadUnits, width: int) -> str:
+def _site_line(site: SiteRates, width: int) -> str:
     fed_by = site.weight or "no weight alone"
     if site.needs_threshold:
         return f"{site.site:<{width}}  {site.outputs:7d}  {'needs a threshold':<37}  {fed_by}"
@@ -199,5 +255,5 @@ def _some(texts: Sequence[str]) -> str:
     return "; ".join(texts[:5]) + (f"; and {len(texts) - 5} more" if len(texts) > 5 else "")
 
 
-def _line(name: str, width: int, outputs: int, r: SiteDeadUnits | DeadUnits) -> str:
+def _line(name: str, width: int, outputs: int, r: SiteRates | DeadUnitRates) -> str:
     return f"{name:<{width}}  {outputs:7d}  {r.total:7.4f}  {r.static:7.4f}  {r.dynamic:7.4f}    {r.permanent:7.4f}  "

@@ -63,15 +63,18 @@ def sweep(folder: Path) -> None:
 class FolderLock:
     """That one process writes to a folder: held until `release`, or until the process ends."""
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "lock"
+    def __init__(self, folder: Path, name: str = "lock") -> None:
+        self.path = folder / name
         self._handle: int | None = None
 
-    def take(self) -> None:
+    def take(self, *, wait: bool = False) -> None:
         """Make the folder and hold it. A link in the place of the lock is refused, its target left alone.
 
+        Args:
+            wait: until the process that holds it lets it go.
+
         Raises:
-            StoreBusy: if a living process holds it.
+            StoreBusy: if a living process holds it, and is not waited for.
             CannotWrite: if the folder or the lock cannot be made.
         """
         try:
@@ -83,7 +86,7 @@ class FolderLock:
             raise _cannot_write(self.path, error) from error
         try:
             if fcntl is not None:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except OSError:
             os.close(handle)
             raise StoreBusy(

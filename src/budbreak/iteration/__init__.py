@@ -1,6 +1,7 @@
 """Plan, level, iterate: prune iteratively around the user's own training loop."""
 
 from budbreak.iteration.checkpoint import Checkpoint
+from budbreak.iteration.followups import ALL as FOLLOW_UPS
 from budbreak.iteration.followups import ActivateWhilePruning, FollowUp, Retrain, SplitRemoval
 from budbreak.iteration.identity import differences
 from budbreak.iteration.level import Level
@@ -13,6 +14,7 @@ from budbreak.iteration.step import Step
 from budbreak.iteration.store import Store, read_records
 
 __all__ = [
+    "FOLLOW_UPS",
     "ActivateWhilePruning",
     "Checkpoint",
     "FollowUp",

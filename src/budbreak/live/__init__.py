@@ -3,6 +3,7 @@
 from budbreak.live.averages import check_averages, mask_averages
 from budbreak.live.dead_units import dead_neurons
 from budbreak.live.holding import Hold, apply_mask, check_zeros, hold
+from budbreak.live.measuring import measure
 from budbreak.live.modelstate import extra_states, load_state, model_digest, model_state, state_digest
 from budbreak.live.norms import refreshed_norms
 from budbreak.live.optimizers import check_ownership, steppers, unwrap_optimizer
@@ -25,6 +26,7 @@ __all__ = [
     "hold",
     "load_state",
     "mask_averages",
+    "measure",
     "model_digest",
     "model_state",
     "prune",

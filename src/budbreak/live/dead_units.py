@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from budbreak.diagnostics import DeadUnits, dead_units
+from budbreak.diagnostics import DeadUnitRates, dead_units
 from budbreak.evidence import UnitCounts, Unseen, probe
 from budbreak.graph import Batches, Forward
 from budbreak.masks import (
@@ -25,7 +25,7 @@ def dead_neurons(
     every: int = 1,
     forward: Forward | None = None,
     prunable: Prunable = conv_and_linear,
-) -> DeadUnits:
+) -> DeadUnitRates:
     """Measure the dead neuron rate of a model: total, static, dynamic, permanent; overall and per site.
 
     Sites are the activation modules (nn.ReLU and the like, and those of other packages that turn out to be one)

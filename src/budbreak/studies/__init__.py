@@ -1,31 +1,70 @@
 """Recipes, arms and seeds: what the command runs, and how it is compared."""
 
-from budbreak.studies.inspect import find_subject, measure, save_measurement
-from budbreak.studies.intervals import Estimate, estimate, holm, p_value
-from budbreak.studies.lookahead import look_ahead
-from budbreak.studies.recipe import Recipe, field_types
-from budbreak.studies.recipefile import load_recipe, overridden
-from budbreak.studies.result import LayerResult, LevelResult, PairedDifference, RunResult, load_result
-from budbreak.studies.run import Event, run
+from budbreak.studies.executors import EXECUTORS, open_executor
+from budbreak.studies.folder import TASKS
+from budbreak.studies.inspect import Request, Subject, find_subject, measure_subject, save_measurement
+from budbreak.studies.intervals import Estimate, estimate
+from budbreak.studies.listing import StoredRun, list_runs
+from budbreak.studies.lookahead import duration, epochs_of_choice, look_ahead, share_cores
+from budbreak.studies.overrides import parse_set
+from budbreak.studies.recipe import Arm, Recipe, make_recipe
+from budbreak.studies.recipefile import import_folders, load_recipe
+from budbreak.studies.result import (
+    TEST_ACCURACY,
+    TRAIN_LOSS,
+    TRAINING,
+    VALIDATION_ACCURACY,
+    ArmResult,
+    EpochResult,
+    LayerResult,
+    LevelResult,
+    PairedDifference,
+    RunResult,
+    load_result,
+)
+from budbreak.studies.run import Choice, RunFailed, run
+from budbreak.studies.sections import field_table
+from budbreak.studies.tasks import Place
+from budbreak.studies.watching import Event
 
 __all__ = [
+    "EXECUTORS",
+    "TASKS",
+    "TEST_ACCURACY",
+    "TRAINING",
+    "TRAIN_LOSS",
+    "VALIDATION_ACCURACY",
+    "Arm",
+    "ArmResult",
+    "Choice",
+    "EpochResult",
     "Estimate",
     "Event",
     "LayerResult",
     "LevelResult",
     "PairedDifference",
+    "Place",
     "Recipe",
+    "Request",
+    "RunFailed",
     "RunResult",
+    "StoredRun",
+    "Subject",
+    "duration",
+    "epochs_of_choice",
     "estimate",
-    "field_types",
+    "field_table",
     "find_subject",
-    "holm",
+    "import_folders",
+    "list_runs",
     "load_recipe",
     "load_result",
     "look_ahead",
-    "measure",
-    "overridden",
-    "p_value",
+    "make_recipe",
+    "measure_subject",
+    "open_executor",
+    "parse_set",
     "run",
     "save_measurement",
+    "share_cores",
 ]

@@ -1,57 +1,99 @@
-"""Paired comparison of arms: differences by seed, with t-intervals."""
+"""Paired comparison of arms: differences by seed, with t-intervals, and p-values corrected for their number."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
+from budbreak.diagnostics import Quantity
 from budbreak.errors import InvalidValue
-from budbreak.studies.intervals import estimate
-from budbreak.studies.result import LevelResult, PairedDifference
+from budbreak.studies.intervals import estimate, holm
+from budbreak.studies.result import ArmResult, LevelResult, PairedDifference
 
-METRICS = ("test_accuracy", "validation_accuracy", "dnr_total", "dnr_static", "dnr_dynamic")
+_Pairs = Sequence[tuple[LevelResult, LevelResult]]
 
 
-def paired_differences(levels: Sequence[LevelResult], arms: Sequence[str]) -> list[PairedDifference]:
-    """Each arm minus the first, level by level, over the seeds that both have.
+def paired_differences(
+    levels: Sequence[LevelResult], arms: Sequence[ArmResult], quantities: Sequence[Quantity]
+) -> list[PairedDifference]:
+    """Each arm minus its reference, level by level, over the seeds that both have.
+
+    Holm's correction goes over all differences of one quantity: every arm at every level. A dense level that two
+    arms share is one and the same training: there is nothing to compare, and it has no row.
+
+    Args:
+        levels: of all arms and seeds.
+        arms: an arm without a reference is compared with none.
+        quantities: what is compared; one that an arm lacks at a level has no row there.
 
     Raises:
-        InvalidValue: if two arms kept different numbers of weights at the same level and seed: each keeps what its plan
-            says, exactly, so their plans differ in what they count.
+        InvalidValue: if an arm and its reference kept different numbers of weights at the same level and seed: each
+            keeps what its plan says, exactly, so their plans differ in what they count.
     """
-    cells = {(one.arm, one.seed, one.level): one for one in levels}
-    found: list[PairedDifference] = []
-    for arm in arms[1:]:
-        for level in sorted({one.level for one in levels}):
-            pairs = [
-                (cells[arms[0], seed, level], cells[arm, seed, level])
-                for seed in sorted({one.seed for one in levels})
-                if (arms[0], seed, level) in cells and (arm, seed, level) in cells
-            ]
-            _check_equal_survivors(pairs)
-            found.extend(_differences(pairs, metric) for metric in METRICS if pairs and _all_have(pairs, metric))
-    return found
+    pairs = list(_compared(levels, arms))
+    for pair in pairs:
+        _check_equal_survivors(pair)
+    return [
+        row
+        for quantity in quantities
+        for row in _corrected([_difference(pair, quantity.name) for pair in pairs if _all_have(pair, quantity.name)])
+    ]
 
 
-def _all_have(pairs: Sequence[tuple[LevelResult, LevelResult]], metric: str) -> bool:
+def _compared(levels: Sequence[LevelResult], arms: Sequence[ArmResult]) -> Iterator[_Pairs]:
+    """For each arm with a reference, level by level, its results beside the reference's."""
+    cells = {(level.arm, level.seed, level.level): level for level in levels}
+    seeds = sorted({level.seed for level in levels})
+    for arm in arms:
+        for number in sorted({level.level for level in levels}):
+            pairs = [_pair(cells, arm, seed, number) for seed in seeds]
+            found = [pair for pair in pairs if pair is not None]
+            if found and not (number == 0 and all(_same_training(*pair) for pair in found)):
+                yield found
+
+
+def _pair(
+    cells: Mapping[tuple[str, int, int], LevelResult], arm: ArmResult, seed: int, number: int
+) -> tuple[LevelResult, LevelResult] | None:
+    if arm.reference is None:
+        return None
+    base, own = cells.get((arm.reference, seed, number)), cells.get((arm.name, seed, number))
+    return None if base is None or own is None else (base, own)
+
+
+def _same_training(base: LevelResult, own: LevelResult) -> bool:
+    return base.numbers == own.numbers and base.steps == own.steps
+
+
+def _all_have(pairs: _Pairs, name: str) -> bool:
     """A network whose activations are not seen has no dead neuron rates."""
-    return all(metric in one.metrics for pair in pairs for one in pair)
+    return all(name in level.numbers for pair in pairs for level in pair)
 
 
-def _differences(pairs: Sequence[tuple[LevelResult, LevelResult]], metric: str) -> PairedDifference:
-    reference, other = pairs[0]
-    values = [b.metrics[metric] - a.metrics[metric] for a, b in pairs]
-    found = estimate(values)
+def _difference(pairs: _Pairs, name: str) -> PairedDifference:
+    base, own = pairs[0]
+    found = estimate([other.numbers[name] - reference.numbers[name] for reference, other in pairs])
+    p = found.p if found.p is not None and math.isfinite(found.p) else None
     return PairedDifference(
-        level=other.level,
-        density=other.density,
-        arm=other.arm,
-        reference=reference.arm,
-        metric=metric,
+        level=own.level,
+        density=own.density,
+        arm=own.arm,
+        reference=base.arm,
+        quantity=name,
         n=found.n,
         mean=found.mean,
         low=found.low,
         high=found.high,
+        p=p,
+        p_adjusted=None,
     )
+
+
+def _corrected(rows: Sequence[PairedDifference]) -> list[PairedDifference]:
+    """The rows of one quantity with their adjusted p-values; rows without p stay without."""
+    adjusted = iter(holm([row.p for row in rows if row.p is not None]))
+    return [row if row.p is None else replace(row, p_adjusted=next(adjusted)) for row in rows]
 
 
 def _check_equal_survivors(pairs: Iterable[tuple[LevelResult, LevelResult]]) -> None:
@@ -62,5 +104,5 @@ def _check_equal_survivors(pairs: Iterable[tuple[LevelResult, LevelResult]]) -> 
                 f"{b.arm} {b.kept} of {b.total}",
                 "arms are compared at the same number of surviving weights, and the plans of these count differently: "
                 "single weights and whole units, other schedules, or other prunable weights",
-                "give both arms the same granularity, schedule and prunable, or run them as two runs",
+                "give both arms the same granularity, schedule and prunable, or leave out the reference of one",
             )

@@ -1,95 +1,53 @@
-"""The folder of a run belongs to one recipe, to one network, and to one process at a time."""
+"""The folder of a run: one recipe, one process at a time."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
-from typing import Any
 
-from torch import nn
-
-from budbreak.data import find
-from budbreak.errors import StoreMismatch
-from budbreak.files import FolderLock, read_json, sweep, write_json, write_text
-from budbreak.iteration import differences
-from budbreak.live import state_digest
-from budbreak.networks import build
+from budbreak.files import FolderLock, sweep, write_bytes, write_json, write_text
 from budbreak.studies.recipe import Recipe
-from budbreak.studies.recipefile import load_recipe
+from budbreak.studies.recipefile import to_toml
+from budbreak.studies.result import FILE_NAME, load_result
+from budbreak.studies.tasks import Task
+from budbreak.studies.weights import WEIGHTS
 
-RECIPE, NETWORK = "recipe.toml", "network.json"
-NETWORK_KIND = "network 1"
+RECIPE, TASKS, NETWORKS = "recipe.toml", "tasks", "networks"
+RUN_TASKS, RUN_TASKS_KIND = "tasks.json", "run tasks 1"
 
 
 @contextlib.contextmanager
 def claimed(folder: Path, recipe: Recipe) -> Generator[None, None, None]:
-    """Hold a run's folder meanwhile, and clean up what a process that was killed left half written in it.
+    """Hold a run's folder meanwhile, clean up what a killed process left half written, and write the recipe down.
 
     Raises:
         StoreBusy: if another living process holds it, which is not disturbed.
-        StoreMismatch: see `claim`.
+        StoreMismatch, CorruptFile: if it holds the results of another recipe, or damaged ones.
         CannotWrite: if the folder cannot be made.
     """
     lock = FolderLock(folder)
     lock.take()
     try:
-        for place in (
-            folder,
-            folder / "figures",
-            folder / "jobs",
-            *folder.glob("jobs/*"),
-            *folder.glob("jobs/*/masks"),
-        ):
+        for place in (folder, folder / "figures", folder / NETWORKS):
             sweep(place)
-        claim(folder, recipe)
+        if (folder / FILE_NAME).exists():
+            load_result(folder, identity=recipe.identity)
+        write_text(folder / RECIPE, to_toml(recipe.plain))
         yield
     finally:
         lock.release()
 
 
-def claim(folder: Path, recipe: Recipe) -> None:
-    """Write down what the folder belongs to, or compare with what is written.
-
-    A factory is code: the same name may build another network tomorrow, whose numbers would stand under this recipe.
-
-    Raises:
-        StoreMismatch: if the folder belongs to another recipe or to another network; names the first difference.
-    """
-    path = folder / RECIPE
-    if not path.exists():
-        write_text(path, recipe.to_toml())
-    elif load_recipe(path) != recipe:
-        raise StoreMismatch(
-            f"{path} is another recipe",
-            "a run's folder belongs to one recipe",
-            "restore the file, or choose another folder",
-        )
-    _claim_network(folder / NETWORK, recipe)
+def save_network(folder: Path, arm: str, task: Task) -> None:
+    """Put the final weights of an arm under a seed where a person looks for them."""
+    data = (task.folder / WEIGHTS).read_bytes()
+    path = folder / NETWORKS / f"{arm}-seed{task.seed}.safetensors"
+    if not path.exists() or path.read_bytes() != data:
+        write_bytes(path, data)
 
 
-def _claim_network(path: Path, recipe: Recipe) -> None:
-    task = find(recipe.dataset)
-    now = describe_networks(build(recipe.network, task, init=recipe.init, seed=seed) for seed in range(recipe.seeds))
-    if not path.exists():
-        write_json(path, now, NETWORK_KIND, store=recipe.identity)
-        return
-    changed = differences(read_json(path, NETWORK_KIND, dict[str, Any], stores={recipe.identity}), now)
-    if changed:
-        raise StoreMismatch(
-            f"{recipe.network} is not the network of {path.parent}: {changed[0]}",
-            "the results in a run's folder come from one network: its weights, their shapes and first values",
-            "restore the network, or give --out another folder; a factory must give equal networks for equal seeds",
-        )
-
-
-def describe_networks(models: Iterable[nn.Module]) -> dict[str, Any]:
-    """The modules of a network, its weights' shapes and dtypes, and a digest of their first values for each seed."""
-    weights: Mapping[str, Any] = {}
-    modules: Mapping[str, str] = {}
-    initial: dict[str, str] = {}
-    for seed, model in enumerate(models):
-        weights = {name: [list(t.shape), str(t.dtype)] for name, t in model.state_dict().items()}
-        modules = {name: f"{type(one).__name__}({one.extra_repr()})" for name, one in model.named_modules()}
-        initial[f"seed {seed}"] = state_digest(model.state_dict())[:16]
-    return {"modules": modules, "weights": weights, "first values": initial}
+def save_tasks(folder: Path, tasks: Mapping[str, Task], *, identity: str) -> None:
+    """Write down which task holds which arm under which seed: "host seed 0" -> the name of its folder."""
+    names = {name: task.folder.name for name, task in tasks.items()}
+    write_json(folder / RUN_TASKS, {"tasks": names}, RUN_TASKS_KIND, store=identity)

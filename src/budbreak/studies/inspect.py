@@ -10,188 +10,232 @@ from typing import Any
 from torch import Tensor, nn
 
 from budbreak.data import DataSet, Images, Split, batches, load, split
-from budbreak.diagnostics import DeadUnits
-from budbreak.errors import InvalidValue, MissingData, StoreMismatch
-from budbreak.files import write_json
+from budbreak.diagnostics import DeadUnitRates
+from budbreak.errors import InvalidValue, MissingData, UnknownName, did_you_mean, one_of
+from budbreak.files import read_json, write_json
 from budbreak.iteration import Checkpoint, Store
 from budbreak.live import dead_neurons, load_state
 from budbreak.masks import Mask
 from budbreak.networks import build
-from budbreak.studies.making import load_data
-from budbreak.studies.recipe import Recipe
-from budbreak.studies.recipefile import load_recipe
+from budbreak.studies.folder import RUN_TASKS, RUN_TASKS_KIND, TASKS
+from budbreak.studies.making import load_data, make_network
+from budbreak.studies.measuring import BATCH
+from budbreak.studies.recipefile import read_plain
+from budbreak.studies.sections import DataSection, NetworkSection, make_parts
+from budbreak.studies.taskfolder import TASK, read_task
 from budbreak.studies.weights import read_state
-
-_BATCH = 500
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A network to look at: the model, the parts of its data as its recipe splits them, its mask if there is one."""
+    """A network to look at.
+
+    Args:
+        dataset: name of its data; ``parts``: as its recipe splits them.
+        mask: its own, if it has one.
+        origin: where it comes from, in words.
+    """
 
     model: nn.Module
     dataset: str
     parts: Split
     mask: Mask | None
-    said: str
+    origin: str
 
 
-def find_subject(
-    model: str,
-    *,
-    data_dir: Path | None,
-    dataset: str | None,
-    weights: Path | None,
-    mask: Path | None,
-    seed: int | None,
-    network: str | None = None,
-) -> Subject:
-    """The network that ``model`` names.
+@dataclass(frozen=True)
+class Request:
+    """What a person asks for.
 
     Args:
-        model: a recipe (``.toml``): its network, freshly initialised; the folder of a job or store of a run: the
-            newest checkpoint in it; or ``package.module:factory``.
+        model: a recipe (``.toml``): its network, freshly initialised; the folder of a run, with ``arm`` and ``seed``:
+            the newest checkpoint of that arm; the folder of a task; or ``package.module:factory``.
         data_dir: where the data set is.
         dataset: its name; that of the recipe unless given; a factory needs one.
         weights: loaded into the network: a safetensors file with a state dict, or the store of an iteration, whose
             newest checkpoint brings its mask along.
         mask: a file of `Mask.save`; decides what is static, instead of that of the checkpoint.
-        seed: of a fresh initialisation (0 unless given).
+        arm: of the run; the only one unless given.
+        seed: of the run (0 unless given), or of a fresh initialisation.
         network: the factory of a recipe or run that has one: no file names code that is imported.
+    """
+
+    model: str
+    data_dir: Path | None = None
+    dataset: str | None = None
+    weights: Path | None = None
+    mask: Path | None = None
+    arm: str | None = None
+    seed: int | None = None
+    network: str | None = None
+
+
+def find_subject(request: Request) -> Subject:
+    """The network that a request names.
 
     Raises:
         BudbreakError: if something is missing, or does not fit.
     """
-    recipe = _recipe(model)
-    data, parts = _data(recipe, dataset, data_dir)
-    held = _held(Path(model), weights)
-    if held is not None and seed is not None:
-        raise InvalidValue(f"seed is {seed}, with weights that are stored", "it decides a fresh network", "take it out")
-    live = build(_network(model, recipe, network), data, init=recipe.init if recipe else None, seed=seed or 0)
-    if held is not None:
-        load_state(live, held.state, extra=held.extra)
-    kept = held and held.mask
-    if mask is not None:
-        kept = Mask.load(mask, store=held and held.store)
+    folder = _task_folder(request)
+    sections = _sections(request, folder)
+    data, parts = _data(sections, request)
+    stored = _stored(folder, request.weights)
+    fresh_seed = None if folder is not None else request.seed
+    if stored is not None and fresh_seed is not None:
+        value = f"seed is {fresh_seed}, with weights that are stored"
+        raise InvalidValue(value, "it decides a fresh network", "take it out")
+    live = _network(request, sections, data, fresh_seed or 0)
+    if stored is not None:
+        load_state(live, stored.state, extra=stored.extra)
+    kept = stored and stored.mask
+    if request.mask is not None:
+        kept = Mask.load(request.mask, store=stored and stored.store)
     if kept is not None:
         kept.parameters(live)  # refuses the mask of another architecture
-    return Subject(live, data.name, parts, kept, f"{model}: {held.said if held else 'fresh'}")
+    return Subject(live, data.name, parts, kept, f"{request.model}: {stored.origin if stored else 'fresh'}")
 
 
-def _recipe(model: str) -> Recipe | None:
-    """The recipe that says how the network is built; None for a factory."""
-    path = Path(model)
-    if model.endswith(".toml"):
-        return load_recipe(path)
-    if path.is_dir():
-        return _recipe_of_job(path)
-    if ":" not in model:
+Sections = tuple[DataSection, NetworkSection]
+
+
+def _task_folder(request: Request) -> Path | None:
+    """The folder of the task that is meant; None for a recipe or a factory."""
+    path = Path(request.model)
+    if path.is_dir() and (path / RUN_TASKS).is_file():
+        return _task_of_run(path, request)
+    if request.arm is not None:
+        value = f"arm is {request.arm!r}, and {request.model} is not the folder of a run"
+        raise InvalidValue(value, "a run has arms", "give the folder of a run, or take it out")
+    return path if path.is_dir() else None
+
+
+def _task_of_run(folder: Path, request: Request) -> Path:
+    tasks = read_json(folder / RUN_TASKS, RUN_TASKS_KIND, dict[str, dict[str, str]])["tasks"]
+    arms = list(dict.fromkeys(name.rpartition(" seed ")[0] for name in tasks))
+    arm = request.arm or (arms[0] if len(arms) == 1 else None)
+    if arm not in arms:
+        value = f"{folder} has no arm {arm!r}" if arm else f"{folder} has several arms, and none was named"
+        raise UnknownName(value, one_of(arms), did_you_mean(arm or "", arms) or f"add --arm {arms[0]}")
+    name = f"{arm} seed {request.seed or 0}"
+    if name not in tasks:
+        seeds = [key.rpartition(" ")[2] for key in tasks if key.startswith(f"{arm} seed ")]
+        raise UnknownName(f"{folder} has no seed {request.seed} of {arm}", one_of(seeds))
+    return folder.parent / TASKS / tasks[name]
+
+
+def _sections(request: Request, folder: Path | None) -> Sections | None:
+    """What says how the network is built and its data split; None for a factory."""
+    if request.model.endswith(".toml"):
+        return make_parts(read_plain(Path(request.model)))
+    if folder is not None:
+        return _sections_of_task(folder)
+    if ":" not in request.model:
         raise MissingData(
-            f"{model!r} is neither a recipe, nor a folder, nor package.module:factory",
+            f"{request.model!r} is neither a recipe, nor a folder, nor package.module:factory",
             "give one of these three",
-            "runs/NAME/jobs/ARM-seedN is the folder of a job",
+            "runs/NAME with --arm ARM is the network of a run",
         )
     return None
 
 
+def _sections_of_task(folder: Path) -> Sections:
+    try:
+        task = read_task(folder)
+    except FileNotFoundError:
+        if not (folder / "identity.json").is_file():
+            raise MissingData(
+                f"{folder} holds no {TASK}", "the folder of a run or of a task does", "give runs/NAME, or a recipe"
+            ) from None
+        raise MissingData(
+            f"{folder} is the store of an iteration of yours",
+            "it does not say how its network is built",
+            f"write: budbreak probe package.module:factory --weights {folder}",
+        ) from None
+    return make_parts(task.setup)
+
+
 @dataclass(frozen=True)
-class _Held:
+class _Stored:
     """Weights that replace the fresh ones; the mask and the store that they come with, if they do."""
 
     state: Mapping[str, Tensor]
-    said: str
+    origin: str
     extra: Mapping[str, Any] | None = None
     mask: Mask | None = None
     store: str | None = None
 
 
-def _held(model: Path, weights: Path | None) -> _Held | None:
-    """What is given as ``weights``, or else lies in the folder of a job."""
+def _stored(folder: Path | None, weights: Path | None) -> _Stored | None:
+    """What is given as ``weights``, or else lies in the folder of a task."""
     if weights is not None and not weights.is_dir():
-        return _Held(read_state(weights), f"weights of {weights}")
-    if weights is None and not model.is_dir():
+        return _Stored(read_state(weights), f"weights of {weights}")
+    place = weights or folder
+    if place is None:
         return None
-    checkpoint, store = _newest_checkpoint(weights or model)
-    said = (
-        f"weights of {weights}" if weights else f"level {checkpoint.position.level}, epoch {checkpoint.position.epochs}"
-    )
-    return _Held(checkpoint.model, said, checkpoint.extra, checkpoint.mask, store.identity)
-
-
-def _network(model: str, recipe: Recipe | None, named: str | None) -> str:
-    """The name of the network; one that is imported was named by the person, not by a file."""
-    if recipe is None:
-        if named is not None and named != model:
-            raise InvalidValue(
-                f"--network is {named!r} and MODEL {model!r}", "one network is probed", "give one of them"
-            )
-        return model
-    if ":" in recipe.network and named is None:
-        raise InvalidValue(
-            f"{model} has a network of its own, {recipe.network!r}",
-            "its code is imported only when you name it",
-            f"if you trust it, add --network {recipe.network}",
-        )
-    if named is not None and named != recipe.network:
-        raise InvalidValue(
-            f"--network is {named!r}", f"{model} has the network {recipe.network!r}", "give this one, or none"
-        )
-    return recipe.network
-
-
-def measure(subject: Subject, *, part: str, images: int, threshold: float, every: int) -> DeadUnits:
-    """The dead neurons of a subject on the first ``images`` (0: all) of a part of its data, in float32."""
-    parts = subject.parts
-    chosen: dict[str, Images] = {"train": parts.train, "validation": parts.validation, "test": parts.test}
-    data = chosen[part]
-    seen = batches(data, _BATCH, limit=images or None)
-    return dead_neurons(subject.model.float(), seen, mask=subject.mask, threshold=threshold, every=every)
-
-
-def save_measurement(path: Path, subject: Subject, dead: DeadUnits, *, part: str) -> None:
-    """Write what was measured as JSON, atomically."""
-    write_json(path, {"model": subject.said, "dataset": subject.dataset, "part": part, **asdict(dead)}, "measurement 1")
-
-
-def _recipe_of_job(folder: Path) -> Recipe:
-    path, (_, store) = folder.parent.parent / "recipe.toml", _newest_checkpoint(folder)
-    if not path.is_file():
-        raise MissingData(
-            f"{folder} is the store of an iteration of yours",
-            "it does not say how its network is built",
-            f"write: budbreak probe package.module:factory --weights {folder}",
-        )
-    recipe = load_recipe(path)
-    if (store.look().get("also") or {}).get("recipe") != recipe.identity:
-        raise StoreMismatch(
-            f"{path} is another recipe than that of {folder}",
-            "it says how the network was built and its data split",
-            f"restore it, or write: budbreak probe package.module:factory --weights {folder}",
-        )
-    return recipe
+    checkpoint, store = _newest_checkpoint(place)
+    stands = f"level {checkpoint.position.level}, epoch {checkpoint.position.epochs}"
+    origin = f"weights of {weights}" if weights else stands
+    return _Stored(checkpoint.model, origin, checkpoint.extra, checkpoint.mask, store.identity)
 
 
 def _newest_checkpoint(folder: Path) -> tuple[Checkpoint, Store]:
     store = Store(folder)
     try:
         store.look()
-        found = store.load_checkpoint()
+        stored = store.load_checkpoint()
     except FileNotFoundError:
-        found = None
-    if found is None:
+        stored = None
+    if stored is None:
         raise MissingData(
-            f"{folder} holds no checkpoint", "a job's folder has one", "give runs/NAME/jobs/ARM-seedN, or a recipe"
+            f"{folder} holds no checkpoint", "the folder of a task has one", "give runs/NAME with --arm, or a recipe"
         )
-    return found[0], store
+    return stored[0], store
 
 
-def _data(recipe: Recipe | None, dataset: str | None, data_dir: Path | None) -> tuple[DataSet, Split]:
+def _network(request: Request, sections: Sections | None, data: DataSet, seed: int) -> nn.Module:
+    """The network; one that is imported was named by the person, not by a file."""
+    named = request.network
+    if sections is None:
+        if named is not None and named != request.model:
+            raise InvalidValue(
+                f"--network is {named!r} and MODEL {request.model!r}", "one network is probed", "give one of them"
+            )
+        return build(request.model, data, seed=seed)
+    own = sections[1].name
+    if ":" in own and named is None:
+        raise InvalidValue(
+            f"{request.model} has a network of its own, {own!r}",
+            "its code is imported only when you name it",
+            f"if you trust it, add --network {own}",
+        )
+    if named is not None and named != own:
+        raise InvalidValue(
+            f"--network is {named!r}", f"{request.model} has the network {own!r}", "give this one, or none"
+        )
+    return make_network(sections[1], data, seed)
+
+
+def _data(sections: Sections | None, request: Request) -> tuple[DataSet, Split]:
     """The recipe's own split of its data; for another data set, or without a recipe, the usual one."""
-    if recipe is not None and dataset in (None, recipe.dataset):
-        return load_data(recipe, data_dir)
-    if dataset is None:
+    if sections is not None and request.dataset in (None, sections[0].name):
+        return load_data(sections[0], request.data_dir)
+    if request.dataset is None:
         raise InvalidValue(
             "no data set was given", "a factory does not say what it was trained on", "add --dataset NAME"
         )
-    data = load(dataset, data_dir)
+    data = load(request.dataset, request.data_dir)
     return data, split(data)
+
+
+def measure_subject(subject: Subject, *, part: str, images: int, threshold: float, every: int) -> DeadUnitRates:
+    """The dead neurons of a subject on the first ``images`` (0: all) of a part of its data, in float32."""
+    parts = subject.parts
+    chosen: dict[str, Images] = {"train": parts.train, "validation": parts.validation, "test": parts.test}
+    seen = batches(chosen[part], BATCH, limit=images or None)
+    return dead_neurons(subject.model.float(), seen, mask=subject.mask, threshold=threshold, every=every)
+
+
+def save_measurement(path: Path, subject: Subject, dead: DeadUnitRates, *, part: str) -> None:
+    """Write what was measured as JSON, atomically."""
+    content = {"model": subject.origin, "dataset": subject.dataset, "part": part, **asdict(dead)}
+    write_json(path, content, "measurement 2")

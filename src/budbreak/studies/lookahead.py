@@ -1,34 +1,47 @@
-"""Everything that can be known, and can fail, before the first epoch."""
+"""Everything that can be known, and can fail, before the first epoch; and what the run will cost."""
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+import statistics
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-
-import torch
-from torch import Tensor, nn
 
 from budbreak.checks import check_count
 from budbreak.data import DataSet, Split
-from budbreak.errors import InvalidValue, NoSites
+from budbreak.errors import InvalidValue, UnknownName
 from budbreak.foreign import call_foreign
-from budbreak.iteration import Plan, Preview
-from budbreak.live import dead_neurons
-from budbreak.networks import build
-from budbreak.studies.making import (
-    epochs_before,
-    learning_rate_factor,
-    load_data,
-    make_optimizer,
-    make_plan,
-    pick_engine,
-)
-from budbreak.studies.recipe import Recipe
-from budbreak.training import Engine, steps_per_epoch, train_step
+from budbreak.iteration import Preview
+from budbreak.studies.making import load_data, make_network, make_plan, pick_engine
+from budbreak.studies.recipe import Arm
+from budbreak.studies.run import Cells, Choice, cells_of
+from budbreak.studies.sections import DataSection, Setup
+from budbreak.studies.taskfolder import is_complete
+from budbreak.studies.tasks import Task
+from budbreak.studies.trying import try_out
+from budbreak.training import steps_per_epoch
 
-_TRIED = 8  # images in the batch that is tried: more show nothing more
+Loader = Callable[[DataSection], tuple[DataSet, Split]]
+
+_MOST_TIMED = 6  # setups whose speed is measured; that of the others is taken for their mean
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What is left to do.
+
+    Args:
+        tasks: trainings from scratch and pruned ones, without those that are complete; ``total``: with them.
+        epochs: of all that is left; ``all_epochs``: with what is complete.
+        seconds: estimated from a few timed steps; None if nothing is left.
+    """
+
+    tasks: int
+    total: int
+    epochs: int
+    all_epochs: int
+    seconds: float | None
 
 
 @dataclass(frozen=True)
@@ -36,173 +49,171 @@ class Overview:
     """What a run is about to do: said in the log, and checked before anything is trained.
 
     Args:
-        folder: of the run.
-        engine: how it computes.
+        engine: how it computes, in the first arm.
         preview: of the first arm.
-        jobs, workers, epochs: in all; at a time; of all jobs together.
-        parts: training, validation and test images.
+        arms: how many; ``seeds``: of each; ``workers``: tasks at a time.
+        parts: training, validation and test images of the first arm.
         unseen: what the dead neuron rates leave out, or why there are none; empty if they are whole.
     """
 
-    folder: Path
+    folder: str
     engine: str
     preview: Preview
-    jobs: int
+    arms: int
+    seeds: int
     workers: int
-    epochs: int
     parts: tuple[int, int, int]
     unseen: str
+    cost: Cost
 
     def __str__(self) -> str:
         """A few lines."""
         train, validation, test = self.parts
-        return "\n".join(
-            line
-            for line in (
-                str(self.preview),
-                f"{self.jobs} jobs (arms x seeds), {self.workers} at a time, {self.epochs} epochs in all",
-                f"{train} training, {validation} validation, {test} test images",
-                self.engine,
-                self.unseen,
-                f"run: {self.folder}",
-            )
-            if line
+        lines = (
+            str(self.preview),
+            f"{self.arms} arms x {self.seeds} seeds, {self.workers} at a time",
+            cost_line(self.cost),
+            f"{train} training, {validation} validation, {test} test images",
+            self.engine,
+            self.unseen,
+            f"run: {self.folder}",
         )
+        return "\n".join(line for line in lines if line)
 
 
-def look_ahead(recipe: Recipe, *, data_dir: Path | None, out: Path, workers: int | None = None) -> Overview:
-    """Load the data, build the network, train it on one batch and count: whatever can fail before the first epoch.
+def cost_line(cost: Cost) -> str:
+    """What is left to do, in words."""
+    if not cost.tasks:
+        return f"all {cost.total} tasks are complete: nothing is left to train"
+    done = f", {cost.total - cost.tasks} complete already" if cost.tasks < cost.total else ""
+    about = f", about {duration(cost.seconds)}" if cost.seconds is not None else ""
+    return f"{cost.tasks} tasks to do{done}: {cost.epochs} epochs in all{about}"
+
+
+def duration(seconds: float) -> str:
+    """Text such as 45 s, 12 min, 3 h 20 min, 4 days."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours < 48 else f"{round(hours / 24)} days"
+
+
+def look_ahead(choice: Choice) -> Overview:
+    """Load the data, build the networks, train them on one batch and count: whatever can fail before the first epoch.
 
     Raises:
-        BudbreakError: for whatever is wrong with recipe, data, network or plan.
+        BudbreakError: for whatever is wrong with recipe, data, networks or plans.
     """
-    dataset, parts = load_data(recipe, data_dir)
-    _check_amounts(recipe, dataset, parts)
-    model = build(recipe.network, dataset, init=recipe.init, seed=0)
-    _check_repeatable(recipe, model, build(recipe.network, dataset, init=recipe.init, seed=0))
-    jobs = len(recipe.arms) * recipe.seeds
-    count, threads = share_cores(jobs, workers)
-    engine = pick_engine(recipe, model, threads)
-    steps = steps_per_epoch(len(parts.train), recipe.batch_size)
-    _check_learning_rate(recipe, steps)
-    with torch.random.fork_rng(devices=[]):
-        unseen = _try_out(recipe, model, engine, parts, dataset.classes)
-    plans = [make_plan(recipe, arm, seed=0, steps=steps) for arm in recipe.arms]
+
+    loaded: dict[DataSection, tuple[DataSet, Split]] = {}
+
+    def loader(section: DataSection) -> tuple[DataSet, Split]:
+        if section not in loaded:
+            loaded[section] = load_data(section, choice.place.data_dir)
+        return loaded[section]
+
+    unseen, speeds = "", dict[str, float]()
+    for key, arm in _first_of_each(choice.arms, lambda arm: _training_of(arm.setup)).items():
+        with _naming(arm, choice.arms):
+            timed = len(speeds) < _MOST_TIMED
+            own, speed = try_out(arm.setup, *loader(arm.setup.data), threads=choice.place.threads, timed=timed)
+        unseen = unseen or own
+        if speed is not None:
+            speeds[key] = speed
+    plans = _first_of_each(choice.arms, lambda arm: repr((arm.setup.prune, _training_of(arm.setup))))
+    previews = [_preview(arm, choice, loader) for arm in plans.values()]
+    first = choice.arms[0].setup
+    dataset, parts = loader(first.data)
+    engine = pick_engine(first, make_network(first.network, dataset, 0), choice.place.threads)
+    cells = cells_of(choice)
     return Overview(
-        folder=out / recipe.folder_name,
+        folder=str(choice.folder),
         engine=engine.describe(),
-        preview=_preview(plans, model, engine.place(parts.test.normalised(parts.test.images[:1]))),
-        jobs=jobs,
-        workers=count,
-        epochs=recipe.seeds * sum(epochs_before(recipe, plan, plan.levels + 1) for plan in plans),
+        preview=previews[0],
+        arms=len(choice.arms),
+        seeds=choice.recipe.seeds,
+        workers=choice.workers or 1,
         parts=(len(parts.train), len(parts.validation), len(parts.test)),
         unseen=unseen,
+        cost=_cost(cells, speeds, choice.workers or 1),
     )
 
 
-def share_cores(jobs: int, workers: int | None) -> tuple[int, int]:
-    """(processes, threads of each): a core each if there is more than one job, all cores for a single one."""
+def epochs_of_choice(choice: Choice) -> int:
+    """Epochs of all tasks, complete or not, without a look at data or networks: (arm, seed) by (arm, seed)."""
+    per_arm = [tasks[0] for tasks in (choice.tasks(arm)[:1] for arm in choice.arms)]
+    dense = {task.identity: task.epochs for task, _ in per_arm}
+    return choice.recipe.seeds * (sum(dense.values()) + sum(levels.epochs for _, levels in per_arm))
+
+
+def cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def share_cores(tasks: int, workers: int | None) -> tuple[int, int]:
+    """(processes, threads of each): a core each if there is more than one task, all cores for a single one."""
     if workers is not None:
         check_count("workers", workers)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if jobs == 1:
-        return 1, cores
-    return min(workers or cores, jobs), 1
+    if tasks == 1:
+        return 1, cores()
+    return min(workers or cores(), tasks), 1
 
 
-def _preview(plans: Sequence[Plan], model: nn.Module, example: Tensor) -> Preview:
-    """All are made, though only the host's is shown: each refuses counts that cannot work."""
-    rule = "a network takes a single image in evaluation"
-    previews = [
-        call_foreign("evaluating the network", lambda plan=plan: plan.preview(model, example=example), rule=rule)
-        for plan in plans
-    ]
-    return previews[0]
+def _training_of(setup: Setup) -> str:
+    """What tells how a network is trained, whatever is pruned of it."""
+    return repr((setup.data, setup.network, setup.train, setup.measure))
 
 
-def _check_repeatable(recipe: Recipe, one: nn.Module, other: nn.Module) -> None:
-    """Paired arms begin with the same weights, and a killed run goes on with them."""
-    first, second = one.state_dict(), other.state_dict()
-    if first.keys() != second.keys() or not all(torch.equal(first[name], second[name]) for name in first):
-        raise InvalidValue(
-            f"{recipe.network} gave two different networks for one seed",
-            "a factory draws its weights from torch's generator, which is seeded before each call",
-            "draw them by torch alone, without a seed of your own that changes",
-        )
+def _first_of_each(arms: Sequence[Arm], key: Callable[[Arm], str]) -> Mapping[str, Arm]:
+    """The first arm for each key, in order."""
+    firsts: dict[str, Arm] = {}
+    for arm in arms:
+        firsts.setdefault(key(arm), arm)
+    return firsts
 
 
-def _check_amounts(recipe: Recipe, dataset: DataSet, parts: Split) -> None:
-    """Refuse numbers of images beyond what there is: they would be cut down without a word."""
-    all_images = len(dataset.train_labels) - len(parts.validation)
-    if recipe.train_limit > all_images:
-        raise InvalidValue(
-            f"train_limit is {recipe.train_limit}",
-            f"{recipe.dataset} has {all_images} training images beside the validation images",
-            "choose a smaller one, or 0 for all",
-        )
-    if recipe.batch_size > len(parts.train):
-        raise InvalidValue(
-            f"batch_size is {recipe.batch_size}",
-            f"there are {len(parts.train)} training images",
-            "choose a smaller one",
-        )
-
-
-def _check_learning_rate(recipe: Recipe, steps: int) -> None:
-    """Refuse milestones and a warm-up that fall between two steps, so that they change nothing."""
-    total = recipe.epochs * steps
-    for milestone in recipe.milestones:
-        if not 0 < round(milestone * steps) < total:
-            raise InvalidValue(
-                f"the milestone {milestone:g} falls on step {round(milestone * steps)} of {total}",
-                "a drop comes after the first step and before the last",
-                "move it, or take it out",
-            )
-    if recipe.warmup and learning_rate_factor(recipe, steps)(0) == 1:
-        raise InvalidValue(
-            f"warmup is {recipe.warmup:g} epochs, of {steps} steps each", "it lasts two steps or more", "take it out"
-        )
-
-
-def _try_out(recipe: Recipe, model: nn.Module, engine: Engine, parts: Split, classes: int) -> str:
-    """Train a throw-away network on one batch, as small as the last of an epoch; why DNR cannot be had, if so."""
-    engine.prepare(model)
-    smallest = len(parts.train) % recipe.batch_size or recipe.batch_size
-    images = parts.train.first(min(smallest, _TRIED)).to(engine.device)
-    inputs, labels = engine.place(images.normalised(images.images)), images.labels
-    shape = f"a batch of shape {list(inputs.shape)}"
-    what, rule = f"{recipe.network} on {shape}", f"a network takes {shape} of {recipe.dataset} in training"
-    outputs = call_foreign(what, lambda: model.train()(inputs), rule=rule, fix="change the network, or the data set")
-    _check_outputs(recipe, outputs, (len(labels), classes))
-    unseen = _unseen(recipe, model, inputs, labels)
-    optimizer = make_optimizer(recipe, model)
-    call_foreign(
-        f"a training step of {recipe.network}",
-        lambda: train_step(model, optimizer, inputs, labels, engine),
-        rule="a network can be trained by gradients",
-    )
-    return unseen
-
-
-def _unseen(recipe: Recipe, model: nn.Module, inputs: Tensor, labels: Tensor) -> str:
-    """What the dead neuron rates leave out, or why there are none; empty if they are whole."""
+@contextlib.contextmanager
+def _naming(arm: Arm, arms: Sequence[Arm]) -> Generator[None, None, None]:
+    """Put the arm's name before an error, where there are several."""
     try:
-        dead = call_foreign(
-            f"evaluating {recipe.network}",
-            lambda: dead_neurons(model, [(inputs, labels)]),
-            rule="a network takes the same images in evaluation as in training",
-        )
-    except NoSites as error:
-        return f"no dead neuron rate: {error.value}; {error.rule}"
-    return "\n".join(f"dead neuron rates: {remark}" for remark in dead.remarks)
+        yield
+    except (InvalidValue, UnknownName) as error:
+        if len(arms) == 1 or not arm.overrides:
+            raise
+        raise type(error)(f"arm {arm.name!r}: {error.value}", error.rule, error.fix) from error
 
 
-def _check_outputs(recipe: Recipe, outputs: object, wanted: tuple[int, int]) -> None:
-    shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else None
-    if shape != wanted:
-        shown = f"a tensor of shape {list(shape)}" if shape is not None else f"a {type(outputs).__name__}"
-        raise InvalidValue(
-            f"{recipe.network} gave {shown}",
-            f"{recipe.dataset} has {wanted[1]} classes: for {wanted[0]} images a network gives {list(wanted)}",
-            f"end it with a layer of {wanted[1]} outputs; a factory is given classes and shape",
-        )
+def _preview(arm: Arm, choice: Choice, loader: Loader) -> Preview:
+    """The levels of an arm; refuses counts that cannot work."""
+    setup = arm.setup
+    dataset, parts = loader(setup.data)
+    model = make_network(setup.network, dataset, 0)
+    engine = pick_engine(setup, model, choice.place.threads)
+    example = engine.place(parts.test.normalised(parts.test.images[:1]))
+    plan = make_plan(setup, seed=0, steps=steps_per_epoch(len(parts.train), setup.train.batch_size))
+    rule = "a network takes a single image in evaluation"
+    with _naming(arm, choice.arms):
+        return call_foreign("evaluating the network", lambda: plan.preview(model, example=example), rule=rule)
+
+
+def _cost(cells: Cells, speeds: Mapping[str, float], workers: int) -> Cost:
+    missing = [task for task in cells.tasks if not is_complete(task)]
+    wanted = {need.identity for task in missing for need in task.needs}
+    left = [task for task in missing if task.kind == "levels" or task.identity in wanted]
+    mean = statistics.fmean(speeds.values()) if speeds else 0.0
+
+    def seconds(task: Task) -> float:
+        return task.epochs * speeds.get(_training_of(task.setup), mean)
+
+    total = sum(map(seconds, left)) / max(1, min(workers, len(left)))
+    return Cost(
+        len(left),
+        len(cells.tasks),
+        sum(task.epochs for task in left),
+        sum(task.epochs for task in cells.tasks),
+        total if left else None,
+    )

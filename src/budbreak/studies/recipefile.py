@@ -1,72 +1,78 @@
-"""Read a recipe from a TOML file, with what the command line overrides in it."""
+"""Read a recipe from a TOML file, with what the command line overrides in it; and write one."""
 
 from __future__ import annotations
 
+import json
+import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from budbreak.errors import BudbreakError, InvalidValue, MissingData, did_you_mean, one_of
-from budbreak.studies.idle import set_aside
-from budbreak.studies.recipe import Recipe, converted, defaults, make_recipe
+from budbreak.studies.recipe import Recipe, make_recipe
 
-_LARGEST_FILE = 65536  # bytes; the longest recipe we ship has 1,200
+_LARGEST_FILE = 65536  # bytes; the longest recipe we ship has 1,500
 _LONGEST_LINE = 2000  # letters; 65,000 in one dotted key take the parser half a minute
 
 
-def load_recipe(path: Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
-    """Read a TOML recipe; ``overrides`` (field -> value) take precedence.
+def load_recipe(path: Path, sets: Mapping[str, Any] | None = None, *, seeds: int | None = None) -> Recipe:
+    """Read a TOML recipe; classes that it names ("mine:Mine") may lie in its own folder or the current one.
 
-    A field of the file that an override leaves without effect is set aside; see `overridden`.
+    Args:
+        path: of the file.
+        sets: dotted path -> plain value, which take precedence in the sections.
+        seeds: instead of the file's.
 
     Raises:
         MissingData: if there is no such file.
         InvalidValue: if it is not TOML, a field is missing, of the wrong type, out of range, or without effect.
-        UnknownName: for a field that does not exist, with the nearest that does.
+        UnknownName: for what does not exist, with the nearest that does.
     """
-    flags = overrides or {}
-    body = _read_toml(path)
-    aside = overridden(path, flags)
-    return make_recipe({**{key: value for key, value in body.items() if key not in aside}, **flags})
+    plain = read_plain(path)
+    for folder in import_folders(path):
+        if folder not in sys.path:
+            sys.path.append(folder)  # last, so that it hides no library
+    return make_recipe(plain if seeds is None else {**plain, "seeds": seeds}, sets=sets)
 
 
-def overridden(path: Path, overrides: Mapping[str, Any]) -> dict[str, str]:
-    """The fields of a recipe's file that overrides leave without effect -> the override that does it.
+def import_folders(path: Path) -> tuple[str, ...]:
+    """Where a recipe's own classes are looked for, after everything that is installed."""
+    return tuple(dict.fromkeys(str(folder) for folder in (path.resolve().parent, Path.cwd())))
+
+
+def read_plain(path: Path) -> dict[str, Any]:
+    """What a TOML recipe says, unchecked; its name is that of the file unless it says another.
 
     Raises:
-        InvalidValue, UnknownName: see `load_recipe`.
+        MissingData, InvalidValue: see `load_recipe`.
     """
-    body = _read_toml(path)
-    given = converted({**body, **overrides})
-    return {key: rule.because for key, rule in set_aside(body, overrides, {**defaults(), **given}).items()}
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        folders = [path, path.parent, path.parent / "recipes"]
-        found = {other for folder in folders for other in folder.glob("*.toml") if other.name != "pyproject.toml"}
-        known = sorted(str(other) for other in found)
-        same = [name for name in known if path.name and Path(name).stem == path.stem]
-        value = f"{path} is a folder" if path.is_dir() else f"no recipe at {path}"
-        raise MissingData(
-            value,
-            f"a recipe is a TOML file{f': {one_of(known)}' if path.is_dir() and known else ''}",
-            f"did you mean {same[0]!r}?" if same else did_you_mean(str(path), known) or "give the path of one",
-        )
+        raise _no_recipe(path)
     size = path.stat().st_size
     if size > _LARGEST_FILE:
         raise InvalidValue(f"{path} has {size:,} bytes", f"a recipe has at most {_LARGEST_FILE:,}", "give a recipe")
     try:
         text = path.read_text(encoding="utf-8")
         _check_lines(path, text)
-        body = tomllib.loads(text)
+        plain = tomllib.loads(text)
     except BudbreakError:
         raise
     except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, numbers or nesting beyond what Python reads
         raise InvalidValue(f"{path} is not TOML: {error}", "a recipe is a TOML file of plain fields") from None
-    body.setdefault("name", path.stem)
-    return body
+    return {"name": path.stem, **plain}
+
+
+def _no_recipe(path: Path) -> MissingData:
+    folders = [path, path.parent, path.parent / "recipes"]
+    recipes = {other for folder in folders for other in folder.glob("*.toml") if other.name != "pyproject.toml"}
+    known = sorted(str(other) for other in recipes)
+    same = [name for name in known if path.name and Path(name).stem == path.stem]
+    return MissingData(
+        f"{path} is a folder" if path.is_dir() else f"no recipe at {path}",
+        f"a recipe is a TOML file{f': {one_of(known)}' if path.is_dir() and known else ''}",
+        f"did you mean {same[0]!r}?" if same else did_you_mean(str(path), known) or "give the path of one",
+    )
 
 
 def _check_lines(path: Path, text: str) -> None:
@@ -74,3 +80,32 @@ def _check_lines(path: Path, text: str) -> None:
         if len(line) > _LONGEST_LINE:
             value = f"line {number} of {path} has {len(line):,} letters"
             raise InvalidValue(value, f"a line of a recipe has at most {_LONGEST_LINE:,}", "break the line")
+
+
+def to_toml(plain: Mapping[str, Any]) -> str:
+    """The TOML text of a recipe's plain form: sections as tables, values within a line."""
+    top = [f"{key} = {_inline(value)}" for key, value in plain.items() if not isinstance(value, Mapping)]
+    tables = {key: value for key, value in plain.items() if isinstance(value, Mapping)}
+    arms = {f"arms.{_key(name)}": table for name, table in tables.pop("arms", {}).items()}
+    blocks = ["\n".join([f"[{name}]", *_lines(table)]) for name, table in {**tables, **arms}.items()]
+    return "\n\n".join(["\n".join(top), *blocks]) + "\n"
+
+
+def _lines(table: Mapping[str, Any]) -> list[str]:
+    return [f"{_key(key)} = {_inline(value)}" for key, value in table.items()]
+
+
+def _key(name: str) -> str:
+    plain = name.replace("-", "").replace("_", "")
+    return name if plain.isalnum() and plain.isascii() else json.dumps(name)
+
+
+def _inline(value: Any) -> str:
+    if isinstance(value, Mapping):
+        inner = cast(Mapping[str, Any], value)
+        return "{" + ", ".join(f"{_key(key)} = {_inline(item)}" for key, item in inner.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_inline(item) for item in cast("list[Any]", value)) + "]"
+    if isinstance(value, float):
+        return {"inf": "inf", "-inf": "-inf", "nan": "nan"}.get(repr(value), repr(value))
+    return json.dumps(value, ensure_ascii=False)

@@ -3,17 +3,38 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from budbreak.diagnostics import Quantity
 from budbreak.errors import CorruptFile
 from budbreak.files import corrupt, read_json, write_json
 
-KIND = "results 1"
+KIND = "results 2"
 FILE_NAME = "results.json"
-_REMEDY = "delete it and run the recipe again: what is complete is read from the jobs, not computed again"
+_REMEDY = "delete it and run the recipe again: what is complete is read from its tasks, not computed again"
+
+TEST_ACCURACY = Quantity("test_accuracy", "test accuracy", "share", "higher", "Measured at the end of a level.")
+VALIDATION_ACCURACY = Quantity("validation_accuracy", "validation accuracy", "share", "higher")
+TRAIN_LOSS = Quantity("train_loss", "training loss", "nats", "lower", "The mean over the last epoch.")
+TRAINING = (TEST_ACCURACY, VALIDATION_ACCURACY, TRAIN_LOSS)
+"""What every training is measured by; the quantities of the diagnostics follow."""
+
+
+@dataclass(frozen=True)
+class ArmResult:
+    """An arm of the comparison.
+
+    Args:
+        reference: the arm that it is compared with; None if with none.
+        overrides: dotted field of the recipe -> its plain form, where the arm differs from the recipe.
+    """
+
+    name: str
+    reference: str | None
+    overrides: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -23,33 +44,26 @@ class LayerResult:
     Args:
         name: the state_dict name of the weight.
         kept: weights that stay, of ``total``.
-        units: output units; ``static_units`` of them have no incoming weight left.
-        dynamic: share of the layer's outputs that were zero though not static, over all samples, in [0, 1];
-            None where no nonlinearity follows this weight directly.
+        numbers: quantity name -> the number of this weight; without those that have no answer here.
     """
 
     name: str
     kept: int
     total: int
-    units: int
-    static_units: int
-    dynamic: float | None
+    numbers: Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class EpochResult:
     """One evaluation during a level; ``epoch`` 0 is right after rewinding, before any training.
 
-    ``loss`` is the mean training loss of the epoch (None at epoch 0); dead neuron rates are shares in [0, 1]
-    on the probe's subset, None where that epoch was not probed.
+    Args:
+        numbers: quantity name -> number; train_loss (the mean of the epoch) is absent at epoch 0, those of the
+            diagnostics where that epoch was not measured.
     """
 
     epoch: int
-    loss: float | None
-    validation_accuracy: float
-    dnr_total: float | None
-    dnr_static: float | None
-    dnr_dynamic: float | None
+    numbers: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -58,10 +72,10 @@ class LevelResult:
 
     Args:
         density: kept / prunable; ``density_all``: non-zero parameters / all parameters.
-        metrics: test_accuracy, validation_accuracy, train_loss and dnr_total, dnr_static, dnr_dynamic,
-            dnr_permanent, dnr_alive (dynamic / units that are not static); all shares in [0, 1] but the loss.
         seconds: wall-clock time of the level; ``epochs``: all its trainings together.
+        numbers: quantity name -> number at the end of the level.
         invariants: what was asserted, e.g. ``{"zeros held": True}``.
+        shared: this level was trained once for several arms.
     """
 
     arm: str
@@ -74,31 +88,37 @@ class LevelResult:
     epochs: int
     steps: int
     seconds: float
-    metrics: Mapping[str, float]
+    numbers: Mapping[str, float]
     invariants: Mapping[str, bool]
     layers: tuple[LayerResult, ...]
     curve: tuple[EpochResult, ...]
     notes: tuple[str, ...] = ()
+    shared: bool = False
 
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """An arm minus the reference arm at one level, paired by seed.
+    """An arm minus its reference at one level, paired by seed.
 
     Args:
-        metric: the name in `LevelResult.metrics`.
+        density: of the arm at this level.
+        quantity: its name.
         mean, low, high: mean difference and its 95 % t-interval over ``n`` seeds; low = high = None for n = 1.
+        p: of the paired t-test that the mean is zero; None where there is no interval.
+        p_adjusted: p by Holm's correction over all differences of this quantity in the run.
     """
 
     level: int
     density: float
     arm: str
     reference: str
-    metric: str
+    quantity: str
     n: int
     mean: float
     low: float | None
     high: float | None
+    p: float | None
+    p_adjusted: float | None
 
 
 @dataclass(frozen=True)
@@ -107,21 +127,28 @@ class RunResult:
 
     Args:
         identity: digest of the resolved recipe; the environment is not part of it.
-        arms: the first is the reference of all differences.
-        complete: False while jobs are missing.
+        recipe: its resolved plain form.
+        complete: False while tasks are missing.
         seconds: wall-clock time over all sessions of the run.
+        quantities: everything that is measured, in the order in which it is shown.
     """
 
     name: str
     identity: str
     recipe: Mapping[str, Any]
     environment: Mapping[str, Any]
-    arms: tuple[str, ...]
+    arms: tuple[ArmResult, ...]
     seeds: tuple[int, ...]
     complete: bool
     seconds: float
+    quantities: tuple[Quantity, ...]
     levels: tuple[LevelResult, ...]
     differences: tuple[PairedDifference, ...]
+
+    @property
+    def arm_names(self) -> tuple[str, ...]:
+        """The names of the arms, in order."""
+        return tuple(arm.name for arm in self.arms)
 
     def save(self, folder: Path) -> Path:
         """Write ``results.json`` into a run's folder, atomically; returns its path."""
@@ -157,14 +184,30 @@ def load_result(folder: Path, *, identity: str | None = None) -> RunResult:
 
 def _inconsistency(result: RunResult) -> str:
     """What cannot be in a result that a run wrote; empty if nothing."""
-    cells = [(one.arm, one.seed, one.level) for one in result.levels]
-    if len(set(cells)) != len(cells) or not all(arm in result.arms and seed in result.seeds for arm, seed, _ in cells):
+    arms, names = result.arm_names, {quantity.name for quantity in result.quantities}
+    cells = [(level.arm, level.seed, level.level) for level in result.levels]
+    if len(set(arms)) != len(arms) or any(arm.reference not in (None, *arms) for arm in result.arms):
+        return "its arms refer to others that are not there"
+    if len(set(cells)) != len(cells) or not all(arm in arms and seed in result.seeds for arm, seed, _ in cells):
         return "its levels are not those of its arms and seeds"
-    if any(not 0 <= one.kept <= one.total for one in result.levels):
+    if any(not 0 <= level.kept <= level.total for level in result.levels):
         return "a level keeps more weights than there are"
-    if not all(0 <= one.seconds < math.inf for one in (result, *result.levels)):
+    if not all(0 <= timed.seconds < math.inf for timed in (result, *result.levels)):
         return "a duration is no number of seconds"
-    pairs = [(one.arm, one.reference) for one in result.differences]
-    if not all(arm in result.arms and other in result.arms for arm, other in pairs):
+    pairs = {(arm.name, arm.reference) for arm in result.arms}
+    if not all((row.arm, row.reference) in pairs for row in result.differences):
         return "its differences are not those of its arms"
-    return ""
+    unknown = sorted(_named(result) - names)
+    return f"it holds numbers that it does not explain: {unknown[0]}" if unknown else ""
+
+
+def _named(result: RunResult) -> set[str]:
+    """The names of all numbers in a result."""
+
+    def of_level(level: LevelResult) -> Iterable[Mapping[str, float]]:
+        yield level.numbers
+        yield from (epoch.numbers for epoch in level.curve)
+        yield from (layer.numbers for layer in level.layers)
+
+    numbers = {name for level in result.levels for found in of_level(level) for name in found}
+    return numbers | {row.quantity for row in result.differences}

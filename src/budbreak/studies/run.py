@@ -1,94 +1,159 @@
-"""Carry out a recipe: all arms under all seeds, in a folder that survives being killed."""
+"""Carry out a recipe: the tasks of its arms under all seeds, in folders that survive being killed."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from budbreak.diagnostics import quantities_of
 from budbreak.errors import BudbreakError
 from budbreak.studies.compare import paired_differences
-from budbreak.studies.folder import RECIPE, claimed
-from budbreak.studies.job import Event, Job, Report, run_job
-from budbreak.studies.lookahead import share_cores
-from budbreak.studies.making import make_plan
-from budbreak.studies.notes import check_masks, collect
-from budbreak.studies.pool import Failure, run_jobs
-from budbreak.studies.recipe import Recipe
-from budbreak.studies.result import FILE_NAME, LevelResult, RunResult, load_result
-from budbreak.studies.weights import WEIGHTS, check_weights
+from budbreak.studies.executors import open_executor
+from budbreak.studies.folder import RECIPE, claimed, save_network, save_tasks
+from budbreak.studies.recipe import Arm, Recipe
+from budbreak.studies.result import FILE_NAME, TRAINING, ArmResult, RunResult, load_result
+from budbreak.studies.scheduling import Failure, carry_out
+from budbreak.studies.taskfolder import check_complete, collect, is_complete
+from budbreak.studies.tasks import Place, Task, distinct, tasks_of
+from budbreak.studies.training import carry_out_task
+from budbreak.studies.watching import Event, Report, Watch
 from budbreak.training import environment
-
-__all__ = ["Event", "Job", "Report", "RunFailed", "run", "run_job"]
 
 
 class RunFailed(BudbreakError, RuntimeError):
-    """Some jobs of a run stopped with an error; the others are complete and stored."""
+    """Some tasks of a run stopped with an error; the others are complete and stored."""
 
 
-def run(
-    recipe: Recipe,
-    *,
-    data_dir: Path | None,
-    out: Path,
-    workers: int | None = None,
-    report: Report | None = None,
-    job_done: Callable[[RunResult], None] | None = None,
-    at_end: Callable[[RunResult], object] | None = None,
-) -> RunResult:
-    """Run all arms and seeds that are not complete yet; the same call goes on after an interruption.
+@dataclass(frozen=True)
+class Choice:
+    """What of a recipe is run, and where.
 
     Args:
         recipe: what to run.
-        data_dir: where the data set is; None for digits.
-        out: the run's folder is made here.
-        workers: processes at a time; one per core unless given. With more than one job each has one thread.
-        report: called with each epoch's `Event`.
-        job_done: called with the result so far at the start, and whenever a job is complete.
+        arms: of the recipe.
+        out: the run's folder is made here, and that of the tasks, which runs share.
+        place: where the tasks are computed.
+        executor: one of "here", "processes", "ray".
+        workers: tasks at a time; None: as many as the executor has.
+    """
+
+    recipe: Recipe
+    arms: tuple[Arm, ...]
+    out: Path
+    place: Place
+    executor: str
+    workers: int | None
+
+    @property
+    def folder(self) -> Path:
+        """Of the run."""
+        return self.out / self.recipe.folder_name
+
+    def tasks(self, arm: Arm) -> list[tuple[Task, Task]]:
+        """The dense training and the levels of an arm, for each seed."""
+        return [tasks_of(arm.name, arm.setup, seed, self.place) for seed in range(self.recipe.seeds)]
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The tasks of a run: (arm, levels task) of each arm and seed, and all that they need."""
+
+    levels: tuple[tuple[Arm, Task], ...]
+    tasks: tuple[Task, ...] = field(repr=False)
+
+
+def cells_of(choice: Choice) -> Cells:
+    """The tasks of what was chosen; arms that are alike have theirs in common."""
+    pairs = [(arm, pair) for arm in choice.arms for pair in choice.tasks(arm)]
+    by_seed = sorted((task for _, pair in pairs for task in pair), key=lambda task: task.seed)
+    return Cells(tuple((arm, levels) for arm, (_, levels) in pairs), tuple(distinct(by_seed)))
+
+
+def run(
+    choice: Choice,
+    *,
+    report: Report | None = None,
+    progress: Callable[[RunResult, Mapping[str, int]], None] | None = None,
+    at_end: Callable[[RunResult], object] | None = None,
+) -> RunResult:
+    """Compute the tasks that are not complete yet; the same call goes on after an interruption.
+
+    Args:
+        choice: what to run, and where.
+        report: called with each `Event`.
+        progress: called with the result so far, and the epochs that each task has done, at the start and whenever a
+            task is complete.
         at_end: called with the complete result while the folder is still held: write into it here.
 
     Returns:
-        The result, which is also in ``results.json`` of the folder.
+        The result, which is also in ``results.json`` of the folder. It has the arms that were chosen, and those of
+        the recipe that are complete already.
 
     Raises:
-        RunFailed: if jobs failed; the message holds their errors. What is complete is stored.
+        RunFailed: if tasks failed; the message holds their errors. What is complete is stored.
         BudbreakError: see `look_ahead`, which is to be called before.
     """
-    folder = out / recipe.folder_name
-    count, threads = share_cores(len(recipe.arms) * recipe.seeds, workers)
-    jobs = [
-        Job(recipe, arm, seed, folder / "jobs" / f"{arm}-seed{seed}", data_dir, threads)
-        for seed in range(recipe.seeds)
-        for arm in recipe.arms
-    ]
-    with claimed(folder, recipe):
-        before, start = _seconds_so_far(folder, recipe), time.perf_counter()
+    cells = cells_of(choice)
+    with claimed(choice.folder, choice.recipe):
+        before, start = _seconds_so_far(choice), time.perf_counter()
+        watch = Watch(cells.tasks, report or _ignore)
 
-        def keep() -> RunResult:
-            place = {**environment(), "threads": threads, "workers": count}
-            result = _result(recipe, jobs, place, before + time.perf_counter() - start)
-            result.save(folder)
-            if job_done is not None:
-                job_done(result)
+        def keep(task: Task | None = None) -> RunResult:
+            result = collect_run(choice, cells, before + time.perf_counter() - start)
+            result.save(choice.folder)
+            named = {f"{arm.name} seed {levels.seed}": levels for arm, levels in cells.levels}
+            save_tasks(choice.folder, named, identity=choice.recipe.identity)
+            for arm, levels in cells.levels:
+                if levels == task:
+                    save_network(choice.folder, arm.name, levels)
+            if progress is not None:
+                progress(result, watch.done())
             return result
 
-        failures = _run_missing(jobs, keep, report or _ignore, count)
+        failures = _compute_missing(choice, cells, watch, keep)
         result = keep()
-        _check_ended(result, folder, failures)
+        _check_ended(result, choice.folder, failures)
         if at_end is not None:
             at_end(result)
     return result
 
 
-def _run_missing(jobs: Sequence[Job], keep: Callable[[], RunResult], report: Report, workers: int) -> list[Failure]:
-    for job in jobs:
-        check_masks(job.folder, job.origin)
-    found = keep()
-    missing = [job for job in jobs if not _complete(job, found.levels)]
-    for job in jobs:
-        if job not in missing:
-            check_weights(job.folder)
-    return run_jobs(missing, workers=workers, report=report, finished=lambda _: keep())
+def _compute_missing(
+    choice: Choice, cells: Cells, watch: Watch, keep: Callable[[Task | None], RunResult]
+) -> list[Failure]:
+    missing = [task for task in cells.tasks if not is_complete(task)]
+    for arm, levels in cells.levels:
+        if levels not in missing:
+            check_complete(levels)
+            save_network(choice.folder, arm.name, levels)
+    keep(None)
+    needed = {need.identity for task in missing for need in task.needs}
+    wanted = [task for task in missing if task.kind == "levels" or task.identity in needed]
+    if not wanted:
+        return []
+    with open_executor(choice.executor, choice.workers) as opened:
+        here = choice.executor == "here"
+        return carry_out(
+            wanted,
+            _Here(watch.look) if here else carry_out_task,
+            executor=opened.executor,
+            workers=opened.workers,
+            tick=watch.look,
+            finished=keep,
+        )
+
+
+@dataclass(frozen=True)
+class _Here:
+    """Computes in this process, and shows each epoch at once."""
+
+    look: Callable[[], object]
+
+    def __call__(self, task: Task) -> None:
+        carry_out_task(task, self.look)
 
 
 def _check_ended(result: RunResult, folder: Path, failures: Sequence[Failure]) -> None:
@@ -96,47 +161,72 @@ def _check_ended(result: RunResult, folder: Path, failures: Sequence[Failure]) -
         raise _failed(failures, folder)
     if not result.complete or not (folder / RECIPE).is_file():
         raise RunFailed(
-            f"{folder} lacks levels of jobs that have ended",
-            "a run's folder stays where it is, and nothing in it is changed, while it runs",
+            f"{folder} lacks levels of tasks that have ended",
+            "the folders of a run and its tasks stay where they are, and nothing in them is changed, while it runs",
             "put back what was moved, then run the same command again: only what is missing is run",
         )
 
 
-def _complete(job: Job, levels: Sequence[LevelResult]) -> bool:
-    last = _last_level(job)
-    whole = all((job.folder / name).is_file() for name in (WEIGHTS, "identity.json"))  # not one that was moved away
-    return whole and any((level.arm, level.seed, level.level) == (job.arm, job.seed, last) for level in levels)
-
-
-def _last_level(job: Job) -> int:
-    return make_plan(job.recipe, job.arm, seed=job.seed, steps=1).levels
-
-
-def _result(recipe: Recipe, jobs: Sequence[Job], place: Mapping[str, object], seconds: float) -> RunResult:
-    levels = [level for job in jobs for level in collect(job.folder, job.origin)]
+def collect_run(choice: Choice, cells: Cells, seconds: float) -> RunResult:
+    """The result of all levels that are over."""
+    levels = [level for arm, task in cells.levels for level in collect(task, arm.name)]
+    more = [(arm, pair) for arm in choice.recipe.arms if arm not in choice.arms for pair in choice.tasks(arm)]
+    finished = [arm for arm in choice.recipe.arms if arm in choice.arms or _all_complete(arm, more)]
+    levels += [level for arm, (_, task) in more if arm in finished for level in collect(task, arm.name)]
+    names = {arm.name for arm in finished}
+    arms = tuple(
+        ArmResult(arm.name, arm.reference if arm.reference in names else None, dict(arm.overrides)) for arm in finished
+    )
+    quantities = (*TRAINING, *quantities_of(_diagnostics(finished)))
+    order = {arm.name: index for index, arm in enumerate(finished)}
+    levels.sort(key=lambda level: (order[level.arm], level.seed, level.level))
     return RunResult(
-        name=recipe.name,
-        identity=recipe.identity,
-        recipe=recipe.effective,
-        environment=place,
-        arms=recipe.arms,
-        seeds=tuple(range(recipe.seeds)),
-        complete=all(_complete(job, levels) for job in jobs),
+        name=choice.recipe.name,
+        identity=choice.recipe.identity,
+        recipe=_resolved(choice.recipe),
+        environment=_environment(choice),
+        arms=arms,
+        seeds=tuple(range(choice.recipe.seeds)),
+        complete=all(is_complete(task) for _, task in cells.levels),
         seconds=seconds,
+        quantities=quantities,
         levels=tuple(levels),
-        differences=tuple(paired_differences(levels, recipe.arms)),
+        differences=tuple(paired_differences(levels, arms, quantities)),
     )
 
 
-def _seconds_so_far(folder: Path, recipe: Recipe) -> float:
-    return load_result(folder, identity=recipe.identity).seconds if (folder / FILE_NAME).exists() else 0.0
+def _all_complete(arm: Arm, pairs: Sequence[tuple[Arm, tuple[Task, Task]]]) -> bool:
+    return all(is_complete(levels) for other, (_, levels) in pairs if other is arm)
+
+
+def _diagnostics(arms: Sequence[Arm]) -> list[Any]:
+    return list(dict.fromkeys(diagnostic for arm in arms for diagnostic in arm.setup.measure.diagnostics))
+
+
+def _resolved(recipe: Recipe) -> dict[str, Any]:
+    """Name, seeds, and for each arm every field spelt out."""
+    return {"name": recipe.name, "seeds": recipe.seeds, "arms": {arm.name: arm.setup.plain() for arm in recipe.arms}}
+
+
+def _environment(choice: Choice) -> dict[str, object]:
+    return {
+        **environment(),
+        "threads": choice.place.threads,
+        "workers": choice.workers,
+        "executor": choice.executor,
+    }
+
+
+def _seconds_so_far(choice: Choice) -> float:
+    folder = choice.folder
+    return load_result(folder, identity=choice.recipe.identity).seconds if (folder / FILE_NAME).exists() else 0.0
 
 
 def _failed(failures: Sequence[Failure], folder: Path) -> RunFailed:
-    texts = "\n\n".join(f"{failure.job}: {failure.text}" for failure in failures)
+    texts = "\n\n".join(f"{failure.task}: {failure.text}" for failure in failures)
     return RunFailed(
-        f"{len(failures)} jobs failed\n{texts}\n",
-        f"everything else is complete and stored in {folder}",
+        f"{len(failures)} tasks failed\n{texts}\n",
+        f"everything else is complete and stored; see {folder}",
         "mend the cause, then run the same command again: only what is missing is run",
     )
 

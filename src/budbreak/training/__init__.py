@@ -1,13 +1,40 @@
-"""The training loop behind the command, and how it computes."""
+"""The training loop behind the command: how it computes, its optimizers and learning-rate schedules."""
 
 from budbreak.training.choice import Device, Engine, Precision, choose_engine, cpu_capabilities
 from budbreak.training.engine import evaluate, make_sgd, steps_per_epoch, train_epoch, train_step
 from budbreak.training.environment import environment
+from budbreak.training.optimizers import ALL as OPTIMIZERS
+from budbreak.training.optimizers import SGD, Adam, AdamW, OptimizerValue
+from budbreak.training.rates import ALL as RATES
+from budbreak.training.rates import (
+    Constant,
+    Cosine,
+    Linear,
+    OneCycle,
+    Plateau,
+    RateSchedule,
+    RateScheduler,
+    Steps,
+)
 
 __all__ = [
+    "OPTIMIZERS",
+    "RATES",
+    "SGD",
+    "Adam",
+    "AdamW",
+    "Constant",
+    "Cosine",
     "Device",
     "Engine",
+    "Linear",
+    "OneCycle",
+    "OptimizerValue",
+    "Plateau",
     "Precision",
+    "RateSchedule",
+    "RateScheduler",
+    "Steps",
     "choose_engine",
     "cpu_capabilities",
     "environment",

@@ -11,9 +11,8 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from budbreak.checks import check_fraction, check_model, shown
+from budbreak.checks import check_fraction, check_model, check_number, shown
 from budbreak.errors import InvalidValue
-from budbreak.training.limits import check_number
 
 _FUSED_ON = ("cpu", "cuda")  # where torch has one kernel for a whole step; elsewhere it steps tensor by tensor
 

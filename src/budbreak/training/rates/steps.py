@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from budbreak.checks import shown
+from budbreak.checks import check_number, shown
 from budbreak.errors import InvalidValue
-from budbreak.training.limits import check_number
 from budbreak.training.rates.scheduler import Foreseen
 from budbreak.training.rates.warming import check_warmup, check_warmup_fits, rise, warmup_steps
 

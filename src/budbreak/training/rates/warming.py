@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from budbreak.checks import check_number
 from budbreak.errors import InvalidValue
-from budbreak.training.limits import check_number
 
 
 def warmup_steps(warmup: float, steps_per_epoch: int) -> int:

@@ -1,0 +1,76 @@
+"""Fields of a recipe that have no effect beside the others: they are refused, not ignored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from budbreak.errors import InvalidValue
+from budbreak.evidence import StartWeights, Weights
+from budbreak.studies.sections import Setup
+
+
+class Arm(Protocol):
+    """What is asked of an arm here."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def overrides(self) -> Mapping[str, Any]: ...  # noqa: D102
+    @property
+    def setup(self) -> Setup: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Rule:
+    """When a field has no effect.
+
+    Args:
+        path: of the field.
+        idle: whether it has none in a setup.
+        why: what takes it away.
+        fix: what to do about it.
+    """
+
+    path: str
+    idle: Callable[[Setup], bool]
+    why: str
+    fix: str
+
+
+def _data_free(setup: Setup) -> bool:
+    criteria = [setup.prune.criterion, *(f.criterion for f in setup.prune.then if f.criterion is not None)]
+    return all(isinstance(need, Weights | StartWeights) for criterion in criteria for need in criterion.needs)
+
+
+RULES = (
+    Rule("prune.images", _data_free, "the criterion looks at weights only", "take it out, or choose another criterion"),
+    Rule(
+        "prune.rewind_epoch",
+        lambda setup: setup.prune.rewind != "weights",
+        "the weights do not return",
+        'take it out, or write rewind = "weights"',
+    ),
+    Rule("measure.images", lambda setup: not setup.measure.diagnostics, "nothing is measured", "take it out"),
+    Rule("measure.every", lambda setup: not setup.measure.diagnostics, "nothing is measured", "take it out"),
+)
+
+
+def check_effects(base: Mapping[str, Any], arms: Sequence[Arm]) -> None:
+    """Refuse what was given although it has no effect: in the sections in no arm, or in an arm of its own.
+
+    Raises:
+        InvalidValue: with the field, what takes its effect away, and the fix.
+    """
+    for rule in RULES:
+        section, name = rule.path.split(".")
+        if name in base.get(section, {}) and all(rule.idle(arm.setup) for arm in arms):
+            raise _without_effect(rule, base[section][name], "")
+        for arm in arms:
+            if rule.path in arm.overrides and rule.idle(arm.setup):
+                raise _without_effect(rule, arm.overrides[rule.path], f"arm {arm.name!r}: ")
+
+
+def _without_effect(rule: Rule, value: object, where: str) -> InvalidValue:
+    return InvalidValue(f"{where}{rule.path} is {value!r}", f"{rule.why}: a field without effect is refused", rule.fix)

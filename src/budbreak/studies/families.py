@@ -1,0 +1,32 @@
+"""The kinds of values that a recipe names, with their short names."""
+
+from __future__ import annotations
+
+from budbreak import criteria, diagnostics, schedules
+from budbreak.iteration import FOLLOW_UPS as FOLLOW_UP_CLASSES
+from budbreak.iteration import ActivateWhilePruning
+from budbreak.masks import GRANULARITIES as GRANULARITY_CLASSES
+from budbreak.training import OPTIMIZERS as OPTIMIZER_CLASSES
+from budbreak.training import RATES as RATE_CLASSES
+from budbreak.training import AdamW
+from budbreak.values import Family
+
+CRITERIA = Family.of("criterion", criteria.ALL, needs=("needs",))
+SCHEDULES = Family.of(
+    "schedule", schedules.ALL, needs=("levels",), example='{is = "geometric", rate = 0.2, levels = 12}'
+)
+FOLLOW_UPS = Family.of(
+    "follow-up",
+    FOLLOW_UP_CLASSES,
+    needs=("q", "retrains", "criterion"),
+    call=False,
+    names={"ap": ActivateWhilePruning},
+)
+GRANULARITIES = Family.of(
+    "granularity", GRANULARITY_CLASSES, needs=("fit", "merge", "shrink", "spread"), call=False, example='"unit"'
+)
+OPTIMIZERS = Family.of(
+    "optimizer", OPTIMIZER_CLASSES, needs=("learning_rate", "build"), call=False, names={"adamw": AdamW}
+)
+RATES = Family.of("learning-rate schedule", RATE_CLASSES, needs=("attach", "check"), call=False, example='"cosine"')
+DIAGNOSTICS = Family.of("diagnostic", diagnostics.ALL, needs=("needs", "quantities"))

@@ -1,0 +1,114 @@
+"""Dotted paths into a recipe: ``prune.criterion``, ``prune.schedule.levels``, and the plain tables that they change."""
+
+from __future__ import annotations
+
+import copy
+import tomllib
+from collections.abc import Mapping
+from typing import Any, cast
+
+from budbreak.errors import InvalidValue
+from budbreak.studies.refusals import unknown_field
+from budbreak.studies.sections import SECTIONS, plain_value
+
+Plain = dict[str, Any]
+
+
+def parse_set(text: str) -> tuple[str, Any]:
+    """The path and the value of ``--set PATH=VALUE``; the value is read as TOML, and as text where it is none.
+
+    >>> parse_set("train.epochs=20"), parse_set("prune.criterion=taylor")
+    (('train.epochs', 20), ('prune.criterion', 'taylor'))
+
+    Raises:
+        InvalidValue: if it is not of this form.
+    """
+    path, equals, value = text.partition("=")
+    if not equals or not path.strip():
+        raise InvalidValue(f"--set is {text!r}", "it is PATH=VALUE", "write --set train.epochs=20")
+    return path.strip(), _read(path, value.strip())
+
+
+def _read(path: str, text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        if not text or text[0] in "[{\"'" or "\n" in text:
+            rule = "a list, a table or a quoted text is written as in TOML"
+            raise InvalidValue(f"--set {path}={text}: {error}", rule, "mend it; mind the quotes of the shell") from None
+        return text
+
+
+def flattened(table: Mapping[str, Any]) -> Plain:
+    """The overrides of an arm by dotted path: ``"prune.then"`` and ``prune.then`` are the same.
+
+    >>> flattened({"prune.then": ["ap"], "train": {"epochs": 3}})
+    {'prune.then': ['ap'], 'train.epochs': 3}
+    """
+    paths: Plain = {}
+    for key, value in table.items():
+        if isinstance(value, Mapping) and "." not in key:
+            inner = cast(Mapping[str, Any], value)
+            paths |= {f"{key}.{name}": item for name, item in inner.items()}
+        else:
+            paths[key] = value
+    return paths
+
+
+def check_path(path: str) -> None:
+    """Refuse a path to no field.
+
+    Raises:
+        UnknownName: with the nearest section or field.
+        InvalidValue: if it names a section only.
+    """
+    section, *rest = path.split(".")
+    if section not in SECTIONS:
+        raise unknown_field((section,), SECTIONS)
+    if not rest or not rest[0]:
+        known = list(SECTIONS[section].model_fields)
+        raise InvalidValue(f"{path!r} names a section", "an override names a field", f"write {section}.{known[0]}")
+    if rest[0] not in SECTIONS[section].model_fields:
+        raise unknown_field((section, rest[0]), SECTIONS)
+
+
+def overridden(plain: Mapping[str, Any], overrides: Mapping[str, Any]) -> Plain:
+    """The sections of a recipe with the values at these paths put in; a copy.
+
+    A path may go on into a value's own table: ``prune.schedule.levels`` changes this argument and leaves the others.
+
+    Raises:
+        UnknownName, InvalidValue: for a path to nothing.
+    """
+    changed = copy.deepcopy(dict(plain))
+    for path, value in overrides.items():
+        check_path(path)
+        section, field, *inner = path.split(".")
+        table = changed.setdefault(section, {})
+        if not isinstance(table, dict):
+            raise InvalidValue(f"{section} is {table!r}", "a section is a table", f"write [{section}]")
+        if inner:
+            table[field] = _argument_set(path, table.get(field, _default(section, field)), inner, value)
+        else:
+            table[field] = copy.deepcopy(value)
+    return changed
+
+
+def _default(section: str, field: str) -> Any:
+    """The plain form of a field's default; None if it has none."""
+    info = SECTIONS[section].model_fields[field]
+    return None if info.is_required() else plain_value(section, field, info.default)
+
+
+def _argument_set(path: str, value: Any, inner: list[str], new: Any) -> Plain:
+    table: Plain = {"is": value} if isinstance(value, str) else dict(value) if isinstance(value, Mapping) else {}
+    if "is" not in table or len(inner) > 1:
+        field = ".".join(path.split(".")[:2])
+        rule = "a path goes on only into the arguments of a value, such as prune.schedule.levels"
+        raise InvalidValue(f"{path!r} leads into {field}, which is {value!r}", rule, f"write {field} = ...")
+    return {**table, inner[0]: copy.deepcopy(new)}
+
+
+def reaches(path: str, other: str) -> bool:
+    """Whether setting ``other`` decides all of what is at ``path``."""
+    return path == other or path.startswith(f"{other}.")

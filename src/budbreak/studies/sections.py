@@ -1,0 +1,287 @@
+"""The sections of a recipe: what one arm is made of, checked by pydantic, each field explained by its description."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, cast
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, Strict, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+
+from budbreak.criteria import Criterion, Magnitude
+from budbreak.data import PAD, find
+from budbreak.diagnostics import DeadUnits, Diagnostic
+from budbreak.errors import InvalidValue
+from budbreak.iteration import FollowUp
+from budbreak.masks import Element, Granularity
+from budbreak.networks import check_init, check_network
+from budbreak.schedules import Geometric, Schedule
+from budbreak.studies.families import (
+    CRITERIA,
+    DIAGNOSTICS,
+    FOLLOW_UPS,
+    GRANULARITIES,
+    OPTIMIZERS,
+    RATES,
+    SCHEDULES,
+)
+from budbreak.studies.refusals import in_our_words
+from budbreak.training import SGD, Constant, OptimizerValue, RateSchedule
+from budbreak.values import Family, decode, encode, telling
+
+_MOST_IMAGES = 10**9
+_MOST_EPOCHS = 100_000  # more is a slip of the pen, and would list rows for hours
+_MOST_ITEMS = 100  # of a list
+
+
+def _one(family: Family[Any], where: str) -> PlainValidator:
+    """A field that holds one value of a family."""
+    return PlainValidator(lambda plain: decode(plain, family, field=where))
+
+
+def _many(family: Family[Any], where: str) -> PlainValidator:
+    """A field that holds a list of them, none twice."""
+
+    def read(plain: object) -> tuple[Any, ...]:
+        if not isinstance(plain, list | tuple):
+            raise InvalidValue(f"{where} is {plain!r}", "it must be a list", f"write [{family.example}], or []")
+        items = enumerate(cast("list[object]", plain))
+        values = tuple(decode(item, family, field=f"{where}[{index}]") for index, item in items)
+        if len(set(values)) < len(values):
+            raise InvalidValue(f"{where} has a {family.what} twice", "each is in the list once", "take one out")
+        return values
+
+    return PlainValidator(read)
+
+
+def _text(check: Callable[[str], object], where: str) -> PlainValidator:
+    """A text that a function of ours checks."""
+
+    def read(plain: object) -> str:
+        if not isinstance(plain, str):
+            raise InvalidValue(f"{where} is {plain!r}", "it must be text in quotes")
+        check(plain)
+        return plain
+
+    return PlainValidator(read)
+
+
+Images = Annotated[int, Field(ge=0, le=_MOST_IMAGES)]
+Patterns = Annotated[tuple[str, ...], Strict(False), Field(max_length=_MOST_ITEMS)]
+
+
+class Section(BaseModel):
+    """A part of a recipe: frozen, with nothing in it that it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
+
+    def told(self) -> dict[str, Any]:
+        """What tells it from others: the fields that are not at the default they were introduced with."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        fields = type(self).model_fields
+        return {name: telling(value) for name, value in values.items() if value != _introduced(fields[name])}
+
+
+class DataSection(Section):
+    """``[data]``: what is learnt."""
+
+    name: Annotated[str, _text(find, "data.name")] = Field(
+        description="digits, mnist, fashion-mnist, cifar10 or cifar100"
+    )
+    validation: Images = Field(0, description="training images held out for every choice; 0: as many as is usual")
+    limit: Images = Field(0, description="train on the first N training images only; 0: on all")
+    augment: bool = Field(False, description="random crop (4 pixels of padding) and mirroring of training images")
+
+    @model_validator(mode="after")
+    def _crops_leave_something(self) -> DataSection:
+        side = min(find(self.name).shape[1:])
+        if self.augment and side <= 4 * PAD:
+            raise InvalidValue(
+                f"data.augment is true on {self.name}, images of {side} x {side} pixels",
+                f"random crops move an image by up to {PAD} pixels, and need sides over {4 * PAD}",
+                "take augment out",
+            )
+        return self
+
+
+class NetworkSection(Section):
+    """``[network]``: what learns it."""
+
+    name: Annotated[str, _text(check_network, "network.name")] = Field(
+        description="lenet-300-100, lenet-5, resnet-20, mlp, or package.module:factory"
+    )
+    init: Annotated[str, _text(lambda name: name == "auto" or check_init(name), "network.init")] = Field(
+        "auto", description="kaiming, lth (open_lth), xavier, own (as a factory made it); auto: own for a factory only"
+    )
+
+    @property
+    def initialisation(self) -> str:
+        """The name of the initialisation, "auto" resolved."""
+        return ("own" if ":" in self.name else "kaiming") if self.init == "auto" else self.init
+
+
+class TrainSection(Section):
+    """``[train]``: each training of a level."""
+
+    epochs: Annotated[int, Field(ge=1, le=_MOST_EPOCHS)] = Field(description="epochs of each training")
+    batch_size: Annotated[int, Field(ge=1, le=_MOST_IMAGES)] = Field(128, description="images in an optimizer step")
+    optimizer: Annotated[OptimizerValue, _one(OPTIMIZERS, "train.optimizer")] = Field(
+        SGD(), description='sgd, adam, adamw, e.g. {is = "sgd", learning_rate = 0.1, momentum = 0.9}'
+    )
+    schedule: Annotated[RateSchedule, _one(RATES, "train.schedule")] = Field(
+        Constant(), description='of the learning rate, e.g. {is = "steps", milestones = [10, 13]}, "cosine", "linear"'
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto follows measured rules")
+
+
+class PruneSection(Section):
+    """``[prune]``: what goes, and when."""
+
+    criterion: Annotated[Criterion, _one(CRITERIA, "prune.criterion")] = Field(
+        Magnitude(), description='magnitude, taylor, ..., or your own as "mine:Class"'
+    )
+    schedule: Annotated[Schedule, _one(SCHEDULES, "prune.schedule")] = Field(
+        Geometric(rate=0.2, levels=12), description='e.g. {is = "geometric", rate = 0.2, levels = 12}'
+    )
+    then: Annotated[tuple[FollowUp, ...], _many(FOLLOW_UPS, "prune.then")] = Field(
+        (), description='what follows in a level: ["ap"], [{is = "ap", q = 0.02, variant = "pro"}], "retrain"'
+    )
+    scope: Literal["global", "layer"] = Field("global", description="where scores compete: global or layer")
+    granularity: Annotated[Granularity, _one(GRANULARITIES, "prune.granularity")] = Field(
+        Element(), description="what goes as one: element (single weights) or unit"
+    )
+    exclude: Patterns = Field((), description="glob patterns of weights that are not prunable, e.g. fc.weight")
+    rewind: Literal["weights", "learning-rate", "none"] = Field("weights", description="what returns after a pruning")
+    rewind_epoch: Annotated[int, Field(ge=0, le=_MOST_EPOCHS)] = Field(
+        0, description="rewind weights to the end of this epoch of level 0; 0: initialization"
+    )
+    images: Images = Field(2000, description="training images for criteria that look at data; 0: all")
+    allow_collapse: bool = Field(False, description="go on when a layer has lost all its weights")
+
+
+class MeasureSection(Section):
+    """``[measure]``: what is looked at beside the accuracy."""
+
+    diagnostics: Annotated[tuple[Diagnostic, ...], _many(DIAGNOSTICS, "measure.diagnostics")] = Field(
+        (DeadUnits(),), description='e.g. ["dead-units", "gradient-norm"]; [] for none'
+    )
+    images: Images = Field(2000, description="training images (not augmented) that they look at; 0: all")
+    every: Annotated[int, Field(ge=0, le=_MOST_EPOCHS)] = Field(
+        1, description="measure every N epochs as well as at the ends; 0: only at the ends"
+    )
+
+
+class Setup(Section):
+    """All that decides the result of one arm under a seed, the environment apart."""
+
+    data: DataSection
+    network: NetworkSection
+    train: TrainSection
+    prune: PruneSection = Field(default_factory=lambda: PruneSection.model_validate({}))
+    measure: MeasureSection = Field(default_factory=lambda: MeasureSection.model_validate({}))
+
+    @model_validator(mode="after")
+    def _rewind_lies_within(self) -> Setup:
+        if self.prune.rewind_epoch >= self.train.epochs:
+            raise InvalidValue(
+                f"prune.rewind_epoch is {self.prune.rewind_epoch}",
+                f"the training has {self.train.epochs} epochs",
+                "rewind to an earlier epoch",
+            )
+        return self
+
+    def plain(self) -> dict[str, dict[str, Any]]:
+        """Section -> field -> plain form, every field spelt out; `make_setup` reads it."""
+        return {name: plain_section(getattr(self, name)) for name in SECTIONS}
+
+
+class _Parts(BaseModel):
+    """What `make_parts` reads of a recipe."""
+
+    data: DataSection
+    network: NetworkSection
+
+
+SECTIONS: Mapping[str, type[Section]] = {
+    "data": DataSection,
+    "network": NetworkSection,
+    "train": TrainSection,
+    "prune": PruneSection,
+    "measure": MeasureSection,
+}
+_FAMILIES: Mapping[tuple[str, str], Family[Any]] = {
+    ("train", "optimizer"): OPTIMIZERS,
+    ("train", "schedule"): RATES,
+    ("prune", "criterion"): CRITERIA,
+    ("prune", "schedule"): SCHEDULES,
+    ("prune", "then"): FOLLOW_UPS,
+    ("prune", "granularity"): GRANULARITIES,
+    ("measure", "diagnostics"): DIAGNOSTICS,
+}
+
+
+def make_setup(plain: Mapping[str, object]) -> Setup:
+    """The setup of a plain form: section -> field -> plain form of its value.
+
+    Raises:
+        InvalidValue: for a missing field, a wrong type, a number out of range.
+        UnknownName: for a section, field or name that does not exist, with the nearest that does.
+    """
+    try:
+        return Setup.model_validate(plain)
+    except ValidationError as error:
+        raise in_our_words(error, SECTIONS) from None
+
+
+def make_parts(plain: Mapping[str, object]) -> tuple[DataSection, NetworkSection]:
+    """The data and the network alone: what else a recipe names is not looked at, and nothing of it imported.
+
+    Raises:
+        InvalidValue, UnknownName: see `make_setup`.
+    """
+    try:
+        parts = _Parts.model_validate(plain)
+        return parts.data, parts.network
+    except ValidationError as error:
+        raise in_our_words(error, SECTIONS) from None
+
+
+def plain_section(section: Section) -> dict[str, Any]:
+    """Field -> plain form of its value, every field spelt out."""
+    (name,) = [name for name, kind in SECTIONS.items() if isinstance(section, kind)]
+    return {field: plain_value(name, field, getattr(section, field)) for field in type(section).model_fields}
+
+
+def plain_value(section: str, field: str, value: Any) -> Any:
+    """The plain form of the value of a field."""
+    family = _FAMILIES.get((section, field))
+    if isinstance(value, tuple):
+        items = cast("tuple[Any, ...]", value)
+        return [encode(item, family) if family else item for item in items]
+    return encode(value, family) if family else value
+
+
+def _introduced(field: FieldInfo) -> Any:
+    """The default that a field had when it was new: results made before it keep their identity."""
+    extra = field.json_schema_extra
+    return extra.get("introduced", field.default) if isinstance(extra, dict) else field.default
+
+
+def field_table() -> str:
+    """Every field of every section with its default and what it means, for the command's help."""
+    lines = ["sections of a recipe (defaults in brackets):"]
+    for name, kind in SECTIONS.items():
+        lines.append(f"[{name}]")
+        for field, info in kind.model_fields.items():
+            default = "required" if info.is_required() else _shown(plain_value(name, field, info.default))
+            lines.append(f"  {field} [{default}]: {info.description}")
+    return "\n".join(lines)
+
+
+def _shown(plain: Any) -> str:
+    if isinstance(plain, dict):
+        table = cast("dict[str, Any]", plain)
+        return f"{table['is']}: {', '.join(f'{key} = {value}' for key, value in table.items() if key != 'is')}"
+    if isinstance(plain, bool):
+        return str(plain).lower()
+    return ", ".join(map(_shown, cast("list[Any]", plain))) or "none" if isinstance(plain, list) else str(plain)

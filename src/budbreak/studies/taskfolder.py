@@ -1,0 +1,141 @@
+"""The folder of a task: what it is, whether it is complete, and the levels that are over."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from budbreak.errors import StoreMismatch
+from budbreak.files import read_json, write_json
+from budbreak.iteration import LevelRecord, Store, differences, read_records
+from budbreak.studies.making import epochs_of
+from budbreak.studies.notes import Notes
+from budbreak.studies.result import LevelResult
+from budbreak.studies.tasks import Task
+from budbreak.studies.weights import WEIGHTS, check_weights
+
+TASK, TASK_KIND = "task.json", "task 1"
+
+
+@dataclass(frozen=True)
+class TaskFile:
+    """What ``task.json`` holds: enough to build the network and read the data again."""
+
+    task: str
+    label: str
+    seed: int
+    identity: str
+    needs: tuple[str, ...]
+    setup: dict[str, Any]
+
+
+def write_task(task: Task) -> None:
+    """Write down what a folder holds, for people and for commands that look at it later."""
+    if not (task.folder / TASK).exists():
+        needs = [need.folder.name for need in task.needs]
+        content = {"task": task.kind, "label": task.label, "seed": task.seed, "identity": task.identity}
+        plain = {**content, "needs": needs, "setup": json.loads(task.plain)}
+        write_json(task.folder / TASK, plain, TASK_KIND, store=task.identity)
+
+
+def read_task(folder: Path) -> TaskFile:
+    """What a task's folder says that it holds.
+
+    Raises:
+        FileNotFoundError: if it says nothing.
+        CorruptFile: if the file is not what was written.
+    """
+    return read_json(folder / TASK, TASK_KIND, TaskFile)
+
+
+def is_complete(task: Task) -> bool:
+    """Whether all of a task is there, by its records."""
+    last = task.setup.prune.schedule.levels
+    whole = all((task.folder / name).is_file() for name in (WEIGHTS, "identity.json"))  # not one that was moved away
+    return whole and any(record.level == last and record.last_stage for record in _records(task))
+
+
+def check_complete(task: Task) -> None:
+    """Refuse masks and weights of a complete task that are not what its records and checkpoint say.
+
+    Raises:
+        CorruptFile, StoreMismatch: with what to do about it.
+    """
+    store = Store(task.folder)
+    store.look()
+    store.check_masks(_records(task))
+    check_weights(task.folder)
+
+
+def collect(task: Task, arm: str) -> list[LevelResult]:
+    """The levels of an arm under a seed that are over; level 0 is that of the dense training that it started from.
+
+    Raises:
+        CorruptFile, StoreMismatch: if a file is not what its task wrote.
+    """
+    dense = [level for need in task.needs for level in _levels(need, arm)]
+    own = [level for level in _levels(task, arm) if not dense or level.level > 0]
+    return [*(replace(level, shared=True) for level in dense), *own]
+
+
+def _levels(task: Task, arm: str) -> list[LevelResult]:
+    records = _records(task)
+    notes = Notes(task.folder, task.identity)
+    numbers = sorted({record.level for record in records if record.last_stage})
+    per_level = [[record for record in records if record.level == number] for number in numbers]
+    return [_level_result(stages, notes, arm, task) for stages in per_level]
+
+
+def _records(task: Task) -> tuple[LevelRecord, ...]:
+    """The trainings that are over, if the store in the folder is that of the task."""
+    store = Store(task.folder)
+    try:
+        stored = store.look()
+    except FileNotFoundError:
+        return ()  # a store without its identity is claimed, or refused, by the iteration itself
+    changed = differences(stored.get("also"), {"task": task.identity})
+    if changed:
+        raise StoreMismatch(
+            f"{task.folder} holds the store of another task: {changed[0]}",
+            f"that of {task.label} is wanted: the files of a task are its own",
+            f"restore them, or delete the folder {task.folder}: this task then begins anew",
+        )
+    return read_records(task.folder, store.identity)
+
+
+def _level_result(stages: Sequence[LevelRecord], notes: Notes, arm: str, task: Task) -> LevelResult:
+    last, setup = stages[-1], task.setup
+    layers, curve = notes.layers(last.level), notes.curve(last.level)
+    epochs = len(stages) * epochs_of(setup, last.level)
+    return LevelResult(
+        arm=arm,
+        seed=task.seed,
+        level=last.level,
+        kept=last.kept,
+        total=last.total,
+        density=last.density,
+        density_all=last.density_all,
+        epochs=epochs,
+        steps=sum(stage.steps for stage in stages),
+        seconds=sum(stage.seconds for stage in stages),
+        numbers=last.metrics,
+        invariants=last.invariants,
+        layers=layers or (),
+        curve=curve,
+        notes=tuple(_remarks(stages, layers, lost=epochs + len(stages) - len(curve))),
+    )
+
+
+def _remarks(stages: Sequence[LevelRecord], layers: object, *, lost: int) -> list[str]:
+    remarks: list[str] = []
+    if layers is None:
+        remarks.append("notes.json of this task was lost: no layers and no curve")
+    elif lost:
+        remarks.append(f"notes.json of this task was lost in part: the curve lacks {lost} points")
+    short = sum(stage.shortfall for stage in stages)
+    if short:
+        remarks.append(f"follow-ups found {short} candidates too few: the host removed them instead")
+    return remarks

@@ -1,0 +1,139 @@
+"""What has to be computed: the dense training of a seed, and the levels of an arm, each by its identity."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from budbreak.data import find
+from budbreak.files import digest
+from budbreak.live import state_digest
+from budbreak.studies.making import epochs_before, make_network
+from budbreak.studies.sections import Setup, make_setup
+from budbreak.values import telling
+
+SCHEMA = 1  # a changed meaning of a field must not take old results for new ones: raise this then
+Kind = Literal["dense", "levels"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where tasks are computed; no part of their identity.
+
+    Args:
+        root: the folder that holds the folders of all tasks.
+        data_dir: where the data sets are; None for those that come with a package.
+        threads: of torch, in each process.
+        imports: folders in which classes and factories of the user's own are looked for.
+    """
+
+    root: Path
+    data_dir: Path | None
+    threads: int | None
+    imports: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Task:
+    """A training from scratch (``dense``), or the levels that prune what it gave (``levels``).
+
+    Small and plain, so that it travels to other processes and machines; its result lies in its folder.
+
+    Args:
+        identity: digest of all that decides the result, 64 hexadecimal digits.
+        label: what it is called, e.g. "host seed 0".
+        seed: of everything random in it.
+        plain: the setup's plain form, as JSON.
+        needs: the dense training that the levels start from.
+    """
+
+    kind: Kind
+    identity: str
+    label: str
+    seed: int
+    plain: str
+    place: Place
+    needs: tuple[Task, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return self.label
+
+    @property
+    def folder(self) -> Path:
+        """Where its result lies."""
+        return self.place.root / f"{self.kind}-{self.identity[:16]}"
+
+    @functools.cached_property
+    def setup(self) -> Setup:
+        """What it trains and prunes; imports classes of the user's own."""
+        for folder in self.place.imports:
+            if folder not in sys.path:
+                sys.path.append(folder)  # last, so that it hides no library
+        return make_setup(json.loads(self.plain))
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of all its trainings, without those of what it needs."""
+        levels = self.setup.prune.schedule.levels
+        return epochs_before(self.setup, levels + 1) - (epochs_before(self.setup, 1) if self.needs else 0)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the setup, which is read again where the task arrives."""
+        return {key: value for key, value in self.__dict__.items() if key != "setup"}
+
+
+def tasks_of(arm: str, setup: Setup, seed: int, place: Place) -> tuple[Task, Task]:
+    """The dense training of an arm under a seed, which other arms may share, and the levels of the arm."""
+    dense_setup = dense_of(setup)
+    told = {"schema": SCHEMA, "seed": seed, **_told(dense_setup, seed)}
+    dense = Task("dense", digest({"task": "dense", **told}), f"dense seed {seed}", seed, _json(dense_setup), place)
+    levels = digest({"task": "levels", "dense": dense.identity, "prune": setup.prune.told()})
+    return dense, Task("levels", levels, f"{arm} seed {seed}", seed, _json(setup), place, (dense,))
+
+
+def dense_of(setup: Setup) -> Setup:
+    """The part of a setup that decides the dense training: what is prunable and the rewind point belong to it."""
+    plain = setup.plain()
+    kept = ("exclude", "rewind", "rewind_epoch")
+    prune = {key: value for key, value in plain["prune"].items() if key in kept}
+    return make_setup({**plain, "prune": {**prune, "schedule": "dense"}})
+
+
+def distinct(tasks: Sequence[Task]) -> list[Task]:
+    """The tasks of different identities, in order: the arms of a seed have their dense training in common."""
+    return list({task.identity: task for task in tasks}.values())
+
+
+def _told(setup: Setup, seed: int) -> dict[str, Any]:
+    prune = {key: value for key, value in setup.prune.told().items() if key != "schedule"}
+    network = {**setup.network.told(), "init": setup.network.initialisation, **_factory(setup, seed)}
+    return {
+        "data": setup.data.told(),
+        "network": network,
+        "train": setup.train.told(),
+        "prune": prune,
+        "measure": setup.measure.told(),
+    }
+
+
+def _factory(setup: Setup, seed: int) -> dict[str, Any]:
+    """What tells the network of a user's factory from another one that the same name may build tomorrow."""
+    if ":" not in setup.network.name:
+        return {}
+    from budbreak.foreign import find_callable
+
+    model = make_network(setup.network, find(setup.data.name), seed)
+    modules = {name: f"{type(module).__name__}({module.extra_repr()})" for name, module in model.named_modules()}
+    factory = telling(find_callable(setup.network.name, what="a factory"))
+    return {"factory": factory, "modules": modules, "first values": state_digest(model.state_dict())[:16]}
+
+
+def _json(setup: Setup) -> str:
+    return json.dumps(setup.plain(), sort_keys=True)

@@ -1,0 +1,171 @@
+"""Carry out a task: train, prune and measure, in a folder that survives being killed."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import nn
+from torch.nn import functional
+
+from budbreak.data import Images, batches
+from budbreak.errors import CorruptFile, StoreMismatch, UncoveredWeights
+from budbreak.files import FolderLock
+from budbreak.iteration import Level, Plan, iterate
+from budbreak.studies.making import (
+    Data,
+    epochs_of,
+    load_data,
+    make_network,
+    make_plan,
+    pick_engine,
+    prepare_data,
+)
+from budbreak.studies.measuring import BATCH, layer_results, measure
+from budbreak.studies.notes import NotedEnd, NotedEpoch, Notes
+from budbreak.studies.result import EpochResult
+from budbreak.studies.taskfolder import is_complete, write_task
+from budbreak.studies.tasks import Task
+from budbreak.studies.weights import save_weights
+from budbreak.training import Engine, RateScheduler, evaluate, steps_per_epoch, train_epoch
+
+Tell = Callable[[], object]
+
+
+def carry_out_task(task: Task, tell: Tell | None = None) -> None:
+    """Compute what is left of a task; its folder then holds everything that was measured.
+
+    Another process that computes the same task is waited for, and its result taken.
+
+    Args:
+        task: what to compute; what it needs is complete.
+        tell: called in this process whenever something was noted.
+    """
+    lock = FolderLock(task.folder, "task.lock")  # beside the lock of its store, which `iterate` takes
+    lock.take(wait=True)
+    try:
+        if not is_complete(task):
+            write_task(task)
+            with warnings.catch_warnings(), _way_out(task):
+                warnings.simplefilter("ignore", UncoveredWeights)  # the preview has said it, once for all tasks
+                _train(task, tell or (lambda: None))
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def _way_out(task: Task) -> Generator[None, None, None]:
+    """Say with every file that cannot be used what always helps: a task can be computed again."""
+    last = f"delete the folder {task.folder}: this task then begins anew"
+    try:
+        yield
+    except StoreMismatch as error:
+        raise StoreMismatch(error.value, error.rule, f"restore it from a copy, or {last}") from error
+    except CorruptFile as error:
+        fix = error.fix if last in error.fix else f"{error.fix}; or {last}"
+        raise CorruptFile(error.value, error.rule, fix) from error
+
+
+def _train(task: Task, tell: Tell) -> None:
+    setup = task.setup
+    dataset, parts = load_data(setup.data, task.place.data_dir)
+    model = make_network(setup.network, dataset, task.seed)
+    engine = pick_engine(setup, model, task.place.threads)
+    engine.prepare(model)
+    data = prepare_data(setup, parts, engine)
+    steps = steps_per_epoch(len(data.parts.train), setup.train.batch_size)
+    optimizer = setup.train.optimizer.build(model)
+    rates = setup.train.schedule.attach(optimizer, steps_per_epoch=steps, epochs=setup.train.epochs)
+    plan = make_plan(setup, seed=task.seed, steps=steps)
+    logging.getLogger("budbreak.iteration").setLevel(logging.ERROR)  # the display says where a task stands
+    with iterate(
+        model,
+        optimizer,
+        plan,
+        batches=batches(data.criterion, BATCH),
+        loss=functional.cross_entropy,
+        resets=[rates],
+        seed=task.seed,
+        store=task.folder,
+        dense=task.needs[0].folder if task.needs else None,
+        also={"task": task.identity},
+    ) as levels:
+        trainer = _Trainer(task, model, engine, data, plan, Notes(task.folder, task.identity), tell)
+        for level in levels:
+            trainer.train(level, optimizer, rates)
+        save_weights(task.folder, model)
+
+
+@dataclass(frozen=True)
+class _Trainer:
+    """Trains and measures one level after the other."""
+
+    task: Task
+    model: nn.Module
+    engine: Engine
+    data: Data
+    plan: Plan
+    notes: Notes
+    tell: Tell
+
+    def train(self, level: Level, optimizer: Any, rates: RateScheduler) -> None:
+        setup = self.task.setup
+        for epoch in level.epochs(epochs_of(setup, level.number)):
+            if epoch == 0:
+                self._note(level, 0, {})
+            self.notes.check(level.number, level.stage, epoch)
+            done = train_epoch(
+                self.model,
+                optimizer,
+                self.data.parts.train,
+                engine=self.engine,
+                batch_size=setup.train.batch_size,
+                augment=setup.data.augment,
+                after_step=rates.after_step,
+            )
+            numbers = self._note(level, epoch + 1, {"train_loss": done.loss})
+            rates.after_epoch(numbers["validation_accuracy"])
+        self._end(level)
+
+    def _note(self, level: Level, epoch: int, numbers: Mapping[str, float]) -> Mapping[str, float]:
+        """Measure after an epoch (0: before the first), and keep it."""
+        measured = {**numbers, "validation_accuracy": self._accuracy(self.data.parts.validation)}
+        before = level.stage * epochs_of(self.task.setup, level.number)
+        if self._is_measured(level, epoch):
+            measured |= self._measure(level, fresh=epoch == 0).numbers
+        result = EpochResult(before + epoch, measured)
+        self.notes.add_epoch(NotedEpoch(level.number, level.stage, epoch, level.density, result))
+        self.tell()
+        return measured
+
+    def _is_measured(self, level: Level, epoch: int) -> bool:
+        """The last epoch is measured at the end, with the layers."""
+        every = self.task.setup.measure.every
+        last = epoch == epochs_of(self.task.setup, level.number)
+        return epoch == 0 or (not last and every > 0 and epoch % every == 0)
+
+    def _end(self, level: Level) -> None:
+        """Measure at the end of a training; the test set is looked at here only, and decides nothing."""
+        epochs = epochs_of(self.task.setup, level.number)
+        last = self.notes.last_epoch(level.number, level.stage, epochs)
+        measured = self._measure(level)
+        result = replace(last, numbers={**last.numbers, **measured.numbers})
+        self.notes.add_epoch(NotedEpoch(level.number, level.stage, epochs, level.density, result))
+        numbers = {"test_accuracy": self._accuracy(self.data.parts.test), **result.numbers}
+        level.record(**numbers)
+        layers = layer_results(level.mask, measured.layers)
+        self.notes.add_end(NotedEnd(level.number, level.stage, level.density, numbers, layers))
+        self.tell()
+
+    def _measure(self, level: Level, *, fresh: bool = False) -> Any:
+        diagnostics = self.task.setup.measure.diagnostics
+        return measure(
+            diagnostics, self.model, self.data.measured, mask=level.mask, prunable=self.plan.prunable, fresh=fresh
+        )
+
+    def _accuracy(self, images: Images) -> float:
+        return evaluate(self.model, images, engine=self.engine).accuracy

@@ -1,0 +1,168 @@
+"""Try a setup on one batch: whatever can fail in its training fails before the first epoch."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from budbreak.data import DataSet, Split
+from budbreak.diagnostics import DeadUnits
+from budbreak.errors import InvalidValue, NoSites
+from budbreak.foreign import call_foreign
+from budbreak.live import dead_neurons
+from budbreak.studies.making import make_network, pick_engine
+from budbreak.studies.sections import Setup
+from budbreak.training import Engine, steps_per_epoch, train_step
+
+_TRIED = 8  # images in the batch that is tried: more show nothing more
+_TIMED = 5  # steps that are timed, after a first one that warms up
+_EVALUATED = 1000  # images in a batch of an evaluation
+
+
+def try_out(
+    setup: Setup, dataset: DataSet, parts: Split, *, threads: int | None, timed: bool
+) -> tuple[str, float | None]:
+    """Train a throw-away network; what its dead neuron rates leave out, and the seconds of an epoch if ``timed``.
+
+    Raises:
+        BudbreakError: for whatever is wrong with the setup, the network or the amounts of data.
+    """
+    _check_amounts(setup, dataset, parts)
+    model = make_network(setup.network, dataset, 0)
+    _check_repeatable(setup, model, make_network(setup.network, dataset, 0))
+    engine = pick_engine(setup, model, threads)
+    steps = steps_per_epoch(len(parts.train), setup.train.batch_size)
+    setup.train.schedule.check(setup.train.epochs, steps)
+    _check_rate_at_end(setup, steps)
+    with torch.random.fork_rng(devices=[]):
+        unseen = _try_batch(setup, model, engine, parts, dataset.classes)
+        return unseen, _seconds_of_epoch(setup, model, engine, parts) if timed else None
+
+
+def _check_rate_at_end(setup: Setup, steps: int) -> None:
+    """Without a rewind the schedule is at its end in all later levels: there the rate must not be 0."""
+    factor: Callable[..., float] | None = getattr(setup.train.schedule, "factor", None)
+    if setup.prune.rewind != "none" or factor is None or setup.prune.schedule.levels == 0:
+        return
+    try:
+        last = factor(setup.train.epochs * steps, steps_per_epoch=steps, epochs=setup.train.epochs)
+    except TypeError:  # one that looks at more than steps
+        return
+    if last == 0:
+        raise InvalidValue(
+            f"prune.rewind is 'none', and train.schedule {setup.train.schedule} ends at the rate 0",
+            "without a rewind each level goes on with the rate at which the last one ended",
+            'give the schedule an end over 0, or write rewind = "learning-rate"',
+        )
+
+
+def _check_repeatable(setup: Setup, model: nn.Module, again: nn.Module) -> None:
+    """Paired arms begin with the same weights, and a killed task goes on with them."""
+    first, second = model.state_dict(), again.state_dict()
+    if first.keys() != second.keys() or not all(torch.equal(first[name], second[name]) for name in first):
+        raise InvalidValue(
+            f"{setup.network.name} gave two different networks for one seed",
+            "a factory draws its weights from torch's generator, which is seeded before each call",
+            "draw them by torch alone, without a seed of your own that changes",
+        )
+
+
+def _check_amounts(setup: Setup, dataset: DataSet, parts: Split) -> None:
+    """Refuse numbers of images beyond what there is: they would be cut down without a word."""
+    all_images = len(dataset.train_labels) - len(parts.validation)
+    if setup.data.limit > all_images:
+        raise InvalidValue(
+            f"data.limit is {setup.data.limit}",
+            f"{setup.data.name} has {all_images} training images beside the validation images",
+            "choose a smaller one, or 0 for all",
+        )
+    if setup.train.batch_size > len(parts.train):
+        raise InvalidValue(
+            f"train.batch_size is {setup.train.batch_size}",
+            f"there are {len(parts.train)} training images",
+            "choose a smaller one",
+        )
+
+
+def _try_batch(setup: Setup, model: nn.Module, engine: Engine, parts: Split, classes: int) -> str:
+    """Train on one batch, as small as the last of an epoch; why dead units cannot be measured, if so."""
+    engine.prepare(model)
+    name = setup.network.name
+    smallest = len(parts.train) % setup.train.batch_size or setup.train.batch_size
+    images = parts.train.first(min(smallest, _TRIED)).to(engine.device)
+    inputs, labels = engine.place(images.normalised(images.images)), images.labels
+    shape = f"a batch of shape {list(inputs.shape)}"
+    rule = f"a network takes {shape} of {setup.data.name} in training"
+    outputs = call_foreign(
+        f"{name} on {shape}",
+        lambda: model.train()(inputs),
+        rule=rule,
+        fix="change the network, or the data set",
+    )
+    _check_outputs(setup, outputs, (len(labels), classes))
+    unseen = _unseen(setup, model, inputs, labels)
+    optimizer = setup.train.optimizer.build(model)
+    call_foreign(
+        f"a training step of {name}",
+        lambda: train_step(model, optimizer, inputs, labels, engine),
+        rule="a network can be trained by gradients",
+    )
+    return unseen
+
+
+def _seconds_of_epoch(setup: Setup, model: nn.Module, engine: Engine, parts: Split) -> float:
+    """Of training and validation, from a few timed steps."""
+    optimizer = setup.train.optimizer.build(model)
+    images = parts.train.first(setup.train.batch_size).to(engine.device)
+    inputs, labels = engine.place(images.normalised(images.images)), images.labels
+    step = _timed(lambda: train_step(model, optimizer, inputs, labels, engine))
+    looked = parts.test.first(_EVALUATED).to(engine.device)
+    seen = engine.place(looked.normalised(looked.images))
+    with torch.no_grad():
+        image = _timed(lambda: model.eval()(seen)) / len(seen)
+    measured = (setup.measure.images or len(parts.train)) if setup.measure.diagnostics and setup.measure.every else 0
+    return step * steps_per_epoch(len(parts.train), setup.train.batch_size) + image * (
+        len(parts.validation) + min(measured, len(parts.train))
+    )
+
+
+def _timed(call: Callable[[], object]) -> float:
+    """The median of a few calls, in seconds."""
+    call()
+    seconds: list[float] = []
+    for _ in range(_TIMED):
+        start = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
+
+
+def _unseen(setup: Setup, model: nn.Module, inputs: Tensor, labels: Tensor) -> str:
+    """What the dead neuron rates leave out, or why there are none; empty if they are whole, or not measured."""
+    rates = [diagnostic for diagnostic in setup.measure.diagnostics if isinstance(diagnostic, DeadUnits)]
+    if not rates:
+        return ""
+    try:
+        dead = call_foreign(
+            f"evaluating {setup.network.name}",
+            lambda: dead_neurons(model, [(inputs, labels)], threshold=rates[0].threshold),
+            rule="a network takes the same images in evaluation as in training",
+        )
+    except NoSites as error:
+        return f"no dead neuron rate: {error.value}; {error.rule}"
+    return "\n".join(f"dead neuron rates: {remark}" for remark in dead.remarks)
+
+
+def _check_outputs(setup: Setup, outputs: object, wanted: tuple[int, int]) -> None:
+    shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else None
+    if shape != wanted:
+        shown = f"a tensor of shape {list(shape)}" if shape is not None else f"a {type(outputs).__name__}"
+        raise InvalidValue(
+            f"{setup.network.name} gave {shown}",
+            f"{setup.data.name} has {wanted[1]} classes: for {wanted[0]} images a network gives {list(wanted)}",
+            f"end it with a layer of {wanted[1]} outputs; a factory is given classes and shape",
+        )
