@@ -5,14 +5,21 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from budbreak.report.estimate import estimate
-from budbreak.studies import LayerResult, LevelResult, PairedDifference, RunResult
-from budbreak.studies.result import EpochResult
+from budbreak.diagnostics import DeadUnits, GradientNorm
+from budbreak.studies import TRAINING, ArmResult, EpochResult, LayerResult, LevelResult, RunResult
+from budbreak.studies.compare import paired_differences
 
 ARMS = ("host", "ap-lite", "ap-pro", "host-split", "host-retrain")
 GAINS = {"host": 0.0, "ap-lite": 0.004, "ap-pro": 0.008, "host-split": 0.0, "host-retrain": 0.003}
+HOSTS = ("magnitude", "taylor", "gradient", "random")
+EIGHT = tuple(arm for host in HOSTS for arm in (host, f"{host}-ap"))
+"""Four hosts, each without and with a follow-up."""
+EIGHT_GAINS = {"magnitude-ap": 0.008, "taylor": -0.004, "taylor-ap": 0.003, "gradient": -0.02, "gradient-ap": -0.02}
+EIGHT_GAINS |= {"random": -0.05, "random-ap": -0.04}
+QUANTITIES = (*TRAINING, *DeadUnits.quantities)
 RECIPE: Mapping[str, Any] = {
     "data": {"name": "cifar10", "split": [45000, 5000, 10000], "augment": True},
     "network": "resnet20",
@@ -21,7 +28,6 @@ RECIPE: Mapping[str, Any] = {
     "then": [{"name": "activate_while_pruning", "q": 0.02}],
 }
 ENVIRONMENT = {"torch": "2.13.0+cpu", "processor": "a fake one", "threads": 2, "precision": "bf16"}
-METRICS = ("test_accuracy", "dnr_total", "dnr_static", "dnr_dynamic")
 
 
 def layer_shapes() -> list[tuple[str, int, int]]:
@@ -45,10 +51,18 @@ def fake_run(
     name: str = "ResNet-20 on CIFAR-10",
     epochs: int = 20,
     gains: Mapping[str, float] = GAINS,
+    references: Mapping[str, str] | None = None,
     complete: bool = True,
     **changes: Any,
 ) -> RunResult:
-    """A run whose arms differ from the first by ``gains`` at the sparsest density, plus noise shared by seed."""
+    """A run whose arms differ by ``gains`` at the sparsest density, plus noise shared by seed.
+
+    All are compared with the first, unless ``references`` says with which.
+    """
+    compared = dict.fromkeys(arms[1:], arms[0]) if references is None else references
+    enrolled = tuple(
+        ArmResult(arm, compared.get(arm), {"prune.criterion": arm} if place else {}) for place, arm in enumerate(arms)
+    )
     results = tuple(
         _level(arm, seed, level, epochs, gains.get(arm, 0.0) * level / max(1, levels - 1))
         for arm in arms
@@ -60,28 +74,30 @@ def fake_run(
         "identity": f"{abs(hash((name, len(arms)))) % 16**12:012x}"[:12] * 5,
         "recipe": RECIPE,
         "environment": ENVIRONMENT,
-        "arms": tuple(arms),
+        "arms": enrolled,
         "seeds": tuple(seeds),
         "complete": complete,
         "seconds": math.fsum(level.seconds for level in results),
+        "quantities": QUANTITIES,
         "levels": results,
-        "differences": tuple(differences(arms, results)),
+        "differences": tuple(paired_differences(results, enrolled, QUANTITIES)),
     }
     return RunResult(**{**fields, **changes})
 
 
-def differences(arms: Sequence[str], results: Sequence[LevelResult]) -> list[PairedDifference]:
-    """Every arm minus the first, paired by seed."""
-    found = {(row.arm, row.seed, row.level): row for row in results}
-    rows: list[PairedDifference] = []
-    for arm in arms[1:]:
-        for level in sorted({row.level for row in results}):
-            pairs = [(row, found[arms[0], row.seed, level]) for row in results if (row.arm, row.level) == (arm, level)]
-            for metric in METRICS:
-                spread = estimate([own.metrics[metric] - other.metrics[metric] for own, other in pairs])
-                place = (level, pairs[0][0].density, arm, arms[0], metric)
-                rows.append(PairedDifference(*place, spread.n, spread.mean, spread.low, spread.high))
-    return rows
+def eight_arms(seeds: Sequence[int] = (0, 1, 2, 3, 4), levels: int = 13, **changes: Any) -> RunResult:
+    """Four hosts, each compared with itself and a follow-up, with gradients measured as well."""
+    references = {f"{host}-ap": host for host in HOSTS}
+    run = fake_run(EIGHT, seeds, levels, gains=EIGHT_GAINS, references=references, name="Four hosts", **changes)
+    quantities = (*QUANTITIES, *GradientNorm.quantities)
+    rows = tuple(replace(row, numbers={**row.numbers, "gradient_norm": _gradient(row)}) for row in run.levels)
+    differences = tuple(paired_differences(rows, run.arms, quantities))
+    return replace(run, levels=rows, quantities=quantities, differences=differences)
+
+
+def _gradient(row: LevelResult) -> float:
+    own = random.Random(f"{row.arm if row.level else 'dense'}{row.seed}{row.level}")
+    return 0.003 * math.exp(-3 * row.density) * (1 + 0.02 * own.gauss(0, 1))
 
 
 def _level(arm: str, seed: int, level: int, epochs: int, gain: float) -> LevelResult:
@@ -89,11 +105,11 @@ def _level(arm: str, seed: int, level: int, epochs: int, gain: float) -> LevelRe
     if level == 0:
         own = random.Random(f"dense/{seed}")
     density = 0.8**level
-    layers = tuple(_layer(shape, density, own) for shape in layer_shapes())
+    layers = tuple(_layer(shape, density, shared, own) for shape in layer_shapes())
     total = sum(layer.total for layer in layers)
     kept = round(density * total)
     accuracy = 0.915 - 0.0035 * (-math.log(density)) ** 2.6 + gain + shared.gauss(0, 0.002) + own.gauss(0, 0.0012)
-    static = sum(layer.static_units for layer in layers) / sum(layer.units for layer in layers)
+    static = 0.2 * max(0.0, 0.3 - density)
     dynamic = max(0.05, 0.5 - 0.06 * level**0.7 - 0.5 * gain + own.gauss(0, 0.004)) * (1 - static)
     passes = 2 if arm in ("ap-pro", "host-split", "host-retrain") and level else 1
     return LevelResult(
@@ -107,15 +123,15 @@ def _level(arm: str, seed: int, level: int, epochs: int, gain: float) -> LevelRe
         epochs=epochs * passes,
         steps=epochs * passes * 352,
         seconds=(95 + own.random() * 6) * passes,
-        metrics={
+        numbers={
             "test_accuracy": accuracy,
             "validation_accuracy": accuracy + own.gauss(0, 0.002),
             "train_loss": 0.05 + 0.02 * level,
-            "dnr_total": static + dynamic,
-            "dnr_static": static,
-            "dnr_dynamic": dynamic,
-            "dnr_permanent": 0.0,
-            "dnr_alive": dynamic / (1 - static),
+            "dead_units_total": static + dynamic,
+            "dead_units_static": static,
+            "dead_units_dynamic": dynamic,
+            "dead_units_permanent": 0.0,
+            "dead_units_dynamic_alive": dynamic / (1 - static),
         },
         invariants={"zeros held": True, "rewound to the start": True, "exact count": True, "no layer collapsed": True},
         layers=layers,
@@ -126,27 +142,24 @@ def _level(arm: str, seed: int, level: int, epochs: int, gain: float) -> LevelRe
     )
 
 
-def _layer(shape: tuple[str, int, int], density: float, own: random.Random) -> LayerResult:
+def _layer(shape: tuple[str, int, int], density: float, shared: random.Random, own: random.Random) -> LayerResult:
     name, total, units = shape
     share = density ** (0.35 + 1.1 * math.log(total) / math.log(36864) - 0.1)
-    kept = max(1, min(total, round(total * share * (1 + own.gauss(0, 0.01))))) if density < 1 else total
-    static = int(units * max(0.0, 0.22 - share) * 1.6) if units > 10 else 0
-    dynamic = None if name.startswith("fc") or "shortcut" in name else max(0.02, 0.5 * share**0.25 + own.gauss(0, 0.05))
-    if dynamic is not None:
-        dynamic = min(dynamic, 1 - static / units)
-    return LayerResult(name, kept, total, units, static, dynamic)
+    kept = max(1, min(total, round(total * share * (1 + shared.gauss(0, 0.01))))) if density < 1 else total
+    if name.startswith("fc") or "shortcut" in name:
+        return LayerResult(name, kept, total, {})
+    static = int(units * max(0.0, 0.22 - share) * 1.6) / units
+    dynamic = min(1 - static, max(0.02, 0.5 * share**0.25 + own.gauss(0, 0.05)))
+    rates = {"total": static + dynamic, "static": static, "dynamic": dynamic}
+    return LayerResult(name, kept, total, {f"dead_units_{rate}": value for rate, value in rates.items()})
 
 
 def _epoch(epoch: int, epochs: int, accuracy: float, static: float, dynamic: float, own: random.Random) -> EpochResult:
     done = 1 - math.exp(-5 * epoch / max(1, epochs))
-    now = 0.1 + (accuracy - 0.1) * done + own.gauss(0, 0.004)
+    numbers = {"validation_accuracy": 0.1 + (accuracy - 0.1) * done + own.gauss(0, 0.004)}
+    if epoch:
+        numbers["train_loss"] = 2.3 * (1 - done) + 0.05
     rate = dynamic + (0.5 - dynamic) * 0.5 * (1 - done) + own.gauss(0, 0.003)
-    probed = epoch % 2 == 0 or epoch == epochs
-    return EpochResult(
-        epoch,
-        None if epoch == 0 else 2.3 * (1 - done) + 0.05,
-        now,
-        static + rate if probed else None,
-        static if probed else None,
-        rate if probed else None,
-    )
+    if epoch % 2 == 0 or epoch == epochs:
+        numbers |= {"dead_units_total": static + rate, "dead_units_static": static, "dead_units_dynamic": rate}
+    return EpochResult(epoch, numbers)

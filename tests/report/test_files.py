@@ -29,11 +29,12 @@ def test_one_run_gives_page_tables_and_figures(tmp_path: Path) -> None:
     page = write_report([fake_run(ARMS[:2], (0, 1), levels=3)], tmp_path)
     assert page == tmp_path / "report.html"
     assert "Interrupted" not in page.read_text(encoding="utf-8")
-    names = ["accuracy", "cost", "difference", "dnr", "layers-0", "layers-1"]
-    names += ["training-dnr-dynamic", "training-dnr-static", "training-dnr-total"]
+    names = ["accuracy", "cost", "difference", "dead-units-total", "layers-0", "layers-1"]
+    names += [f"training-dead-units-{rate}" for rate in ("dynamic", "static", "total")]
+    names += ["training-validation-accuracy"]
     drawn = [f"figures/{name}.{kind}" for name in names for kind in ("pdf", "svg")]
     assert files(tmp_path) == sorted(["differences.csv", *drawn, "levels.csv", "levels.json", "report.html"])
-    assert len(read_json(tmp_path / "levels.json", "levels 1", dict)["rows"]) == 2 * 2 * 3
+    assert len(read_json(tmp_path / "levels.json", "levels 2", dict)["rows"]) == 2 * 2 * 3
 
 
 def test_the_same_runs_give_the_same_bytes(tmp_path: Path) -> None:
@@ -52,7 +53,8 @@ def test_the_same_runs_give_the_same_bytes(tmp_path: Path) -> None:
         {"levels": 1},
         {"levels": 2, "seeds": (7,), "epochs": 0},
         {"levels": 2, "arms": ("only",)},
-        {"levels": 2, "arms": tuple(f"arm {place}" for place in range(11))},
+        {"levels": 2, "arms": tuple(f"arm {place}" for place in range(16))},
+        {"levels": 2, "arms": ("alone", "alone too"), "references": {}},
         {"levels": 2, "arms": ("\x1b[31mred", "\u6811 & <b>"), "name": "../\x00..", "recipe": {}, "environment": {}},
     ],
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from browser import Browser, find_chromium
-from fake_runs import ARMS, fake_run
+from fake_runs import ARMS, eight_arms, fake_run
 
 from budbreak.report import write_report
 from budbreak.report.estimate import arm_series
@@ -83,7 +83,7 @@ def calm(request: pytest.FixtureRequest) -> Iterator[None]:
 def test_figures_are_drawn_and_fit(browser: Browser, page: Path, width: int, kind: str) -> None:
     browser.open(page, width, 900)
     other = {"wide": "narrow", "narrow": "wide"}[kind]
-    # accuracy, difference, DNR, one of three rates over training, one of three arms' layers, cost
+    # accuracy, difference, DNR, one of four quantities over training, one of three arms' layers, cost
     assert visible(browser, f".{kind} > svg") == 6
     assert visible(browser, f".{other} > svg") == 0
     assert visible(browser, f"#run0-accuracy .{kind} .tip") == 3 * 6
@@ -99,6 +99,7 @@ def test_pointing_at_a_mean_tells_its_value(browser: Browser, page: Path) -> Non
     said = (tip(browser) or "").split("\n")
     assert said[:3] == ["ap-lite", "\u03bb = 32.8 %", f"test accuracy {100 * point.estimate.mean:.2f} %"]
     assert said[3].startswith("95 % interval")
+    assert said[4:] == []
     browser.move(2, 2)
     assert tip(browser) is None
 
@@ -109,7 +110,7 @@ def test_tapping_a_tile_tells_kept_and_dead(browser: Browser, page: Path) -> Non
     assert (tip(browser) or "").split("\n") == [
         "conv1.weight",
         "host, \u03bb = 100.0 %",
-        "100.00 % of its weights kept",
+        "kept weights 100.00 %",
     ]
 
 
@@ -141,12 +142,12 @@ def test_an_arm_is_toggled_in_all_figures_of_its_run(browser: Browser, page: Pat
 
 def test_panels_are_chosen_by_buttons_and_all_printed(browser: Browser, page: Path) -> None:
     browser.open(page, 1280, 900)
-    assert visible(browser, "#run0-training-dnr-static") == 0
+    assert visible(browser, "#run0-training-dead-units-static") == 0
     browser.js("[...document.querySelectorAll('.choices button')].find(b => b.textContent === 'static DNR').click()")
-    assert visible(browser, "#run0-training-dnr-static") == 1
-    assert visible(browser, "#run0-training-dnr-dynamic") == 0
+    assert visible(browser, "#run0-training-dead-units-static") == 1
+    assert visible(browser, "#run0-training-dead-units-dynamic") == 0
     browser("Emulation.setEmulatedMedia", media="print")
-    assert visible(browser, "[id^=run0-training]") == 3
+    assert visible(browser, "[id^=run0-training]") == 4
     assert visible(browser, "[id^=run0-layers]") == 3
     browser("Emulation.setEmulatedMedia", media="")
 
@@ -167,6 +168,20 @@ def test_several_runs_share_a_plot_and_a_selector(browser: Browser, tmp_path: Pa
     assert [visible(browser, f"#run{place}-accuracy") for place in range(3)] == [1, 0, 0]
     browser.click(*centre(browser, ".choices.runs button:nth-child(2)"))
     assert [visible(browser, f"#run{place}-accuracy") for place in range(3)] == [0, 1, 0]
+
+
+def test_eight_arms_and_two_diagnostics_fit(browser: Browser, tmp_path: Path) -> None:
+    page = write_report([eight_arms((0, 1, 2), levels=3)], tmp_path)
+    for width in (1280, 390):
+        browser.open(page, width, 900)
+        assert browser.js("document.documentElement.scrollWidth") <= width
+    browser.open(page, 1280, 900)
+    assert visible(browser, ".arms tbody tr") == 8
+    texts = browser.js("[...document.querySelectorAll('.arms tbody tr')].map(r => r.cells[3].innerText)")
+    assert texts == ["\u2013", "magnitude", "\u2013", "taylor", "\u2013", "gradient", "\u2013", "random"]
+    assert visible(browser, "#run0-gradient-norm .wide > svg") == 1
+    assert visible(browser, '#run0-difference .wide [data-series="0"]') == 0
+    assert visible(browser, '#run0-difference .wide [data-series="1"]') == 1
 
 
 def test_hostile_names_stay_text(browser: Browser, tmp_path: Path) -> None:

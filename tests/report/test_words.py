@@ -5,39 +5,111 @@ from __future__ import annotations
 import csv
 import io
 import json
+import statistics
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from fake_runs import ARMS, fake_run
+from fake_runs import ARMS, QUANTITIES, eight_arms, fake_run
 
-from budbreak.report import conclusion, terminal_table
+from budbreak.report import conclusion, terminal_table, write_report
 from budbreak.report.estimate import arm_series, costs
 from budbreak.report.tables import difference_rows, level_rows, to_csv, to_json
-from budbreak.studies import RunResult
+from budbreak.studies import PairedDifference, RunResult
 
 
 def two_levels(gain: float) -> RunResult:
     return fake_run(ARMS[:2], levels=2, gains={"ap-lite": gain}, name="tiny")
 
 
+def accuracy_differences(run: RunResult) -> list[PairedDifference]:
+    return [row for row in run.differences if row.quantity == "test_accuracy"]
+
+
 def test_terminal_table_of_a_tiny_run() -> None:
     run = two_levels(0.01)
     lines = terminal_table(run).splitlines()
-    means = {
-        series.label: [point.estimate.mean for point in series.points] for series in arm_series(run, "test_accuracy")
-    }
-    (difference,) = (row for row in run.differences if row.metric == "test_accuracy" and row.level == 1)
+    (difference,) = accuracy_differences(run)
+    host, lite = (series.points for series in arm_series(run, "test_accuracy"))
     assert lines[0] == "tiny: means over 5 seeds"
-    assert lines[2].split() == ["remaining", "host", "ap-lite", "ap-lite", "-", "host"]
-    assert lines[8].split() == ["remaining", "host", "ap-lite"]  # dead neuron rates: all in one is too wide
-    row = lines[6]
-    assert row.startswith("lambda =  80.0 %")
-    assert f"{100 * means['host'][1]:.2f} %   {100 * means['ap-lite'][1]:.2f} %" in row
-    assert f"{100 * difference.mean:+.2f} [{100 * difference.low:+.2f}, {100 * difference.high:+.2f}]" in row
+    assert lines[2:4] == ["test accuracy (%)", "arm      100.0 %   80.0 %"]
+    assert lines[6] == f"ap-lite    {100 * lite[0].estimate.mean:.2f}    {100 * lite[1].estimate.mean:.2f}*"
+    assert difference.p_adjusted is not None
+    assert difference.p_adjusted < 0.05
+    assert lines[8] == "at lambda = 80.0 %"
+    spread = statistics.stdev(value for _, value in host[1].values)
+    assert lines[12].split()[:5] == ["host", f"{100 * host[1].estimate.mean:.2f}", "+-", f"{100 * spread:.2f}", "%"]
+    said = f"{100 * difference.mean:+.2f} [{100 * difference.low:+.2f}, {100 * difference.high:+.2f}]"
+    assert f"host  {said}" in lines[13]
 
 
-@pytest.mark.parametrize("arms", [ARMS[:1], ARMS[:2], ARMS, ("a" * 200, "b" * 200)])
-def test_terminal_table_fits_80_columns(arms: tuple[str, ...]) -> None:
-    assert max(map(len, terminal_table(fake_run(arms)).splitlines())) <= 80
+@pytest.mark.parametrize(
+    "run",
+    [
+        *(fake_run(arms) for arms in (ARMS[:1], ARMS[:2], ARMS, ("a" * 200, "b" * 200))),
+        fake_run(tuple(f"quite a long name {place}" for place in range(16))),
+        eight_arms(),
+    ],
+    ids=["one", "two", "five", "long", "sixteen", "eight"],
+)
+def test_terminal_table_fits_80_columns(run: RunResult) -> None:
+    text = terminal_table(run)
+    assert max(map(len, text.splitlines())) <= 80
+    # each arm once in each table, never once per level
+    assert text.count("\n") < 4 * (len(run.arms) + 6)
+
+
+def test_stars_stand_only_where_the_corrected_p_is_small() -> None:
+    run = eight_arms()
+    rows = accuracy_differences(run)
+    adjusted = [row.p_adjusted for row in rows if row.p_adjusted is not None]
+    assert 0 < sum(p < 0.05 for p in adjusted) < sum(row.p is not None and row.p < 0.05 for row in rows)
+    first, last, _ = terminal_table(run).split("\n\n", 3)[1:]
+    marked = {line.split()[0] for line in last.splitlines() if line.endswith("*")}
+    assert marked == {row.arm for row in rows if row.level == 12 and row.p_adjusted and row.p_adjusted < 0.05}
+    assert "*" not in first.splitlines()[3]  # magnitude is compared with none
+
+
+def test_arms_with_references_of_their_own_are_compared_with_these() -> None:
+    text = conclusion(eight_arms())
+    assert "magnitude-ap against magnitude was more accurate at" in text
+    assert "gradient-ap shows no difference from gradient that 5 seeds could tell from chance" in text
+    assert "host" not in text.replace("Four hosts", "")
+    assert text.count("\n") == 5
+
+
+def test_pairs_that_show_nothing_share_a_sentence() -> None:
+    text = conclusion(fake_run(tuple("abcdef"), gains={}))
+    assert "No difference that 5 seeds could tell from chance: b, c, d, e and f against a." in text
+    assert "12 densities" not in text
+
+
+def test_one_seed_has_no_interval() -> None:
+    run = fake_run(ARMS[:2], (0,))
+    assert terminal_table(run).endswith("\n\nn=1: no interval")
+    assert "*" not in terminal_table(run)
+
+
+def test_arms_of_other_densities_are_told_apart() -> None:
+    run = fake_run(("a", "b"), levels=3, references={})
+    levels = tuple(replace(row, density=row.density / 2) if row.arm == "b" and row.level else row for row in run.levels)
+    lines = terminal_table(replace(run, levels=levels)).splitlines()
+    assert lines[3] == "arm  100.0 %   level 1   level 2"
+    assert lines[8] == "at the last level of each arm"
+    assert [line.split()[1] for line in lines[12:14]] == ["64.0", "32.0"]
+
+
+def test_nothing_is_said_of_what_was_not_measured(tmp_path: Path) -> None:
+    run = fake_run(ARMS[:2], levels=2)
+    kept = {"test_accuracy", "validation_accuracy", "train_loss"}
+    levels = tuple(
+        replace(row, numbers={name: row.numbers[name] for name in kept}, layers=(), curve=()) for row in run.levels
+    )
+    rows = tuple(row for row in run.differences if row.quantity in kept)
+    bare = replace(run, levels=levels, differences=rows, quantities=QUANTITIES[:3])
+    page = write_report([bare], tmp_path).read_text(encoding="utf-8")
+    assert "DNR" not in terminal_table(bare) + conclusion(bare) + page
+    assert {path.stem for path in (tmp_path / "figures").glob("*.svg")} == {"accuracy", "difference", "cost"}
 
 
 def test_terminal_table_prints_no_control_characters() -> None:
@@ -56,14 +128,15 @@ def test_csv_holds_every_number_exactly() -> None:
             assert int(row[field]) == getattr(level, field)
         for field in ("density", "density_all", "seconds"):
             assert float(row[field]) == getattr(level, field)
-        assert {name: float(row[name]) for name in level.metrics} == level.metrics
+        assert {name: float(row[name]) for name in level.numbers} == level.numbers
+        assert row["reference"] == ("" if level.arm == "host" else "host")
 
 
 def test_difference_csv_holds_every_number_exactly() -> None:
     run = fake_run(ARMS[:2], (0,), levels=2)
     rows = list(csv.DictReader(io.StringIO(to_csv(difference_rows([run])))))
-    assert [(float(row["mean"]), row["low"], row["metric"]) for row in rows] == [
-        (record.mean, "", record.metric) for record in run.differences
+    assert [(float(row["mean"]), row["low"], row["quantity"], row["p_adjusted"]) for row in rows] == [
+        (record.mean, "", record.quantity, "") for record in run.differences
     ]
 
 
@@ -76,61 +149,57 @@ def test_cost_is_compared_on_the_jobs_that_both_finished() -> None:
     unfinished = [row for row in run.levels if (row.arm, row.seed) != ("host", 4)]
     lost = RunResult(**{**vars(run), "levels": tuple(unfinished), "complete": False})
     host, pro = costs(lost)
-    assert host.epochs_ratio == 1.0
+    assert host.epochs_ratio is None  # it has no reference
     assert pro.epochs_ratio == pytest.approx((20 + 40 + 40) / 60)
 
 
-def test_conclusion_says_gain_only_where_the_interval_does() -> None:
+def test_conclusion_says_gain_only_where_the_corrected_p_does() -> None:
     text = conclusion(two_levels(0.05))
-    assert "ap-lite was more accurate than host at 1 of 1 pruned density (lambda = 80.0 %), where" in text
-    assert "points; a gain." in text
+    assert "ap-lite against host was more accurate at 1 of 1 density (lambda = 80.0 %), after the correction" in text
+    assert "p < 0.001: a gain." in text
     assert "less accurate" not in text
 
 
 def test_conclusion_says_loss() -> None:
     text = conclusion(two_levels(-0.05))
-    assert "ap-lite was less accurate than host at 1 of 1 pruned density (lambda = 80.0 %)" in text
-    assert "points; a loss." in text
+    assert "ap-lite against host was less accurate at 1 of 1 density (lambda = 80.0 %)" in text
+    assert "p < 0.001: a loss." in text
     assert "a gain" not in text
 
 
 def test_conclusion_says_mixed() -> None:
-    run = two_levels(0.05)
-    levels = [
-        level for level in fake_run(ARMS[:2], levels=3).differences if level.metric == "test_accuracy" and level.level
-    ]
-    up, down = ({**vars(levels[0]), "low": 0.01, "high": 0.03}, {**vars(levels[1]), "low": -0.03, "high": -0.01})
-    both = RunResult(**{**vars(run), "differences": (type(levels[0])(**up), type(levels[0])(**down))})
-    text = conclusion(both)
-    assert "more accurate than host at 1 of 2 pruned densities (lambda = 80.0 %) and less" in text
-    assert "less accurate at 1 (lambda = 64.0 %), where the 95 % interval of the difference lies off zero." in text
-    assert "2 intervals of accuracy are looked at without correction" in text
+    run = fake_run(ARMS[:2], levels=3)
+    up, down = accuracy_differences(run)
+    both = (replace(up, mean=0.02, low=0.01, high=0.03, p_adjusted=0.01), replace(down, mean=-0.02, p_adjusted=0.04))
+    text = conclusion(replace(run, differences=both))
+    assert "more accurate at 1 of 2 densities (lambda = 80.0 %) and less accurate at 1 (lambda = 64.0 %)," in text
+    assert "p is corrected for all 2 differences of test accuracy (Holm)" in text
 
 
-def test_conclusion_says_nothing_was_gained() -> None:
+def test_an_interval_off_zero_is_no_gain_before_the_correction() -> None:
     run = two_levels(0.0)
-    flat = tuple(type(row)(**{**vars(row), "mean": 0.0, "low": -0.01, "high": 0.01}) for row in run.differences)
-    text = conclusion(RunResult(**{**vars(run), "differences": flat}))
-    assert "ap-lite gained nothing over host, and lost nothing, that 5 seeds could show" in text
-    assert "neither a gain nor a loss is shown" in text
+    rows = tuple(replace(row, mean=0.02, low=0.01, high=0.03, p=0.01, p_adjusted=0.2) for row in run.differences)
+    text = conclusion(replace(run, differences=rows))
+    assert "ap-lite shows no difference from host that 5 seeds could tell from chance, at 1 density." in text
+    assert "p = 0.2: neither a gain nor a loss is shown" in text
+    assert "1 of the uncorrected 95 % intervals lie off zero, 0 with p < 0.05" in text
     assert "more accurate" not in text
 
 
 def test_conclusion_of_one_seed_claims_nothing() -> None:
     text = conclusion(fake_run(ARMS[:2], (0,)))
-    assert "with one seed there is no interval" in text
+    assert "n=1: no interval, so no difference can be told from chance" in text
     assert "a gain" not in text
     assert "gained" not in text
 
 
-def test_conclusion_names_dnr_and_cost() -> None:
-    text = conclusion(fake_run())
+def test_conclusion_names_diagnostics_and_cost_of_a_few_arms() -> None:
+    text = conclusion(fake_run(ARMS[:3]))
     assert "There it differed in total DNR by" in text
     assert "static DNR by" in text
     assert "dynamic DNR by" in text
     assert "times the epochs and" in text
-    assert "48 intervals of accuracy are looked at without correction" in text
-    assert "about 2.4 of them" in text
+    assert "corrected for all 24 differences of test accuracy (Holm)" in text
 
 
 def test_conclusion_of_one_arm_and_of_nothing() -> None:

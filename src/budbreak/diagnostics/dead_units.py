@@ -33,11 +33,11 @@ class DeadUnits:
     threshold: float = 0.0
 
     quantities = (
-        _rate("total", "total DNR", "", "Outputs that are zero."),
-        _rate("static", "static DNR", "", "Outputs whose unit has no incoming weight left, zero or not."),
-        _rate("dynamic", "dynamic DNR", "lower", "Outputs that are zero and not static."),
-        _rate("permanent", "permanent DNR", "lower", "Outputs that are zero on every sample."),
-        _rate("dynamic_alive", "dynamic DNR of the living", "lower", "Dynamic among the outputs that are not static."),
+        _rate("total", "total DNR", "", "outputs that are zero."),
+        _rate("static", "static DNR", "", "outputs whose unit has no incoming weight left, zero or not."),
+        _rate("dynamic", "dynamic DNR", "lower", "outputs that are zero and not static."),
+        _rate("permanent", "permanent DNR", "lower", "outputs that are zero on every sample."),
+        _rate("dynamic_alive", "dynamic DNR of the living", "lower", "dynamic among the outputs that are not static."),
     )
 
     def __post_init__(self) -> None:

@@ -38,7 +38,7 @@ class GradientNorm:
         Quantity(
             "effective_gradient_flow",
             "effective gradient flow",
-            about="The mean over the layers of the norms of their kept weights' gradients.",
+            about="the mean over the layers of the norms of their kept weights' gradients.",
             group=_GROUP,
         ),
     )

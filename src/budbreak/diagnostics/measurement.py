@@ -24,7 +24,7 @@ class Quantity:
         label: for people, in lower case, e.g. "total dead neuron rate".
         unit: a "share" is in [0, 1], is written as % and its differences in points; "" has none.
         better: which way is better, "" if neither.
-        about: one sentence for the page.
+        about: completes a sentence that begins with the label, e.g. "outputs that are zero."; for the page.
         group: the heading under which numbers of one kind are drawn together; "" for a number on its own.
     """
 

@@ -64,7 +64,8 @@ def value_scale(values: Iterable[float], box: Box, *, include: Sequence[float] =
     found = [*values, *include]
     low, high = min(found), max(found)
     if low == high:
-        return Scale(low if low in include else low - 0.005, high + 0.01, box.bottom, box.top)
+        some = 0.01 * abs(low) or 0.01
+        return Scale(low if low in include else low - some / 2, high + some, box.bottom, box.top)
     air = 0.06 * (high - low)
     low, high = (edge if edge in include else edge + side for edge, side in ((low, -air), (high, air)))
     return Scale(low, high, box.bottom, box.top)
@@ -80,7 +81,8 @@ def ticks(low: float, high: float, most: int) -> list[float]:
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw * 0.999)
     return [
-        round(place * step, 10) for place in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)
+        float(f"{place * step:.10g}")
+        for place in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)
     ]
 
 
@@ -133,5 +135,5 @@ def value_axis(
         if numbers:
             shapes.append(Text(box.left - 6, y + 4, text(value), "end", colour="muted"))
     if label:
-        shapes.append(Text(box.left - 38, box.top + box.height / 2, label, "middle", colour="muted", turned=True))
+        shapes.append(Text(box.left - 46, box.top + box.height / 2, label, "middle", colour="muted", turned=True))
     return tuple(shapes)

@@ -2,56 +2,90 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from budbreak.diagnostics import Quantity
 from budbreak.report.axes import Box, Scale, density_axis, density_scale, value_axis, value_scale
 from budbreak.report.canvas import Circle, Drawing, Group, Path, Shape, Text, line, shorten, text_width
 from budbreak.report.estimate import Point, Series
 from budbreak.report.looks import look, marker, sample
-from budbreak.report.wording import density, interval, percent
+from budbreak.report.wording import (
+    chance_words,
+    change,
+    count,
+    density,
+    interval,
+    number,
+    unit_of_change,
+    with_unit,
+)
+from budbreak.studies import Estimate
 
-LEFT, BOTTOM, TOP = 50.0, 42.0, 12.0
+LEFT, BOTTOM, TOP = 58.0, 42.0, 12.0
 _DODGE = 4.0  # pixels between the intervals of neighbouring series at one density; little where lines are steep
 _LITTLE = 1.2
 
 
 @dataclass(frozen=True)
 class Measure:
-    """What the values of a plot are.
+    """What the values of a plot are: a quantity, or differences in it."""
 
-    Args:
-        name: e.g. "test accuracy".
-        label: of the axis, with the unit.
-        differences: whether values are differences in points rather than shares.
-        floor: a value that the axis always includes.
-    """
-
-    name: str
-    label: str
+    quantity: Quantity
     differences: bool = False
-    floor: float | None = None
+
+    @property
+    def label(self) -> str:
+        """Of the axis, with the unit."""
+        name = "difference" if self.differences else self.quantity.label
+        unit = unit_of_change(self.quantity) if self.differences else _UNITS[self.quantity.unit]
+        return f"{name} ({unit})" if unit else name
 
     def tick(self, value: float) -> str:
         """A number on the axis."""
-        text = f"{100 * value:+.10g}" if self.differences else f"{100 * value:.10g}"
-        return "0" if text in ("+0", "-0") else text.replace("-", "\u2212")
+        shown = 100 * value if self.quantity.unit == "share" else value
+        text = (
+            f"{shown:.6g}"
+            if shown == 0 or abs(shown) >= 0.01
+            else f"{shown:.1e}".replace(".0e", "e").replace("e-0", "e-")
+        )
+        text = f"+{text}" if self.differences and shown > 0 else text
+        return "0" if text == "-0" else text.replace("-", "\u2212")
 
-    def tip(self, series: str, point: Point) -> str:
+    def written(self, found: Estimate) -> str:
+        """A mean, with its interval if there is one."""
+        if self.differences:
+            return interval(self.quantity, found)
+        mean = number(self.quantity, found.mean)
+        if found.low is None or found.high is None:
+            return mean
+        return f"{mean} [{self._bound(found.low)}, {self._bound(found.high)}]"
+
+    def _bound(self, value: float) -> str:
+        return f"{100 * value:.2f}" if self.quantity.unit == "share" else number(self.quantity, value)
+
+    def tip(self, series: Series, point: Point) -> str:
         """What one reads when pointing at a mean."""
         found = point.estimate
-        lines = [series, f"\u03bb = {density(point.density)}"]
-        if self.differences:
-            lines.append(f"{self.name} {interval(found)} points")
-        else:
-            lines.append(f"{self.name} {percent(found.mean)}")
+        name = f"{series.label} \u2212 {series.reference}" if self.differences else series.label
+        mean = change(self.quantity, found.mean) if self.differences else number(self.quantity, found.mean)
+        said = with_unit(mean, self.quantity) if self.differences else mean
+        lines = [name, f"\u03bb = {density(point.density)}", f"{self.quantity.label} {said}"]
+        lines.append("one seed, no interval" if found.low is None else self._interval(found))
+        return "\n".join([*lines, *([f"{chance_words(point.p)}, corrected"] if point.p is not None else [])])
+
+    def _interval(self, found: Estimate) -> str:
         if found.low is None or found.high is None:
-            lines.append("one seed, no interval")
-        elif self.differences:
-            lines.append(f"95 % interval, {found.n} seeds")
-        else:
-            lines.append(f"95 % interval {percent(found.low)} to {percent(found.high)}, {found.n} seeds")
-        return "\n".join(lines)
+            return ""
+        bounds = [change(self.quantity, b) if self.differences else number(self.quantity, b) for b in _ends(found)]
+        return f"95 % interval {' to '.join(bounds)}, {count(found.n, 'seed')}"
+
+
+_UNITS: Mapping[str, str] = {"share": "%", "count": "", "seconds": "s", "nats": "nats", "": ""}
+
+
+def _ends(found: Estimate) -> Iterable[float]:
+    return (end for end in (found.low, found.high) if end is not None)
 
 
 def chart(
@@ -87,22 +121,39 @@ def describe(series: Sequence[Series], measure: Measure) -> str:
 
 
 def _said(measure: Measure, point: Point) -> str:
-    value = f"{interval(point.estimate)} points" if measure.differences else percent(point.estimate.mean)
-    return f"{value} at \u03bb = {density(point.density)}"
+    value = interval(measure.quantity, point.estimate) if measure.differences else ""
+    said = with_unit(value, measure.quantity) if value else number(measure.quantity, point.estimate.mean)
+    return f"{said} at \u03bb = {density(point.density)}"
 
 
-def plot(series: Sequence[Series], measure: Measure, box: Box, *, dodge: float = _DODGE) -> list[Shape]:
+def plot(
+    series: Sequence[Series], measure: Measure, box: Box, *, dodge: float = _DODGE, label: bool = True
+) -> list[Shape]:
     """Axes, grid and lines in a box."""
     densities = sorted({point.density for one in series for point in one.points}, reverse=True)
     x = density_scale(densities, box)
-    include = () if measure.floor is None else (measure.floor,)
-    y = value_scale(_extent(series), box, include=include)
-    shapes: list[Shape] = [*value_axis(y, box, measure.label, measure.tick)]
+    y = _value_scale(series, measure, box)
+    shapes: list[Shape] = [*value_axis(y, box, measure.label if label else "", measure.tick)]
     if measure.differences:
         shapes.append(line(box.left, y(0), box.right, y(0), "ink", 1.2))
     shapes += density_axis(x, box, densities, "remaining weights (%, log scale)")
     shapes += [Group(_drawn(one, measure, x, y, _offset(series, one, dodge)), series=one.index) for one in series]
     return shapes
+
+
+def _value_scale(series: Sequence[Series], measure: Measure, box: Box) -> Scale:
+    """Zero belongs on the axis of differences, and on others where the values come near it."""
+    values = list(_extent(series))
+    return value_scale(values, box, include=(0.0,) if measure.differences or near_zero(values) else ())
+
+
+def near_zero(values: Sequence[float]) -> bool:
+    """Whether an axis of values that are never negative is to begin at zero.
+
+    >>> near_zero([0.1, 0.3]), near_zero([0.86, 0.92]), near_zero([-1.0, 1.0])
+    (True, False, False)
+    """
+    return min(values) >= 0 and (2 * min(values) < max(values) or max(values) == 0)
 
 
 def _extent(series: Sequence[Series]) -> Iterable[float]:
@@ -127,7 +178,7 @@ def _drawn(one: Series, measure: Measure, x: Scale, y: Scale, offset: float) -> 
     ]
     way = [Path(tuple(places), found.colour, 1.6, found.dash)] if len(places) > 1 else []
     means = [
-        Group((*_bar(point, y, place[0], found.colour), marker(one.index, *place)), tip=measure.tip(one.label, point))
+        Group((*_bar(point, y, place[0], found.colour), marker(one.index, *place)), tip=measure.tip(one, point))
         for point, place in zip(one.points, places, strict=True)
     ]
     return (*seeds, *way, *means)
@@ -175,8 +226,7 @@ def legend_height(series: Sequence[Series], width: float) -> float:
 
 def end_labels(series: Sequence[Series], measure: Measure, box: Box, room: float) -> list[Shape]:
     """Names beside the ends of the lines, pushed apart where they would touch."""
-    include = () if measure.floor is None else (measure.floor,)
-    y = value_scale(_extent(series), box, include=include)
+    y = _value_scale(series, measure, box)
     ends = sorted(((y(one.points[-1].estimate.mean), one) for one in series), key=lambda end: (end[0], end[1].index))
     heights = spread([height for height, _ in ends], 14.0, box.top + 4, box.bottom - 4)
     return [
@@ -222,7 +272,7 @@ def panels(
         left, above = cell * (place % columns), top + height * (place // columns)
         box = Box(left + LEFT - 8, above + 24, cell - LEFT - 4, height - 24 - BOTTOM)
         shapes.append(Text(box.left, above + 14, heading, size=12, bold=True))
-        shapes += plot(series, measure, box, dodge=_LITTLE)
+        shapes += plot(series, measure, box, dodge=_LITTLE, label=False)
     rows = -(-len(parts) // columns)
     said = " ".join(f"{heading}: {describe(series, measure)}" for heading, series, measure in parts)
     return Drawing(width, top + rows * height, title, said, tuple(shapes))

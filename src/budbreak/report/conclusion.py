@@ -1,22 +1,23 @@
-"""What a run showed, in plain words, and never more than its intervals show."""
+"""What a run showed, in plain words, and never more than its corrected p-values show."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from budbreak.report.estimate import Cost, Point, Series, arm_series, costs, difference_series
-from budbreak.report.wording import METRICS, count, density, interval, listed, percent, plain_lines
-from budbreak.studies import RunResult
+from budbreak.report.estimate import Cost, Point, Series, arm_series, costs, diagnosed, difference_series
+from budbreak.report.summary import family
+from budbreak.report.wording import chance_words, count, density, interval, listed, percent, plain_lines, with_unit
+from budbreak.studies import TEST_ACCURACY, RunResult
 
-ACCURACY = "test_accuracy"
-_CHANCE = 0.05  # a 95 % interval misses the truth in 5 of 100 repetitions
-_LISTED = 4  # more densities than this are counted, not listed
-_ENOUGH = 3  # seeds: fewer are no result, whatever their interval
+_LISTED = 4  # more densities or arms than this are counted, not listed
+_FEW = 3  # more pairs than this get no words about diagnostics and cost, and one for all that show nothing
+_MEASURES = 3  # numbers of each diagnostic
 
 
 @dataclass(frozen=True)
 class Conclusion:
-    """The parts of the paragraph: what was compared, each arm with its text, and how to read the intervals."""
+    """The parts of the paragraph: what was compared, each arm with its text, and how to read the p-values."""
 
     lead: str
     arms: tuple[tuple[str, str], ...]
@@ -28,37 +29,32 @@ class Conclusion:
 
 
 def conclusion(run: RunResult) -> str:
-    """A paragraph that says what was gained, or that nothing was: accuracy, DNR, cost, and how sure that is."""
+    """A paragraph that says what was gained, or that nothing was, and how sure that is."""
     return plain_lines(str(conclude(run)))
 
 
 def conclude(run: RunResult) -> Conclusion:
     """The parts of `conclusion`."""
-    accuracy = arm_series(run, ACCURACY)
+    accuracy = arm_series(run, TEST_ACCURACY.name)
     if not accuracy:
         return Conclusion("No level has finished yet: nothing can be said.", (), "")
     lead = _lead(run, accuracy)
-    pairs = [(series, _pruned(series)) for series in difference_series(run, ACCURACY)]
-    compared = [(series, points) for series, points in pairs if points]
+    compared = difference_series(run, TEST_ACCURACY.name)
     if not compared:
-        return Conclusion(lead, (_alone(accuracy[0]),), "")
-    texts = tuple(_arm(run, series, points) for series, points in compared)
-    looked_at = sum(point.estimate.low is not None for _, points in compared for point in points)
-    return Conclusion(lead, texts, _caveat(looked_at))
+        return Conclusion(lead, tuple(_alone(series) for series in accuracy[:_LISTED]), "")
+    silent = [series for series in compared if not any(point.is_found for point in series.points)]
+    merged = silent if len(compared) > _FEW and len(silent) > 1 else []
+    texts = [_arm(run, series, alone=len(compared) <= _FEW) for series in compared if series not in merged]
+    return Conclusion(lead, (*texts, *_merged(merged)), _caveat(run, compared))
 
 
-def _pruned(series: Series) -> list[Point]:
-    """Dense levels say nothing about pruning."""
-    return [point for point in series.points if point.density < 1]
-
-
-def _lead(run: RunResult, accuracy: tuple[Series, ...]) -> str:
+def _lead(run: RunResult, accuracy: Sequence[Series]) -> str:
     sparsest = min(point.density for series in accuracy for point in series.points)
     seeds = count(len({row.seed for row in run.levels}), "seed")
     start = "" if run.complete else "This run was interrupted; what follows covers the finished levels only. "
-    others = [series.label for series in accuracy if series.label != run.arms[0]]
-    against = f"compared with {listed(others)}" if others else "with nothing to compare it with"
-    return f"{start}{run.name}: {run.arms[0]}, {against}, over {seeds} down to lambda = {density(sparsest)}."
+    names = [series.label for series in accuracy]
+    arms = listed(names) if len(names) <= _LISTED else f"{len(names)} arms"
+    return f"{start}{run.name}: {arms}, over {seeds} down to lambda = {density(sparsest)}."
 
 
 def _alone(series: Series) -> tuple[str, str]:
@@ -70,81 +66,96 @@ def _alone(series: Series) -> tuple[str, str]:
     return series.label, f"{text} and {end}; no paired difference was recorded."
 
 
-def _arm(run: RunResult, series: Series, points: list[Point]) -> tuple[str, str]:
-    verdict = _verdict(run.arms[0], points)
-    parts = (verdict, _sparsest(run, series, points[-1]), _dead(run, series, points[-1].level), _cost(run, series))
+def _arm(run: RunResult, series: Series, *, alone: bool) -> tuple[str, str]:
+    parts = [_verdict(series), _sparsest(run, series)]
+    if alone:
+        parts += [_measured(run, series), _cost(run, series)]
     return series.label, " ".join(part for part in parts if part)
 
 
-def _verdict(reference: str, points: list[Point]) -> str:
+def _merged(silent: Sequence[Series]) -> tuple[tuple[str, str], ...]:
+    """All that show nothing, in one sentence."""
+    if not silent:
+        return ()
+    groups: dict[str, list[str]] = {}
+    for series in silent:
+        groups.setdefault(str(series.reference), []).append(series.label)
+    pairs = "; ".join(f"{listed(arms)} against {reference}" for reference, arms in groups.items())
+    why = _too_few(silent[0])
+    told = f"can be told from chance, {why}" if why else f"that {_seeds(silent[0])} could tell from chance"
+    return (("No difference", f"{told}: {pairs}."),)
+
+
+def _too_few(series: Series) -> str:
+    """Why there cannot be a result, if so."""
+    most = max(point.estimate.n for point in series.points)
+    if most == 1:
+        return "n=1: no interval"
+    return "two seeds are too few" if most == 2 else ""
+
+
+def _seeds(series: Series) -> str:
+    return count(max(point.estimate.n for point in series.points), "seed")
+
+
+def _verdict(series: Series) -> str:
     """What follows the name of the arm."""
-    known = [point for point in points if point.estimate.low is not None]
-    if not known:
-        return f"against {reference}: with one seed there is no interval, so no difference can be told from chance."
-    if max(point.estimate.n for point in known) < _ENOUGH:
-        return f"against {reference}: two seeds are too few to tell a difference from chance."
-    above, below = [p for p in known if gains(p)], [p for p in known if losses(p)]
+    if why := _too_few(series):
+        return f"against {series.reference}: {why}, so no difference can be told from chance."
+    above, below = [p for p in series.points if gains(p)], [p for p in series.points if losses(p)]
+    looked = count(len(series.points), "density")
     if not above and not below:
-        seeds = count(max(point.estimate.n for point in known), "seed")
-        places = f"{'all ' if len(known) > 1 else ''}{count(len(known), 'pruned density')}"
-        nothing = f"gained nothing over {reference}, and lost nothing, that {seeds} could show"
-        return f"{nothing}: at {places} the 95 % interval of the difference holds zero."
+        return f"shows no difference from {series.reference} that {_seeds(series)} could tell from chance, at {looked}."
     sides = [(word, found) for word, found in (("more", above), ("less", below)) if found]
-    places = [f" of {count(len(known), 'pruned density')}", ""]
+    of = [f" of {looked}", ""]
     words = [
-        f"{word} accurate{f' than {reference}' if of else ''} at {len(found)}{of}{_at(found)}"
-        for (word, found), of in zip(sides, places, strict=False)
+        f"{word} accurate at {len(found)}{all_}{_at(found)}" for (word, found), all_ in zip(sides, of, strict=False)
     ]
-    side = "off" if len(sides) > 1 else "above" if above else "below"
-    rest = len(known) - len(above) - len(below)
-    held = f"; at the other {rest} it holds zero" if rest else ""
-    return f"was {listed(words)}, where the 95 % interval of the difference lies {side} zero{held}."
+    return f"against {series.reference} was {listed(words)}, after the correction."
 
 
-def _at(points: list[Point]) -> str:
+def _at(points: Sequence[Point]) -> str:
     return f" (lambda = {listed([density(p.density) for p in points])})" if len(points) <= _LISTED else ""
 
 
 def gains(point: Point) -> bool:
-    """Whether the interval of at least `_ENOUGH` seeds lies above zero, on the exact numbers."""
-    return point.estimate.n >= _ENOUGH and point.estimate.low is not None and point.estimate.low > 0
+    """Whether more was found than chance explains."""
+    return point.is_found and point.estimate.mean > 0
 
 
 def losses(point: Point) -> bool:
-    """Whether the interval of at least `_ENOUGH` seeds lies below zero, on the exact numbers."""
-    return point.estimate.n >= _ENOUGH and point.estimate.high is not None and point.estimate.high < 0
+    """Whether less was found than chance explains."""
+    return point.is_found and point.estimate.mean < 0
 
 
-def _sparsest(run: RunResult, series: Series, point: Point) -> str:
+def _sparsest(run: RunResult, series: Series) -> str:
+    point = series.points[-1]
     means = {
-        found.label: other.estimate.mean
-        for found in arm_series(run, ACCURACY)
-        for other in found.points
-        if other.level == point.level
+        line.label: at.estimate.mean for line in arm_series(run, TEST_ACCURACY.name) if (at := line.at(point.level))
     }
-    own, reference = means.get(series.label), means.get(run.arms[0])
+    own, reference = means.get(series.label), means.get(str(series.reference))
     against = f" {percent(own)} against {percent(reference)}," if own is not None and reference is not None else ""
     verdict = "a gain" if gains(point) else "a loss" if losses(point) else "neither a gain nor a loss is shown"
-    said = f"; {verdict}" if point.estimate.low is not None else ""
-    where = f"At its sparsest, lambda = {density(point.density)}:"
-    return f"{where}{against} a difference of {interval(point.estimate)} points{said}."
+    said = f", {chance_words(point.p)}: {verdict}" if point.p is not None else ""
+    difference = with_unit(interval(TEST_ACCURACY, point.estimate), TEST_ACCURACY)
+    return f"At lambda = {density(point.density)}:{against} a difference of {difference}{said}."
 
 
-def _dead(run: RunResult, series: Series, level: int) -> str:
-    found = {
-        name: point.estimate
-        for name in ("dnr_total", "dnr_static", "dnr_dynamic")
-        for other in difference_series(run, name)
-        for point in other.points
-        if other.label == series.label and point.level == level
-    }
-    words = [f"{METRICS[name]} by {interval(value)}" for name, value in found.items()]
-    return f"There it differed in {listed(words)} points." if words else ""
+def _measured(run: RunResult, series: Series) -> str:
+    level = series.points[-1].level
+    words: list[str] = []
+    for quantity in [quantity for group in diagnosed(run) for quantity in group[:_MEASURES]]:
+        for line in difference_series(run, quantity.name):
+            point = line.at(level)
+            if line.label == series.label and point is not None:
+                chances = f" ({chance_words(point.p)})" if point.p is not None else ""
+                words.append(f"{quantity.label} by {with_unit(interval(quantity, point.estimate), quantity)}{chances}")
+    return f"There it differed in {listed(words)}." if words else ""
 
 
 def _cost(run: RunResult, series: Series) -> str:
     own = next((cost for cost in costs(run) if cost.arm == series.label), None)
-    return _cost_words(own, run.arms[0]) if own else ""
+    return _cost_words(own, str(series.reference)) if own else ""
 
 
 def _cost_words(cost: Cost, reference: str) -> str:
@@ -153,10 +164,19 @@ def _cost_words(cost: Cost, reference: str) -> str:
     return f"It took {listed(words)} of {reference}." if words else ""
 
 
-def _caveat(intervals: int) -> str:
-    if intervals < 2:
+def _caveat(run: RunResult, compared: Sequence[Series]) -> str:
+    said = family(run)
+    if not said:
         return ""
+    points = [point for series in compared for point in series.points]
+    off = sum(_is_off_zero(point) for point in points)
+    found = sum(point.is_found for point in points)
     return (
-        f"{intervals} intervals of accuracy are looked at without correction: if no arm differed at all, about "
-        f"{_CHANCE * intervals:.1f} of them would be expected to lie off zero by chance."
+        f"p is {said}, each from a t-test paired by seed; {off} of the uncorrected 95 % intervals lie off zero, "
+        f"{found} with p < 0.05."
     )
+
+
+def _is_off_zero(point: Point) -> bool:
+    low, high = point.estimate.low, point.estimate.high
+    return low is not None and high is not None and not low <= 0 <= high

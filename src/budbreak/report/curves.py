@@ -1,4 +1,4 @@
-"""Dead neuron rates over the training of each level: one small plot per level, on common axes."""
+"""Quantities over the training of each level: one small plot per level, on common axes."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from budbreak.diagnostics import Quantity
 from budbreak.report.axes import Box, Scale, ticks, value_axis, value_scale
 from budbreak.report.canvas import Drawing, Group, Path, Place, Rect, Shape, Text, line
-from budbreak.report.charts import LEFT, legend, legend_height
-from budbreak.report.estimate import Series
+from budbreak.report.charts import LEFT, Measure, legend, legend_height, near_zero
+from budbreak.report.estimate import Series, diagnosed
+from budbreak.report.figure import FULL, MISSING, NARROW, Figure, Table, slug
 from budbreak.report.looks import look
-from budbreak.report.wording import METRICS, density, percent
-from budbreak.studies import RunResult
+from budbreak.report.wording import density, level_name, number
+from budbreak.studies import VALIDATION_ACCURACY, RunResult
 
+_DRAWN = 3  # quantities of each diagnostic
 _COLUMNS_TO_POINT_AT = 26  # per plot: more would be too narrow to hit
 
 
@@ -30,17 +33,20 @@ class Curve:
 
 
 def curves(run: RunResult, name: str) -> tuple[Curve, ...]:
-    """The curves of ``dnr_total``, ``dnr_static`` or ``dnr_dynamic``; epochs that were not probed are left out."""
+    """The curves of a quantity; epochs in which it was not measured are left out."""
     found: dict[tuple[int, int], dict[int, list[float]]] = {}
-    densities = {row.level: row.density for row in run.levels}
+    densities: dict[tuple[int, int], float] = {}
+    arms = run.arm_names
     for row in run.levels:
-        epochs = found.setdefault((row.level, run.arms.index(row.arm)), {})
+        place = (row.level, arms.index(row.arm))
+        densities[place] = row.density
+        epochs = found.setdefault(place, {})
         for epoch in row.curve:
-            value = getattr(epoch, name)
+            value = epoch.numbers.get(name)
             if value is not None and math.isfinite(value):
                 epochs.setdefault(epoch.epoch, []).append(value)
     return tuple(
-        Curve(run.arms[index], index, level, densities[level], _means(epochs))
+        Curve(arms[index], index, level, densities[level, index], _means(epochs))
         for (level, index), epochs in sorted(found.items())
         if epochs
     )
@@ -50,7 +56,42 @@ def _means(epochs: dict[int, list[float]]) -> tuple[tuple[int, float], ...]:
     return tuple((epoch, math.fsum(values) / len(values)) for epoch, values in sorted(epochs.items()))
 
 
-def curves_drawing(name: str, found: Sequence[Curve], width: float, *, columns: int, named: bool) -> Drawing:
+def curve_figures(run: RunResult) -> list[Figure]:
+    """Accuracy and what diagnostics measured, over the training of each level."""
+    quantities = [VALIDATION_ACCURACY, *(quantity for group in diagnosed(run) for quantity in group[:_DRAWN])]
+    return [_figure(quantity, found) for quantity in quantities if (found := curves(run, quantity.name))]
+
+
+def _figure(quantity: Quantity, found: tuple[Curve, ...]) -> Figure:
+    few = max(1, min(5, len({curve.level for curve in found})))
+    return Figure(
+        f"training-{slug(quantity.name)}",
+        quantity.label,
+        "Means over seeds; epoch 0 is right after rewinding, before any training.",
+        curves_drawing(quantity, found, FULL, columns=few, named=False),
+        curves_drawing(quantity, found, NARROW, columns=min(few, 2), named=False),
+        curves_drawing(quantity, found, FULL, columns=few, named=True),
+        _table(quantity, found),
+        tuple(sorted({(curve.index, curve.arm) for curve in found})),
+    )
+
+
+def _table(quantity: Quantity, found: tuple[Curve, ...]) -> Table:
+    arms = sorted({(curve.index, curve.arm) for curve in found})
+    values = {(curve.level, curve.index): dict(curve.values) for curve in found}
+    places = sorted({(curve.level, epoch) for curve in found for epoch, _ in curve.values})
+    shares = {level: [curve.density for curve in found if curve.level == level] for level, _ in places}
+
+    def text(level: int, index: int, epoch: int) -> str:
+        value = values.get((level, index), {}).get(epoch)
+        return MISSING if value is None else number(quantity, value)
+
+    names = {level: level_name(level, densities) for level, densities in shares.items()}
+    rows = ((names[level], str(epoch), *(text(level, index, epoch) for index, _ in arms)) for level, epoch in places)
+    return Table(("\u03bb", "epoch", *(arm for _, arm in arms)), tuple(rows))
+
+
+def curves_drawing(quantity: Quantity, found: Sequence[Curve], width: float, *, columns: int, named: bool) -> Drawing:
     """A grid of small plots, from dense to sparse, all with the same axes."""
     levels = sorted({curve.level for curve in found})
     names = [Series(arm, index, ()) for index, arm in sorted({(curve.index, curve.arm) for curve in found})]
@@ -62,30 +103,32 @@ def curves_drawing(name: str, found: Sequence[Curve], width: float, *, columns: 
         for place in range(len(levels))
     ]
     longest = max(epoch for curve in found for epoch, _ in curve.values)
-    y = value_scale([value for curve in found for _, value in curve.values], boxes[0], include=_floor(found))
+    values = [value for curve in found for _, value in curve.values]
+    y = value_scale(values, boxes[0], include=(0.0,) if near_zero(values) else ())
     for place, (level, box) in enumerate(zip(levels, boxes, strict=True)):
         here = [curve for curve in found if curve.level == level]
         own = Scale(y.first, y.last, box.bottom, box.top)
-        shapes += _small_plot(here, Scale(0, max(1, longest), box.left, box.right), own, box, place % columns == 0)
+        x = Scale(0, max(1, longest), box.left, box.right)
+        shapes += _small_plot(quantity, here, (x, own), box, numbers=place % columns == 0)
     rows = -(-len(levels) // columns)
     bottom = top + rows * height
     shapes.append(
         Text(LEFT + (width - LEFT) / 2, bottom + 12, "epochs of training at each density", "middle", colour="muted")
     )
-    shapes.append(Text(12, top + rows * height / 2, f"{METRICS[name]} (%)", "middle", colour="muted", turned=True))
-    return Drawing(width, bottom + 18, f"{METRICS[name]} over training, by density", _describe(found), tuple(shapes))
+    shapes.append(Text(12, top + rows * height / 2, Measure(quantity).label, "middle", colour="muted", turned=True))
+    return Drawing(
+        width, bottom + 18, f"{quantity.label} over training, by density", _describe(quantity, found), tuple(shapes)
+    )
 
 
-def _floor(found: Sequence[Curve]) -> tuple[float, ...]:
-    """Zero belongs on the axis where the values come near it."""
-    values = [value for curve in found for _, value in curve.values]
-    return (0.0,) if min(values) < 0.5 * max(values) or max(values) == 0 else ()
-
-
-def _small_plot(here: Sequence[Curve], x: Scale, y: Scale, box: Box, numbers: bool) -> list[Shape]:
-    title = f"{density(here[0].density)} of weights" if box.width > 110 else density(here[0].density)
+def _small_plot(
+    quantity: Quantity, here: Sequence[Curve], scales: tuple[Scale, Scale], box: Box, *, numbers: bool
+) -> list[Shape]:
+    x, y = scales
+    name = level_name(here[0].level, (curve.density for curve in here))
+    title = f"{name} of weights" if box.width > 110 and name.endswith("%") else name
     shapes: list[Shape] = [Text(box.left, box.top - 6, title, bold=True)]
-    shapes += value_axis(y, box, "", lambda value: f"{100 * value:.10g}", numbers=numbers, most=4)
+    shapes += value_axis(y, box, "", Measure(quantity).tick, numbers=numbers, most=4)
     shapes.append(line(box.left, box.bottom, box.right, box.bottom, "muted"))
     for value in ticks(0, x.last, 3):
         if value == int(value):
@@ -95,28 +138,30 @@ def _small_plot(here: Sequence[Curve], x: Scale, y: Scale, box: Box, numbers: bo
         found = look(curve.index)
         way: tuple[Place, ...] = tuple((x(epoch), y(value)) for epoch, value in curve.values)
         shapes.append(Group((Path(way, found.colour, 1.5, found.dash),), series=curve.index))
-    return [*shapes, *_places_to_point_at(here, x, box)]
+    return [*shapes, *_places_to_point_at(quantity, here, x, box)]
 
 
-def _places_to_point_at(here: Sequence[Curve], x: Scale, box: Box) -> list[Shape]:
+def _places_to_point_at(quantity: Quantity, here: Sequence[Curve], x: Scale, box: Box) -> list[Shape]:
     """An invisible column per epoch that tells the values of all arms."""
+    where = level_name(here[0].level, (curve.density for curve in here))
     epochs = sorted({epoch for curve in here for epoch, _ in curve.values})
     epochs = epochs[:: -(-len(epochs) // _COLUMNS_TO_POINT_AT)]
     middles = [(x(a) + x(b)) / 2 for a, b in pairwise(epochs)]
     edges = [box.left, *middles, box.right]
     shapes: list[Shape] = []
     for epoch, (left, right) in zip(epochs, pairwise(edges), strict=True):
-        values = [f"{curve.arm} {percent(dict(curve.values)[epoch])}" for curve in here if epoch in dict(curve.values)]
-        tip = "\n".join([f"\u03bb = {density(here[0].density)}, epoch {epoch}", *values])
+        by_arm = [(curve.arm, dict(curve.values).get(epoch)) for curve in here]
+        values = [f"{arm} {number(quantity, value)}" for arm, value in by_arm if value is not None]
+        tip = "\n".join([f"\u03bb = {where}, epoch {epoch}", *values])
         shapes.append(Group((Rect(left, box.top, right - left, box.height, None),), tip=tip))
     return shapes
 
 
-def _describe(found: Sequence[Curve]) -> str:
+def _describe(quantity: Quantity, found: Sequence[Curve]) -> str:
     last = max(curve.level for curve in found)
-    return " ".join(
-        f"{curve.arm} at \u03bb = {density(curve.density)}: {percent(curve.values[0][1])} at epoch "
-        f"{curve.values[0][0]}, {percent(curve.values[-1][1])} at epoch {curve.values[-1][0]}."
-        for curve in found
-        if curve.level in (0, last)
-    )
+    return " ".join(_said(quantity, curve) for curve in found if curve.level in (0, last))
+
+
+def _said(quantity: Quantity, curve: Curve) -> str:
+    ends = [f"{number(quantity, value)} at epoch {epoch}" for epoch, value in (curve.values[0], curve.values[-1])]
+    return f"{curve.arm} at \u03bb = {density(curve.density)}: {', '.join(ends)}."

@@ -1,33 +1,30 @@
-"""Layers against densities: which weights stay, and which units are dead."""
+"""Layers against densities: which weights stay, and what diagnostics measured of each."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from budbreak.diagnostics import Quantity
 from budbreak.report.axes import short_density
 from budbreak.report.canvas import Drawing, Group, Rect, Shape, Text, shorten, text_width
+from budbreak.report.estimate import groups
+from budbreak.report.figure import FULL, MISSING, NARROW, Figure, Table
 from budbreak.report.looks import BLUES, ORANGES, log_share, on, shade
-from budbreak.report.wording import density, percent
+from budbreak.report.wording import capital, density, number, percent
 from budbreak.studies import LayerResult, RunResult
 
 _HEIGHT = 17.0  # of a row
-_TOP = 44.0
+_TOP, _BOTTOM, _GAP = 44.0, 26.0, 14.0
+KEPT = Quantity("kept", "kept weights", "share")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A layer at a density, means over seeds; dead is None where no nonlinearity follows the layer."""
+    """A layer at a density, means over seeds: quantity name -> number; without those that have no answer there."""
 
-    kept: float
-    static: float
-    dynamic: float | None
-
-    @property
-    def dead(self) -> float | None:
-        """Static and dynamic dead units together."""
-        return None if self.dynamic is None else self.static + self.dynamic
+    numbers: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -38,6 +35,43 @@ class Grid:
     densities: tuple[float, ...]
     layers: tuple[str, ...]
     cells: tuple[tuple[Cell | None, ...], ...]
+
+    def values(self, name: str) -> list[float]:
+        """All numbers of a quantity."""
+        return [cell.numbers[name] for row in self.cells for cell in row if cell and name in cell.numbers]
+
+
+def heat_figures(run: RunResult) -> list[Figure]:
+    """Kept weights and what was measured of each layer, by density; one figure per arm."""
+    measured = {name for level in run.levels for layer in level.layers for name in layer.numbers}
+    shown = [group[0] for group in groups(quantity for quantity in run.quantities if quantity.name in measured)]
+    grids = [(index, grid(run, arm)) for index, arm in enumerate(run.arm_names)]
+    return [_figure(index, found, [KEPT, *shown]) for index, found in grids if found]
+
+
+def _figure(index: int, found: Grid, quantities: Sequence[Quantity]) -> Figure:
+    wide = heat_drawing(found, quantities, FULL, columns=min(2, len(quantities)))
+    explained = [f" {capital(quantity.label)}: {quantity.about}" for quantity in quantities if quantity.about]
+    return Figure(
+        f"layers-{index}",
+        found.arm,
+        f"Means over seeds; \u2013: no answer for this layer.{''.join(explained)}",
+        wide,
+        heat_drawing(found, quantities, NARROW, columns=1),
+        wide,
+        _table(found, quantities),
+    )
+
+
+def _table(found: Grid, quantities: Sequence[Quantity]) -> Table:
+    def text(cell: Cell | None) -> str:
+        numbers = cell.numbers if cell else {}
+        return " / ".join(number(q, numbers[q.name]) if q.name in numbers else MISSING for q in quantities)
+
+    header = (" / ".join(quantity.label for quantity in quantities), *map(density, found.densities))
+    return Table(
+        header, tuple((name, *map(text, cells)) for name, cells in zip(found.layers, found.cells, strict=True))
+    )
 
 
 def grid(run: RunResult, arm: str) -> Grid | None:
@@ -56,75 +90,79 @@ def grid(run: RunResult, arm: str) -> Grid | None:
 def _cell(layers: Sequence[LayerResult]) -> Cell | None:
     if not layers:
         return None
-    dynamic = [layer.dynamic for layer in layers if layer.dynamic is not None and math.isfinite(layer.dynamic)]
-    return Cell(
-        math.fsum(layer.kept / layer.total for layer in layers) / len(layers),
-        math.fsum(layer.static_units / layer.units for layer in layers) / len(layers),
-        math.fsum(dynamic) / len(dynamic) if dynamic else None,
-    )
+    means = {KEPT.name: _mean(layer.kept / layer.total for layer in layers)}
+    for name in dict.fromkeys(name for layer in layers for name in layer.numbers):
+        values = [layer.numbers[name] for layer in layers if math.isfinite(layer.numbers.get(name, math.nan))]
+        if values:
+            means[name] = _mean(values)
+    return Cell(means)
+
+
+def _mean(values: Iterable[float]) -> float:
+    found = list(values)
+    return math.fsum(found) / len(found)
 
 
 @dataclass(frozen=True)
-class _Half:
+class _Map:
+    """One quantity of a grid, with its colours."""
+
+    quantity: Quantity
     heading: str
-    value: Callable[[Cell], float | None]
     colour: Callable[[float], str]
-    tip: Callable[[Cell], str]
+
+    def value(self, cell: Cell | None) -> float | None:
+        return cell.numbers.get(self.quantity.name) if cell else None
+
+    def tip(self, cell: Cell | None) -> str:
+        value = self.value(cell)
+        if cell is None:
+            return "not recorded"
+        if value is None:
+            return f"{self.quantity.label}: no answer for this layer"
+        return f"{self.quantity.label} {number(self.quantity, value)}"
+
+    def text(self, value: float) -> str:
+        """As short as fits a tile."""
+        if self.quantity.unit != "share":
+            return f"{value:.2g}"
+        return f"{100 * value:.1f}" if 0 < value < 0.0995 else f"{100 * value:.0f}"
 
 
-def heat_drawing(found: Grid, width: float, *, stacked: bool) -> Drawing:
-    """Kept weights and dead units, side by side, or one above the other where it is narrow."""
+def _map(found: Grid, quantity: Quantity) -> _Map:
+    values = found.values(quantity.name)
+    if quantity == KEPT:
+        # The scales of shares span a range at least, so that runs which changed little do not look dramatic.
+        least = min([0.1, *(value for value in values if value > 0)])
+        return _Map(quantity, "kept weights (%, log colours)", lambda value: shade(BLUES, log_share(value, least)))
+    share = quantity.unit == "share"
+    most = max([0.2 if share else 0.0, *values]) or 1.0
+    return _Map(quantity, f"{quantity.label}{' (%)' if share else ''}", lambda value: shade(ORANGES, value / most))
+
+
+def heat_drawing(found: Grid, quantities: Sequence[Quantity], width: float, *, columns: int) -> Drawing:
+    """A map for each quantity, in rows of ``columns``."""
     names = [name.removesuffix(".weight") for name in found.layers]
     label = min(0.32 * width, 10 + max(text_width(name) for name in names))
-    halves = _halves(found)
-    columns = 1 if stacked else 2
-    gap = 14.0
-    room = (width - label - gap * (columns - 1)) / columns - 2
+    room = (width - label - _GAP * (columns - 1)) / columns - 2
+    height = _TOP + _HEIGHT * len(names) + _BOTTOM
     shapes: list[Shape] = []
-    height = _TOP + _HEIGHT * len(names) + 26
-    for place, half in enumerate(halves):
-        left = label + (0 if stacked else place * (room + gap))
-        top = _TOP + (place * (height + 4) if stacked else 0)
-        shapes += _half_map(found, half, left, top, room / max(1, len(found.densities)))
-        if stacked or place == 0:
+    for place, quantity in enumerate(quantities):
+        left, top = label + (place % columns) * (room + _GAP), (place // columns) * (height + 4) + _TOP
+        shapes += _tiles(found, _map(found, quantity), (left, top), room / max(1, len(found.densities)))
+        if place % columns == 0:
             shapes += [
                 Text(label - 6, top + _HEIGHT * row + 12, shorten(name, label - 8), "end")
                 for row, name in enumerate(names)
             ]
-    total = height * len(halves) + 4 if stacked else height
-    title = f"{found.arm}: kept weights and dead units by layer and density"
-    return Drawing(width, total, title, _describe(found), tuple(shapes))
+    rows = -(-len(quantities) // columns)
+    title = f"{found.arm}: {', '.join(quantity.label for quantity in quantities)} by layer and density"
+    return Drawing(width, (height + 4) * rows, title, _describe(found, quantities), tuple(shapes))
 
 
-def _halves(found: Grid) -> tuple[_Half, _Half]:
-    cells = [cell for row in found.cells for cell in row if cell]
-    # The scales span a range at least, so that runs which changed little do not look dramatic.
-    least = min([0.1, *(cell.kept for cell in cells if cell.kept > 0)])
-    most = max([0.2, *(cell.dead or 0.0 for cell in cells)])
-    return (
-        _Half(
-            "kept weights (%, log colours)",
-            lambda cell: cell.kept,
-            lambda value: shade(BLUES, log_share(value, least)),
-            lambda cell: f"{percent(cell.kept)} of its weights kept",
-        ),
-        _Half(
-            "dead units, static + dynamic (%)",
-            lambda cell: cell.dead,
-            lambda value: shade(ORANGES, value / most),
-            _dead_tip,
-        ),
-    )
-
-
-def _dead_tip(cell: Cell) -> str:
-    if cell.dynamic is None:
-        return f"static {percent(cell.static)}; no nonlinearity follows this layer directly"
-    return f"dead {percent(cell.static + cell.dynamic)}: static {percent(cell.static)}, dynamic {percent(cell.dynamic)}"
-
-
-def _half_map(found: Grid, half: _Half, left: float, top: float, cell_width: float) -> list[Shape]:
-    shapes: list[Shape] = [Text(left, top - 28, half.heading, size=12, bold=True)]
+def _tiles(found: Grid, shown: _Map, corner: tuple[float, float], cell_width: float) -> list[Shape]:
+    left, top = corner
+    shapes: list[Shape] = [Text(left, top - 28, shown.heading, size=12, bold=True)]
     heads = [short_density(value if value < 0.0995 else round(value, 2)) for value in found.densities]
     every = max(1, math.ceil((max(text_width(head, 10) for head in heads) + 2) / cell_width))
     for column, head in enumerate(heads):
@@ -135,33 +173,37 @@ def _half_map(found: Grid, half: _Half, left: float, top: float, cell_width: flo
         for column, cell in enumerate(cells):
             x, y = left + cell_width * column, top + _HEIGHT * row
             title = f"{found.layers[row]}\n{found.arm}, \u03bb = {density(found.densities[column])}"
-            tip = f"{title}\n{half.tip(cell) if cell else 'not recorded'}"
-            shapes.append(Group(_square(cell, half, x, y, cell_width), tip=tip))
+            shapes.append(Group(_square(cell, shown, (x, y), cell_width), tip=f"{title}\n{shown.tip(cell)}"))
     bottom = top + _HEIGHT * len(found.cells) + 14
     return [*shapes, Text(left, bottom, "columns: remaining weights (%)", size=10, colour="muted")]
 
 
-def _square(cell: Cell | None, half: _Half, x: float, y: float, width: float) -> tuple[Shape, ...]:
-    value = half.value(cell) if cell else None
+def _square(cell: Cell | None, shown: _Map, corner: tuple[float, float], width: float) -> tuple[Shape, ...]:
+    (x, y), value = corner, shown.value(cell)
     if value is None:
         return (
             Rect(x + 0.5, y + 0.5, width - 1, _HEIGHT - 1, "grid"),
-            Text(x + width / 2, y + 12, "\u2013", "middle", 9, "muted"),
+            Text(x + width / 2, y + 12, MISSING, "middle", 9, "muted"),
         )
-    colour = half.colour(value)
+    colour = shown.colour(value)
     # Tiles touch but for half a pixel of paper; numbers only where they fit.
     tile = Rect(x + 0.25, y + 0.25, width - 0.5, _HEIGHT - 0.5, colour)
-    text = f"{100 * value:.1f}" if 0 < value < 0.0995 else f"{100 * value:.0f}"
+    text = shown.text(value)
     if text_width(text, 9) + 3 > width:
         return (tile,)
     return (tile, Text(x + width / 2, y + 12, text, "middle", 9, on(colour)))
 
 
-def _describe(found: Grid) -> str:
-    lines: list[str] = []
-    for name, cells in zip(found.layers, found.cells, strict=True):
-        last = cells[-1]
-        if last:
-            dead = "" if last.dead is None else f", {percent(last.dead, 0)} dead"
-            lines.append(f"{name}: {percent(last.kept, 1)} kept{dead}")
+def _describe(found: Grid, quantities: Sequence[Quantity]) -> str:
+    lines = [
+        f"{name}: {_said(cells[-1], quantities)}"
+        for name, cells in zip(found.layers, found.cells, strict=True)
+        if cells[-1]
+    ]
     return f"At \u03bb = {density(found.densities[-1])}: {'; '.join(lines)}."
+
+
+def _said(cell: Cell | None, quantities: Sequence[Quantity]) -> str:
+    numbers = cell.numbers if cell else {}
+    said = [f"{number(q, numbers[q.name])} {q.label}" for q in quantities[1:] if q.name in numbers]
+    return ", ".join([f"{percent(numbers[KEPT.name], 1)} kept", *said])

@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from importlib.resources import files
 
 from budbreak.report import parts
+from budbreak.report.curves import curve_figures
+from budbreak.report.figure import FULL, Figure
 from budbreak.report.figures import (
-    Figure,
     accuracy_figure,
     compared_figure,
     cost_figure,
-    curve_figures,
-    dead_figure,
+    diagnostic_figures,
     difference_figure,
-    heat_figures,
 )
+from budbreak.report.heatmap import heat_figures
 from budbreak.report.looks import DARK, LIGHT
 from budbreak.report.svg import escape
 from budbreak.studies import RunResult
@@ -76,19 +76,20 @@ def _run(run: RunResult, names: Sequence[str], place: int) -> str:
     name, key = names[place], f"run{place}"
     heading = f'<h2 class="named">{escape(name)}</h2>' if len(names) > 1 else ""
     banner = (
-        "" if run.complete else '<p class="banner">Interrupted: jobs are missing, the numbers cover what finished.</p>'
+        "" if run.complete else '<p class="banner">Interrupted: tasks are missing, the numbers cover what finished.</p>'
     )
     cost = cost_figure(run)
     facts = [
         parts.figure(cost, key, half=True) if cost else "",
         parts.invariants(run),
         parts.notes(run),
+        parts.arms(run),
         parts.facts("Recipe, resolved", run.recipe),
         parts.facts("Environment", run.environment),
     ]
     return (
         f'<section class="run" data-scope data-panel="{escape(name)}">{heading}'
-        f'{banner}<div class="top">{parts.words(run)}{parts.tiles(run)}</div>'
+        f'{banner}<div class="top">{parts.words(run)}{parts.tiles(run)}</div>{parts.arms_table(run)}'
         f'<div class="grid">{_figures(run, key)}</div><div class="columns">{"".join(facts)}</div></section>'
     )
 
@@ -101,9 +102,9 @@ def _figures(run: RunResult, key: str) -> str:
         (
             one(accuracy_figure(run), half=True),
             one(difference_figure(run), half=True),
-            one(dead_figure(run), half=False),
-            parts.figure_panels("Dead neuron rate over training", curve_figures(run), key),
-            parts.figure_panels("Layers: kept weights and dead units", heat_figures(run), key),
+            *(one(found, half=found.wide.width < FULL) for found in diagnostic_figures(run)),
+            parts.figure_panels("Over training", curve_figures(run), key),
+            parts.figure_panels("Layers", heat_figures(run), key),
         )
     )
 

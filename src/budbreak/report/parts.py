@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+from budbreak.diagnostics import Quantity
 from budbreak.report.canvas import Drawing
-from budbreak.report.conclusion import ACCURACY, conclude
-from budbreak.report.estimate import arm_series, difference_series
-from budbreak.report.figures import Figure, Table
+from budbreak.report.conclusion import conclude
+from budbreak.report.figure import MISSING, Figure, Table
 from budbreak.report.looks import sample
+from budbreak.report.summary import Ending, endings, family
 from budbreak.report.svg import escape, inline_svg
-from budbreak.report.wording import count, density, duration, percent, signed
-from budbreak.studies import RunResult
+from budbreak.report.wording import chance, count, density, duration, interval, number
+from budbreak.studies import TEST_ACCURACY, RunResult
 
 
 def words(run: RunResult) -> str:
@@ -47,29 +48,55 @@ def tiles(run: RunResult) -> str:
 def _keys(run: RunResult) -> Iterator[tuple[str, str]]:
     if not run.levels:
         return
-    sparsest = max(run.levels, key=lambda row: row.level)
+    sparsest = min(run.levels, key=lambda row: row.density)
     levels = len({row.level for row in run.levels})
     yield density(sparsest.density), f"of the weights remain at the sparsest of {count(levels, 'level')}"
-    differences = difference_series(run, ACCURACY)
-    for one in () if differences else arm_series(run, ACCURACY):
-        last = one.points[-1]
-        yield percent(last.estimate.mean), f"test accuracy of {one.label} at lambda = {density(last.density)}"
-    for one in differences:
-        last = one.points[-1]
-        known = last.estimate.low is not None and last.estimate.high is not None
-        spread = f"[{_bound(last.estimate.low)}, {_bound(last.estimate.high)}] " if known else "no interval, one seed; "
-        yield (
-            signed(last.estimate.mean),
-            f"{spread}points, {one.label} \u2212 {run.arms[0]} at lambda = {density(last.density)}",
-        )
+    yield (
+        str(len({row.arm for row in run.levels})),
+        f"arms, {count(len({row.seed for row in run.levels}), 'seed')} each",
+    )
     broken = len(broken_invariants(run))
     checks = sum(len(row.invariants) for row in run.levels)
     yield (f"{broken} broken" if broken else "all held"), f"of {count(checks, 'check')} of invariants"
-    yield duration(run.seconds), f"in all, {count(len({row.seed for row in run.levels}), 'seed')}"
+    yield duration(run.seconds), "in all"
 
 
-def _bound(value: float | None) -> str:
-    return "" if value is None else f"{100 * value:+.2f}"
+def arms_table(run: RunResult) -> str:
+    """Each arm at its last level, beside the arm that it is compared with."""
+    last = endings(run)
+    if not last:
+        return ""
+    quantities = list(dict.fromkeys(quantity for ending in last for quantity in ending.others))
+    header = ("arm", "\u03bb", "test accuracy", "minus", "difference (points)", "p, corrected")
+    labels = (*header, *(quantity.label for quantity in quantities))
+    rows = tuple(_arm_row(ending, quantities) for ending in last)
+    how = "Mean \u00b1 standard deviation over seeds"
+    if any(ending.difference is not None for ending in last):
+        known = any(ending.difference and ending.difference.estimate.low is not None for ending in last)
+        how += "; differences are paired by seed, " + ("with 95 % intervals" if known else "n=1: no interval")
+    how += f"; p is {family(run)}, * marks p < 0.05" if family(run) else ""
+    table = _rows(Table(labels, rows))
+    return (
+        f'<section class="arms"><h2>Arms at their last level</h2><p class="quiet">{escape(how)}.</p>{table}</section>'
+    )
+
+
+def _arm_row(ending: Ending, quantities: Sequence[Quantity]) -> tuple[str, ...]:
+    difference = ending.difference
+    star = "*" if difference is not None and difference.is_found else ""
+    others = (
+        number(quantity, ending.others[quantity].estimate.mean) if quantity in ending.others else MISSING
+        for quantity in quantities
+    )
+    return (
+        ending.arm,
+        density(ending.accuracy.density),
+        ending.accuracy_text,
+        ending.reference or MISSING,
+        interval(TEST_ACCURACY, difference.estimate) + star if difference else MISSING,
+        MISSING if difference is None or difference.p is None else chance(difference.p),
+        *others,
+    )
 
 
 def broken_invariants(run: RunResult) -> list[tuple[str, str]]:
@@ -118,6 +145,15 @@ def facts(heading: str, values: Mapping[str, object]) -> str:
     """A nested mapping as a table of dotted names."""
     rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in _flat(values, ""))
     return _facts(heading, rows or "<tr><td>nothing was recorded</td></tr>")
+
+
+def arms(run: RunResult) -> str:
+    """What each arm is compared with, and where it differs from the recipe."""
+    values: dict[str, object] = {}
+    for arm in run.arms:
+        values[arm.name] = f"compared with {arm.reference}" if arm.reference else "compared with none"
+        values |= {f"{arm.name}: {field}": value for field, value in arm.overrides.items()}
+    return facts("Arms", values)
 
 
 def _facts(heading: str, body: str) -> str:
@@ -182,10 +218,14 @@ def _sample(index: int) -> str:
 
 
 def _table(found: Table) -> str:
+    return f"<details><summary>the numbers as a table</summary>{_rows(found)}</details>"
+
+
+def _rows(found: Table) -> str:
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in found.header)
     body = "".join(
         f'<tr><th scope="row">{escape(row[0])}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in row[1:])}</tr>'
         for row in found.rows
     )
-    table = f'<div class="scroll" tabindex="0"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-    return f"<details><summary>the numbers as a table</summary>{table}</details>"
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="scroll" tabindex="0">{table}</div>'

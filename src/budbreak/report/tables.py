@@ -14,8 +14,9 @@ Row = dict[str, object]
 
 
 def level_rows(runs: Sequence[RunResult]) -> list[Row]:
-    """One row per run, arm, seed and level; every row has the same columns, None where a run lacks a metric."""
-    names = sorted({name for run in runs for level in run.levels for name in level.metrics})
+    """One row per run, arm, seed and level; every row has the same columns, None where a run lacks a quantity."""
+    measured = {name for run in runs for level in run.levels for name in level.numbers}
+    names = [name for name in dict.fromkeys(q.name for run in runs for q in run.quantities) if name in measured]
     return [_level_row(run, level, names) for run in runs for level in run.levels]
 
 
@@ -24,16 +25,18 @@ def _level_row(run: RunResult, level: LevelResult, names: Sequence[str]) -> Row:
         "run": run.name,
         "identity": run.identity,
         "arm": level.arm,
+        "reference": next(arm.reference for arm in run.arms if arm.name == level.arm),
         "seed": level.seed,
         "level": level.level,
         "kept": level.kept,
         "total": level.total,
         "density": level.density,
         "density_all": level.density_all,
-        **{name: level.metrics.get(name) for name in names},
+        **{name: level.numbers.get(name) for name in names},
         "epochs": level.epochs,
         "steps": level.steps,
         "seconds": level.seconds,
+        "shared": level.shared,
         "invariants_held": all(level.invariants.values()),
         "invariants_broken": "; ".join(name for name, held in level.invariants.items() if not held),
         "notes": "; ".join(level.notes),
@@ -41,7 +44,7 @@ def _level_row(run: RunResult, level: LevelResult, names: Sequence[str]) -> Row:
 
 
 def difference_rows(runs: Sequence[RunResult]) -> list[Row]:
-    """One row per paired difference; shares, not points."""
+    """One row per paired difference; shares, not points; ``p_adjusted`` by Holm's correction."""
     return [{"run": run.name, "identity": run.identity, **asdict(row)} for run in runs for row in run.differences]
 
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from budbreak.diagnostics import Quantity
 from budbreak.report.estimate import Point, Series, arm_series, difference_series
-from budbreak.report.wording import count, density, interval, percent, plain
-from budbreak.studies import RunResult
+from budbreak.report.summary import Ending, endings, family
+from budbreak.report.wording import chance, count, density, interval, level_name, number, plain
+from budbreak.studies import TEST_ACCURACY, RunResult
 
 WIDTH = 80
 _GAP = 2
-_NAME, _RUN_NAME = 20, 40  # longer names are shortened; the page has them whole
+_NAME, _RUN_NAME = 18, 40  # longer names are shortened; the page has them whole
+_LABEL = 24
 
 
 @dataclass(frozen=True)
 class Column:
-    """A header of two lines over one cell per level."""
+    """A header of two lines over one cell per arm, by its index."""
 
     top: str
     bottom: str
@@ -29,26 +32,27 @@ class Column:
 
 
 def terminal_table(run: RunResult) -> str:
-    """The levels of a run as plain text, from dense to sparse, at most 80 columns wide.
+    """A run as plain text, at most 80 columns wide, one row per arm.
 
-    Columns: test accuracy of each arm (mean over seeds), each arm minus the reference with its 95 % interval in
-    points, and the dead neuron rate of each arm as total / static / dynamic. Where that does not
-    fit beside the densities, the dead neuron rates have a table of their own below.
+    First the mean test accuracy at as many levels as fit, from dense to sparse, with a star where the difference
+    from the arm's reference is told from chance; then each arm at its last level: its difference from its reference
+    with its 95 % interval and corrected p, and the first number of each diagnostic.
     """
-    first = _density_column(run)
-    if not first.cells:
+    accuracy = arm_series(run, TEST_ACCURACY.name)
+    if not accuracy:
         return f"{_short(run.name, _RUN_NAME)}: no level has finished yet"
-    columns = [_accuracy_column(series) for series in arm_series(run, "test_accuracy")]
-    reference = _short(run.arms[0])
-    columns += [_difference_column(series, reference) for series in difference_series(run, "test_accuracy")]
-    tables = [_table(first, group) for group in _groups(first, columns, _dnr_columns(run))]
-    return "\n\n".join([_heading(run), *tables])
+    names = Column("", "arm", {line.index: _short(line.label) for line in accuracy})
+    levels = _fitting(names, _level_columns(run, accuracy))
+    last = endings(run)
+    ends = [_table(names, group) for group in _filled(names, _ending_columns(last))]
+    parts = [_heading(run), f"test accuracy (%)\n{_table(names, levels)}", f"{_where(last)}\n{ends[0]}", *ends[1:]]
+    return "\n\n".join([*parts, *_remarks(run)])
 
 
 def _heading(run: RunResult) -> str:
     text = f"{_short(run.name, _RUN_NAME)}: means over {count(len({row.seed for row in run.levels}), 'seed')}"
     if not run.complete:
-        text += "\nINTERRUPTED: jobs are missing"
+        text += "\nINTERRUPTED: tasks are missing"
     return text
 
 
@@ -57,42 +61,74 @@ def _short(name: str, longest: int = _NAME) -> str:
     return clean if len(clean) <= longest else f"{clean[: longest - 3]}..."
 
 
-def _density_column(run: RunResult) -> Column:
-    levels = {row.level: f"lambda = {density(row.density)}" for row in run.levels}
-    widest = max((len(text) for text in levels.values()), default=0)
-    aligned = {level: text.replace("= ", "= " + " " * (widest - len(text))) for level, text in levels.items()}
-    return Column("remaining", "weights", dict(sorted(aligned.items())))
-
-
-def _accuracy_column(series: Series) -> Column:
-    return Column(_short(series.label), "accuracy", _cells(series.points, lambda p: percent(p.estimate.mean)))
-
-
-def _difference_column(series: Series, reference: str) -> Column:
-    top = f"{_short(series.label)} - {reference}"
-    return Column(top, "points [95 %]", _cells(series.points, lambda p: interval(p.estimate)))
-
-
-def _dnr_columns(run: RunResult) -> list[Column]:
-    parts = {name: {s.label: s for s in arm_series(run, f"dnr_{name}")} for name in ("total", "static", "dynamic")}
+def _level_columns(run: RunResult, accuracy: Sequence[Series]) -> list[Column]:
+    differences = {line.index: line for line in difference_series(run, TEST_ACCURACY.name)}
     columns: list[Column] = []
-    for arm, total in parts["total"].items():
-        cells = _cells(total.points, lambda point: f"{100 * point.estimate.mean:.1f}")
-        for name, sign in (("static", " / "), ("dynamic", " / ")):
-            for point in parts[name][arm].points if arm in parts[name] else ():
-                cells[point.level] = f"{cells.get(point.level, '?')}{sign}{100 * point.estimate.mean:.1f}"
-        columns.append(Column(_short(arm), "DNR % tot/stat/dyn", cells))
+    for level in sorted({point.level for line in accuracy for point in line.points}):
+        here = {line.index: point for line in accuracy if (point := line.at(level)) is not None}
+        compared = {index: line.at(level) for index, line in differences.items()}
+        cells = {index: _accuracy(point, compared.get(index)) for index, point in here.items()}
+        columns.append(Column("", f"{level_name(level, (point.density for point in here.values()))} ", cells))
     return columns
 
 
-def _cells(points: Sequence[Point], text: Callable[[Point], str]) -> dict[int, str]:
-    return {point.level: text(point) for point in points}
+def _accuracy(point: Point, difference: Point | None) -> str:
+    return f"{100 * point.estimate.mean:.2f}{_star(difference)}"
 
 
-def _groups(first: Column, *kinds: Sequence[Column]) -> list[list[Column]]:
-    """All columns in one table if the width allows, else each kind in as few tables as it does."""
-    together = _filled(first, [column for kind in kinds for column in kind])
-    return together if len(together) == 1 else [group for kind in kinds if kind for group in _filled(first, kind)]
+def _star(difference: Point | None) -> str:
+    return "*" if difference is not None and difference.is_found else " "
+
+
+def _fitting(names: Column, columns: Sequence[Column]) -> list[Column]:
+    """As many columns as the width allows, the first and the last among them, evenly between."""
+    most = (WIDTH - names.width) // (_GAP + max(column.width for column in columns))
+    if len(columns) <= most:
+        return list(columns)
+    step = (len(columns) - 1) / (most - 1)
+    return [columns[round(place * step)] for place in range(most)]
+
+
+def _where(last: Sequence[Ending]) -> str:
+    densities = {density(ending.accuracy.density) for ending in last}
+    return f"at lambda = {densities.pop()}" if len(densities) == 1 else "at the last level of each arm"
+
+
+def _ending_columns(last: Sequence[Ending]) -> list[Column]:
+    compared = {ending.index: ending for ending in last if ending.difference is not None}
+    columns = [Column("accuracy", "mean +- sd", {e.index: e.accuracy_text.replace("\u00b1", "+-") for e in last})]
+    if len({density(ending.accuracy.density) for ending in last}) > 1:
+        columns.insert(0, Column("", "lambda", {ending.index: density(ending.accuracy.density) for ending in last}))
+    if compared:
+        against = {index: _short(str(ending.reference)) for index, ending in compared.items()}
+        points = {index: _interval(ending.difference) for index, ending in compared.items()}
+        columns += [Column("minus", "reference", against), Column("difference", "points [95 %]", points)]
+        columns.append(Column("p,", "Holm ", {index: _chance(ending.difference) for index, ending in compared.items()}))
+    quantities = dict.fromkeys(quantity for ending in last for quantity in ending.others)
+    return [*columns, *(_measured(quantity, last) for quantity in quantities)]
+
+
+def _interval(difference: Point | None) -> str:
+    return "" if difference is None else interval(TEST_ACCURACY, difference.estimate)
+
+
+def _chance(difference: Point | None) -> str:
+    return "" if difference is None or difference.p is None else f"{chance(difference.p)}{_star(difference)}"
+
+
+def _measured(quantity: Quantity, last: Sequence[Ending]) -> Column:
+    found = {ending.index: ending.others[quantity] for ending in last if quantity in ending.others}
+    cells = {index: number(quantity, point.estimate.mean) for index, point in found.items()}
+    return Column("", _short(quantity.label, _LABEL), cells)
+
+
+def _remarks(run: RunResult) -> list[str]:
+    points = [point for line in difference_series(run, TEST_ACCURACY.name) for point in line.points]
+    if not points:
+        return []
+    if all(point.estimate.low is None for point in points):
+        return ["n=1: no interval"]
+    return [f"*: p < 0.05, {family(run)}"] if any(point.is_found for point in points) else []
 
 
 def _filled(first: Column, columns: Sequence[Column]) -> list[list[Column]]:
@@ -111,5 +147,5 @@ def _table(first: Column, columns: Sequence[Column]) -> str:
         return (left.ljust(first.width) + right).rstrip()
 
     head = [line(first.top, [c.top for c in columns]), line(first.bottom, [c.bottom for c in columns])]
-    body = [line(text, [c.cells.get(level, "") for c in columns]) for level, text in first.cells.items()]
-    return "\n".join([*head, "-" * max(map(len, head + body)), *body])
+    body = [line(text, [c.cells.get(index, "") for c in columns]) for index, text in first.cells.items()]
+    return "\n".join([*(text for text in head if text), "-" * max(map(len, head + body)), *body])

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from budbreak.report.estimate import Estimate
+import math
+from collections.abc import Iterable
 
-METRICS = {
-    "test_accuracy": "test accuracy",
-    "validation_accuracy": "validation accuracy",
-    "train_loss": "training loss",
-    "dnr_total": "total DNR",
-    "dnr_static": "static DNR",
-    "dnr_dynamic": "dynamic DNR",
-}
+from budbreak.diagnostics import Quantity
+from budbreak.studies import Estimate
 
 
 def density(value: float) -> str:
@@ -22,6 +17,16 @@ def density(value: float) -> str:
     """
     percent = 100 * value
     return f"{percent:.1f} %" if percent >= 1 else f"{percent:.2g} %"
+
+
+def level_name(level: int, densities: Iterable[float]) -> str:
+    """A level by its density, or by its number where arms have other densities at it.
+
+    >>> level_name(2, [0.64, 0.6401]), level_name(2, [0.64, 0.5])
+    ('64.0 %', 'level 2')
+    """
+    texts = {density(value) for value in densities}
+    return texts.pop() if len(texts) == 1 else f"level {level}"
 
 
 def percent(value: float, digits: int = 2) -> str:
@@ -43,17 +48,82 @@ def signed(value: float, digits: int = 2) -> str:
     return text.replace("-", "+") if float(text) == 0 else text
 
 
-def interval(found: Estimate) -> str:
-    """A difference in points with its interval, if there is one.
+def number(quantity: Quantity, value: float) -> str:
+    """A number with its unit: shares in percent.
+
+    >>> number(Quantity("a", "a", "share"), 0.91234), number(Quantity("b", "b", "count"), 1234.0)
+    ('91.23 %', '1,234')
+    >>> number(Quantity("c", "c", "nats"), 0.123456), number(Quantity("d", "d"), 12345678.0)
+    ('0.1235 nats', '1.235e+07')
+    """
+    if quantity.unit == "share":
+        return percent(value)
+    if quantity.unit == "seconds":
+        return duration(value)
+    if quantity.unit == "count":
+        return f"{value:,.10g}" if math.isfinite(value) and value != int(value) else f"{value:,.0f}"
+    return f"{value:.4g} {quantity.unit}".rstrip()
+
+
+def change(quantity: Quantity, value: float) -> str:
+    """A difference with its sign, without its unit; of shares in points.
+
+    >>> change(Quantity("a", "a", "share"), 0.00123), change(Quantity("b", "b"), -0.00123456)
+    ('+0.12', '-0.00123')
+    """
+    return signed(value) if quantity.unit == "share" else f"{value + 0.0:+.3g}"
+
+
+def unit_of_change(quantity: Quantity) -> str:
+    """The unit of a difference; empty if it has none.
+
+    >>> unit_of_change(Quantity("a", "a", "share")), unit_of_change(Quantity("b", "b"))
+    ('points', '')
+    """
+    return {"share": "points", "seconds": "s", "nats": "nats"}.get(quantity.unit, "")
+
+
+def interval(quantity: Quantity, found: Estimate) -> str:
+    """A difference with its interval, if there is one.
 
     A bound keeps its sign where it rounds to nothing: "-0.00" lies below zero.
 
-    >>> interval(Estimate(5, 0.004, 0.001, 0.007)), interval(Estimate(1, 0.004, None, None))
+    >>> share = Quantity("a", "a", "share")
+    >>> interval(share, Estimate(5, 0.004, 0.001, 0.007)), interval(share, Estimate(1, 0.004, None, None))
     ('+0.40 [+0.10, +0.70]', '+0.40')
     """
+    mean = change(quantity, found.mean)
     if found.low is None or found.high is None:
-        return signed(found.mean)
-    return f"{signed(found.mean)} [{100 * found.low:+.2f}, {100 * found.high:+.2f}]"
+        return mean
+    factor, digits = (100, ".2f") if quantity.unit == "share" else (1, ".3g")
+    return f"{mean} [{factor * found.low:+{digits}}, {factor * found.high:+{digits}}]"
+
+
+def with_unit(text: str, quantity: Quantity) -> str:
+    """A difference with its unit.
+
+    >>> with_unit("+0.40", Quantity("a", "a", "share")), with_unit("+0.4", Quantity("b", "b"))
+    ('+0.40 points', '+0.4')
+    """
+    return f"{text} {unit_of_change(quantity)}".rstrip()
+
+
+def chance(p: float) -> str:
+    """A p-value.
+
+    >>> chance(0.0123), chance(0.0001), chance(1.0)
+    ('0.012', '<0.001', '1')
+    """
+    return "<0.001" if p < 0.001 else f"{p:.2g}"
+
+
+def chance_words(p: float) -> str:
+    """A p-value in a sentence.
+
+    >>> chance_words(0.0123), chance_words(0.0001)
+    ('p = 0.012', 'p < 0.001')
+    """
+    return "p < 0.001" if p < 0.001 else f"p = {chance(p)}"
 
 
 def duration(seconds: float) -> str:
@@ -68,6 +138,15 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def capital(text: str) -> str:
+    """The text with a capital letter at its beginning.
+
+    >>> capital("total DNR")
+    'Total DNR'
+    """
+    return text[:1].upper() + text[1:]
 
 
 def count(number: int, noun: str) -> str:

@@ -8,16 +8,16 @@ from pathlib import Path
 
 from budbreak.errors import InvalidValue
 from budbreak.files import write_bytes, write_json, write_text
+from budbreak.report.curves import curve_figures
+from budbreak.report.figure import Figure
 from budbreak.report.figures import (
-    Figure,
     accuracy_figure,
     compared_figure,
     cost_figure,
-    curve_figures,
-    dead_figure,
+    diagnostic_figures,
     difference_figure,
-    heat_figures,
 )
+from budbreak.report.heatmap import heat_figures
 from budbreak.report.page import distinct_names, to_html
 from budbreak.report.pdf import to_pdf
 from budbreak.report.svg import to_svg
@@ -42,7 +42,7 @@ def write_report(runs: Sequence[RunResult], folder: Path) -> Path:
         raise InvalidValue("there is no run to report", "a report needs at least one", "give the folder of a run")
     levels = level_rows(runs)
     write_text(folder / "levels.csv", to_csv(levels))
-    write_json(folder / "levels.json", {"rows": to_json(levels)}, "levels 1")
+    write_json(folder / "levels.json", {"rows": to_json(levels)}, "levels 2")
     write_text(folder / "differences.csv", to_csv(difference_rows(runs)))
     for prefix, figure in _named_figures(runs):
         write_text(folder / "figures" / f"{prefix}{figure.key}.svg", to_svg(figure.paper))
@@ -63,8 +63,9 @@ def _named_figures(runs: Sequence[RunResult]) -> list[tuple[str, Figure]]:
 
 
 def _figures(run: RunResult) -> list[Figure]:
-    single = (accuracy_figure(run), difference_figure(run), dead_figure(run), cost_figure(run))
-    return [*(figure for figure in single if figure), *curve_figures(run), *heat_figures(run)]
+    single = (accuracy_figure(run), difference_figure(run), cost_figure(run))
+    drawn = [figure for figure in single if figure]
+    return [*drawn, *diagnostic_figures(run), *curve_figures(run), *heat_figures(run)]
 
 
 def _slug(name: str) -> str:

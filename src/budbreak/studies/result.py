@@ -16,9 +16,9 @@ KIND = "results 2"
 FILE_NAME = "results.json"
 _REMEDY = "delete it and run the recipe again: what is complete is read from its tasks, not computed again"
 
-TEST_ACCURACY = Quantity("test_accuracy", "test accuracy", "share", "higher", "Measured at the end of a level.")
+TEST_ACCURACY = Quantity("test_accuracy", "test accuracy", "share", "higher", "measured at the end of a level.")
 VALIDATION_ACCURACY = Quantity("validation_accuracy", "validation accuracy", "share", "higher")
-TRAIN_LOSS = Quantity("train_loss", "training loss", "nats", "lower", "The mean over the last epoch.")
+TRAIN_LOSS = Quantity("train_loss", "training loss", "nats", "lower", "the mean over an epoch.")
 TRAINING = (TEST_ACCURACY, VALIDATION_ACCURACY, TRAIN_LOSS)
 """What every training is measured by; the quantities of the diagnostics follow."""
 
