@@ -14,14 +14,14 @@ ROOT = "budbreak"
 
 LAYERS = [
     (1, "errors checks values foreign processes _version"),
-    (2, "files masks"),
+    (2, "files masks measuring"),
     (3, "graph"),
     (4, "evidence"),
     (5, "criteria schedules allocations activations diagnostics lowrank networks data"),
     (6, "live compaction"),
     (7, "iteration search training testing"),
     (8, "studies"),
-    (9, "report export integrations contrib measuring"),
+    (9, "report export integrations contrib"),
     (10, "cli bench __main__"),
 ]
 TABLE = {module: layer for layer, modules in LAYERS for module in modules.split()}

@@ -8,12 +8,12 @@ import torch
 
 from budbreak.bench.conv_epoch import without_amx
 from budbreak.bench.findings import Findings, Goal, Table, table
-from budbreak.bench.harness import Contender
 from budbreak.bench.peers import ap_train_pass, per_sample_loader, plain_accuracy
 from budbreak.bench.settings import Settings
 from budbreak.bench.work import CIFAR, images, network, random_mask
 from budbreak.data import Images
 from budbreak.live import apply_mask, check_zeros, hold
+from budbreak.measuring import Contender
 from budbreak.training import Engine, evaluate, make_sgd, train_epoch
 
 OURS, FLOAT, AP = "budbreak", "budbreak in float32", "AP's loop, re-created"

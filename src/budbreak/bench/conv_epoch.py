@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 import torch
 
 from budbreak.bench.findings import Findings, Goal, table
-from budbreak.bench.harness import Contender
 from budbreak.bench.peers import train_plainly
 from budbreak.bench.settings import Settings
 from budbreak.bench.work import CIFAR, images, in_memory_batches, network
 from budbreak.data import Images
+from budbreak.measuring import Contender
 from budbreak.training import Engine, cpu_capabilities, make_sgd, train_epoch
 
 OURS, FLOAT, PLAIN = "budbreak train_epoch", "budbreak train_epoch, float32", "plain float32 loop"

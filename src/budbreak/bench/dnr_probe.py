@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from budbreak.bench.findings import Findings, Goal, Table, table
-from budbreak.bench.harness import Contender
 from budbreak.bench.peers import CountingHooks
 from budbreak.bench.settings import Settings
 from budbreak.bench.work import CIFAR, network
 from budbreak.errors import InvariantBroken
 from budbreak.live import dead_neurons
+from budbreak.measuring import Contender
 
 PLAIN, AGAIN, OURS = "plain evaluation pass", "the same again (noise)", "budbreak dead_neurons"
 COUNT, MEAN = "hook: count_nonzero(x, dim=0)", "hook: (x <= 0).float().mean(0)"

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from budbreak.bench.harness import Timing
 from budbreak.files import read_json, write_json
+from budbreak.measuring import Timing
 from budbreak.training import environment
 
 KIND = "benchmark 1"

@@ -11,11 +11,10 @@ from torch import Tensor, nn
 from torch.nn.utils import prune as torch_prune
 
 from budbreak.bench.findings import Findings, Goal, Table, table
-from budbreak.bench.harness import Contender, Timing
-from budbreak.bench.memory import peak_extra
 from budbreak.bench.settings import Settings
 from budbreak.errors import InvariantBroken
 from budbreak.masks import Scores, select
+from budbreak.measuring import Contender, Timing, peak_extra
 
 OURS, PRUNE, KTH, READ = "budbreak select", "prune.global_unstructured", "torch.kthvalue", "reading the weights once"
 TENSORS = 8

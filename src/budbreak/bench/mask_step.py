@@ -12,13 +12,13 @@ from torch.nn.utils import prune as torch_prune
 from torch.optim import Optimizer
 
 from budbreak.bench.findings import Findings, Goal, Table, table
-from budbreak.bench.harness import Contender
 from budbreak.bench.peers import freeze_zeros_by_numpy
 from budbreak.bench.settings import Settings
 from budbreak.bench.work import network, random_mask, shape_of
 from budbreak.errors import InvariantBroken
 from budbreak.live import apply_mask, check_zeros, hold
 from budbreak.masks import Mask, bits, factor_for, prunable_parameters
+from budbreak.measuring import Contender
 from budbreak.training import Engine, train_step
 
 OURS, HOOK, NUMPY = "budbreak (foreach, integer masks)", "the same in its optimizer hook", "numpy round trip"

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from budbreak.bench.findings import Findings, Stored
-from budbreak.bench.harness import Clock, Meter, Mode
+from budbreak.measuring import Clock, Meter, Mode
 from budbreak.training import Device, Engine, choose_engine
 
 Size = Literal["smoke", "quick", "full"]

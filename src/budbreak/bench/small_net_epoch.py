@@ -9,12 +9,12 @@ import torch
 from torch.utils.data import DataLoader
 
 from budbreak.bench.findings import Findings, Goal, table
-from budbreak.bench.harness import Contender
 from budbreak.bench.peers import has_pil, per_sample_loader, tensor_loader, train_plainly
 from budbreak.bench.settings import Settings
 from budbreak.bench.work import MNIST, images, network
 from budbreak.data import Images
 from budbreak.errors import InvariantBroken
+from budbreak.measuring import Contender
 from budbreak.training import make_sgd, train_epoch
 
 OURS, TENSORS = "budbreak train_epoch", "DataLoader(TensorDataset)"

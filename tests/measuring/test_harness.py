@@ -1,12 +1,13 @@
+import os
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
-from budbreak.bench.harness import Clock, Contender, Meter, Timing, machine_busy, quartiles
-from budbreak.bench.memory import peak_extra
 from budbreak.errors import InvalidValue
+from budbreak.measuring import peak_extra
+from budbreak.measuring.harness import Clock, Contender, Meter, Timing, machine_busy, quartiles
 
 
 class FakeMachine:
@@ -146,7 +147,7 @@ def test_peak_memory_is_that_of_the_work_alone(monkeypatch, tmp_path):
         "    return lambda: len(np.ones(work * 2**20, dtype=np.uint8)) + len(kept)\n",
         encoding="utf-8",
     )
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     found = peak_extra("piece_of_work:make", {"inputs": 100, "work": 40}, {"inputs": 1, "work": 1})
     assert found == pytest.approx(40, abs=3)  # pages and small objects
     assert len(ballast)
