@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: demo test fast lint types layers examples smoke campaigns clean
+.PHONY: demo test fast lint types layers examples smoke campaigns bench clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -43,6 +43,9 @@ campaigns: .venv/installed  ## a short round of each; more: python tests/campaig
 	$(BIN)/python tests/campaigns/faults.py --rounds 5
 	$(BIN)/python tests/campaigns/readers.py --rounds 100
 	$(BIN)/python tests/campaigns/files.py --rounds 10
+
+bench: .venv/installed  ## measure against the peers; a part, or a look: make bench ARGS="mask-step --quick"
+	$(BIN)/python -m benchmarks $(ARGS)
 
 clean:
 	rm -rf .venv build dist

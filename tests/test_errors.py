@@ -2,7 +2,6 @@ import pickle
 
 import pytest
 
-from budbreak.bench import find as find_benchmark
 from budbreak.data import find
 from budbreak.errors import InvalidValue, UnknownName, did_you_mean, one_of
 from budbreak.masks import Mask
@@ -32,11 +31,10 @@ def test_one_of_lists_the_choices_and_says_how_many_more():
         (lambda: find("qqqq"), ["'mnist'", "'cifar10'", "'digits'"]),
         (lambda: check_network("qqqq"), ["'mlp'", "'resnet-20'", "package.module:factory"]),
         (lambda: check_init("qqqq"), ["'kaiming'", "'own'"]),
-        (lambda: find_benchmark(["qqqq"]), ["'mask-step'", "'select'"]),
         (lambda: make_recipe({"qqqq": 1}), ["'network'", "'schedule'"]),
         (lambda: Mask.dense(mlp())["qqqq"], ["'0.weight'", "'2.weight'"]),
     ],
-    ids=["data set", "network", "initialisation", "benchmark", "recipe", "mask"],
+    ids=["data set", "network", "initialisation", "recipe", "mask"],
 )
 def test_an_unknown_name_far_from_all_lists_the_choices_in_the_rule(call, choices):
     with pytest.raises(UnknownName) as caught:

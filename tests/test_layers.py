@@ -22,7 +22,7 @@ LAYERS = [
     (7, "iteration search training testing"),
     (8, "studies"),
     (9, "report export integrations contrib"),
-    (10, "cli bench __main__"),
+    (10, "cli __main__"),
 ]
 TABLE = {module: layer for layer, modules in LAYERS for module in modules.split()}
 ROOMS = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}

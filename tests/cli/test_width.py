@@ -20,7 +20,7 @@ def check(text: str) -> None:
     assert text.strip()
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["probe"], ["report"], ["data"], ["data", "get"], ["bench"]])
+@pytest.mark.parametrize("command", [[], ["run"], ["probe"], ["report"], ["data"], ["data", "get"]])
 def test_help(command, capsys):
     with pytest.raises(SystemExit):
         main([*command, "--help"])

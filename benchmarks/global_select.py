@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune as torch_prune
 
-from budbreak.bench.findings import Findings, Goal, Table, table
-from budbreak.bench.settings import Settings
+from benchmarks.findings import Findings, Goal, Table, table
+from benchmarks.settings import Settings
 from budbreak.errors import InvariantBroken
 from budbreak.masks import Scores, select
 from budbreak.measuring import Contender, Timing, peak_extra

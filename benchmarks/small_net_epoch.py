@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from budbreak.bench.findings import Findings, Goal, table
-from budbreak.bench.peers import has_pil, per_sample_loader, tensor_loader, train_plainly
-from budbreak.bench.settings import Settings
-from budbreak.bench.work import MNIST, images, network
+from benchmarks.findings import Findings, Goal, table
+from benchmarks.peers import has_pil, per_sample_loader, tensor_loader, train_plainly
+from benchmarks.settings import Settings
+from benchmarks.work import MNIST, images, network
 from budbreak.data import Images
 from budbreak.errors import InvariantBroken
 from budbreak.measuring import Contender

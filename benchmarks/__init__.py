@@ -1,16 +1,16 @@
-"""Benchmarks against the peers: each is one file; `ALL` enrols it in the command and the tests."""
+"""Benchmarks against the peers, outside the wheel: each is one file; `ALL` enrols it in the command and the tests."""
 
 from collections.abc import Sequence
 
-from budbreak.bench.ap_epoch import ApEpoch
-from budbreak.bench.conv_epoch import ConvEpoch
-from budbreak.bench.dnr_probe import DnrProbe
-from budbreak.bench.document import document, text_of, with_goals
-from budbreak.bench.findings import read_all
-from budbreak.bench.global_select import GlobalSelect
-from budbreak.bench.mask_step import MaskStep
-from budbreak.bench.settings import Benchmark, Settings, run
-from budbreak.bench.small_net_epoch import SmallNetEpoch
+from benchmarks.ap_epoch import ApEpoch
+from benchmarks.conv_epoch import ConvEpoch
+from benchmarks.dnr_probe import DnrProbe
+from benchmarks.document import document, text_of, with_goals
+from benchmarks.findings import read_all
+from benchmarks.global_select import GlobalSelect
+from benchmarks.mask_step import MaskStep
+from benchmarks.settings import Benchmark, Settings, run
+from benchmarks.small_net_epoch import SmallNetEpoch
 from budbreak.errors import UnknownName, did_you_mean, one_of
 
 ALL: tuple[Benchmark, ...] = (MaskStep(), GlobalSelect(), DnrProbe(), SmallNetEpoch(), ConvEpoch(), ApEpoch())

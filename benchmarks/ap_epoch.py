@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from budbreak.bench.conv_epoch import without_amx
-from budbreak.bench.findings import Findings, Goal, Table, table
-from budbreak.bench.peers import ap_train_pass, per_sample_loader, plain_accuracy
-from budbreak.bench.settings import Settings
-from budbreak.bench.work import CIFAR, images, network, random_mask
+from benchmarks.conv_epoch import without_amx
+from benchmarks.findings import Findings, Goal, Table, table
+from benchmarks.peers import ap_train_pass, per_sample_loader, plain_accuracy
+from benchmarks.settings import Settings
+from benchmarks.work import CIFAR, images, network, random_mask
 from budbreak.data import Images
 from budbreak.live import apply_mask, check_zeros, hold
 from budbreak.measuring import Contender

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from budbreak.bench.findings import Findings, Goal, table
-from budbreak.bench.peers import train_plainly
-from budbreak.bench.settings import Settings
-from budbreak.bench.work import CIFAR, images, in_memory_batches, network
+from benchmarks.findings import Findings, Goal, table
+from benchmarks.peers import train_plainly
+from benchmarks.settings import Settings
+from benchmarks.work import CIFAR, images, in_memory_batches, network
 from budbreak.data import Images
 from budbreak.measuring import Contender
 from budbreak.training import Engine, cpu_capabilities, make_sgd, train_epoch

@@ -1,41 +1,31 @@
-"""``budbreak bench [NAME...]``: measure against the peers, print and store the ratios."""
+"""``python -m benchmarks [NAME...]``: measure against the peers, print and store the ratios."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from budbreak.cli.parser import whole
+from benchmarks import ALL, Benchmark, Settings, document, find, read_all, run, text_of, with_goals
+from budbreak.errors import UnknownName
 from budbreak.files import write_text
 
 _RESULTS, _PAGE = Path("benchmarks/results"), Path("docs/benchmarks.md")
 
 
-def add(commands: Any) -> None:
-    """Add the subcommand to the parser."""
-    parser = commands.add_parser("bench", help="measure against the peers; ratios are printed and stored")
-    parser.add_argument("names", nargs="*", metavar="NAME", help="benchmarks (default: all); see --list")
-    parser.add_argument("--list", action="store_true", help="say what there is, and measure nothing")
-    parser.add_argument("--quick", action="store_true", help="smaller and fewer samples: a look")
-    parser.add_argument("--smoke", action="store_true", help="tiny: whether everything runs; ratios mean nothing")
-    parser.add_argument("--wall", action="store_true", help="elapsed time instead of CPU time")
-    parser.add_argument("--threads", type=whole, default=1, help="of torch (default: 1; more only with --wall)")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="(default: cpu; cuda means --wall)")
-    parser.add_argument("--out", type=Path, default=_RESULTS, help=f"folder for the results (default: {_RESULTS})")
-    parser.add_argument(
-        "--write-docs", type=Path, nargs="?", const=_PAGE, metavar="FILE",
-        help=f"write the page from the stored results, and measure only what is named (default: {_PAGE})",
-    )  # fmt: skip
-    parser.set_defaults(execute=execute)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print, store; run from the root of the repository.
 
-
-def execute(options: argparse.Namespace) -> int:
-    """Measure, print, store."""
-    from budbreak.bench import find  # torch's data loaders and pruning: only where they are measured
-
-    chosen = find(options.names)
+    Returns:
+        The exit code, 0; 2 for a wrong command line.
+    """
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        chosen = find(options.names)
+    except UnknownName as error:
+        parser.error(str(error))
     if options.list:
         width = max(len(benchmark.name) for benchmark in chosen)
         print("\n".join(f"{benchmark.name:<{width}}  {benchmark.about}" for benchmark in chosen))
@@ -47,9 +37,24 @@ def execute(options: argparse.Namespace) -> int:
     return 0
 
 
-def _measure(chosen: Sequence[Any], options: argparse.Namespace) -> None:
-    from budbreak.bench import run, text_of
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__, allow_abbrev=False)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="benchmarks (default: all); see --list")
+    parser.add_argument("--list", action="store_true", help="say what there is, and measure nothing")
+    parser.add_argument("--quick", action="store_true", help="smaller and fewer samples: a look")
+    parser.add_argument("--smoke", action="store_true", help="tiny: whether everything runs; ratios mean nothing")
+    parser.add_argument("--wall", action="store_true", help="elapsed time instead of CPU time")
+    parser.add_argument("--threads", type=int, default=1, help="of torch (default: 1; more only with --wall)")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="(default: cpu; cuda means --wall)")
+    parser.add_argument("--out", type=Path, default=_RESULTS, help=f"folder for the results (default: {_RESULTS})")
+    parser.add_argument(
+        "--write-docs", type=Path, nargs="?", const=_PAGE, metavar="FILE",
+        help=f"write the page from the stored results, and measure only what is named (default: {_PAGE})",
+    )  # fmt: skip
+    return parser
 
+
+def _measure(chosen: Sequence[Benchmark], options: argparse.Namespace) -> None:
     settings = _settings(options)
     for benchmark in chosen:
         stored = run(benchmark, settings)
@@ -57,20 +62,20 @@ def _measure(chosen: Sequence[Any], options: argparse.Namespace) -> None:
         print(f"  stored: {stored.write(options.out)}\n", flush=True)
 
 
-def _settings(options: argparse.Namespace) -> Any:
-    from budbreak.bench import Settings
-
+def _settings(options: argparse.Namespace) -> Settings:
     size = "smoke" if options.smoke else "quick" if options.quick else "full"
     mode = "wall" if options.wall or options.device == "cuda" or options.threads > 1 else "cpu"
     return Settings(size, mode, options.threads, options.device)
 
 
 def _write_page(folder: Path, page: Path) -> None:
-    from budbreak.bench import ALL, document, read_all, with_goals
-
     results = read_all(folder, [benchmark.name for benchmark in ALL])
     write_text(page, document(results))
     print(f"written: {page}")
     readme = page.parent.parent / "README.md"
     if readme.is_file():
         write_text(readme, with_goals(readme.read_text(encoding="utf-8"), results))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from budbreak.bench import (
+from benchmarks import (
     ALL,
     Settings,
     ap_epoch,
@@ -17,11 +17,11 @@ from budbreak.bench import (
     run,
     small_net_epoch,
 )
-from budbreak.bench.document import document, summary, text_of, with_goals
-from budbreak.bench.findings import Goal, read_all, read_stored
-from budbreak.bench.peers import CountingHooks, PerSample, freeze_zeros_by_numpy
-from budbreak.bench.work import CIFAR, MNIST, images, network
-from budbreak.cli import main
+from benchmarks.__main__ import main
+from benchmarks.document import document, summary, text_of, with_goals
+from benchmarks.findings import Goal, read_all, read_stored
+from benchmarks.peers import CountingHooks, PerSample, freeze_zeros_by_numpy
+from benchmarks.work import CIFAR, MNIST, images, network
 from budbreak.errors import InvariantBroken, UnknownName
 
 SMOKE = Settings("smoke")
@@ -75,6 +75,14 @@ def test_threads_and_generator_are_as_before():
 def test_an_unknown_name_is_answered_by_the_nearest():
     with pytest.raises(UnknownName, match="did you mean 'dnr-probe'"):
         find(["dnr-prob"])
+    with pytest.raises(UnknownName, match="it is one of 'mask-step', 'select'"):
+        find(["qqqq"])
+
+
+def test_the_command_answers_an_unknown_name_without_a_traceback(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["dnr-prob"])
+    assert "did you mean 'dnr-probe'" in capsys.readouterr().err
 
 
 # --- the peers do the work they are measured at --------------------------------------------------------------
@@ -189,14 +197,14 @@ def test_the_page_says_every_number_goal_and_remark(stored):
 
 
 def test_the_command_lists_measures_stores_and_writes(tmp_path, capsys):
-    assert main(["bench", "--list"]) == 0
+    assert main(["--list"]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(PROMISED)
     options = ["--out", str(tmp_path), "--write-docs", str(tmp_path / "page.md")]
-    assert main(["bench", "small-net-epoch", "--smoke", *options]) == 0
+    assert main(["small-net-epoch", "--smoke", *options]) == 0
     assert "at least 2.8x" in capsys.readouterr().out
     page = (tmp_path / "page.md").read_text(encoding="utf-8")
     assert page == document([read_stored(tmp_path / "small-net-epoch-smoke.json")])
-    assert main(["bench", *options]) == 0  # writes the page only
+    assert main(options) == 0  # writes the page only
     assert (tmp_path / "page.md").read_text(encoding="utf-8") == page
 
 

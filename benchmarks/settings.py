@@ -9,7 +9,7 @@ from typing import Literal, Protocol, TypeVar
 import torch
 from torch import nn
 
-from budbreak.bench.findings import Findings, Stored
+from benchmarks.findings import Findings, Stored
 from budbreak.measuring import Clock, Meter, Mode
 from budbreak.training import Device, Engine, choose_engine
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from budbreak.bench.findings import Findings, Goal, Table, table
-from budbreak.bench.peers import CountingHooks
-from budbreak.bench.settings import Settings
-from budbreak.bench.work import CIFAR, network
+from benchmarks.findings import Findings, Goal, Table, table
+from benchmarks.peers import CountingHooks
+from benchmarks.settings import Settings
+from benchmarks.work import CIFAR, network
 from budbreak.errors import InvariantBroken
 from budbreak.live import dead_neurons
 from budbreak.measuring import Contender

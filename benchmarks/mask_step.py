@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn.utils import prune as torch_prune
 from torch.optim import Optimizer
 
-from budbreak.bench.findings import Findings, Goal, Table, table
-from budbreak.bench.peers import freeze_zeros_by_numpy
-from budbreak.bench.settings import Settings
-from budbreak.bench.work import network, random_mask, shape_of
+from benchmarks.findings import Findings, Goal, Table, table
+from benchmarks.peers import freeze_zeros_by_numpy
+from benchmarks.settings import Settings
+from benchmarks.work import network, random_mask, shape_of
 from budbreak.errors import InvariantBroken
 from budbreak.live import apply_mask, check_zeros, hold
 from budbreak.masks import Mask, bits, factor_for, prunable_parameters
