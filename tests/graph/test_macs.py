@@ -1,5 +1,6 @@
 """Multiply-accumulates, worked out by hand and against torch's own counter."""
 
+import contextlib
 import random
 
 import numpy as np
@@ -69,6 +70,18 @@ def test_attention_counts_its_projections_and_its_products():
     found = count_macs(Attention(), torch.rand(2, 5, 8))
     assert found.by_weight == {"attn.in_proj_weight": 5 * 8 * 24, "attn.out_proj.weight": 5 * 64}
     assert found.total == 5 * 8 * 24 + 5 * 64 + 2 * 5 * 5 * 8  # scores and values: 5 x 5 of 8 each, over both heads
+
+
+@pytest.mark.parametrize("mask", [None, torch.ones(5, 7).bool()], ids=["flash", "masked"])
+def test_functional_attention_by_hand_without_a_weight(mask):
+    """The kernel of CPUs, of which torch's counter knows nothing, and the one that a mask asks for."""
+
+    class Attend(nn.Module):
+        def forward(self, q, k):
+            return nn.functional.scaled_dot_product_attention(q, k, k, mask)
+
+    found = count_macs(Attend(), (torch.rand(2, 3, 5, 8), torch.rand(2, 3, 7, 8)))
+    assert (found.total, dict(found.by_weight)) == (2 * 3 * 5 * 7 * 8, {})
 
 
 @pytest.mark.parametrize(("kind", "gates"), [(nn.LSTM, 4), (nn.GRU, 3), (nn.RNN, 1)])
@@ -218,7 +231,21 @@ def test_an_example_is_a_tensor_positional_or_by_keyword_and_nothing_is_disturbe
     assert float(model.calls) == 0
     assert states == (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
-    assert torch.backends.mha.get_fastpath_enabled()
+
+
+@pytest.mark.parametrize("on", [True, False])
+@pytest.mark.parametrize("right", [torch.rand(2, 4), torch.rand(2, 5)], ids=["counted", "refused"])
+def test_fused_kernels_are_on_or_off_as_before(on, right, monkeypatch):
+    monkeypatch.setattr(torch.backends.mkldnn, "enabled", on)
+    monkeypatch.setattr(torch.backends.cudnn, "enabled", on)
+    torch.backends.mha.set_fastpath_enabled(on)
+    try:
+        with contextlib.suppress(InvalidValue):
+            count_macs(Keywords(), right)
+        fast = torch.backends.mha.get_fastpath_enabled()
+        assert [fast, torch.backends.mkldnn.enabled, torch.backends.cudnn.enabled] == [on, on, on]
+    finally:
+        torch.backends.mha.set_fastpath_enabled(True)
 
 
 @pytest.mark.parametrize(

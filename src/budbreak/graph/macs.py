@@ -1,4 +1,4 @@
-"""Multiply-accumulates of a model, counted where they happen: at torch's dispatcher, operation by operation."""
+"""Multiply-accumulates of a model: torch's own counter, and whose weight each product reads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
+from torch.utils.flop_counter import FlopCounterMode
 
 from budbreak.checks import check_model, shown
 from budbreak.errors import InvalidValue
@@ -21,7 +21,12 @@ from budbreak.graph.undisturbed import undisturbed
 from budbreak.masks import unwrap
 
 _RULE = "an example is a batch as the model takes it: a tensor, a tuple (positional) or a mapping (by keyword)"
-_RECURRENT = ("mkldnn_rnn_layer", "_cudnn_rnn", "miopen_rnn")
+_ATTENTION = (
+    "_scaled_dot_product_flash_attention_for_cpu",
+    "_scaled_dot_product_fused_attention_overrideable",
+    "_scaled_dot_product_attention_math_for_mps",
+)
+"""The kernels that torch's counter has no formula for: its own are for CUDA only."""
 
 
 @dataclass(frozen=True)
@@ -65,29 +70,29 @@ def count_macs(model: nn.Module, example: Any) -> Macs:
     samples = _samples(example)
     named = list(live.named_parameters(remove_duplicate=False))
     first = {id(parameter): name for name, parameter in reversed(named)}
-    with undisturbed(live), _unfused():
+    flops = FlopCounterMode(display=False, custom_mapping=_attention_kernels())
+    owners = _Owners(live, first, flops)
+    with undisturbed(live), _unfused(), flops, owners:
         live.eval()
-        counter = _Counter(live, first)
-        with counter:
-            _call(live, to_device(example, next((p.device for p in live.parameters()), torch.device("cpu"))))
-    by_weight = {name: round(count / samples) for name, count in counter.by_weight.items()}
+        _call(live, to_device(example, next((p.device for p in live.parameters()), torch.device("cpu"))))
+    by_weight = {name: round(count / samples) for name, count in owners.by_weight.items()}
     return Macs(
-        round(counter.total / samples),
+        round(flops.get_total_flops() / 2 / samples),
         MappingProxyType(by_weight),
         MappingProxyType({name: first[id(parameter)] for name, parameter in named}),
     )
 
 
-class _Counter(TorchDispatchMode):
-    """Counts the products of the operations below it, and whose memory they read.
+class _Owners(TorchDispatchMode):
+    """Sees whose memory the products read that torch's counter, entered before it, counts.
 
     What is computed from parameters and buffers alone (a normalised, cast, masked or copied weight) belongs to the
     weight of as many elements that it was computed from. All of it is kept, so that no address is used again.
     """
 
-    def __init__(self, model: nn.Module, first_names: Mapping[int, str]) -> None:
+    def __init__(self, model: nn.Module, first_names: Mapping[int, str], flops: FlopCounterMode) -> None:
         super().__init__()
-        self.total, self.by_weight = 0, dict[str, int]()
+        self.flops, self.by_weight = flops, dict[str, int]()
         self.owners: dict[int, list[tuple[int, int, str]]] = {}
         self.state: dict[int, Tensor] = {}
         for tensor in (*model.parameters(), *model.buffers()):
@@ -99,33 +104,22 @@ class _Counter(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Run the operation and count it."""
+        """Run the operation and ask the counter what it was."""
+        before = self.flops.get_total_flops()
         result = func(*args, **(kwargs or {}))
-        packet = func._overloadpacket
-        operands, results = [*_tensors(args), *_tensors((kwargs or {}).values())], _tensors([result])
+        macs = (self.flops.get_total_flops() - before) // 2
+        operands = [*_tensors(args), *_tensors((kwargs or {}).values())]
         if operands and all(_address(operand) in self.state for operand in operands):
-            self._follow(operands, results, product=packet in flop_registry)
-        name = packet.__name__
-        if packet in flop_registry:
-            self._add(flop_registry[packet](*args, **(kwargs or {}), out_val=result) // 2, args)
-        elif name.startswith("_scaled_dot_product"):
-            self.total += _attention(*args[:3])
-        elif name in _RECURRENT:
-            self._recurrent(args[0], args[1:3] if name == "mkldnn_rnn_layer" else args[1])
+            self._follow(operands, _tensors([result]), product=macs > 0)
+        if macs:
+            self._add(macs, args)
         return result
 
     def _add(self, macs: int, operands: Iterable[Any]) -> None:
         """To the last weight among the operands: the one before may be a query or a bias that is learned."""
-        self.total += macs
         owners = [owner for owner in map(self._owner, _tensors(operands)) if owner is not None]
         if owners:
             self.by_weight[owners[-1]] = self.by_weight.get(owners[-1], 0) + macs
-
-    def _recurrent(self, inputs: Tensor, weights: Iterable[Tensor]) -> None:
-        """Each matrix of a fused recurrence is used once at each position."""
-        for weight in weights:
-            if weight.dim() == 2:
-                self._add(weight.numel() * (inputs.numel() // inputs.shape[-1]), [weight])
 
     def _follow(self, operands: Sequence[Tensor], results: Sequence[Tensor], *, product: bool) -> None:
         """What is computed from the model's state alone is state, too; a product of weights is none of them."""
@@ -163,21 +157,33 @@ def _tensors(values: Iterable[Any]) -> list[Tensor]:
     return found
 
 
-def _attention(query: Tensor, key: Tensor, value: Tensor) -> int:
-    """Scores, then values: [..., L, E] with [..., S, E] and [..., S, V]."""
-    return math.prod(query.shape[:-1]) * key.shape[-2] * (query.shape[-1] + value.shape[-1])
+def _attention_kernels() -> dict[Any, Any]:
+    found = (getattr(torch.ops.aten, name, None) for name in _ATTENTION)
+    return {kernel: _attention for kernel in found if kernel is not None}
+
+
+def _attention(query: Sequence[int], key: Sequence[int], value: Sequence[int], *_: Any, **_options: Any) -> int:
+    """FLOPs of scores, then values, from the shapes [..., L, E], [..., S, E] and [..., S, V]."""
+    return 2 * math.prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
 
 
 @contextlib.contextmanager
 def _unfused() -> Generator[None, None, None]:
-    """Without the fused transformer layers of eval mode, which are one opaque operation."""
-    before = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
+    """Without fused transformer and recurrent layers, each one operation that torch's counter does not know."""
+    backends = torch.backends
+    before = backends.mha.get_fastpath_enabled(), bool(backends.mkldnn.enabled), backends.cudnn.enabled
+    _fuse(False, False, False)
     try:
         with torch.inference_mode(False):
             yield
     finally:
-        torch.backends.mha.set_fastpath_enabled(before)
+        _fuse(*before)
+
+
+def _fuse(transformers: bool, recurrences: bool, recurrences_on_gpu: bool) -> None:
+    torch.backends.mha.set_fastpath_enabled(transformers)
+    torch.backends.mkldnn.enabled = recurrences
+    torch.backends.cudnn.enabled = recurrences_on_gpu
 
 
 def _call(model: nn.Module, example: Any) -> None:
