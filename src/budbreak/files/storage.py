@@ -11,14 +11,12 @@ import secrets
 import stat
 from collections.abc import Collection, Generator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from budbreak.errors import CannotRead, CannotWrite, CorruptFile, StoreBusy, StoreMismatch
 
-try:
-    import fcntl
-except ImportError:  # Windows has no flock: there, two processes on one folder are not noticed
-    fcntl = None
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 _UNFINISHED = ".budbreak-unfinished"
 RESTORE = "restore it from a copy, or delete it"
@@ -61,46 +59,46 @@ def sweep(folder: Path) -> None:
 
 
 class FolderLock:
-    """That one process writes to a folder: held until `release`, or until the process ends."""
+    """That one process writes to a folder: held until `release`, or until this object or the process ends."""
 
-    def __init__(self, folder: Path, name: str = "lock") -> None:
-        self.path = folder / name
-        self._handle: int | None = None
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "lock"
+        self._held: FileLock | None = None
 
     def take(self, *, wait: bool = False) -> None:
         """Make the folder and hold it. A link in the place of the lock is refused, its target left alone.
 
         Args:
-            wait: until the process that holds it lets it go.
+            wait: whether to wait, as long as it takes, for the process that holds it; it is asked for every 0.2 s.
 
         Raises:
-            StoreBusy: if a living process holds it, and is not waited for.
-            CannotWrite: if the folder or the lock cannot be made.
+            StoreBusy: if a living process holds it, and ``wait`` is false.
+            CannotWrite: if the folder or the lock cannot be made, or the file system has no locks.
         """
+        from filelock import FileLock, Timeout
+
+        # thread_local would keep it held when another thread releases it; preserve_lock_file keeps filelock from
+        # marker files where there is no flock: they outlive a killed process
+        lock = FileLock(self.path, thread_local=False, preserve_lock_file=True)
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
-        except (OSError, ValueError) as error:
-            if self.path.is_symlink():
-                raise CannotWrite(f"{self.path} is a link", "a lock is a file of its own", "delete it") from error
-            raise _cannot_write(self.path, error) from error
-        try:
-            if fcntl is not None:
-                fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except OSError:
-            os.close(handle)
+            lock.acquire(blocking=wait, poll_interval=0.2)
+        except Timeout:
             raise StoreBusy(
                 f"another process is writing to {self.path.parent}",
                 "one folder has one writer",
                 "wait for it or stop it, or give another folder",
             ) from None
-        self._handle = handle
+        except (OSError, ValueError) as error:
+            if self.path.is_symlink():
+                raise CannotWrite(f"{self.path} is a link", "a lock is a file of its own", "delete it") from error
+            raise _cannot_write(self.path, error) from error
+        self._held = lock
 
     def release(self) -> None:
         """Let another process take it."""
-        if self._handle is not None:
-            os.close(self._handle)
-            self._handle = None
+        if self._held is not None:
+            self._held.release()
+            self._held = None
 
 
 def write_bytes(path: Path, data: bytes) -> None:
