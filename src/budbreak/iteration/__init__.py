@@ -4,12 +4,11 @@ from budbreak.iteration.checkpoint import Checkpoint
 from budbreak.iteration.followups import ALL as FOLLOW_UPS
 from budbreak.iteration.followups import ActivateWhilePruning, FollowUp, Retrain, SplitRemoval
 from budbreak.iteration.identity import differences
-from budbreak.iteration.level import Level
-from budbreak.iteration.levels import Levels
+from budbreak.iteration.levels import Level, Levels
 from budbreak.iteration.loop import iterate
 from budbreak.iteration.plan import LevelTarget, Plan
 from budbreak.iteration.preview import Preview
-from budbreak.iteration.record import LevelRecord
+from budbreak.iteration.state import LevelRecord
 from budbreak.iteration.step import Step
 from budbreak.iteration.store import Store, read_records
 

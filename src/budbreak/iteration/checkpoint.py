@@ -1,4 +1,4 @@
-"""Where an iteration stands, and all that is needed to go on from there."""
+"""What is stored of an iteration: where it stands with all that is needed to go on, and the point to rewind to."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
-from budbreak.errors import BudbreakError
+from budbreak.errors import BudbreakError, InvalidValue
 from budbreak.files import conform, corrupt
 from budbreak.iteration.invariants import mask_digest
-from budbreak.iteration.plan import Plan
-from budbreak.iteration.rates import Rates
-from budbreak.iteration.record import LevelRecord
-from budbreak.iteration.removal import Removal
-from budbreak.live import TrainingState, model_state
+from budbreak.iteration.state import LevelRecord, Position
+from budbreak.iteration.step import Step
+from budbreak.live import Resettable, Snapshot, TrainingState, model_state, state_digest
 from budbreak.masks import Mask
 
 WHAT_TO_DO = "delete it (an earlier checkpoint is used if there is one) or restore it from a copy"
@@ -35,52 +34,10 @@ class RecordsFile:
 
 
 @dataclass(frozen=True)
-class Position:
-    """Where an iteration stands.
-
-    Args:
-        level, stage: the training that runs, or that ended last.
-        alive: things alive before this level.
-        epochs: done in this training; ``ended``: whether it is over and recorded.
-        steps: optimizer steps in all trainings; ``first_step``: of them, before this training;
-            ``level_step``: before this level, which is when its schedule was asked.
-        host, follow_ups, shortfall: see `Removal`.
-        rewound: hash of the state after rewinding, or None.
-        seconds: this training took in earlier sessions.
-        metrics: recorded so far in this training; ``noted``: after how many steps, outside its epochs, at last.
-        planned: epochs that this training has, where it was said.
-        first_rates: learning rates at the first step of level 0; see `budbreak.iteration.rates`.
-    """
-
-    level: int
-    stage: int
-    alive: int
-    epochs: int = 0
-    ended: bool = False
-    steps: int = 0
-    first_step: int = 0
-    level_step: int = 0
-    host: int = 0
-    follow_ups: tuple[int, ...] = ()
-    shortfall: int = 0
-    rewound: str | None = None
-    seconds: float = 0.0
-    metrics: Mapping[str, float] | None = None
-    first_rates: Rates | None = None
-    noted: int | None = None
-    planned: int | None = None
-
-    @property
-    def over(self) -> bool:
-        """Whether the body has done all of this training, as far as can be known."""
-        return not self.ended and (self.epochs == self.planned or self.noted == self.steps)
-
-
-@dataclass(frozen=True)
 class Checkpoint:
     """All that is needed to go on bit for bit, besides the rewind point.
 
-    Of several processes it is rank 0's; ``ranks`` holds what the others have otherwise, see `shared`.
+    Of several processes it is rank 0's; ``ranks`` holds what the others have otherwise, see `SharedStore`.
     """
 
     position: Position
@@ -207,33 +164,85 @@ def check_dtypes(state: Mapping[str, Tensor], model: nn.Module, path: Path, reme
             raise corrupt(path, f"its {name!r} is {state[name].dtype}, that of the model {tensor.dtype}", remedy)
 
 
-def begun(
-    level: int, stage: int, *, alive: int, before: Position | None, removal: Removal | None, rewound: str | None
-) -> Position:
-    """The position at the beginning of a training; ``before`` is where the training before it ended."""
-    steps = before.steps if before else 0
-    host, follow_ups, short = (removal.host, removal.follow_ups, removal.shortfall) if removal else (0, (), 0)
-    return Position(
-        level,
-        stage,
-        alive,
-        steps=steps,
-        first_step=steps,
-        level_step=before.level_step if before and stage > 0 else steps,
-        host=host,
-        follow_ups=follow_ups,
-        shortfall=short,
-        rewound=rewound,
-        first_rates=before.first_rates if before else None,
-    )
+NO_REWIND_POINT = "restore it from a copy, or begin again in another folder: no later level can do without it"
 
 
-def in_words(here: Position, plan: Plan, records: Sequence[LevelRecord]) -> str:
-    """Where an earlier session had come to, and what is left."""
-    of = f"level {here.level} of {plan.levels}"
-    if here.ended and here.level == plan.levels and here.stage + 1 == plan.stages(here.level):
-        epochs = sorted({record.epochs for record in records} - {0})
-        had = f" (trainings of {' and '.join(map(str, epochs))} epochs)" if epochs else ""
-        return f"going on from {of}: nothing left to train{had}"
-    done = "done" if here.ended else f"{here.epochs} of its epochs are done"
-    return f"going on from {of}, stage {here.stage}: {done}"
+class RewindPoint:
+    """Weights and buffers after step k; optimizer and ``resets`` just before step k + 1.
+
+    The scheduler of step k runs after the optimizer's step, and the forward pass of step k + 1 already moves the
+    buffers: so the two halves are copied at two moments.
+    """
+
+    def __init__(self, step: Step) -> None:
+        self.step = step
+        self.snapshot: Snapshot | None = None
+        self.training: TrainingState | None = None
+        self.ranks: Sequence[Any] = ()  # what the other processes have otherwise, see `SharedStore`
+
+    @property
+    def complete(self) -> bool:
+        """Whether both halves are there."""
+        return self.training is not None
+
+    def after_step(self, steps: int, model: nn.Module) -> None:
+        """Copy the model if this is the moment."""
+        if self.snapshot is None and steps == self.step.count:
+            self.snapshot = Snapshot.of(model)
+
+    def settle(self, optimizer: Optimizer, resets: Sequence[Resettable]) -> None:
+        """Copy the rest if the model has been copied: before the next step, or at an epoch's or level's end.
+
+        Raises:
+            InvalidValue: if the optimizer has other groups by now, which could not be put back.
+        """
+        if self.training is not None:
+            self.training.check_groups(optimizer)
+        elif self.snapshot is not None:
+            self.training = TrainingState.of(optimizer, resets)
+
+    def get(self) -> tuple[Snapshot, TrainingState]:
+        """Both halves.
+
+        Raises:
+            InvalidValue: if level 0 ended before the step came.
+        """
+        if self.snapshot is None or self.training is None:
+            raise InvalidValue(
+                f"rewind_to is {self.step}, but level 0 ended earlier",
+                "the step to rewind to lies within the training of level 0",
+                "rewind to an earlier step, or train level 0 for longer",
+            )
+        return self.snapshot, self.training
+
+    def tree(self) -> dict[str, Any]:
+        """What `from_tree` takes."""
+        snapshot, training = self.get()
+        return {
+            "step": self.step.count,
+            "state": dict(snapshot.state),
+            "digest": snapshot.digest,
+            "extra": dict(snapshot.extra),
+            "optimizers": training.optimizers,
+            "resets": training.resets,
+            "ranks": list(self.ranks),
+        }
+
+    @classmethod
+    def from_tree(cls, tree: Any, path: Path) -> RewindPoint:
+        """The point that was stored in the file ``path``.
+
+        Raises:
+            CorruptFile: if it has not the structure of one, or its state not the digest that it had.
+        """
+        check_keys(tree, {"step", "state", "extra", "digest", "optimizers", "resets", "ranks"}, path, NO_REWIND_POINT)
+        check_tensors(tree, ("state",), path, NO_REWIND_POINT)
+        known = isinstance(tree["step"], int) and tree["step"] >= 0 and isinstance(tree["extra"], dict)
+        if not known or state_digest(tree["state"], tree["extra"]) != tree["digest"]:
+            raise corrupt(path, "its state is not the one of its step and digest", NO_REWIND_POINT)
+        check_ranks(tree, path, NO_REWIND_POINT)
+        point = cls(Step(tree["step"]))
+        point.ranks = tree["ranks"]
+        point.snapshot = Snapshot(tree["state"], tree["digest"], tree["extra"])
+        point.training = training_from(tree, path, NO_REWIND_POINT)
+        return point

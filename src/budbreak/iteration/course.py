@@ -15,21 +15,18 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from budbreak.errors import InvalidValue
-from budbreak.iteration.checkpoint import Checkpoint, Position, begun, check_dtypes, fitting, in_words
+from budbreak.iteration.checkpoint import NO_REWIND_POINT, Checkpoint, RewindPoint, check_dtypes, fitting
 from budbreak.iteration.dense import take_dense_level
 from budbreak.iteration.invariants import assert_invariants
 from budbreak.iteration.live import Live, check_moved, collect_evidence, make_record, warn_of_zeros
 from budbreak.iteration.plan import Plan
+from budbreak.iteration.ranks import SharedStore, check_same_network, met
 from budbreak.iteration.rates import RateWatch, check_first_step, rates_of
-from budbreak.iteration.record import LevelRecord
 from budbreak.iteration.removal import Removal, remove_first, remove_retrained
-from budbreak.iteration.rewindpoint import WHAT_TO_DO as NO_REWIND_POINT
-from budbreak.iteration.rewindpoint import RewindPoint
 from budbreak.iteration.seeding import derive_seed, generator_states, restore_generators, seed_everything, seed_training
-from budbreak.iteration.shared import SharedStore
+from budbreak.iteration.state import LevelRecord, Position, begun, in_words
 from budbreak.iteration.step import Step
 from budbreak.iteration.store import Store
-from budbreak.iteration.together import check_same_network, met
 from budbreak.live import (
     Hold,
     Resettable,

@@ -14,10 +14,9 @@ from budbreak.criteria import Criterion
 from budbreak.errors import InvalidValue
 from budbreak.evidence import Evidence, Samples, StartWeights, probe
 from budbreak.graph import Batches, Forward, Loss
-from budbreak.iteration.checkpoint import Position
 from budbreak.iteration.invariants import mask_digest
 from budbreak.iteration.plan import LevelTarget, Plan
-from budbreak.iteration.record import LevelRecord
+from budbreak.iteration.state import LevelRecord, Position
 from budbreak.live import Resettable, model_digest
 from budbreak.masks import Mask, prunable_parameters
 from budbreak.processes import Processes

@@ -11,12 +11,10 @@ from typing import Any
 
 from budbreak.errors import CannotWrite, CorruptFile, StoreMismatch
 from budbreak.files import FolderLock, cannot_read, corrupt, digest, read_json, read_tree, sweep, write_json, write_tree
-from budbreak.iteration.checkpoint import WHAT_TO_DO, Checkpoint, RecordsFile
+from budbreak.iteration.checkpoint import NO_REWIND_POINT, WHAT_TO_DO, Checkpoint, RecordsFile, RewindPoint
 from budbreak.iteration.identity import differences, environment
 from budbreak.iteration.invariants import mask_digest
-from budbreak.iteration.record import LevelRecord
-from budbreak.iteration.rewindpoint import WHAT_TO_DO as NO_REWIND_POINT
-from budbreak.iteration.rewindpoint import RewindPoint
+from budbreak.iteration.state import LevelRecord
 from budbreak.masks import Mask
 
 IDENTITY_KIND, RECORDS_KIND = "identity 1", "records 1"
