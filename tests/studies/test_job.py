@@ -1,8 +1,9 @@
 import contextlib
 
+from budbreak.studies.job import Job, run_job
+
 from budbreak.studies import job as jobs
 from budbreak.studies import look_ahead
-from budbreak.studies.job import Job, run_job
 from budbreak.studies.recipe import make_recipe
 
 TINY = {

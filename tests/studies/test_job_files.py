@@ -5,12 +5,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from budbreak.studies.job import Job
 from torch import nn
 
 from budbreak.errors import BudbreakError, CorruptFile, StoreMismatch
 from budbreak.files import digest, write_json
 from budbreak.studies import load_result, run
-from budbreak.studies.job import Job
 from budbreak.studies.notes import Notes
 from budbreak.studies.recipe import make_recipe
 from budbreak.studies.result import FILE_NAME, KIND

@@ -1,8 +1,8 @@
 import torch
+from budbreak.studies.job import layer_results
 from torch import nn
 
 import budbreak as bb
-from budbreak.studies.job import layer_results
 
 
 def test_units_of_each_layer_are_those_of_its_kind():

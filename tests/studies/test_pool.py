@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 
 import pytest
+from budbreak.studies.job import Job
 
 from budbreak.studies import Event, pool
-from budbreak.studies.job import Job
 from budbreak.studies.recipe import make_recipe
 
 RECIPE = make_recipe({"name": "x", "dataset": "digits", "network": "mlp", "epochs": 1})

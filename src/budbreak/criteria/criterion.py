@@ -9,7 +9,11 @@ from budbreak.masks import Scores
 
 
 class Criterion(Protocol):
-    """How much does each weight matter? A frozen value: ``(Evidence) -> Scores``."""
+    """How much does each weight matter? A frozen value: ``(Evidence) -> Scores``.
+
+    One that draws random numbers draws them from a seed of its own, and has a method ``replicate(seed)`` that gives
+    the same criterion for another replicate of an experiment.
+    """
 
     @property
     def needs(self) -> tuple[Probe[object], ...]:

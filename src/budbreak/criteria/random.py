@@ -39,6 +39,10 @@ class Random:
         """
         return Scores({name: Score(w.shape, self._opener(name)) for name, w in evidence[Weights()].items()})
 
+    def replicate(self, seed: int) -> Random:
+        """The criterion of another replicate: paired arms under one seed draw alike, other seeds otherwise."""
+        return Random(self.seed + seed)
+
     def _opener(self, name: str) -> Callable[[], ScoreSlice]:
         key = int.from_bytes(hashlib.sha256(f"{self.seed}:{name}".encode()).digest()[:8], "little")
         return lambda: _uniform(key)

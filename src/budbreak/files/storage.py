@@ -59,10 +59,15 @@ def sweep(folder: Path) -> None:
 
 
 class FolderLock:
-    """That one process writes to a folder: held until `release`, or until this object or the process ends."""
+    """That one process writes to a folder: held until `release`, or until this object or the process ends.
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "lock"
+    Args:
+        folder: which is made where it is missing.
+        name: of the file that is locked; locks of different names do not know each other.
+    """
+
+    def __init__(self, folder: Path, name: str = "lock") -> None:
+        self.path = folder / name
         self._held: FileLock | None = None
 
     def take(self, *, wait: bool = False) -> None:

@@ -107,7 +107,6 @@ def look_ahead(choice: Choice) -> Overview:
     Raises:
         BudbreakError: for whatever is wrong with recipe, data, networks or plans.
     """
-
     loaded: dict[DataSection, tuple[DataSet, Split]] = {}
 
     def loader(section: DataSection) -> tuple[DataSet, Split]:
