@@ -14,13 +14,16 @@ from budbreak.diagnostics import DeadUnits
 from budbreak.errors import InvalidValue, NoSites
 from budbreak.foreign import call_foreign
 from budbreak.live import dead_neurons
-from budbreak.studies.making import make_network, pick_engine
+from budbreak.masks import Mask
+from budbreak.studies.making import make_network, make_plan, pick_engine
+from budbreak.studies.measuring import measure
 from budbreak.studies.sections import Setup
-from budbreak.training import Engine, steps_per_epoch, train_step
+from budbreak.training import Engine, evaluate, steps_per_epoch, train_step
 
 _TRIED = 8  # images in the batch that is tried: more show nothing more
 _TIMED = 5  # steps that are timed, after a first one that warms up
-_EVALUATED = 1000  # images in a batch of an evaluation
+_EVALUATED = 1000  # images that are looked at to time an evaluation or a measurement
+_STORING = 0.02  # seconds: a checkpoint and the notes of an epoch of a small network
 
 
 def try_out(
@@ -115,19 +118,28 @@ def _try_batch(setup: Setup, model: nn.Module, engine: Engine, parts: Split, cla
 
 
 def _seconds_of_epoch(setup: Setup, model: nn.Module, engine: Engine, parts: Split) -> float:
-    """Of training and validation, from a few timed steps."""
+    """Of training, validating, measuring and storing, each timed on a small part."""
     optimizer = setup.train.optimizer.build(model)
     images = parts.train.first(setup.train.batch_size).to(engine.device)
     inputs, labels = engine.place(images.normalised(images.images)), images.labels
     step = _timed(lambda: train_step(model, optimizer, inputs, labels, engine))
     looked = parts.test.first(_EVALUATED).to(engine.device)
-    seen = engine.place(looked.normalised(looked.images))
-    with torch.no_grad():
-        image = _timed(lambda: model.eval()(seen)) / len(seen)
-    measured = (setup.measure.images or len(parts.train)) if setup.measure.diagnostics and setup.measure.every else 0
-    return step * steps_per_epoch(len(parts.train), setup.train.batch_size) + image * (
-        len(parts.validation) + min(measured, len(parts.train))
-    )
+    validated = _timed(lambda: evaluate(model, looked, engine=engine)) * len(parts.validation) / len(looked)
+    steps = steps_per_epoch(len(parts.train), setup.train.batch_size)
+    return step * steps + validated + _seconds_of_measuring(setup, model, engine, parts) + _STORING
+
+
+def _seconds_of_measuring(setup: Setup, model: nn.Module, engine: Engine, parts: Split) -> float:
+    """Of the diagnostics, per epoch on the average."""
+    every, diagnostics = setup.measure.every, setup.measure.diagnostics
+    if not (every and diagnostics):
+        return 0.0
+    wanted = min(setup.measure.images or len(parts.train), len(parts.train))
+    images = parts.train.first(min(wanted, _EVALUATED)).to(engine.device)
+    prunable = make_plan(setup, seed=0, steps=1).prunable
+    mask = Mask.dense(model, prunable)
+    once = _timed(lambda: measure(diagnostics, model, images, mask=mask, prunable=prunable))
+    return once * wanted / len(images) / every
 
 
 def _timed(call: Callable[[], object]) -> float:
