@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from budbreak import criteria, schedules
+from budbreak import criteria, diagnostics, schedules
 from budbreak import evidence as probes
+from budbreak.diagnostics import Measurement, Quantity
 from budbreak.errors import ContractBroken
 from budbreak.evidence import Gradients, Probe, StartWeights, UnitCounts, Weights
 from budbreak.masks import Score, Scores
 from budbreak.testing import (
     check_criterion,
+    check_diagnostic,
     check_probe,
     check_schedule,
     check_value,
@@ -38,6 +40,10 @@ SCHEDULES = {
     schedules.Geometric: [{"rate": 0.2, "levels": 12}, {"rate": 0.5, "levels": 1}],
     schedules.OneShot: [{"sparsity": 0.9}],
 }
+DIAGNOSTICS = {
+    diagnostics.DeadUnits: [{}],
+    diagnostics.GradientNorm: [{}],
+}
 PROBES = {
     probes.Weights: [{}],
     probes.StartWeights: [{}],
@@ -58,8 +64,8 @@ def rows(package, samples):
 
 @pytest.mark.parametrize(
     ("package", "samples"),
-    [(criteria, CRITERIA), (schedules, SCHEDULES), (probes, PROBES)],
-    ids=["criteria", "schedules", "probes"],
+    [(criteria, CRITERIA), (schedules, SCHEDULES), (probes, PROBES), (diagnostics, DIAGNOSTICS)],
+    ids=["criteria", "schedules", "probes", "diagnostics"],
 )
 def test_each_class_is_enrolled(package, samples):
     for kind in package.ALL:
@@ -87,6 +93,17 @@ def test_schedules_keep_their_contract(schedule):
 def test_probes_keep_their_contract(probe):
     check_probe(probe)
     assert isinstance(probe, Probe)
+
+
+@pytest.mark.parametrize("diagnostic", rows(diagnostics, DIAGNOSTICS))
+def test_diagnostics_keep_their_contract(diagnostic):
+    check_diagnostic(diagnostic)
+    check_diagnostic(diagnostic, toy_evidence(mlp(), seed=3))
+    assert isinstance(diagnostic, diagnostics.Diagnostic)
+
+
+def test_no_two_diagnostics_give_a_number_of_one_name():
+    assert diagnostics.quantities_of(row.values[0] for row in rows(diagnostics, DIAGNOSTICS))
 
 
 # --- each promise, broken on purpose -----------------------------------------------------------------------
@@ -295,6 +312,63 @@ _PASSES: list[int] = []
 def test_a_probe_that_breaks_a_promise_is_named(fault, promise):
     with pytest.raises(ContractBroken, match=promise):
         check_probe(Watcher(fault))
+
+
+@dataclass(frozen=True)
+class Gauge:
+    """A diagnostic with one fault, by name."""
+
+    fault: str
+
+    @property
+    def needs(self):
+        wanted = {"no probes": ("Weights",), "too many": (Weights(), Gradients()), "unknown": (UnitCounts(0.7),)}
+        return wanted.get(self.fault, (Weights(),))
+
+    @property
+    def quantities(self):
+        mean, other = Quantity("mean", "mean"), Quantity("other", "other")
+        faulty = {"none": (), "no quantities": ("mean",), "doubled": (mean, mean), "absent": (mean, other)}
+        return faulty.get(self.fault, (mean,))
+
+    def __call__(self, evidence, mask):
+        if self.fault == "too few":
+            evidence[Gradients()]
+        weights = evidence[Weights()]
+        if self.fault == "changes":
+            next(iter(weights.values())).add_(1)
+        value = {"nan": float("nan"), "a tensor": torch.ones(()), "random": random.random()}.get(self.fault, 0.5)
+        name = "unnamed" if self.fault == "unnamed" else "mean"
+        layers = {"strange": {"mean": 0.1}} if self.fault == "strange layer" else {next(iter(mask)): {"mean": value}}
+        return Measurement({name: value}, layers)
+
+
+def test_the_diagnostic_that_others_are_broken_from_is_whole():
+    check_diagnostic(Gauge("none at all"))
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("no probes", "needs a tuple of probes"),
+        ("too many", "does not miss Gradients"),
+        ("too few", "more than it needs"),
+        ("unknown", "evidence="),
+        ("none", "a tuple of quantities"),
+        ("no quantities", "a tuple of quantities"),
+        ("doubled", "names each quantity once"),
+        ("absent", "lacks .'other'."),
+        ("unnamed", "'unnamed'. are none of them"),
+        ("nan", "finite floats"),
+        ("a tensor", "finite floats"),
+        ("random", "measures the same again"),
+        ("strange layer", "'strange'. are none"),
+        ("changes", "only reads the evidence"),
+    ],
+)
+def test_a_broken_diagnostic_is_refused(fault, words):
+    with pytest.raises(ContractBroken, match=words):
+        check_diagnostic(Gauge(fault))
 
 
 # --- the toys ----------------------------------------------------------------------------------------------

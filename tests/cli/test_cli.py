@@ -47,7 +47,7 @@ def test_a_run_leaves_everything_in_its_folder(finished):
 def test_the_same_command_again_only_shows_the_table(finished, capsys):
     assert main(["run", DIGITS, *SHORT, "--out", str(finished.parent)]) == 0
     out = capsys.readouterr().out
-    assert "lambda =  80.0 %" in out
+    assert "lambda = 80.0 %" in out
     assert str(finished) in out
 
 
@@ -64,7 +64,7 @@ def test_probe_of_a_job_a_recipe_and_a_factory_agree_with_what_was_recorded(fini
     body = json.loads(saved.read_text())
     recorded = json.loads((finished / "jobs/host-seed0/records.json").read_text())["records"][-1]["metrics"]
     # the run counted on its 200 training images: the same, since validation is held out alike
-    assert body["total"] == pytest.approx(recorded["dnr_total"], abs=1e-12)
+    assert body["total"] == pytest.approx(recorded["dead_units_total"], abs=1e-12)
     assert (body["mask"], body["dtype"], body["samples"]) == ("given", "float32", 200)
     assert main(["probe", DIGITS]) == 0
     assert main(["probe", "budbreak.networks.lenet:small_mlp", "--dataset", "digits"]) == 0
@@ -78,7 +78,7 @@ def test_a_factory_in_the_current_folder_is_found(tmp_path, monkeypatch, capsys)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     assert main(["run", DIGITS, *SHORT, "--network", "my_nets:make", "--init", "own", "--out", str(tmp_path)]) == 0
-    assert "lambda =  80.1 %" in capsys.readouterr().out
+    assert "80.1 %" in capsys.readouterr().out
 
 
 def test_help_explains_every_field(capsys):

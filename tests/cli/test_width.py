@@ -45,7 +45,7 @@ def test_a_run_its_report_and_its_probe(tmp_path, monkeypatch, capsys):
 
 def test_progress_with_large_numbers(capsys):
     with Display(jobs=1000, epochs=12_345_678, levels=100) as display:
-        metrics = {"test_accuracy": 0.12345, "dnr_total": 0.5}
+        metrics = {"test_accuracy": 0.12345, "dead_units_total": 0.5}
         display.last = -1000.0
         display.show(Event("host-retrain-seed999", 1234567, 9999999, 100, 1, 0.00012, metrics))
     check(capsys.readouterr().err)

@@ -15,7 +15,7 @@ TINY = {
 def test_dead_units_before_the_first_epoch_are_counted_with_fresh_statistics(tmp_path, monkeypatch):
     """Once in each level: before epoch 1, when weights were pruned and rewound, but never after an epoch."""
     inside, counted = [], []
-    real = jobs.dead_neurons
+    real = jobs.measure
 
     @contextlib.contextmanager
     def refreshed(model, batches):
@@ -23,12 +23,12 @@ def test_dead_units_before_the_first_epoch_are_counted_with_fresh_statistics(tmp
         yield
         inside.pop()
 
-    def dead_neurons(*args, **options):
+    def measure(*args, **options):
         counted.append(bool(inside))
         return real(*args, **options)
 
     monkeypatch.setattr(jobs, "refreshed_norms", refreshed)
-    monkeypatch.setattr(jobs, "dead_neurons", dead_neurons)
+    monkeypatch.setattr(jobs, "measure", measure)
     job = Job(make_recipe(TINY), "host", 0, tmp_path, None, 1)
     run_job(job, lambda event: None)
     assert counted == [True, False, False] * 3

@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -82,9 +83,9 @@ def test_a_damaged_file_of_a_finished_job_is_noticed(jobs, name):
 
 
 def test_deleted_records_are_written_again(jobs, finished):
-    before = [(level.seed, level.metrics, level.curve) for level in load_result(jobs.parent).levels]
+    before = [(level.seed, level.numbers, level.curve) for level in load_result(jobs.parent).levels]
     (jobs / "host-seed1" / "records.json").unlink()
-    assert [(level.seed, level.metrics, level.curve) for level in go(jobs.parent.parent).levels] == before
+    assert [(level.seed, level.numbers, level.curve) for level in go(jobs.parent.parent).levels] == before
 
 
 def test_lost_notes_change_no_number_of_epochs(jobs):
@@ -141,7 +142,7 @@ def test_a_job_that_cannot_go_on_names_the_folder_to_delete(spoil, tmp_path, fin
     assert f"delete the folder {folder}: this job then begins anew" in str(caught.value)
     shutil.rmtree(folder)
     again, whole = go(tmp_path), load_result(finished / RECIPE.folder_name)
-    assert [level.metrics for level in again.levels] == [level.metrics for level in whole.levels]
+    assert [level.numbers for level in again.levels] == [level.numbers for level in whole.levels]
 
 
 def test_weights_that_are_not_those_of_the_job_are_refused_and_written_again(jobs):
@@ -171,7 +172,7 @@ def test_extra_state_stays_out_of_the_weights(tmp_path):
 
 def test_the_results_of_another_recipe_are_refused(jobs):
     path = jobs.parent / FILE_NAME
-    body = {key: value for key, value in vars(load_result(jobs.parent)).items() if key != "levels"}
+    body = asdict(load_result(jobs.parent))
     write_json(path, {**body, "levels": [], "differences": []}, KIND, store=digest("another"))
     with pytest.raises(StoreMismatch, match=r"results\.json belongs to another"):
         go(jobs.parent.parent)

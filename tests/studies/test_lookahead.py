@@ -138,8 +138,8 @@ def test_a_network_whose_activations_are_not_seen_is_pruned_without_dead_neuron_
     assert "torch.relu called in the model itself (odd_nets.py:" in str(overview)
     result = run(recipe, data_dir=None, out=tmp_path, workers=1)
     assert result.complete
-    assert not any(key.startswith("dnr") for level in result.levels for key in level.metrics)
-    assert {row.metric for row in result.differences} == {"test_accuracy", "validation_accuracy"}
+    assert not any(key.startswith("dead_units") for level in result.levels for key in level.numbers)
+    assert {row.quantity for row in result.differences} == {"test_accuracy", "validation_accuracy", "train_loss"}
     from budbreak.report import conclusion, terminal_table, write_report
 
     assert "DNR" not in terminal_table(result) + conclusion(result)

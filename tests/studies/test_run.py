@@ -51,10 +51,10 @@ def test_what_is_recorded(tmp_path):
     level = result.levels[1]
     # 200 images in batches of 50, 2 epochs; epoch 0 is right after rewinding
     assert (level.steps, [epoch.epoch for epoch in level.curve]) == (8, [0, 1, 2])
-    assert level.curve[0].loss is None
+    assert "train_loss" not in level.curve[0].numbers
     assert sum(layer.kept for layer in level.layers) == level.kept
-    m = level.metrics
-    assert m["dnr_alive"] == pytest.approx(m["dnr_dynamic"] / (1 - m["dnr_static"]))
+    m = level.numbers
+    assert m["dead_units_dynamic_alive"] == pytest.approx(m["dead_units_dynamic"] / (1 - m["dead_units_static"]))
     assert 0 < m["test_accuracy"] <= 1
 
 
@@ -126,7 +126,7 @@ def test_lost_notes_leave_the_levels_and_say_so(tmp_path):
     result = run(recipe, data_dir=None, out=tmp_path, workers=1)
     assert [level.level for level in result.levels] == [0, 1]
     assert result.levels[0].layers == ()
-    assert result.levels[0].metrics["test_accuracy"] > 0
+    assert result.levels[0].numbers["test_accuracy"] > 0
     assert "notes.json of this job was lost" in result.levels[0].notes[0]
 
 

@@ -1,6 +1,6 @@
 """What evidence and mask say about a network: pure values, one file each. `ALL` enrols them everywhere."""
 
-from budbreak.diagnostics.dead_units import DeadUnitRates, DeadUnits, SiteRates, dead_units, static_units
+from budbreak.diagnostics.dead_units import DeadUnitRates, DeadUnits, SiteRates, dead_units
 from budbreak.diagnostics.gradient_norm import GradientNorm
 from budbreak.diagnostics.measurement import Diagnostic, Measurement, Quantity, joined, needed, quantities_of
 
@@ -19,5 +19,4 @@ __all__ = [
     "joined",
     "needed",
     "quantities_of",
-    "static_units",
 ]

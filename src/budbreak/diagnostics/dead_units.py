@@ -213,7 +213,7 @@ def _layers(sites: Sequence[SiteRates]) -> dict[str, dict[str, float]]:
     return {site.weight: _named(site) for site in reversed(sites) if site.weight and not site.needs_threshold}
 
 
-def static_units(entry: Tensor, units: UnitLayout) -> Tensor:
+def _static_units(entry: Tensor, units: UnitLayout) -> Tensor:
     """The units of a mask entry that keep no incoming weight: bool [units]."""
     return ~units.members(entry).any(1)
 
@@ -222,7 +222,7 @@ def _site(count: SiteCounts, mask: Mask, threshold: float) -> SiteRates:
     units, positions = count.active.shape
     static, feed = torch.zeros(units, dtype=torch.bool), count.site.feed
     if feed is not None and feed.weight in mask:
-        static = static_units(mask[feed.weight], feed.units)
+        static = _static_units(mask[feed.weight], feed.units)
     zero = 1 - count.active.double() / count.samples
     return SiteRates(
         site=count.site.name,

@@ -1,11 +1,14 @@
 """For the tests of plug-ins: contracts to check, small networks and data to check them on."""
 
-from budbreak.testing.contracts import check_criterion, check_probe, check_schedule, check_value
+from budbreak.testing.contracts import check_criterion, check_probe, check_schedule
+from budbreak.testing.diagnosing import check_diagnostic
+from budbreak.testing.promises import check_value
 from budbreak.testing.toys import ResidualCNN, mlp, residual_cnn, separable, toy_evidence
 
 __all__ = [
     "ResidualCNN",
     "check_criterion",
+    "check_diagnostic",
     "check_probe",
     "check_schedule",
     "check_value",

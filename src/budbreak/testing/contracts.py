@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
-import pickle
 import random
-import sys
 from collections.abc import Mapping
 
 import numpy as np
@@ -20,28 +17,8 @@ from budbreak.evidence import Evidence, Gradients, Probe, StartWeights, UnitCoun
 from budbreak.evidence import probe as observe
 from budbreak.masks import Score, Scores
 from budbreak.schedules import Progress, Schedule
+from budbreak.testing.promises import alike, are_probes, check_missing, check_value, only, require
 from budbreak.testing.toys import residual_cnn, toy_evidence
-
-
-def check_value(value: object) -> None:
-    """Check what is asked of everything pluggable: a frozen dataclass, equal by value, hashable, printable.
-
-    Its repr, read as Python with the names of its module, gives an equal value; so does pickle, because
-    plans travel to other processes.
-
-    Raises:
-        ContractBroken: with the promise that is not kept.
-    """
-    kind = type(value).__name__
-    if not dataclasses.is_dataclass(value) or isinstance(value, type):
-        raise ContractBroken(f"{kind} is no dataclass", "a plug-in is a frozen value", "write @dataclass(frozen=True)")
-    parameters = getattr(value, "__dataclass_params__", None)
-    _require(getattr(parameters, "frozen", False), kind, "is frozen", "write @dataclass(frozen=True)")
-    twin = dataclasses.replace(value)
-    _require(twin is not value and twin == value, kind, "equals another one with the same fields")
-    _require(_hash(twin) == _hash(value), kind, "hashes by its fields", "use tuples instead of lists and dicts")
-    _require(_pickled(value) == value, kind, "survives pickle")
-    _require(_from_repr(value) == value, kind, "is spelt out by its repr", "show every field in it")
 
 
 def check_criterion(criterion: Criterion, evidence: Evidence | None = None) -> None:
@@ -61,9 +38,9 @@ def check_criterion(criterion: Criterion, evidence: Evidence | None = None) -> N
     check_value(criterion)
     kind = type(criterion).__name__
     needs = criterion.needs
-    _require(_are_probes(needs), kind, f"needs a tuple of probes, not {needs!r}", "write needs = (Weights(),)")
-    sufficient = _only(needs, toy_evidence() if evidence is None else evidence)
-    _check_missing(criterion, sufficient)
+    require(are_probes(needs), kind, f"needs a tuple of probes, not {needs!r}", "write needs = (Weights(),)")
+    sufficient = only(needs, toy_evidence() if evidence is None else evidence)
+    check_missing(lambda rest: _all_scores(criterion(rest)), needs, sufficient, kind)
     _check_pure(criterion, sufficient)
     if evidence is None:
         _check_memory_format(criterion, torch.float64)
@@ -86,16 +63,16 @@ def check_schedule(schedule: Schedule, metrics: Mapping[str, float] | None = Non
     check_value(schedule)
     kind, levels = type(schedule).__name__, schedule.levels
     counted = isinstance(levels, int) and not isinstance(levels, bool) and levels >= 0  # pyright: ignore[reportUnnecessaryIsInstance]
-    _require(counted, kind, f"has levels >= 0, not {levels!r}")
+    require(counted, kind, f"has levels >= 0, not {levels!r}")
     recorded = dict(metrics or {"accuracy": 0.9, "loss": 0.3})
     moments = [Progress(level, step=100 * level, metrics=(recorded,) * level) for level in range(levels + 1)]
     sparsities = [schedule(moment) for moment in moments]
-    _require(sparsities[0] == 0, kind, f"is dense at level 0, not {sparsities[0]!r} sparse")
+    require(sparsities[0] == 0, kind, f"is dense at level 0, not {sparsities[0]!r} sparse")
     for level, sparsity in enumerate(sparsities):
-        _require(0 <= sparsity < 1, kind, f"stays in [0, 1), but is {sparsity!r} at level {level}")
-        _require(sparsity >= max(sparsities[:level], default=0), kind, f"never falls, but does at level {level}")
+        require(0 <= sparsity < 1, kind, f"stays in [0, 1), but is {sparsity!r} at level {level}")
+        require(sparsity >= max(sparsities[:level], default=0), kind, f"never falls, but does at level {level}")
     again = [schedule(moment) for moment in reversed(moments)][::-1]
-    _require(again == sparsities, kind, "answers the same question always alike", "hold no state")
+    require(again == sparsities, kind, "answers the same question always alike", "hold no state")
 
 
 def check_probe(probe: Probe[object]) -> None:
@@ -119,9 +96,9 @@ def check_probe(probe: Probe[object]) -> None:
         return copy.deepcopy(found[probe])
 
     alone = collect([probe])
-    _require(_alike(alone, collect([probe])), kind, "collects the same again", "keep nothing from pass to pass")
-    _require(_alike(alone, collect([*others, probe])), kind, "collects the same beside other probes")
-    _require(_alike(before, _traces(model)), kind, "leaves the model as it was")
+    require(alike(alone, collect([probe])), kind, "collects the same again", "keep nothing from pass to pass")
+    require(alike(alone, collect([*others, probe])), kind, "collects the same beside other probes")
+    require(alike(before, _traces(model)), kind, "leaves the model as it was")
 
 
 def _traces(model: nn.Module) -> dict[str, object]:
@@ -136,62 +113,6 @@ def _traces(model: nn.Module) -> dict[str, object]:
     }
 
 
-def _require(holds: bool, kind: str, promise: str, fix: str = "") -> None:
-    if not holds:
-        raise ContractBroken(f"{kind} breaks its contract", f"promised: it {promise}", fix)
-
-
-def _are_probes(needs: object) -> bool:
-    return isinstance(needs, tuple) and all(isinstance(probe, Probe) and _hash(probe) is not None for probe in needs)
-
-
-def _hash(value: object) -> int | None:
-    try:
-        return hash(value)
-    except TypeError as error:
-        raise ContractBroken(f"{type(value).__name__} has no hash ({error})", "a plug-in is hashable") from None
-
-
-def _pickled(value: object) -> object:
-    try:
-        return pickle.loads(pickle.dumps(value))
-    except Exception as error:
-        kind = type(value).__name__
-        raise ContractBroken(f"{kind} cannot be pickled ({error})", "plans travel", "hold no lambda, no file") from None
-
-
-def _from_repr(value: object) -> object:
-    names = {**vars(sys.modules[type(value).__module__]), type(value).__name__: type(value)}
-    try:
-        return eval(repr(value), names)
-    except Exception as error:
-        raise ContractBroken(
-            f"{value!r} cannot be read back ({error})", "promised: it is spelt out by its repr"
-        ) from None
-
-
-def _only(needs: tuple[Probe[object], ...], evidence: Evidence) -> Evidence:
-    try:
-        return Evidence({probe: evidence[probe] for probe in needs})
-    except MissingEvidence as error:
-        raise ContractBroken(str(error), "the toy evidence covers the library's own probes", "give evidence=") from None
-
-
-def _check_missing(criterion: Criterion, evidence: Evidence) -> None:
-    kind = type(criterion).__name__
-    for missing in criterion.needs:
-        rest = Evidence({probe: evidence[probe] for probe in evidence if probe != missing})
-        try:
-            _all_scores(criterion(rest))
-        except MissingEvidence:
-            continue
-        except Exception as error:
-            raise ContractBroken(
-                f"{kind} without {missing} fails by {error!r}", "it must raise MissingEvidence", "read evidence[probe]"
-            ) from error
-        raise ContractBroken(f"{kind} does not miss {missing}", "needs are what it reads", f"leave {missing} out of it")
-
-
 def _check_pure(criterion: Criterion, evidence: Evidence) -> None:
     kind = type(criterion).__name__
     before = copy.deepcopy(evidence.results)
@@ -203,10 +124,8 @@ def _check_pure(criterion: Criterion, evidence: Evidence) -> None:
     _check_like_weights(kind, scores, evidence)
     for name, score in scores.items():
         _check_slices(kind, name, score, first[name])
-    _require(
-        _same(first, _all_scores(criterion(evidence))), kind, "gives the same scores again", "no global randomness"
-    )
-    _require(_alike(before, evidence.results), kind, "only reads the evidence", "clone what you change")
+    require(_same(first, _all_scores(criterion(evidence))), kind, "gives the same scores again", "no global randomness")
+    require(alike(before, evidence.results), kind, "only reads the evidence", "clone what you change")
 
 
 def _check_like_weights(kind: str, scores: Scores, evidence: Evidence) -> None:
@@ -214,26 +133,26 @@ def _check_like_weights(kind: str, scores: Scores, evidence: Evidence) -> None:
         if probe in evidence:
             expected = {name: weight.shape for name, weight in evidence[probe].items()}
             found = {name: score.shape for name, score in scores.items()}
-            _require(list(found.items()) == list(expected.items()), kind, "scores each weight, in order and shape")
+            require(list(found.items()) == list(expected.items()), kind, "scores each weight, in order and shape")
 
 
 def _check_slices(kind: str, name: str, score: Score, whole: Tensor) -> None:
     flat, size = whole.reshape(-1), score.shape.numel()
-    _require(whole.shape == score.shape, kind, f"gives {name!r} scores of the shape {tuple(score.shape)}")
-    _require(whole.is_floating_point(), kind, f"gives {name!r} floating point scores, not {whole.dtype}")
-    _require(not whole.isnan().any(), kind, f"gives {name!r} no NaN for finite evidence")
+    require(whole.shape == score.shape, kind, f"gives {name!r} scores of the shape {tuple(score.shape)}")
+    require(whole.is_floating_point(), kind, f"gives {name!r} floating point scores, not {whole.dtype}")
+    require(not whole.isnan().any(), kind, f"gives {name!r} no NaN for finite evidence")
     read = score.open()
     cuts = [(0, size), (0, 1), (size - 1, size), (size // 3, size // 2), (1, max(1, size - 1)), (0, 0)]
     for lo, hi in cuts:
         part = read(lo, hi)
-        _require(part.shape == (hi - lo,), kind, f"gives {name!r} flat slices")
-        _require(torch.equal(part, flat[lo:hi]), kind, f"gives {name!r} slices equal to the whole")
+        require(part.shape == (hi - lo,), kind, f"gives {name!r} flat slices")
+        require(torch.equal(part, flat[lo:hi]), kind, f"gives {name!r} slices equal to the whole")
 
 
 def _check_memory_format(criterion: Criterion, dtype: torch.dtype) -> None:
     try:
         plain, strided = (
-            _all_scores(criterion(_only(criterion.needs, toy_evidence(dtype=dtype, memory_format=memory_format))))
+            _all_scores(criterion(only(criterion.needs, toy_evidence(dtype=dtype, memory_format=memory_format))))
             for memory_format in (torch.contiguous_format, torch.channels_last)
         )
     except BudbreakError as error:
@@ -243,7 +162,7 @@ def _check_memory_format(criterion: Criterion, dtype: torch.dtype) -> None:
             f"{type(criterion).__name__} refuses {dtype} evidence: {error.value}",
             "promised: it scores every float dtype",
         ) from error
-    _require(_same(plain, strided), type(criterion).__name__, "scores in logical C order", "reshape(-1), not storage()")
+    require(_same(plain, strided), type(criterion).__name__, "scores in logical C order", "reshape(-1), not storage()")
 
 
 def _all_scores(scores: Scores) -> dict[str, Tensor]:
@@ -252,13 +171,3 @@ def _all_scores(scores: Scores) -> dict[str, Tensor]:
 
 def _same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
     return list(one) == list(other) and all(torch.equal(one[name], other[name]) for name in one)
-
-
-def _alike(one: object, other: object) -> bool:
-    if isinstance(one, Tensor) and isinstance(other, Tensor):
-        return torch.equal(one, other)
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        return list(one) == list(other) and all(_alike(one[key], other[key]) for key in one)
-    if dataclasses.is_dataclass(one) and not isinstance(one, type):
-        return all(_alike(getattr(one, f.name), getattr(other, f.name)) for f in dataclasses.fields(one))
-    return one == other

@@ -1,0 +1,107 @@
+"""What every contract is checked with."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+import sys
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from budbreak.errors import ContractBroken, MissingEvidence
+from budbreak.evidence import Evidence, Probe
+
+
+def check_value(value: object) -> None:
+    """Check what is asked of everything pluggable: a frozen dataclass, equal by value, hashable, printable.
+
+    Its repr, read as Python with the names of its module, gives an equal value; so does pickle, because
+    plans travel to other processes.
+
+    Raises:
+        ContractBroken: with the promise that is not kept.
+    """
+    kind = type(value).__name__
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+        raise ContractBroken(f"{kind} is no dataclass", "a plug-in is a frozen value", "write @dataclass(frozen=True)")
+    parameters = getattr(value, "__dataclass_params__", None)
+    require(getattr(parameters, "frozen", False), kind, "is frozen", "write @dataclass(frozen=True)")
+    twin = dataclasses.replace(value)
+    require(twin is not value and twin == value, kind, "equals another one with the same fields")
+    require(_hash(twin) == _hash(value), kind, "hashes by its fields", "use tuples instead of lists and dicts")
+    require(_pickled(value) == value, kind, "survives pickle")
+    require(_from_repr(value) == value, kind, "is spelt out by its repr", "show every field in it")
+
+
+def require(holds: bool, kind: str, promise: str, fix: str = "") -> None:
+    """Raise `ContractBroken` with the promise, unless it holds."""
+    if not holds:
+        raise ContractBroken(f"{kind} breaks its contract", f"promised: it {promise}", fix)
+
+
+def are_probes(needs: object) -> bool:
+    """Whether it is a tuple of hashable probes."""
+    return isinstance(needs, tuple) and all(isinstance(probe, Probe) and _hash(probe) is not None for probe in needs)
+
+
+def only(needs: tuple[Probe[object], ...], evidence: Evidence) -> Evidence:
+    """The evidence of these probes alone."""
+    try:
+        return Evidence({probe: evidence[probe] for probe in needs})
+    except MissingEvidence as error:
+        raise ContractBroken(str(error), "the toy evidence covers the library's own probes", "give evidence=") from None
+
+
+def check_missing(
+    read: Callable[[Evidence], object], needs: tuple[Probe[object], ...], evidence: Evidence, kind: str
+) -> None:
+    """Check that ``read`` raises `MissingEvidence` where one of its needs is not there."""
+    for missing in needs:
+        rest = Evidence({probe: evidence[probe] for probe in evidence if probe != missing})
+        try:
+            read(rest)
+        except MissingEvidence:
+            continue
+        except Exception as error:
+            raise ContractBroken(
+                f"{kind} without {missing} fails by {error!r}", "it must raise MissingEvidence", "read evidence[probe]"
+            ) from error
+        raise ContractBroken(f"{kind} does not miss {missing}", "needs are what it reads", f"leave {missing} out of it")
+
+
+def alike(one: object, other: object) -> bool:
+    """Whether two results are equal, tensors by their values."""
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return list(one) == list(other) and all(alike(one[key], other[key]) for key in one)
+    if dataclasses.is_dataclass(one) and not isinstance(one, type):
+        return all(alike(getattr(one, f.name), getattr(other, f.name)) for f in dataclasses.fields(one))
+    return one == other
+
+
+def _hash(value: object) -> int | None:
+    try:
+        return hash(value)
+    except TypeError as error:
+        raise ContractBroken(f"{type(value).__name__} has no hash ({error})", "a plug-in is hashable") from None
+
+
+def _pickled(value: object) -> object:
+    try:
+        return pickle.loads(pickle.dumps(value))
+    except Exception as error:
+        kind = type(value).__name__
+        raise ContractBroken(f"{kind} cannot be pickled ({error})", "plans travel", "hold no lambda, no file") from None
+
+
+def _from_repr(value: object) -> object:
+    names = {**vars(sys.modules[type(value).__module__]), type(value).__name__: type(value)}
+    try:
+        return eval(repr(value), names)
+    except Exception as error:
+        raise ContractBroken(
+            f"{value!r} cannot be read back ({error})", "promised: it is spelt out by its repr"
+        ) from None
