@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from official import Official, md5_of, tar_of, tiny_cifar, tiny_mnist
 
-from budbreak.data import download, load
+from budbreak.data import Link, download, load
 from budbreak.data.catalogue import Archive
 from budbreak.errors import CannotWrite, CorruptFile, DownloadFailed, InvalidValue, UnknownName
 
@@ -82,8 +82,8 @@ def server() -> Iterator[Server]:
 
 def get(server: Server, official: Official, data_dir: Path, **settings) -> Path:
     name = official.entry.name
-    settings = {"attempts": 3, "pause": 0.0, "timeout": 5.0, "catalogue": official.catalogue} | settings
-    return download(name, data_dir, base_urls={name: server.url}, **settings)
+    link = Link(**{"attempts": 3, "pause": 0.0, "timeout": 5.0} | settings)
+    return download(name, data_dir, base_urls={name: server.url}, catalogue=official.catalogue, link=link)
 
 
 BOTH = pytest.mark.parametrize("official", [tiny_mnist(), tiny_cifar()], ids=["mnist", "cifar10"])

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from budbreak.data import CATALOGUE, download
+from budbreak.data import CATALOGUE, Link, download
 
 
 def add(commands: Any) -> None:
@@ -24,7 +24,7 @@ def add(commands: Any) -> None:
 def execute(options: argparse.Namespace) -> int:
     """Download what is not there yet."""
     mirrors = {options.name: options.url} if options.url else None
-    download(options.name, options.data_dir, base_urls=mirrors, report=_show)
+    download(options.name, options.data_dir, base_urls=mirrors, link=Link(report=_show))
     print(f"{options.name} is complete in {options.data_dir}")
     return 0
 
