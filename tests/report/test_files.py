@@ -17,6 +17,7 @@ from budbreak.report import write_report
 from budbreak.report.axes import Box, Scale, density_scale, density_ticks, ticks
 from budbreak.report.canvas import Drawing, Text
 from budbreak.report.charts import spread
+from budbreak.report.heatmap import heat_figures
 from budbreak.report.looks import DARK, LIGHT, look, rgb
 from budbreak.report.pdf import to_pdf
 
@@ -63,6 +64,18 @@ def test_odd_runs_are_reported_too(tmp_path: Path, changes: dict[str, object]) -
     for path in (tmp_path / "figures").glob("*.svg"):
         assert ET.fromstring(path.read_text(encoding="utf-8")).tag.endswith("svg")
     assert "Interrupted" in page.read_text(encoding="utf-8") or changes.get("complete", True)
+
+
+def test_layers_show_the_first_number_of_each_diagnostic() -> None:
+    run = fake_run(ARMS[:1], (0, 1), levels=2)
+    (found,) = heat_figures(run)
+    assert found.table.header == ("kept weights / total DNR", "100.0 %", "80.0 %")
+    rows = {row[0]: row[2] for row in found.table.rows}
+    here = [layer for level in run.levels if level.level == 1 for layer in level.layers if layer.name == "conv1.weight"]
+    kept = sum(layer.kept / layer.total for layer in here) / 2
+    dead = sum(layer.numbers["dead_units_total"] for layer in here) / 2
+    assert rows["conv1.weight"] == f"{100 * kept:.2f} % / {100 * dead:.2f} %"
+    assert rows["fc.weight"].endswith(" / \u2013")
 
 
 def test_no_run_is_refused(tmp_path: Path) -> None:
