@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from budbreak.report.canvas import Drawing, Group, Rect, Shape, Text, line, shorten, text_width
+from budbreak.report.canvas import WIDER, Drawing, Group, Rect, Shape, Text, line, shorten, text_width
 from budbreak.report.estimate import Cost
 from budbreak.report.looks import look
 from budbreak.report.wording import duration
@@ -14,12 +14,12 @@ _ROW = 24.0
 
 def cost_drawing(found: Sequence[Cost], width: float) -> Drawing:
     """Two groups of bars, each from zero; the number and the ratio to the reference stand beside the bar."""
-    label = min(0.34 * width, 12 + max(text_width(cost.arm) for cost in found))
+    label = min(0.34 * width, 12 + WIDER * max(text_width(cost.arm) for cost in found))
     shapes: list[Shape] = []
     top = 0.0
     for heading, values, texts in _groups(found):
         shapes.append(Text(0, top + 14, heading, size=12, bold=True))
-        room = width - label - max(text_width(text) for text in texts) - 10
+        room = width - label - WIDER * max(text_width(text) for text in texts) - 10
         for place, (cost, value, text) in enumerate(zip(found, values, texts, strict=True)):
             y = top + 22 + _ROW * place
             length = room * value / (max(values) or 1)

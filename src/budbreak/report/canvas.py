@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 Place = tuple[float, float]
+WIDER = 1.16  # than Helvetica: DejaVu Sans, which screens without it fall back to
 
 
 @dataclass(frozen=True)

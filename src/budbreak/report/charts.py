@@ -17,6 +17,7 @@ from budbreak.report.wording import (
     density,
     interval,
     number,
+    short,
     unit_of_change,
     with_unit,
 )
@@ -43,14 +44,9 @@ class Measure:
 
     def tick(self, value: float) -> str:
         """A number on the axis."""
-        shown = 100 * value if self.quantity.unit == "share" else value
-        text = (
-            f"{shown:.6g}"
-            if shown == 0 or abs(shown) >= 0.01
-            else f"{shown:.1e}".replace(".0e", "e").replace("e-0", "e-")
-        )
-        text = f"+{text}" if self.differences and shown > 0 else text
-        return "0" if text == "-0" else text.replace("-", "\u2212")
+        text = short(100 * value if self.quantity.unit == "share" else value)
+        text = f"+{text}" if self.differences and value > 0 and text != "0" else text
+        return text.replace("-", "\u2212")
 
     def written(self, found: Estimate) -> str:
         """A mean, with its interval if there is one."""

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from budbreak.diagnostics import Quantity
 from budbreak.report.axes import short_density
-from budbreak.report.canvas import Drawing, Group, Rect, Shape, Text, shorten, text_width
+from budbreak.report.canvas import WIDER, Drawing, Group, Rect, Shape, Text, shorten, text_width
 from budbreak.report.estimate import groups
 from budbreak.report.figure import FULL, MISSING, NARROW, Figure, Table
 from budbreak.report.looks import BLUES, ORANGES, log_share, on, shade
-from budbreak.report.wording import capital, density, number, percent
+from budbreak.report.wording import capital, density, number, percent, short
 from budbreak.studies import LayerResult, RunResult
 
 _HEIGHT = 17.0  # of a row
@@ -125,7 +125,7 @@ class _Map:
     def text(self, value: float) -> str:
         """As short as fits a tile."""
         if self.quantity.unit != "share":
-            return f"{value:.2g}"
+            return short(value, 2)
         return f"{100 * value:.1f}" if 0 < value < 0.0995 else f"{100 * value:.0f}"
 
 
@@ -143,7 +143,7 @@ def _map(found: Grid, quantity: Quantity) -> _Map:
 def heat_drawing(found: Grid, quantities: Sequence[Quantity], width: float, *, columns: int) -> Drawing:
     """A map for each quantity, in rows of ``columns``."""
     names = [name.removesuffix(".weight") for name in found.layers]
-    label = min(0.32 * width, 10 + max(text_width(name) for name in names))
+    label = min(0.32 * width, 10 + WIDER * max(text_width(name) for name in names))
     room = (width - label - _GAP * (columns - 1)) / columns - 2
     height = _TOP + _HEIGHT * len(names) + _BOTTOM
     shapes: list[Shape] = []

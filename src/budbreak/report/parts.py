@@ -51,10 +51,8 @@ def _keys(run: RunResult) -> Iterator[tuple[str, str]]:
     sparsest = min(run.levels, key=lambda row: row.density)
     levels = len({row.level for row in run.levels})
     yield density(sparsest.density), f"of the weights remain at the sparsest of {count(levels, 'level')}"
-    yield (
-        str(len({row.arm for row in run.levels})),
-        f"arms, {count(len({row.seed for row in run.levels}), 'seed')} each",
-    )
+    arms, seeds = len({row.arm for row in run.levels}), len({row.seed for row in run.levels})
+    yield count(arms, "arm"), f"under {count(seeds, 'seed')}"
     broken = len(broken_invariants(run))
     checks = sum(len(row.invariants) for row in run.levels)
     yield (f"{broken} broken" if broken else "all held"), f"of {count(checks, 'check')} of invariants"

@@ -65,6 +65,18 @@ def number(quantity: Quantity, value: float) -> str:
     return f"{value:.4g} {quantity.unit}".rstrip()
 
 
+def short(value: float, digits: int = 6) -> str:
+    """A number where there is little room, without its unit.
+
+    >>> short(0.25), short(0.00025), short(0.001), short(-0.0), short(20.0)
+    ('0.25', '2.5e-4', '1e-3', '0', '20')
+    """
+    if value == 0 or not math.isfinite(value) or abs(value) >= 0.01:
+        return f"{value + 0.0:.{digits}g}"
+    power = math.floor(math.log10(abs(value)) + 1e-9)
+    return f"{value / 10.0**power:.2g}e{power}"
+
+
 def change(quantity: Quantity, value: float) -> str:
     """A difference with its sign, without its unit; of shares in points.
 
