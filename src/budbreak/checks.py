@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from fractions import Fraction
+from numbers import Real
 
 from torch import nn
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
-from budbreak.errors import InvalidValue
+from budbreak.errors import InvalidValue, UnknownName, did_you_mean, one_of
 
 _LONGEST = 60
 _LARGEST = sys.float_info.max  # refuses infinity as well
@@ -166,6 +167,27 @@ def check_count(name: str, value: int, *, least: int = 1) -> None:
     number, _ = as_number(value)
     nearest = max(least, int(number)) if math.isfinite(number) else least
     raise InvalidValue(f"{name} is {shown(value)}", f"it must be a whole number >= {least}", f"write {nearest}")
+
+
+def check_not_negative(name: str, value: float, fix: str) -> None:
+    """Refuse what is not a finite number of at least 0.
+
+    Raises:
+        InvalidValue: with the value, and ``fix``: what to write.
+    """
+    number = isinstance(value, Real) and not isinstance(value, bool)  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not number or not 0 <= value < math.inf:
+        raise InvalidValue(f"{name} is {shown(value)}", "it must be a finite number >= 0", fix)
+
+
+def check_known(value: str, name: object, known: Collection[str]) -> None:
+    """Refuse a name that is not one of the known ones; the message says ``value``, lists them, and the nearest.
+
+    Raises:
+        UnknownName: with the nearest known name.
+    """
+    if name not in known:
+        raise UnknownName(value, one_of(known), did_you_mean(str(name), known))
 
 
 def check_instance(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from budbreak.data import PAD, Images, batches, crop_and_flip, load, split
-from budbreak.errors import EmptyBatches, InvalidValue, NotFinite
+from budbreak.errors import EmptyBatches, InvalidValue, NotFinite, UnknownName
 from budbreak.files import tensor_bytes
 from budbreak.networks import build, lenet_300_100, mlp, resnet_20
 from budbreak.networks.lenet import lenet_5
@@ -310,9 +310,12 @@ def test_the_machine_is_asked() -> None:
     assert isinstance(engine.bf16, bool)
 
 
-@pytest.mark.parametrize("wrong", [{"precision": "bf16"}, {"device": "gpu"}, {"threads": 0}])
-def test_an_unknown_choice_is_refused(wrong) -> None:
-    with pytest.raises(InvalidValue):
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [({"precision": "bf16"}, UnknownName), ({"device": "gpu"}, UnknownName), ({"threads": 0}, InvalidValue)],
+)
+def test_an_unknown_choice_is_refused(wrong, error) -> None:
+    with pytest.raises(error):
         choose_engine(lenet_300_100((1, 28, 28), 10), **wrong)
 
 

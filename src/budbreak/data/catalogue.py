@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from budbreak.errors import UnknownName, did_you_mean, one_of
+from budbreak.checks import check_known
 
 
 @dataclass(frozen=True)
@@ -163,6 +163,5 @@ def find(name: str, catalogue: Mapping[str, Entry] = CATALOGUE) -> Entry:
         >>> find("mnist").files["t10k-labels-idx1-ubyte"]
         '27ae3e4e09519cfbb04c329615203637'
     """
-    if name not in catalogue:
-        raise UnknownName(f"no data set named {name!r}", one_of(catalogue), did_you_mean(name, catalogue))
+    check_known(f"no data set named {name!r}", name, catalogue)
     return catalogue[name]

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from numbers import Real
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from budbreak.checks import shown
-from budbreak.errors import InvalidValue, MaskMismatch, NotFinite
+from budbreak.checks import check_not_negative
+from budbreak.errors import MaskMismatch, NotFinite
 from budbreak.evidence.evidence import View
 from budbreak.graph import Site
 
@@ -48,13 +47,8 @@ class UnitCounts:
     threshold: float = 0.0
 
     def __post_init__(self) -> None:
-        number = isinstance(self.threshold, Real) and not isinstance(self.threshold, bool)  # pyright: ignore[reportUnnecessaryIsInstance]
-        if not number or not (self.threshold >= 0 and math.isfinite(self.threshold)):
-            raise InvalidValue(
-                f"threshold is {shown(self.threshold)}",
-                "it must be a finite number >= 0",
-                "write threshold=0.0 for ReLU, threshold=0.01, say, for a smooth activation",
-            )
+        fix = "write threshold=0.0 for ReLU, threshold=0.01, say, for a smooth activation"
+        check_not_negative("threshold", self.threshold, fix)
 
     def start(self, view: View) -> Callable[[], Mapping[str, SiteCounts]]:
         """See `Probe.start`."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from budbreak.checks import check_function, shown
+from budbreak.checks import check_function, check_not_negative, shown
 from budbreak.errors import InvalidValue
 from budbreak.evidence.losses import LossCall
 
@@ -180,6 +180,5 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 
 def _number(value: Any) -> float:
     value = value.item() if isinstance(value, Tensor) and value.numel() == 1 else value
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-        raise InvalidValue(f"samples(batch) is {shown(value)}", "it must be a finite number >= 0", "return a count")
+    check_not_negative("samples(batch)", value, "return a count")
     return float(value)

@@ -6,7 +6,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from budbreak import criteria
-from budbreak.checks import check_criterion, check_fraction, check_granularity, check_optimizer, shown
+from budbreak.checks import check_criterion, check_fraction, check_granularity, check_optimizer
 from budbreak.criteria import Criterion, Magnitude
 from budbreak.errors import InvalidValue
 from budbreak.evidence import Samples, probe
@@ -22,6 +22,7 @@ from budbreak.masks import (
     Prunable,
     Scope,
     check_collapse,
+    check_mask,
     conv_and_linear,
     count_things,
     prunable_parameters,
@@ -86,8 +87,8 @@ def prune(
         check_ownership(optimizer, dict(parameters))
     criterion = Magnitude() if criterion is None else criterion
     check_criterion(criterion, criteria.ALL)
-    if not isinstance(mask, Mask | None):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise InvalidValue(f"mask is {shown(mask)}", "it must be a Mask", "write bb.Mask({name: tensor})")
+    if mask is not None:
+        check_mask(mask)
     warn_of_uncovered(model, prunable)
     alive = Mask.from_zeros(model, prunable) if mask is None else mask
     granularity = Element() if granularity is None else granularity

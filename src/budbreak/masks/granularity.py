@@ -9,7 +9,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from budbreak.errors import InvalidValue, NothingToPrune, UnknownName, did_you_mean, one_of
+from budbreak.checks import check_known
+from budbreak.errors import InvalidValue, NothingToPrune
 from budbreak.masks.parametrized import check_whole_units, parameters_with_layers
 from budbreak.masks.prunable import Prunable, conv_and_linear, prunable_parameters, unwrap
 from budbreak.masks.scores import Score
@@ -196,8 +197,7 @@ class Unit(_Whole):
             last = [p for _, layer, p in parameters_with_layers(model) if is_producer(layer) and p.dim() >= 2][-1:]
             return _names(covered, last)
         for name in self.outputs:
-            if name not in parameters:
-                raise UnknownName(f"outputs names {name!r}", one_of(parameters), did_you_mean(name, parameters))
+            check_known(f"outputs names {name!r}", name, parameters)
         return _names(covered, [parameters[name] for name in self.outputs])
 
 
@@ -228,8 +228,7 @@ class FittedUnits(_Whole):
             UnknownName: for a weight that the model it was fitted to does not have.
         """
         known = dict(self.layouts)
-        if name not in known:
-            raise UnknownName(f"no units known of {name!r}", one_of(known), did_you_mean(name, known))
+        check_known(f"no units known of {name!r}", name, known)
         return known[name]
 
 

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from budbreak.checks import check_model, shown
-from budbreak.errors import InvalidValue, MaskMismatch, MissingData, UnknownName, did_you_mean, one_of
+from budbreak.checks import check_known, check_model, shown
+from budbreak.errors import InvalidValue, MaskMismatch, MissingData
 from budbreak.files import corrupt, read_tree, write_tree
 from budbreak.masks.coverage import coverage
 from budbreak.masks.parametrized import check_directions, parameters_with_layers
@@ -220,8 +220,7 @@ class Mask(Mapping[str, Tensor]):
         return cls.owning({name: entry for name, entry in found.items() if entry is not None})
 
     def _check_name(self, name: object) -> None:
-        if name not in self._entries:
-            raise UnknownName(f"the mask has no entry {name!r}", one_of(self), did_you_mean(str(name), self))
+        check_known(f"the mask has no entry {name!r}", name, self._entries)
 
     def _check_same(self, other: Mask) -> None:
         check_mask(other, "the other mask")
@@ -253,8 +252,8 @@ def check_mask(mask: object, name: str = "mask") -> None:
         InvalidValue: with what to write.
     """
     if not isinstance(mask, Mask):
-        fix = "write bb.Mask(entries), bb.Mask.load(path) or bb.Mask.from_zeros(model)"
-        raise InvalidValue(f"{name} is {shown(mask)}", "it must be a budbreak.Mask", fix)
+        fix = "write bb.Mask({name: tensor}), bb.Mask.load(path) or bb.Mask.from_zeros(model)"
+        raise InvalidValue(f"{name} is {shown(mask)}", "it must be a Mask", fix)
 
 
 def _unpack_bits(entry: Any) -> Tensor | None:

@@ -12,7 +12,7 @@ import torch
 from budbreak.checks import check_count, check_function, check_granularity, exact, shown
 from budbreak.errors import InvalidValue, LayerCollapsed, MaskMismatch, did_you_mean
 from budbreak.masks.granularity import Element, Granularity
-from budbreak.masks.mask import Mask
+from budbreak.masks.mask import Mask, check_mask
 from budbreak.masks.scores import Scores
 from budbreak.masks.threshold import capacity, count_below, select_competing
 
@@ -173,8 +173,7 @@ def _check(scores: Scores, scope: str, allocation: Allocation | None, within: Ma
         )
     check_scope(scope, allocation)
     if within is not None:
-        if not isinstance(within, Mask):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise InvalidValue(f"within is {shown(within)}", "it must be a Mask", "write bb.Mask({name: tensor})")
+        check_mask(within, "within")
         _check_within(scores, within)
 
 

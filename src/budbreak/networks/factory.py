@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from budbreak.checks import check_known
 from budbreak.errors import InvalidValue, UnknownName, did_you_mean, one_of
 from budbreak.foreign import call_foreign, find_callable
 from budbreak.networks.initialisation import INITIALISATIONS, initialise
@@ -83,9 +84,7 @@ def check_init(name: str) -> str:
     Raises:
         UnknownName: with the nearest known name.
     """
-    if name not in INITIALISATIONS:
-        known = INITIALISATIONS
-        raise UnknownName(f"no initialisation named {name!r}", one_of(known), did_you_mean(name, known))
+    check_known(f"no initialisation named {name!r}", name, INITIALISATIONS)
     return name
 
 

@@ -9,8 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from budbreak.checks import check_count
-from budbreak.errors import InvalidValue, did_you_mean, one_of
+from budbreak.checks import check_count, check_known
+from budbreak.errors import InvalidValue
 
 Precision = Literal["auto", "float32", "bfloat16"]
 Device = Literal["auto", "cpu", "cuda"]
@@ -82,9 +82,10 @@ def choose_engine(
         capabilities: of the processor; asked from torch if None.
 
     Raises:
-        InvalidValue: for an unknown precision or device, threads below 1, or CUDA where there is none.
+        UnknownName: for an unknown precision or device.
+        InvalidValue: for threads below 1, or CUDA where there is none.
     """
-    _check_choice("precision", precision, ("auto", "float32", "bfloat16"))
+    check_known(f"precision is {precision!r}", precision, ("auto", "float32", "bfloat16"))
     place = _device(device)
     count = torch.get_num_threads() if threads is None else threads
     check_count("threads", count)
@@ -129,13 +130,8 @@ def _has_wide_convolution(model: nn.Module) -> bool:
 
 
 def _device(device: str) -> str:
-    _check_choice("device", device, ("auto", "cpu", "cuda"))
+    check_known(f"device is {device!r}", device, ("auto", "cpu", "cuda"))
     available = torch.cuda.is_available()
     if device == "cuda" and not available:
         raise InvalidValue("device is 'cuda'", "torch sees no CUDA device here", "use device='cpu'")
     return "cuda" if available and device != "cpu" else "cpu"
-
-
-def _check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise InvalidValue(f"{name} is {value!r}", one_of(known), did_you_mean(value, known))
