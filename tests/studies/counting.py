@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import sys
@@ -49,20 +50,22 @@ class Unreadable(Exception):
 
 
 def count(task: Count) -> None:
-    done = len(task.lines())
-    with (task.folder / f"{task.name}.attempts").open("a") as attempts:
-        attempts.write(f"{os.getpid()}\n")
-    for step in range(done, task.steps):
-        with task.file.open("a") as file:
-            file.write(f"{step}\n")
-        if step == task.steps // 2 - 1 or task.again:
-            meet(task.end)
-        time.sleep(task.pause)
+    with (task.folder / f"{task.name}.attempts").open("a") as log:
+        fcntl.flock(log, fcntl.LOCK_EX)  # as real tasks do: the process of an earlier attempt may not be gone yet
+        log.write(f"{os.getpid()}\n")
+        log.flush()
+        for step in range(len(task.lines()), task.steps):
+            with task.file.open("a") as file:
+                file.write(f"{step}\n")
+            if step == task.steps // 2 - 1 or task.again:
+                meet(task.end)
+            time.sleep(task.pause)
 
 
 def attempts(task: Count) -> list[int]:
     """The process of each attempt, in order."""
-    return [int(line) for line in (task.folder / f"{task.name}.attempts").read_text().split()]
+    log = task.folder / f"{task.name}.attempts"
+    return [int(line) for line in log.read_text().split()] if log.exists() else []
 
 
 def expected(task: Count) -> list[str]:

@@ -1,7 +1,8 @@
 """The processes of a Ray cluster, on one machine or many.
 
-All nodes need the same installation of budbreak and of what a recipe imports, and the folder of the results under the
-same path (a shared file system): Ray carries functions and tasks, not packages and files.
+All nodes need budbreak and what a recipe imports, in the same versions, and the folder of the results under the same
+path (a shared file system): Ray carries functions and tasks, not packages and files. Modules are looked for where the
+node finds them, then in the folders in which this process does.
 """
 
 from __future__ import annotations
@@ -10,15 +11,20 @@ import contextlib
 import functools
 import logging
 import os
+import re
 import signal
+import socket
+import sys
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Executor, Future
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 from budbreak.errors import InvalidValue
 from budbreak.studies.executing import ProcessEnded, environment_defaults, retold
 
+_PATIENCE = 10.0  # seconds that a cluster has to answer
+_QUIET: Mapping[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
 _RETRIES = 3  # of a task whose node or process has gone, by Ray itself, on a node that is left
 
 P = ParamSpec("P")
@@ -50,7 +56,7 @@ class RayExecutor(Executor):
         if self._joined:
             _join(ray, workers)
         self.workers = _count(ray, workers)
-        self._remote: Any = ray.remote(num_cpus=1, max_retries=_RETRIES)(_call)
+        self._remote: Any = ray.remote(num_cpus=1, max_retries=_RETRIES)(_carrier())
         self._references: dict[Future[Any], Any] = {}
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -58,7 +64,8 @@ class RayExecutor(Executor):
 
         The future ends with `ProcessEnded` if process after process is killed, or node after node.
         """
-        reference = self._remote.remote(functools.partial(fn, *args, **kwargs))
+        call = self._ray.cloudpickle.dumps(functools.partial(fn, *args, **kwargs))
+        reference = self._remote.remote(_search_path(), call)
         future = retold(reference.future(), self._retell)
         self._references = {done: ref for done, ref in self._references.items() if not done.done()}
         self._references[future] = reference
@@ -81,29 +88,57 @@ class RayExecutor(Executor):
             error, lost.WorkerCrashedError | lost.NodeDiedError | lost.OutOfMemoryError | lost.ObjectLostError
         ):
             return ProcessEnded(f"its process ended ({type(error).__name__}: {str(error).strip().splitlines()[0]})")
+        if isinstance(error, lost.RayTaskError):
+            cause: BaseException = cast(Any, error).cause
+            cause.add_note(re.sub(r"\x1b\[\d*m", "", str(error)))  # the traceback of the worker, without its colours
+            return cause
         return error
 
 
-def _call(call: Callable[[], T]) -> T:
-    """What a worker does; Ray would take SystemExit for the end of its process, and run the task again."""
-    try:
-        return call()
-    except SystemExit as stop:
-        raise RuntimeError(f"SystemExit: {stop}") from stop
+def _carrier() -> Callable[[Sequence[str], bytes], Any]:
+    """What a worker does with a call; made in a function, so that it travels itself and not as the name of a module."""
+
+    def carry(path: Sequence[str], call: bytes) -> Any:
+        import pickle
+        import sys
+
+        sys.path.extend(folder for folder in path if folder not in sys.path)
+        try:
+            return pickle.loads(call)()
+        except SystemExit as stop:  # Ray would take it for the end of the process, and run the task again
+            raise RuntimeError(f"SystemExit: {stop}") from stop
+
+    return carry
+
+
+def _search_path() -> list[str]:
+    """Where this process finds modules: a user's own may lie beside her recipe."""
+    return [os.path.abspath(folder) for folder in sys.path]
 
 
 def _join(ray: Any, workers: int | None) -> None:
-    quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
-    address = os.environ.get("RAY_ADDRESS")
+    address = os.environ.get("RAY_ADDRESS", "auto")
     with environment_defaults({"RAY_USAGE_STATS_ENABLED": "0"}), _signal_handler_kept():
-        try:
-            ray.init(address="auto", log_to_driver=False, logging_level=logging.ERROR)
-        except ConnectionError as error:
-            if address:
-                rule = "it names a running Ray cluster: host:port"
-                fix = "start one there (ray start --head), or unset RAY_ADDRESS"
-                raise InvalidValue(f"RAY_ADDRESS is {address!r}: no answer", rule, fix) from error
-            ray.init(address="local", num_cpus=workers, **quiet)
+        if address == "auto":
+            with contextlib.suppress(ConnectionError):  # no cluster runs here
+                ray.init(address="auto", **_QUIET)
+                return
+        elif address != "local":
+            _check_reachable(address)
+            ray.init(address=address, **_QUIET)
+            return
+        ray.init(address="local", num_cpus=workers, include_dashboard=False, **_QUIET)
+
+
+def _check_reachable(address: str) -> None:
+    """Refuse an address at which nothing listens; Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE).close()
+    except (OSError, ValueError) as error:
+        rule = "it is host:port of a running Ray cluster"
+        fix = "start one there (ray start --head), or unset RAY_ADDRESS"
+        raise InvalidValue(f"RAY_ADDRESS is {address!r}: {error}", rule, fix) from error
 
 
 @contextlib.contextmanager
