@@ -170,8 +170,9 @@ def test_a_network_that_trains_but_does_not_move_is_said():
         loop = iter(levels)
         next(loop)
         parts.epoch()
-        with pytest.warns(UserWarning, match="none has moved .* the learning rate 0"):
+        with pytest.warns(UserWarning, match="none has moved .* the learning rate 0") as caught:
             next(loop)
+    assert caught[0].filename == __file__
 
 
 def test_other_criteria_may_prune_an_untrained_network():

@@ -368,9 +368,9 @@ def test_a_changed_environment_warns_and_goes_on(tmp_path, monkeypatch, name, ol
         run(Parts(), geometric(), store=tmp_path, each=dying(9))
     from budbreak.iteration import store
 
-    now = store.environment()
+    now = store.numerical_environment()
     assert old is None or now[name] == old
-    monkeypatch.setattr(store, "environment", lambda: now | {name: new})
+    monkeypatch.setattr(store, "numerical_environment", lambda: now | {name: new})
     parts = Parts()
     with pytest.warns(UserWarning, match=rf"the environment has changed: {name}: .* -> '?{new}") as caught:
         run(parts, geometric(), store=tmp_path)

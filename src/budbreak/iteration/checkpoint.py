@@ -14,8 +14,9 @@ from torch.optim import Optimizer
 
 from budbreak.errors import BudbreakError, InvalidValue
 from budbreak.files import conform, corrupt
-from budbreak.iteration.invariants import mask_digest
-from budbreak.iteration.state import LevelRecord, Position
+from budbreak.iteration.identity import mask_digest
+from budbreak.iteration.plan import Plan
+from budbreak.iteration.state import LevelRecord, Position, State, misfit
 from budbreak.iteration.step import Step
 from budbreak.live import Resettable, Snapshot, TrainingState, model_state, state_digest
 from budbreak.masks import Mask
@@ -91,23 +92,21 @@ class Checkpoint:
             ranks=tree["ranks"],
         )
 
-    def check_course(self, stages: Sequence[tuple[int, int]], path: Path) -> None:
-        """Refuse a checkpoint whose position, records and mask cannot come from this plan.
+    @property
+    def state(self) -> State:
+        """Where it stands."""
+        return State(self.mask, self.mask, self.records, self.position)
 
-        Args:
-            stages: (level, stage) of all trainings of the plan, in their order.
-            path: the file, for the message.
+    def check_course(self, plan: Plan, path: Path) -> None:
+        """Refuse a checkpoint whose position, records and mask cannot come from this plan; ``path`` is its file.
 
         Raises:
             CorruptFile: with what does not fit.
         """
-        here = self.position
-        if (here.level, here.stage) not in stages or min(here.epochs, here.steps, here.alive) < 0:
-            raise corrupt(path, f"it stands at level {here.level}, which the plan has not", WHAT_TO_DO)
-        over = stages.index((here.level, here.stage)) + here.ended
-        if [(record.level, record.stage) for record in self.records] != list(stages[:over]):
-            raise corrupt(path, f"it has not the records of the {over} trainings that are over", WHAT_TO_DO)
-        if here.ended and mask_digest(self.mask) != self.records[-1].mask_digest:
+        wrong = misfit(self.state, plan)
+        if wrong is not None:
+            raise corrupt(path, wrong, WHAT_TO_DO)
+        if self.position.ended and mask_digest(self.mask) != self.records[-1].mask_digest:
             raise corrupt(path, "its mask is not the one in its last record", WHAT_TO_DO)
 
 

@@ -39,7 +39,7 @@ def take_dense_level(
         InvalidValue: if level 0 ended before the step to rewind to.
     """
     _check_same_level(dense, identity)
-    checkpoint = _finished(dense)
+    checkpoint = _finished(dense, plan)
     point = None if wanted is None else dense.load_rewind_point(checkpoint.position.steps, wanted)
     if point is not None:
         point.get()
@@ -70,11 +70,11 @@ def _deciding(identity: dict[str, Any]) -> dict[str, Any]:
 
 
 def _part(whole: object, names: Sequence[str]) -> dict[str, Any]:
-    found = cast(dict[str, Any], whole) if isinstance(whole, dict) else {}
-    return {name: found.get(name) for name in names}
+    parts = cast(dict[str, Any], whole) if isinstance(whole, dict) else {}
+    return {name: parts.get(name) for name in names}
 
 
-def _finished(dense: Store) -> Checkpoint:
+def _finished(dense: Store, plan: Plan) -> Checkpoint:
     """The checkpoint at the end of level 0."""
     dense.look()
     stored = dense.load_checkpoint()
@@ -91,13 +91,13 @@ def _finished(dense: Store) -> Checkpoint:
             "a store holds the state where it stands; that of the end of level 0 is not kept",
             _MAKE_ONE,
         )
-    checkpoint.check_course([(0, 0)], path)
+    checkpoint.check_course(plan, path)
     return checkpoint
 
 
 def _counted_by(plan: Plan, checkpoint: Checkpoint) -> Checkpoint:
     """The same checkpoint with what this plan counts: it may remove units where the other one removed weights."""
-    total, alive = plan.things(checkpoint.mask)
+    total, alive = plan.count(checkpoint.mask)
     granularity = plan.granularity
     record = replace(
         checkpoint.records[0],

@@ -1,4 +1,4 @@
-"""What makes two iterations the same: plan, model, optimizer, seed; and what they ran in."""
+"""What an iteration is given, what makes two of them the same, and what they ran in."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hashlib
 import platform
 import weakref
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from types import CodeType, FunctionType, MethodType
 from typing import Any, cast
 
@@ -20,47 +20,81 @@ from torch.utils.data import DataLoader, Subset, TensorDataset
 from budbreak._version import __version__
 from budbreak.checks import shown
 from budbreak.errors import InvalidValue
+from budbreak.evidence import Samples
 from budbreak.files import digest, tensor_bytes
-from budbreak.iteration.live import Live
+from budbreak.graph import Batches, Forward, Loss
+from budbreak.iteration.plan import Plan
 from budbreak.iteration.rates import is_scheduler, members_of
-from budbreak.live import Stateful, model_digest, model_state
-from budbreak.masks import unwrap
+from budbreak.live import Resettable, Stateful, model_digest, model_state, state_digest
+from budbreak.masks import Mask, unwrap
+from budbreak.processes import Processes
 
 
-def identity(
-    model: nn.Module, optimizer: Optimizer, plan: object, seed: int, resets: Sequence[object]
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Setup:
+    """What the user gave to `budbreak.iterate`, unchanged throughout; the plan is fitted to the model."""
+
+    model: nn.Module
+    optimizer: Optimizer
+    plan: Plan
+    batches: Batches | None
+    loss: Loss | None
+    forward: Forward | None
+    samples: Samples | None
+    resets: tuple[Resettable, ...]
+    seed: int
+    also: Mapping[str, object] | None
+    mask: Mask | None
+    mask_grads: bool | None
+    keep_holding: bool
+    processes: Processes
+
+    @property
+    def first_mask(self) -> Mask:
+        """What is alive at the start."""
+        return Mask.dense(self.model, self.plan.prunable) if self.mask is None else self.mask
+
+
+def identity(setup: Setup) -> dict[str, Any]:
     """What all ranks of an iteration have in common, and a store must agree on before it is used again."""
-    state = model_state(model)
+    state = model_state(setup.model)
     groups = [
         {
             **{key: describe(value) for key, value in group.items() if key not in ("params", "lr", "initial_lr")},
             "learning_rate": describe(group.get("initial_lr", group.get("lr"))),  # lr itself moves with a scheduler
             "size": len(group["params"]),
         }
-        for group in optimizer.param_groups
+        for group in setup.optimizer.param_groups
     ]
     return {
-        "plan": describe(plan),
+        "plan": describe(setup.plan),
         "model": {name: [list(tensor.shape), str(tensor.dtype)] for name, tensor in state.items()},
-        "modules": {name: _module(module) for name, module in unwrap(model).named_modules()},
-        "optimizer": {"class": _short_name(optimizer), "groups": groups},
-        "resets": [_reset(item) for item in resets],
-        "seed": seed,
+        "modules": {name: _module(module) for name, module in unwrap(setup.model).named_modules()},
+        "optimizer": {"class": _short_name(setup.optimizer), "groups": groups},
+        "resets": [_reset(item) for item in setup.resets],
+        "seed": setup.seed,
+        "mask": None if setup.mask is None else mask_digest(setup.mask),
+        "prunable": list(setup.first_mask),
+        "processes": setup.processes.size,
     }
 
 
-def start_identity(live: Live, also: Mapping[str, object] | None) -> dict[str, Any]:
+def start_identity(setup: Setup) -> dict[str, Any]:
     """What a store must agree on besides: the weights it starts from, what evidence is drawn from, the user's own."""
     return {
-        "weights": model_digest(live.model),
-        "batches": None if live.batches is None else describe_batches(live.batches),
-        "loss": describe(live.loss),
-        "forward": describe(live.forward),
-        "samples": describe(live.samples),
-        "mask_grads": live.mask_grads,
-        "also": describe(dict(also or {})),
+        "weights": model_digest(setup.model),
+        "batches": None if setup.batches is None else describe_batches(setup.batches),
+        "loss": describe(setup.loss),
+        "forward": describe(setup.forward),
+        "samples": describe(setup.samples),
+        "mask_grads": setup.mask_grads,
+        "also": describe(dict(setup.also or {})),
     }
+
+
+def mask_digest(mask: Mask) -> str:
+    """SHA-256 of a mask."""
+    return state_digest(mask)
 
 
 def _module(module: nn.Module) -> str:
@@ -93,7 +127,7 @@ def _is_function(value: object) -> bool:
     return callable(value) and not isinstance(value, nn.Module | weakref.ref)
 
 
-def environment() -> dict[str, Any]:
+def numerical_environment() -> dict[str, Any]:
     """What bit-equality depends on: versions, processor, threads, precision."""
     return {
         "budbreak": __version__,

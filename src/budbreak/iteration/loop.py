@@ -15,8 +15,9 @@ from budbreak.checks import check_count, check_model, check_optimizer, shown
 from budbreak.errors import InvalidValue
 from budbreak.evidence import Probe, Samples, check_inputs
 from budbreak.graph import Batches, Forward, Loss
+from budbreak.iteration.course import Course
+from budbreak.iteration.identity import Setup
 from budbreak.iteration.levels import Levels
-from budbreak.iteration.live import Live
 from budbreak.iteration.plan import Plan
 from budbreak.iteration.ranks import SharedStore
 from budbreak.iteration.store import Store
@@ -102,13 +103,26 @@ def iterate(
         check_kinds(model, optimizer, plan)
         check_resettable(resets)
         optimizer = unwrap_optimizer(optimizer)
-        options = (batches, loss, forward, samples, tuple(resets), seed, mask_grads, processes)
-        live = Live(model, optimizer, plan.fit(model), *options)
-        check_arguments(live, store=store, dense=dense, mask=mask, also=also)
+        setup = Setup(
+            model=model,
+            optimizer=optimizer,
+            plan=plan.fit(model),
+            batches=batches,
+            loss=loss,
+            forward=forward,
+            samples=samples,
+            resets=tuple(resets),
+            seed=seed,
+            also=also,
+            mask=mask,
+            mask_grads=mask_grads,
+            keep_holding=keep_holding,
+            processes=processes,
+        )
+        check_arguments(setup, store, dense)
     warn_of_uncovered(model, plan.prunable)
-    kept = None if store is None else SharedStore(Store(store), processes)
-    shared = None if dense is None else Store(dense)
-    return Levels(live, kept, dense=shared, mask=mask, also=also or {}, keep_holding=keep_holding)
+    own = None if store is None else SharedStore(Store(store), processes)
+    return Levels(Course(setup, own, None if dense is None else Store(dense)))
 
 
 def check_kinds(model: object, optimizer: object, plan: object) -> None:
@@ -129,47 +143,51 @@ def check_kinds(model: object, optimizer: object, plan: object) -> None:
         )
 
 
-def check_arguments(live: Live, *, store: object, dense: object, mask: object, also: object) -> None:
+def check_arguments(setup: Setup, store: object, dense: object) -> None:
     """Refuse arguments that cannot work together.
 
     Raises:
         InvalidValue, MissingEvidence, ForeignParameter, NothingToPrune: with what to write.
     """
-    check_count("seed", live.seed, least=0)
+    check_count("seed", setup.seed, least=0)
     _check_folder("store", store, "runs/first")
-    _check_dense(dense, store, live.processes.size)
-    if not isinstance(also, Mapping | None):
-        raise InvalidValue(f"also is {shown(also)}", "it is a mapping of names to values", 'write also={"epochs": 5}')
-    if also and store is None:
-        raise InvalidValue(f"also is {shown(also)}", "it is compared with what a store holds", "give store= as well")
-    if not isinstance(mask, Mask | None):
-        raise InvalidValue(f"mask is {shown(mask)}", "it must be a Mask", "write bb.Mask({name: tensor})")
-    model_state(live.model)  # refuses now what cannot be put back after level 0
-    extra_states(live.model)
-    if hasattr(live.optimizer, "consolidate_state_dict"):  # ZeroRedundancyOptimizer
+    _check_dense(dense, store, setup.processes.size)
+    _check_also(setup.also, store)
+    if not isinstance(setup.mask, Mask | None):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidValue(f"mask is {shown(setup.mask)}", "it must be a Mask", "write bb.Mask({name: tensor})")
+    model_state(setup.model)  # refuses now what cannot be put back after level 0
+    extra_states(setup.model)
+    if hasattr(setup.optimizer, "consolidate_state_dict"):  # ZeroRedundancyOptimizer
         raise InvalidValue(
-            f"optimizer is a {type(live.optimizer).__name__}, of whose state each rank holds a part",
+            f"optimizer is a {type(setup.optimizer).__name__}, of whose state each rank holds a part",
             "its whole state is put back at each level",
             "give the plain optimizer that it wraps",
         )
-    check_ownership(live.optimizer, dict(prunable_parameters(live.model, live.plan.prunable)))
-    _check_counts(live.plan, Mask.dense(live.model, live.plan.prunable) if mask is None else mask)
-    check_averages(live.resets, live.model, Mask.dense(live.model, live.plan.prunable))
-    _check_batches(live.batches)
+    check_ownership(setup.optimizer, dict(prunable_parameters(setup.model, setup.plan.prunable)))
+    _check_counts(setup.plan, setup.first_mask)
+    check_averages(setup.resets, setup.model, Mask.dense(setup.model, setup.plan.prunable))
+    _check_batches(setup.batches)
     check_inputs(
-        live.model,
-        needs_of(live.plan),
-        batches=live.batches,
-        loss=live.loss,
-        forward=live.forward,
-        prunable=live.plan.prunable,
-        samples=live.samples,
+        setup.model,
+        needs_of(setup.plan),
+        batches=setup.batches,
+        loss=setup.loss,
+        forward=setup.forward,
+        prunable=setup.plan.prunable,
+        samples=setup.samples,
     )
 
 
 def _check_folder(name: str, folder: object, example: str) -> None:
     if folder == "" or not isinstance(folder, str | os.PathLike | None):
         raise InvalidValue(f"{name} is {shown(folder)}", "it is a folder: a str or a Path", f'write {name}="{example}"')
+
+
+def _check_also(also: object, store: object) -> None:
+    if not isinstance(also, Mapping | None):
+        raise InvalidValue(f"also is {shown(also)}", "it is a mapping of names to values", 'write also={"epochs": 5}')
+    if also and store is None:
+        raise InvalidValue(f"also is {shown(also)}", "it is compared with what a store holds", "give store= as well")
 
 
 def _check_dense(dense: object, store: object, processes: int) -> None:
@@ -202,7 +220,7 @@ def _check_counts(plan: Plan, mask: Mask) -> None:
     Only for our own schedules, which look at the level alone: others may look at steps and metrics to come.
     """
     if isinstance(plan.schedule, schedules.ALL):
-        plan.targets(*plan.things(mask))
+        plan.targets(*plan.count(mask))
 
 
 def _check_batches(batches: object) -> None:

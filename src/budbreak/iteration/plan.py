@@ -56,6 +56,16 @@ class LevelTarget:
     shares: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Removal:
+    """The next mask, and who removed how many; ``shortfall`` is the part of ``host`` that follow-ups left over."""
+
+    mask: Mask
+    host: int
+    follow_ups: tuple[int, ...]
+    shortfall: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """A whole pruning experiment, as one frozen value; see `budbreak.iterate`.
@@ -116,6 +126,11 @@ class Plan:
         """The trainings of a level: one, and one for each follow-up that retrains."""
         return 1 if level == 0 else 1 + len(self.retraining)
 
+    @property
+    def trainings(self) -> list[tuple[int, int]]:
+        """(level, stage) of all trainings, in their order."""
+        return [(level, stage) for level in range(self.levels + 1) for stage in range(self.stages(level))]
+
     def target(self, progress: Progress, *, total: int, alive: int) -> LevelTarget:
         """The counts of a level.
 
@@ -162,13 +177,13 @@ class Plan:
         A schedule that looks at metrics or steps as well is asked without any.
         """
         start = total if alive is None else alive
-        found = [LevelTarget(0, alive=start, keep=start, host=0, shares=(0,) * len(self.then))]
+        targets = [LevelTarget(0, alive=start, keep=start, host=0, shares=(0,) * len(self.then))]
         for level in range(1, self.levels + 1):
-            found.append(self.target(Progress(level), total=total, alive=found[-1].keep))
-        return found
+            targets.append(self.target(Progress(level), total=total, alive=targets[-1].keep))
+        return targets
 
-    def things(self, mask: Mask) -> tuple[int, int]:
-        """(all, alive) of what this granularity removes as one."""
+    def count(self, mask: Mask) -> tuple[int, int]:
+        """(total, alive) weights of a mask; units, for `Unit`."""
         return count_things(self.granularity, mask)
 
     def fit(self, model: nn.Module) -> Plan:
@@ -191,7 +206,7 @@ class Plan:
         """
         mask = Mask.dense(model, self.prunable)
         plan = self.fit(model)
-        total, _ = plan.things(mask)
+        total, _ = plan.count(mask)
         macs = None if example is None else count_macs(model, example)
         trainings = [self.stages(level) for level in range(self.levels + 1)]
         spared = tuple(plan.granularity.spared)

@@ -73,7 +73,9 @@ class Preview:
         said += [f"{sum(row.trainings for row in self.rows)} trainings; {self.coverage}"]
         if self.dense_macs is not None:
             said.append(f"{self.dense_macs:,d} MACs dense (1 MAC = 2 FLOPs); above: if every layer had density lambda")
-        return "\n".join(lines + [line for one in said for line in textwrap.wrap(one, 80, break_long_words=False)])
+        return "\n".join(
+            lines + [line for remark in said for line in textwrap.wrap(remark, 80, break_long_words=False)]
+        )
 
 
 def preview_rows(

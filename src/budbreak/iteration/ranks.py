@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from budbreak.errors import RanksDisagree
 from budbreak.files import as_stored, corrupt, digest, tree_digest
-from budbreak.iteration.checkpoint import WHAT_TO_DO, Checkpoint, RewindPoint
-from budbreak.iteration.checkpoint import WHAT_TO_DO as NO_REWIND_POINT
-from budbreak.iteration.identity import differences
-from budbreak.iteration.live import Live
+from budbreak.iteration.checkpoint import NO_REWIND_POINT, WHAT_TO_DO, Checkpoint, RewindPoint
+from budbreak.iteration.identity import Setup, differences
 from budbreak.iteration.state import LevelRecord, Position
 from budbreak.iteration.store import Store
 from budbreak.live import state_digest
@@ -51,19 +48,19 @@ class SharedStore:
 
     def load_checkpoint(self) -> tuple[Checkpoint, Path] | None:
         """This rank's part of the newest checkpoint; see `Store.load_checkpoint`."""
-        found = self._given("reading the checkpoint", self._store.load_checkpoint)
-        if found is None or self._processes.size == 1:
-            return found
-        checkpoint, path = found
+        stored = self._given("reading the checkpoint", self._store.load_checkpoint)
+        if stored is None or self._processes.size == 1:
+            return stored
+        checkpoint, path = stored
         return Checkpoint.from_tree(self._own(checkpoint.tree(), path, WHAT_TO_DO), path), path
 
     def load_rewind_point(self, steps: int, wanted: RewindPoint) -> RewindPoint:
         """This rank's part of the snapshot to rewind to; see `Store.load_rewind_point`."""
-        found = self._given("reading the rewind point", lambda: self._store.load_rewind_point(steps, wanted))
-        if self._processes.size == 1 or not found.complete:
-            return found
+        point = self._given("reading the rewind point", lambda: self._store.load_rewind_point(steps, wanted))
+        if self._processes.size == 1 or not point.complete:
+            return point
         path = self.path("rewind")
-        return RewindPoint.from_tree(self._own(found.tree(), path, NO_REWIND_POINT), path)
+        return RewindPoint.from_tree(self._own(point.tree(), path, NO_REWIND_POINT), path)
 
     def save_checkpoint(self, tree: dict[str, Any]) -> None:
         """See `Store.save_checkpoint`."""
@@ -123,9 +120,9 @@ def _entries(tree: Mapping[str, Any]) -> Iterator[Entry]:
         if key == "ranks":
             continue
         if isinstance(value, Mapping):
-            yield from ([key, inner, one] for inner, one in cast(Mapping[Any, Any], value).items())
+            yield from ([key, inner, item] for inner, item in cast(Mapping[Any, Any], value).items())
         elif isinstance(value, list | tuple):
-            yield from ([key, index, one] for index, one in enumerate(cast(Sequence[Any], value)))
+            yield from ([key, index, item] for index, item in enumerate(cast(Sequence[Any], value)))
         else:
             yield [key, None, value]
 
@@ -151,15 +148,15 @@ def _put(tree: dict[str, Any], entry: Any, path: Path, remedy: str) -> None:
 APART = "give all ranks the same; or group='alone', where each rank carries out an iteration of its own"
 
 
-def check_same_iteration(live: Live, about: Mapping[str, Any]) -> None:
+def check_same_iteration(processes: Processes, about: Mapping[str, Any]) -> None:
     """Refuse ranks that carry out different iterations.
 
     Raises:
         RanksDisagree: with the first difference.
     """
-    if live.processes.size == 1:
+    if processes.size == 1:
         return
-    everyone = live.processes.exchange("the start of an iteration", json.loads(json.dumps(about)))
+    everyone = processes.exchange("the start of an iteration", json.loads(json.dumps(about)))
     for rank, other in enumerate(everyone):
         changed = differences(everyone[0], other)
         if changed:
@@ -170,22 +167,22 @@ def check_same_iteration(live: Live, about: Mapping[str, Any]) -> None:
             )
 
 
-def check_same_network(live: Live, mask: Mask, level: int) -> None:
+def check_same_network(setup: Setup, mask: Mask, level: int) -> None:
     """Refuse ranks whose masks or parameters differ; buffers may, as those of BatchNorm do.
 
     Raises:
         RanksDisagree: with the first entry that differs.
     """
-    if live.processes.size == 1:
+    if setup.processes.size == 1:
         return
-    live.processes.same(
+    setup.processes.same(
         f"the mask of level {level}",
         {name: state_digest({name: entry})[:12] for name, entry in mask.items()},
         "all ranks remove the same weights",
         "criteria and probes of your own must find the same on all ranks: add sums up with view.processes.sum",
     )
-    parameters = unwrap(live.model).named_parameters()
-    live.processes.same(
+    parameters = unwrap(setup.model).named_parameters()
+    setup.processes.same(
         f"the weights at the start of level {level}",
         {name: state_digest({name: parameter.detach()})[:12] for name, parameter in parameters},
         "all ranks train the same weights",
@@ -193,18 +190,18 @@ def check_same_network(live: Live, mask: Mask, level: int) -> None:
     )
 
 
-def met(live: Live, here: Position, moment: str) -> Position:
-    """``here`` with what all ranks recorded; they took equally many steps to get there.
+def common_metrics(processes: Processes, here: Position, moment: str) -> Mapping[str, float] | None:
+    """What all ranks recorded in this training; they took equally many steps to get there.
 
     A number may be recorded on one rank or on several, where it must be the same.
 
     Raises:
         RanksDisagree: with the steps or the number.
     """
-    if live.processes.size == 1:
-        return here
+    if processes.size == 1:
+        return here.metrics
     at = f"{moment} of level {here.level}, stage {here.stage}, after {here.epochs} epochs"
-    everyone = live.processes.exchange(at, (here.steps, dict(here.metrics or {})))
+    everyone = processes.exchange(at, (here.steps, dict(here.metrics or {})))
     metrics: dict[str, float] = {}
     for rank, (steps, recorded) in enumerate(everyone):
         if steps != everyone[0][0]:
@@ -220,4 +217,4 @@ def met(live: Live, here: Position, moment: str) -> Position:
                     "a record holds one number for all ranks",
                     "reduce it over the ranks before, or record it on rank 0 alone",
                 )
-    return replace(here, metrics=metrics or None)
+    return metrics or None

@@ -40,20 +40,22 @@ class RateWatch:
             MissingReset: with its class.
         """
         others = self._others()
-        if any(_is_fresh(one) for one in others):
+        if any(_is_fresh(scheduler) for scheduler in others):
             others.clear()  # its own references would keep them
             gc.collect()  # some lie in circles, and are garbage
             others = self._others()
-        for one in others:
-            if _is_fresh(one):
+        for scheduler in others:
+            if _is_fresh(scheduler):
                 raise MissingReset(
-                    f"a {type(one).__name__} of this optimizer is not in resets", _RULE, "add it: resets=[scheduler]"
+                    f"a {type(scheduler).__name__} of this optimizer is not in resets",
+                    _RULE,
+                    "add it: resets=[scheduler]",
                 )
-        self._older = [(weakref.ref(one), _counts(one)) for one in others]
+        self._older = [(weakref.ref(scheduler), _counts(scheduler)) for scheduler in others]
 
     def begin(self) -> None:
         """A training begins: the schedulers that are here now were made for another one."""
-        self._older = [(weakref.ref(one), _counts(one)) for one in self._others()]
+        self._older = [(weakref.ref(scheduler), _counts(scheduler)) for scheduler in self._others()]
 
     def before_step(self, where: str) -> None:
         """Refuse a scheduler from before this training that has run in it, and parameter groups that have changed.
@@ -63,10 +65,10 @@ class RateWatch:
             InvalidValue: if groups were added.
         """
         for reference, counts in self._older:
-            one = reference()
-            if one is not None and _counts(one) != counts:
+            scheduler = reference()
+            if scheduler is not None and _counts(scheduler) != counts:
                 raise MissingReset(
-                    f"a {type(one).__name__} from before {where} has stepped in it and is not in resets",
+                    f"a {type(scheduler).__name__} from before {where} has stepped in it and is not in resets",
                     _RULE,
                     "make it before iterate and give resets=[scheduler], or make a new one in each level",
                 )
@@ -81,13 +83,14 @@ class RateWatch:
     def made_since(self) -> str | None:
         """The class of a scheduler that was made in this training; None if there is none."""
         older = {id(reference()) for reference, _ in self._older}
-        return next((type(one).__name__ for one in self._others() if id(one) not in older), None)
+        made = (scheduler for scheduler in self._others() if id(scheduler) not in older)
+        return next((type(scheduler).__name__ for scheduler in made), None)
 
     def _others(self) -> list[Any]:
         """The schedulers that nobody puts back; of nested ones, the outermost."""
-        found = [one for one in _schedulers_of(self._optimizer) if id(one) not in self._known]
-        inner = {id(member) for one in found for member in members_of([one]) if member is not one}
-        return [one for one in found if id(one) not in inner]
+        others = [scheduler for scheduler in _schedulers_of(self._optimizer) if id(scheduler) not in self._known]
+        inner = {id(member) for outer in others for member in members_of([outer]) if member is not outer}
+        return [scheduler for scheduler in others if id(scheduler) not in inner]
 
 
 def rates_of(groups: Sequence[dict[str, Any]]) -> Rates:
@@ -114,11 +117,11 @@ def check_first_step(now: Rates, allowed: Sequence[Rates], where: str) -> None:
 
 
 def _schedulers_of(optimizer: Optimizer) -> list[Any]:
-    found: list[Any] = []
+    schedulers: list[Any] = []
     for owner in _owners(optimizer):
         # a wrapper, such as Accelerate's, may have schedulers of its own
-        found.extend(_schedulers_of(owner) if issubclass(type(owner), Optimizer) else [owner])
-    return found
+        schedulers.extend(_schedulers_of(owner) if issubclass(type(owner), Optimizer) else [owner])
+    return schedulers
 
 
 def _owners(target: object) -> Iterator[Any]:
@@ -155,7 +158,7 @@ def members_of(items: Sequence[object]) -> Iterator[object]:
         yield item
         for part in [*getattr(item, "__dict__", {}).values()]:
             parts = cast(Sequence[object], part) if isinstance(part, list | tuple) else (part,)
-            waiting.extend(one for one in parts if is_scheduler(one))
+            waiting.extend(item for item in parts if is_scheduler(item))
 
 
 def _counts(scheduler: object) -> list[object]:

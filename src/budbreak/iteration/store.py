@@ -12,8 +12,7 @@ from typing import Any
 from budbreak.errors import CannotWrite, CorruptFile, StoreMismatch
 from budbreak.files import FolderLock, cannot_read, corrupt, digest, read_json, read_tree, sweep, write_json, write_tree
 from budbreak.iteration.checkpoint import NO_REWIND_POINT, WHAT_TO_DO, Checkpoint, RecordsFile, RewindPoint
-from budbreak.iteration.identity import differences, environment
-from budbreak.iteration.invariants import mask_digest
+from budbreak.iteration.identity import differences, mask_digest, numerical_environment
 from budbreak.iteration.state import LevelRecord
 from budbreak.masks import Mask
 
@@ -43,9 +42,9 @@ def read_identity(folder: Path) -> IdentityFile:
     """
     path = folder / "identity.json"
     remedy = "restore it from a copy; or delete it, and the same call writes it again if the other files belong to it"
-    found = read_json(path, IDENTITY_KIND, IdentityFile, remedy=remedy)
-    read_json(path, IDENTITY_KIND, IdentityFile, stores={digest(found.identity)}, remedy=remedy)
-    return found
+    content = read_json(path, IDENTITY_KIND, IdentityFile, remedy=remedy)
+    read_json(path, IDENTITY_KIND, IdentityFile, stores={digest(content.identity)}, remedy=remedy)
+    return content
 
 
 def read_records(folder: Path, store: str | None) -> tuple[LevelRecord, ...]:
@@ -92,7 +91,7 @@ class Store:
             if _exists(path):
                 self._compare(read_identity(self.folder), plain)
             else:
-                body = {"identity": plain, "environment": environment()}
+                body = {"identity": plain, "environment": numerical_environment()}
                 write_json(path, body, IDENTITY_KIND, store=self.identity)
         except BaseException:
             self.close()
@@ -104,9 +103,9 @@ class Store:
         Raises:
             FileNotFoundError: if it names none.
         """
-        found = read_identity(self.folder).identity
-        self.identity = digest(found)
-        return found
+        identity = read_identity(self.folder).identity
+        self.identity = digest(identity)
+        return identity
 
     def load_rewind_point(self, steps: int, wanted: RewindPoint) -> RewindPoint:
         """The stored snapshot to rewind to; ``wanted`` itself while its step has not come.
@@ -119,10 +118,10 @@ class Store:
             return wanted
         if tree is None:
             raise corrupt(path, f"it is missing, though step {wanted.step.count} is over", NO_REWIND_POINT)
-        found = RewindPoint.from_tree(tree, path)
-        if found.step.count != wanted.step.count:
-            raise corrupt(path, f"it is of step {found.step.count}, not {wanted.step.count}", NO_REWIND_POINT)
-        return found
+        point = RewindPoint.from_tree(tree, path)
+        if point.step.count != wanted.step.count:
+            raise corrupt(path, f"it is of step {point.step.count}, not {wanted.step.count}", NO_REWIND_POINT)
+        return point
 
     def close(self) -> None:
         """Let another process take it."""
@@ -194,10 +193,10 @@ class Store:
             if not record.last_stage or not _exists(path):
                 continue
             try:
-                found = Mask.load(path, store=self.identity)
+                mask = Mask.load(path, store=self.identity)
             except (CorruptFile, StoreMismatch) as error:
                 raise type(error)(error.value, error.rule, remedy) from None
-            if mask_digest(found) != record.mask_digest:
+            if mask_digest(mask) != record.mask_digest:
                 raise CorruptFile(
                     f"{path} is not the mask of level {record.level}", "the record has its digest", remedy
                 )
@@ -205,8 +204,8 @@ class Store:
     def _mask_path(self, level: int) -> Path:
         return self.folder / "masks" / f"level-{level:03d}.safetensors"
 
-    def _compare(self, found: IdentityFile, identity: dict[str, Any]) -> None:
-        changed = differences(found.identity, identity)
+    def _compare(self, stored: IdentityFile, identity: dict[str, Any]) -> None:
+        changed = differences(stored.identity, identity)
         if changed:
             more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
             raise StoreMismatch(
@@ -214,7 +213,7 @@ class Store:
                 "a store belongs to one plan, model, optimizer, seed and start",
                 remedy_for(changed[0], "give another store, or delete this one"),
             )
-        warn_of_changes(self.folder, found, "as without the interruption")
+        warn_of_changes(self.folder, stored, "as without the interruption")
 
 
 def _exists(path: Path) -> bool:
@@ -224,9 +223,9 @@ def _exists(path: Path) -> bool:
         raise cannot_read(path, error) from error
 
 
-def warn_of_changes(folder: Path, found: IdentityFile, bits: str) -> None:
+def warn_of_changes(folder: Path, stored: IdentityFile, bits: str) -> None:
     """Say that a store was written in another environment, where its results may differ in the last bits."""
-    moved = differences(found.environment, environment())
+    moved = differences(stored.environment, numerical_environment())
     if moved:
         warnings.warn(
             f"{folder}: the environment has changed: {'; '.join(moved)}. Going on is right, but the same "
