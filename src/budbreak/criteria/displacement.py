@@ -14,7 +14,8 @@ class Displacement:
 
     score[i] = |w[i] - w_start[i]|, w_start = the weight at the start of the level, after rewinding.
 
-    Source: the AP authors' reading of "gradient pruning" (spec ap.md 4). Not movement pruning, which sums w*g.
+    Source: the published code of Liu et al. 2023 (AP), arXiv 2212.06145, where it stands for gradient pruning. Not
+    movement pruning (Sanh et al. 2020, arXiv 2005.07683), which sums w*g.
     """
 
     needs = (Weights(), StartWeights())

@@ -21,7 +21,7 @@ class LeastMovedNegative:
 
     The inputs of a hidden ReLU layer are >= 0, so a negative weight can only push a pre-activation down:
     without it the unit fires at least as often. Selected within what a host criterion kept.
-    Source: Liu et al. 2023 (AP), TMLR, algorithm 1.
+    Source: Liu et al. 2023 (AP), TMLR, arXiv 2212.06145, algorithm 1.
     """
 
     needs = (Weights(), StartWeights())

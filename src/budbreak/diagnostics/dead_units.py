@@ -176,7 +176,7 @@ def dead_units(
     Raises:
         NoSites: if there is no site, or none that has an answer at this threshold.
 
-    Source: Liu et al. 2023 (AP), section on DNR.
+    Source: Liu et al. 2023 (AP), TMLR, arXiv 2212.06145, section on DNR.
     """
     if not counts:
         raise NoSites("no site was reached", "DNR needs at least one activation module in the forward pass")

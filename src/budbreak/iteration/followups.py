@@ -41,7 +41,7 @@ class ActivateWhilePruning:
         variant: ``"lite"``: right after the host, no extra training; ``"pro"``: host, rewind, train, AP,
             rewind, train: two trainings a level. Compare pro with `SplitRemoval` and `Retrain`.
 
-    Source: Liu et al. 2023 (AP), algorithms 1 and 2; ap.md 2-3.
+    Source: Liu et al. 2023 (AP), TMLR, arXiv 2212.06145, algorithms 1 and 2.
     """
 
     q: float = 0.02
