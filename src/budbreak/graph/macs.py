@@ -48,7 +48,6 @@ class Macs:
         return sum(self.by_weight.get(name, 0) for name in {self.first_names[name] for name in names})
 
 
-@torch.no_grad()
 def count_macs(model: nn.Module, example: Any) -> Macs:
     """Multiply-accumulates per sample, from one forward pass in eval mode.
 
@@ -174,7 +173,7 @@ def _unfused() -> Generator[None, None, None]:
     before = backends.mha.get_fastpath_enabled(), bool(backends.mkldnn.enabled), backends.cudnn.enabled
     _fuse(False, False, False)
     try:
-        with torch.inference_mode(False):
+        with torch.inference_mode(False), torch.no_grad():  # the former alone lets gradients be recorded
             yield
     finally:
         _fuse(*before)
