@@ -361,6 +361,17 @@ def test_a_server_that_lies_ends_in_words_soon_and_small(lie: str, tmp_path: Pat
     assert [path for path in tmp_path.rglob("*") if path.is_file() and path.stat().st_size > 60] == []
 
 
+def test_nothing_is_written_once_its_time_is_over(tmp_path: Path) -> None:
+    official = tiny_cifar()
+    with answering(say(OK + b"\r\n", b"x", times=30, pause=0.03)) as url:
+        with pytest.raises(DownloadFailed, match="not complete"):
+            get(Server(url=url), official, tmp_path, deadline=0.3)
+        (part,) = tmp_path.iterdir()
+        size = part.stat().st_size
+        time.sleep(0.3)
+        assert 0 < part.stat().st_size <= size + 1  # one byte may have been on its way
+
+
 def test_a_partial_file_that_is_a_link_or_a_pipe_is_not_written_to(server: Server, tmp_path: Path) -> None:
     official = tiny_cifar()
     server.contents = official.served()

@@ -150,7 +150,7 @@ class _Transfer:
         """Add a response to what is here, or replace it if the server sends the file from its beginning."""
         offset = start if response.status == 206 else 0
         begins = response.headers.get("Content-Range", "").startswith(f"bytes {offset}-")
-        if response.status not in (200, 206) or (response.status == 206 and not (start and begins)):
+        if response.status not in (200, 206) or (response.status == 206 and not begins):
             self._begin_again(f"the server answered {response.status} with another part of the file than asked for")
         received, total = offset, None if response.length is None else offset + response.length
         self._check_size(total or 0)
