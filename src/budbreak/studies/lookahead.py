@@ -15,9 +15,8 @@ from budbreak.foreign import call_foreign
 from budbreak.iteration import Preview
 from budbreak.studies.making import load_data, make_network, make_plan, pick_engine
 from budbreak.studies.recipe import Arm
-from budbreak.studies.run import Cells, Choice, cells_of
+from budbreak.studies.run import Cells, Choice, cells_of, divided
 from budbreak.studies.sections import DataSection, Setup
-from budbreak.studies.taskfolder import is_complete
 from budbreak.studies.tasks import Task
 from budbreak.studies.trying import try_out
 from budbreak.training import steps_per_epoch
@@ -200,9 +199,7 @@ def _preview(arm: Arm, choice: Choice, loader: Loader) -> Preview:
 
 
 def _cost(cells: Cells, speeds: Mapping[str, float], workers: int) -> Cost:
-    missing = [task for task in cells.tasks if not is_complete(task)]
-    wanted = {need.identity for task in missing for need in task.needs}
-    left = [task for task in missing if task.kind == "levels" or task.identity in wanted]
+    _, left = divided(cells.tasks)
     mean = statistics.fmean(speeds.values()) if speeds else 0.0
 
     def seconds(task: Task) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -106,9 +106,8 @@ def run(
             result.save(choice.folder)
             named = {f"{arm.name} seed {levels.seed}": levels for arm, levels in cells.levels}
             save_tasks(choice.folder, named, identity=choice.recipe.identity)
-            for arm, levels in cells.levels:
-                if levels == task:
-                    save_network(choice.folder, arm.name, levels)
+            if task is not None:
+                _save_networks(choice, cells, {task.identity})
             if progress is not None:
                 progress(result, watch.done())
             return result
@@ -124,26 +123,40 @@ def run(
 def _compute_missing(
     choice: Choice, cells: Cells, watch: Watch, keep: Callable[[Task | None], RunResult]
 ) -> list[Failure]:
-    missing = [task for task in cells.tasks if not is_complete(task)]
-    for arm, levels in cells.levels:
-        if levels not in missing:
-            check_complete(levels)
-            save_network(choice.folder, arm.name, levels)
+    complete, missing = divided(cells.tasks)
+    for task in complete:
+        if task.kind == "levels":
+            check_complete(task)
+    _save_networks(choice, cells, {task.identity for task in complete})
     keep(None)
-    needed = {need.identity for task in missing for need in task.needs}
-    wanted = [task for task in missing if task.kind == "levels" or task.identity in needed]
-    if not wanted:
+    if not missing:
         return []
     with open_executor(choice.executor, choice.workers) as opened:
         here = choice.executor == "here"
         return carry_out(
-            wanted,
+            missing,
             _Here(watch.look) if here else carry_out_task,
             executor=opened.executor,
             workers=opened.workers,
             tick=watch.look,
             finished=keep,
         )
+
+
+def divided(tasks: Sequence[Task]) -> tuple[list[Task], list[Task]]:
+    """The tasks that are complete, and those that are to be computed: a dense training only where one needs it."""
+    complete = [task for task in tasks if is_complete(task)]
+    over = {task.identity for task in complete}
+    needed = {need.identity for task in tasks if task.identity not in over for need in task.needs}
+    missing = [task for task in tasks if task.identity not in over]
+    return complete, [task for task in missing if task.kind == "levels" or task.identity in needed]
+
+
+def _save_networks(choice: Choice, cells: Cells, identities: Set[str]) -> None:
+    """Arms that are alike have one task, under whichever name it was computed."""
+    for arm, levels in cells.levels:
+        if levels.identity in identities:
+            save_network(choice.folder, arm.name, levels)
 
 
 @dataclass(frozen=True)
