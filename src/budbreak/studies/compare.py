@@ -9,7 +9,7 @@ from dataclasses import replace
 from budbreak.diagnostics import Quantity
 from budbreak.errors import InvalidValue
 from budbreak.studies.intervals import estimate, holm
-from budbreak.studies.result import ArmResult, LevelResult, PairedDifference
+from budbreak.studies.result import ArmResult, Counted, LevelResult, PairedDifference
 
 _Pairs = Sequence[tuple[LevelResult, LevelResult]]
 
@@ -28,12 +28,13 @@ def paired_differences(
         quantities: what is compared; one that an arm lacks at a level has no row there.
 
     Raises:
-        InvalidValue: if an arm and its reference kept different numbers of weights at the same level and seed: each
-            keeps what its plan says, exactly, so their plans differ in what they count.
+        InvalidValue: if an arm and its reference kept different numbers of weights (of units, where whole units go)
+            at the same level and seed: each keeps what its plan says, exactly, so their plans differ in what they
+            count.
     """
     pairs = list(_compared(levels, arms))
     for pair in pairs:
-        _check_equal_survivors(pair)
+        _check_pairs(pair)
     return [
         row
         for quantity in quantities
@@ -96,13 +97,25 @@ def _corrected(rows: Sequence[PairedDifference]) -> list[PairedDifference]:
     return [row if row.p is None else replace(row, p_adjusted=next(adjusted)) for row in rows]
 
 
-def _check_equal_survivors(pairs: Iterable[tuple[LevelResult, LevelResult]]) -> None:
+def _check_pairs(pairs: Iterable[tuple[LevelResult, LevelResult]]) -> None:
     for a, b in pairs:
-        if a.kept != b.kept:
-            raise InvalidValue(
-                f"at level {a.level}, seed {a.seed}, arm {a.arm} keeps {a.kept} of {a.total} weights, "
-                f"{b.arm} {b.kept} of {b.total}",
-                "arms are compared at the same number of surviving weights, and the plans of these count differently: "
-                "single weights and whole units, other schedules, or other prunable weights",
-                "give both arms the same granularity, schedule and prunable, or leave out the reference of one",
-            )
+        check_equal_survivors(f"level {a.level}, seed {a.seed}", (a.arm, a.survivors), (b.arm, b.survivors))
+
+
+def check_equal_survivors(where: str, base: tuple[str, Counted], own: tuple[str, Counted]) -> None:
+    """Refuse to compare two arms, each by name, that keep other numbers of weights: by plan, as they are exact.
+
+    Raises:
+        InvalidValue: with both numbers.
+    """
+    (reference, theirs), (arm, ours) = base, own
+    if theirs == ours:
+        return
+    unit = "" if theirs.what == ours.what else f" {ours.what}"
+    raise InvalidValue(
+        f"at {where}, arm {reference} keeps {theirs.kept} of {theirs.total} {theirs.what}, "
+        f"{arm} {ours.kept} of {ours.total}{unit}",
+        "arms are compared at the same number of survivors, and the plans of these count differently: single weights "
+        "and whole units, other schedules, other networks, or other prunable weights",
+        'give both arms the same, or write reference = "none" for one of them',
+    )

@@ -13,8 +13,11 @@ from budbreak.data import DataSet, Split
 from budbreak.errors import InvalidValue, UnknownName
 from budbreak.foreign import call_foreign
 from budbreak.iteration import Preview
+from budbreak.studies.compare import check_equal_survivors
 from budbreak.studies.making import load_data, make_network, make_plan, pick_engine
 from budbreak.studies.recipe import Arm
+from budbreak.studies.rehearsing import Rehearsal
+from budbreak.studies.result import Counted
 from budbreak.studies.run import Cells, Choice, cells_of, divided
 from budbreak.studies.sections import DataSection, Setup
 from budbreak.studies.tasks import Task
@@ -121,8 +124,7 @@ def look_ahead(choice: Choice) -> Overview:
         unseen = unseen or own
         if speed is not None:
             speeds[key] = speed
-    plans = _first_of_each(choice.arms, lambda arm: repr((arm.setup.prune, _training_of(arm.setup))))
-    previews = [_preview(arm, choice, loader) for arm in plans.values()]
+    preview = _preview_all(choice, loader)
     first = choice.arms[0].setup
     dataset, parts = loader(first.data)
     engine = pick_engine(first, make_network(first.network, dataset, 0), choice.place.threads)
@@ -130,7 +132,7 @@ def look_ahead(choice: Choice) -> Overview:
     return Overview(
         folder=str(choice.folder),
         engine=engine.describe(),
-        preview=previews[0],
+        preview=preview,
         arms=len(choice.arms),
         seeds=choice.recipe.seeds,
         workers=choice.workers or 1,
@@ -185,17 +187,46 @@ def _naming(arm: Arm, arms: Sequence[Arm]) -> Generator[None, None, None]:
         raise type(error)(f"arm {arm.name!r}: {error.value}", error.rule, error.fix) from error
 
 
-def _preview(arm: Arm, choice: Choice, loader: Loader) -> Preview:
-    """The levels of an arm; refuses counts that cannot work."""
-    setup = arm.setup
-    dataset, parts = loader(setup.data)
-    model = make_network(setup.network, dataset, 0)
-    engine = pick_engine(setup, model, choice.place.threads)
-    example = engine.place(parts.test.normalised(parts.test.images[:1]))
+def _preview_all(choice: Choice, loader: Loader) -> Preview:
+    """The levels of the first arm; refuses plans of any arm that cannot work, and arms that cannot be compared."""
+    by_name = {arm.name: arm for arm in choice.recipe.arms}
+    references = [by_name[arm.reference] for arm in choice.arms if arm.reference is not None]
+    plans = _first_of_each([*choice.arms, *references], _plan_of)
+    previews: dict[str, Preview] = {}
+    for key, arm in plans.items():
+        with _naming(arm, choice.recipe.arms):
+            previews[key] = _preview(arm.setup, *loader(arm.setup.data), threads=choice.place.threads)
+    for arm in choice.arms:
+        if arm.reference is not None:
+            base = by_name[arm.reference]
+            _check_comparable(arm, previews[_plan_of(arm)], base, previews[_plan_of(base)])
+    return previews[_plan_of(choice.arms[0])]
+
+
+def _plan_of(arm: Arm) -> str:
+    """What tells the plan of an arm."""
+    return repr((arm.setup.prune, _training_of(arm.setup)))
+
+
+def _preview(setup: Setup, dataset: DataSet, parts: Split, *, threads: int | None) -> Preview:
+    """The levels of a plan, which is tried on a throw-away network; refuses counts that cannot work."""
     plan = make_plan(setup, seed=0, steps=steps_per_epoch(len(parts.train), setup.train.batch_size))
+    model = make_network(setup.network, dataset, 0)
+    engine = pick_engine(setup, model, threads)
+    example = engine.place(parts.test.normalised(parts.test.images[:1]))
     rule = "a network takes a single image in evaluation"
-    with _naming(arm, choice.arms):
-        return call_foreign("evaluating the network", lambda: plan.preview(model, example=example), rule=rule)
+    preview = call_foreign("evaluating the network", lambda: plan.preview(model, example=example), rule=rule)
+    keep = preview.rows[min(1, plan.levels)].keep
+    Rehearsal(plan, keep, setup.measure.diagnostics, model, parts.train).carry_out()
+    return preview
+
+
+def _check_comparable(arm: Arm, own: Preview, reference: Arm, base: Preview) -> None:
+    """Refuse now what the comparison would refuse in the end; see `check_equal_survivors`."""
+    for ours, theirs in zip(own.rows, base.rows, strict=False):  # one may have fewer levels
+        expected = Counted(theirs.keep, base.rows[0].keep, base.counted)
+        planned = Counted(ours.keep, own.rows[0].keep, own.counted)
+        check_equal_survivors(f"level {ours.level}", (reference.name, expected), (arm.name, planned))
 
 
 def _cost(cells: Cells, speeds: Mapping[str, float], workers: int) -> Cost:

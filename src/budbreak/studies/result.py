@@ -67,6 +67,15 @@ class EpochResult:
 
 
 @dataclass(frozen=True)
+class Counted:
+    """How many stay of what a schedule counts; ``what`` that is, in the plural."""
+
+    kept: int
+    total: int
+    what: str
+
+
+@dataclass(frozen=True)
 class LevelResult:
     """One arm, one seed, one level, after its training.
 
@@ -76,6 +85,7 @@ class LevelResult:
         numbers: quantity name -> number at the end of the level.
         invariants: what was asserted, e.g. ``{"zeros held": True}``.
         shared: this level was trained once for several arms.
+        counted: what the schedule counts, where that is not single weights: whole "units".
     """
 
     arm: str
@@ -94,6 +104,12 @@ class LevelResult:
     curve: tuple[EpochResult, ...]
     notes: tuple[str, ...] = ()
     shared: bool = False
+    counted: Counted | None = None
+
+    @property
+    def survivors(self) -> Counted:
+        """What the schedule decides: arms that agree in it are comparable."""
+        return self.counted or Counted(self.kept, self.total, "weights")
 
 
 @dataclass(frozen=True)

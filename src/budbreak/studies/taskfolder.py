@@ -13,7 +13,7 @@ from budbreak.files import read_json, write_json
 from budbreak.iteration import LevelRecord, Store, differences, read_records
 from budbreak.studies.making import epochs_of
 from budbreak.studies.notes import Notes
-from budbreak.studies.result import LevelResult
+from budbreak.studies.result import Counted, LevelResult
 from budbreak.studies.tasks import Task
 from budbreak.studies.weights import WEIGHTS, check_weights
 
@@ -126,6 +126,7 @@ def _level_result(stages: Sequence[LevelRecord], notes: Notes, arm: str, task: T
         layers=layers or (),
         curve=curve,
         notes=tuple(_remarks(stages, layers, lost=epochs + len(stages) - len(curve))),
+        counted=None if last.counted == "weights" else Counted(last.counted_kept, last.counted_total, last.counted),
     )
 
 
