@@ -6,6 +6,7 @@ import argparse
 import functools
 import math
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -13,25 +14,37 @@ from budbreak.checks import as_number
 from budbreak.cli.folding import WIDTH
 from budbreak.errors import did_you_mean, printable
 
+HELP_COLUMN = 24  # where explanations begin
+
 
 class Parser(argparse.ArgumentParser):
     """An `argparse.ArgumentParser` without abbreviations: ``--seed 3`` is not taken for ``--seeds 3``.
 
     What is wrong is said in three lines, without the usage, which for `run` fills a screen. Subparsers are of the
     same class.
+
+    Attributes:
+        instead: an option that does not exist -> what to write instead, where the nearest name is not what was meant.
     """
 
+    instead: Mapping[str, str]
+
     def __init__(self, **options: Any) -> None:
-        formatter = functools.partial(argparse.HelpFormatter, width=WIDTH - 1, max_help_position=26)
-        defaults: dict[str, Any] = {"allow_abbrev": False, "formatter_class": formatter}
-        super().__init__(**{**defaults, **options})
+        formatter = functools.partial(
+            argparse.RawDescriptionHelpFormatter, width=WIDTH - 1, max_help_position=HELP_COLUMN
+        )
+        super().__init__(allow_abbrev=False, formatter_class=formatter, **options)
+        self.instead = {}
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Refuse an unknown option here, where the nearest known one can be named."""
         found, unknown = super().parse_known_args(args, namespace)
         if unknown:
             flags = [flag for action in self._actions for flag in action.option_strings]
-            self._refuse(f"{' '.join(unknown)}: not understood", did_you_mean(unknown[0].split("=")[0], flags))
+            flag = unknown[0].partition("=")[0]
+            near = did_you_mean(flag, [*flags, *self.instead])
+            fixes = [fix for known, fix in self.instead.items() if known == flag or repr(known) in near]
+            self._refuse(f"{' '.join(unknown)}: not understood", fixes[0] if fixes else near)
         return found, unknown
 
     def error(self, message: str) -> NoReturn:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from budbreak.cli.display import Display
+from budbreak.cli.explaining import recipe_help, set_instead
 from budbreak.cli.folding import folded
 from budbreak.cli.parser import import_from_here, whole
 from budbreak.cli.sinks import open_sink
@@ -22,7 +23,6 @@ from budbreak.studies import (
     Recipe,
     RunResult,
     epochs_of_choice,
-    field_table,
     import_folders,
     load_recipe,
     look_ahead,
@@ -39,11 +39,11 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "run",
         help="carry out a recipe: its arms over several seeds, compared",
-        description="Carry out a recipe. Interrupted at any moment, the same command goes on from the last checkpoint; "
-        "with more seeds or arms only what is new is computed.",
-        epilog=folded(field_table()),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Carry out a recipe. Interrupted at any moment, the same command goes on from\n"
+        "the last checkpoint; with more seeds or arms only what is new is computed.",
+        epilog=recipe_help(),
     )
+    parser.instead = set_instead()
     parser.add_argument("recipe", type=Path, help="a TOML file: sections, and arms that override some of them")
     parser.add_argument(
         "--set", action="append", default=[], metavar="PATH=VALUE", dest="sets",
@@ -86,7 +86,7 @@ def execute(options: argparse.Namespace) -> int:
         display.show(event)
         sink(event)
 
-    with Display(tasks=overview.cost.total, epochs=overview.cost.all_epochs) as display:
+    with Display(epochs=overview.cost.all_epochs, workers=overview.workers) as display:
         result = run(
             choice,
             report=tell,

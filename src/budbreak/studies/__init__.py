@@ -1,6 +1,7 @@
 """Recipes, arms and seeds: what the command runs, and how it is compared."""
 
 from budbreak.studies.executors import EXECUTORS, open_executor
+from budbreak.studies.fields import Explained, recipe_fields, recipe_values
 from budbreak.studies.folder import TASKS
 from budbreak.studies.inspect import Request, Subject, find_subject, measure_subject, save_measurement
 from budbreak.studies.intervals import Estimate, estimate
@@ -23,7 +24,6 @@ from budbreak.studies.result import (
     load_result,
 )
 from budbreak.studies.run import Choice, RunFailed, run
-from budbreak.studies.sections import field_table
 from budbreak.studies.tasks import Place
 from budbreak.studies.watching import Event
 
@@ -40,6 +40,7 @@ __all__ = [
     "EpochResult",
     "Estimate",
     "Event",
+    "Explained",
     "LayerResult",
     "LevelResult",
     "PairedDifference",
@@ -53,7 +54,6 @@ __all__ = [
     "duration",
     "epochs_of_choice",
     "estimate",
-    "field_table",
     "find_subject",
     "import_folders",
     "list_runs",
@@ -64,6 +64,8 @@ __all__ = [
     "measure_subject",
     "open_executor",
     "parse_set",
+    "recipe_fields",
+    "recipe_values",
     "run",
     "save_measurement",
     "share_cores",

@@ -126,32 +126,36 @@ class TrainSection(Section):
     epochs: Annotated[int, Field(ge=1, le=_MOST_EPOCHS)] = Field(description="epochs of each training")
     batch_size: Annotated[int, Field(ge=1, le=_MOST_IMAGES)] = Field(128, description="images in an optimizer step")
     optimizer: Annotated[OptimizerValue, _one(OPTIMIZERS, "train.optimizer")] = Field(
-        SGD(), description='sgd, adam, adamw, e.g. {is = "sgd", learning_rate = 0.1, momentum = 0.9}'
+        SGD(), description='what takes the steps, e.g. {is = "sgd", learning_rate = 0.05}'
     )
     schedule: Annotated[RateSchedule, _one(RATES, "train.schedule")] = Field(
-        Constant(), description='of the learning rate, e.g. {is = "steps", milestones = [10, 13]}, "cosine", "linear"'
+        Constant(), description='of the learning rate, e.g. {is = "steps", milestones = [10, 13]}'
     )
-    precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto follows measured rules")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="float32, bfloat16; auto: whichever was measured to be faster"
+    )
 
 
 class PruneSection(Section):
     """``[prune]``: what goes, and when."""
 
     criterion: Annotated[Criterion, _one(CRITERIA, "prune.criterion")] = Field(
-        Magnitude(), description='magnitude, taylor, ..., or your own as "mine:Class"'
+        Magnitude(), description='how much each weight matters, e.g. {is = "random", seed = 1}'
     )
     schedule: Annotated[Schedule, _one(SCHEDULES, "prune.schedule")] = Field(
-        Geometric(rate=0.2, levels=12), description='e.g. {is = "geometric", rate = 0.2, levels = 12}'
+        Geometric(rate=0.2, levels=12), description="how sparse the network is at each level"
     )
     then: Annotated[tuple[FollowUp, ...], _many(FOLLOW_UPS, "prune.then")] = Field(
-        (), description='what follows in a level: ["ap"], [{is = "ap", q = 0.02, variant = "pro"}], "retrain"'
+        (), description='what follows in each level, e.g. ["ap"], [{is = "ap", q = 0.05}]'
     )
     scope: Literal["global", "layer"] = Field("global", description="where scores compete: global or layer")
     granularity: Annotated[Granularity, _one(GRANULARITIES, "prune.granularity")] = Field(
-        Element(), description="what goes as one: element (single weights) or unit"
+        Element(), description="what goes as one"
     )
-    exclude: Patterns = Field((), description="glob patterns of weights that are not prunable, e.g. fc.weight")
-    rewind: Literal["weights", "learning-rate", "none"] = Field("weights", description="what returns after a pruning")
+    exclude: Patterns = Field((), description='weights that are not prunable, e.g. ["fc.*"]')
+    rewind: Literal["weights", "learning-rate", "none"] = Field(
+        "weights", description="what returns after a pruning: weights; learning-rate (the weights stay); none"
+    )
     rewind_epoch: Annotated[int, Field(ge=0, le=_MOST_EPOCHS)] = Field(
         0, description="rewind weights to the end of this epoch of level 0; 0: initialization"
     )
@@ -163,7 +167,7 @@ class MeasureSection(Section):
     """``[measure]``: what is looked at beside the accuracy."""
 
     diagnostics: Annotated[tuple[Diagnostic, ...], _many(DIAGNOSTICS, "measure.diagnostics")] = Field(
-        (DeadUnits(),), description='e.g. ["dead-units", "gradient-norm"]; [] for none'
+        (DeadUnits(),), description='what is measured, e.g. ["dead-units", "gradient-norm"]; [] for nothing'
     )
     images: Images = Field(2000, description="training images (not augmented) that they look at; 0: all")
     every: Annotated[int, Field(ge=0, le=_MOST_EPOCHS)] = Field(
@@ -209,7 +213,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "prune": PruneSection,
     "measure": MeasureSection,
 }
-_FAMILIES: Mapping[tuple[str, str], Family[Any]] = {
+FAMILIES: Mapping[tuple[str, str], Family[Any]] = {
     ("train", "optimizer"): OPTIMIZERS,
     ("train", "schedule"): RATES,
     ("prune", "criterion"): CRITERIA,
@@ -254,7 +258,7 @@ def plain_section(section: Section) -> dict[str, Any]:
 
 def plain_value(section: str, field: str, value: Any) -> Any:
     """The plain form of the value of a field."""
-    family = _FAMILIES.get((section, field))
+    family = FAMILIES.get((section, field))
     if isinstance(value, tuple):
         items = cast("tuple[Any, ...]", value)
         return [encode(item, family) if family else item for item in items]
@@ -265,23 +269,3 @@ def _introduced(field: FieldInfo) -> Any:
     """The default that a field had when it was new: results made before it keep their identity."""
     extra = field.json_schema_extra
     return extra.get("introduced", field.default) if isinstance(extra, dict) else field.default
-
-
-def field_table() -> str:
-    """Every field of every section with its default and what it means, for the command's help."""
-    lines = ["sections of a recipe (defaults in brackets):"]
-    for name, kind in SECTIONS.items():
-        lines.append(f"[{name}]")
-        for field, info in kind.model_fields.items():
-            default = "required" if info.is_required() else _shown(plain_value(name, field, info.default))
-            lines.append(f"  {field} [{default}]: {info.description}")
-    return "\n".join(lines)
-
-
-def _shown(plain: Any) -> str:
-    if isinstance(plain, dict):
-        table = cast("dict[str, Any]", plain)
-        return f"{table['is']}: {', '.join(f'{key} = {value}' for key, value in table.items() if key != 'is')}"
-    if isinstance(plain, bool):
-        return str(plain).lower()
-    return ", ".join(map(_shown, cast("list[Any]", plain))) or "none" if isinstance(plain, list) else str(plain)
