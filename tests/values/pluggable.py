@@ -6,25 +6,25 @@ from typing import Any, Literal
 
 from hypothesis import strategies as st
 
-from budbreak import criteria, probes, schedules
+from budbreak import criteria, diagnostics, evidence, masks, schedules, training
 from budbreak.iteration import followups
+from budbreak.studies.families import (
+    CRITERIA,
+    DIAGNOSTICS,
+    FOLLOW_UPS,
+    GRANULARITIES,
+    OPTIMIZERS,
+    RATES,
+    SCHEDULES,
+)
 from budbreak.values import Family
 
-CRITERIA = Family.of("criterion", criteria.ALL, needs=("needs",))
-SCHEDULES = Family.of(
-    "schedule", schedules.ALL, needs=("levels",), example='{is = "geometric", rate = 0.2, levels = 12}'
-)
-FOLLOW_UPS = Family.of(
-    "follow-up",
-    followups.ALL,
-    needs=("q", "retrains", "criterion"),
-    call=False,
-    names={"ap": followups.ActivateWhilePruning},
-)
-PROBES = Family.of("probe", probes.ALL, needs=("start",), call=False)
-FAMILIES = (CRITERIA, SCHEDULES, FOLLOW_UPS, PROBES)
+PROBES = Family.of("probe", evidence.ALL, needs=("start",), call=False)
+FAMILIES = (CRITERIA, SCHEDULES, FOLLOW_UPS, GRANULARITIES, OPTIMIZERS, RATES, DIAGNOSTICS, PROBES)
 
 SHARES = st.floats(0.001, 0.99)
+BETAS = st.tuples(SHARES, SHARES)
+DECAY = {"epsilon": SHARES, "weight_decay": SHARES}
 ARGUMENTS = {
     criteria.Random: {"seed": st.integers(0, 2**63 - 1)},
     schedules.Cubic: {"sparsity": SHARES, "levels": st.integers(1, 10**6)},
@@ -32,7 +32,18 @@ ARGUMENTS = {
     schedules.OneShot: {"sparsity": SHARES},
     followups.ActivateWhilePruning: {"q": SHARES, "variant": st.sampled_from(["lite", "pro"])},
     followups.SplitRemoval: {"q": SHARES},
-    probes.UnitCounts: {"threshold": st.floats(0, 10)},
+    masks.Unit: {"dim": st.none() | st.integers(0, 3), "outputs": st.none() | st.just(("fc.weight",))},
+    training.SGD: {"learning_rate": SHARES, "momentum": SHARES, "nesterov": st.booleans(), "weight_decay": SHARES},
+    training.Adam: {"learning_rate": SHARES, "betas": BETAS, **DECAY},
+    training.AdamW: {"learning_rate": SHARES, "betas": BETAS, **DECAY},
+    training.Constant: {"warmup": SHARES},
+    training.Cosine: {"end": SHARES, "warmup": SHARES},
+    training.Linear: {"end": SHARES, "warmup": SHARES},
+    training.OneCycle: {"peak": SHARES, "start": SHARES, "end": SHARES},
+    training.Plateau: {"patience": st.integers(0, 9), "gamma": SHARES, "threshold": SHARES, "warmup": SHARES},
+    training.Steps: {"milestones": st.just((1.0, 2.5)), "gamma": SHARES, "warmup": SHARES},
+    diagnostics.DeadUnits: {"threshold": st.floats(0, 10)},
+    evidence.UnitCounts: {"threshold": st.floats(0, 10)},
 }
 """Strategies for the arguments of each class that takes some; a new class with arguments needs a row."""
 
@@ -52,6 +63,7 @@ def classes(family):
 def partial_of(kind):
     needed = {schedules.Cubic: {"sparsity": 0.5, "levels": 3}, schedules.Geometric: {"rate": 0.25, "levels": 2}}
     needed |= {schedules.OneShot: {"sparsity": 0.9}}
+    needed |= {training.Plateau: {"patience": 2}, training.Steps: {"milestones": (1.0, 2.0)}}
     return lambda arguments: kind(**{**needed.get(kind, {}), **arguments})
 
 
