@@ -152,6 +152,7 @@ class Course:
         with self.setup.processes.agreeing(f"the end of level {here.level}, stage {here.stage}"):
             self._settle()
             self._agree("the end")
+            self._check_recorded()
             seconds = self.state.here.seconds + time.perf_counter() - self._clock
             record = make_record(self.setup, self.state, seconds=seconds)
             record = self.setup.processes.first("the record", record)
@@ -214,6 +215,17 @@ class Course:
                 f"level {here.level}: {here.epochs} epochs without a step of the {name}",
                 "the optimizer that was given to iterate trains the weights; what another one does is not seen",
                 "call its step(), and make neither model nor optimizer anew in the loop",
+            )
+
+    def _check_recorded(self) -> None:
+        """Refuse to end a level without a metric by which the schedule decides the next one."""
+        here, plan = self.state.here, self.setup.plan
+        lacking = plan.lacking(here.metrics or {})
+        if lacking and here.level < plan.levels and here.stage + 1 == plan.stages(here.level):
+            raise InvalidValue(
+                f"level {here.level} has recorded {', '.join(here.metrics or {}) or 'nothing'}, not {lacking[0]!r}",
+                f"{plan.schedule} looks at it to decide the next level",
+                f"write level.record({lacking[0]}=...) in the body of the loop",
             )
 
     def _begins_again(self) -> bool:

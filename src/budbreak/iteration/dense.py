@@ -43,6 +43,7 @@ def take_dense_level(
     point = None if wanted is None else dense.load_rewind_point(checkpoint.position.steps, wanted)
     if point is not None:
         point.get()
+    _check_recorded(dense, checkpoint, plan)
     return _counted_by(plan, checkpoint), point
 
 
@@ -93,6 +94,17 @@ def _finished(dense: Store, plan: Plan) -> Checkpoint:
         )
     checkpoint.check_course(plan, path)
     return checkpoint
+
+
+def _check_recorded(dense: Store, checkpoint: Checkpoint, plan: Plan) -> None:
+    """Refuse a level 0 without a metric by which the schedule decides level 1."""
+    lacking = plan.lacking(checkpoint.records[0].metrics)
+    if lacking and plan.levels > 0:
+        raise StoreMismatch(
+            f"dense is {dense.folder}, whose level 0 has not recorded {lacking[0]!r}",
+            f"{plan.schedule} looks at it to decide level 1",
+            f"make another one with level.record({lacking[0]}=...)",
+        )
 
 
 def _counted_by(plan: Plan, checkpoint: Checkpoint) -> Checkpoint:

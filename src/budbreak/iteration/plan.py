@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from numbers import Real
 from typing import Any, Literal, cast
 
@@ -35,7 +36,7 @@ from budbreak.masks import (
     survivors,
     unwrap,
 )
-from budbreak.schedules import Progress, Schedule
+from budbreak.schedules import NotForeseen, Progress, Schedule, foresee, reads_of
 
 RewindTo = Step | Literal["learning-rate"] | None
 
@@ -141,14 +142,16 @@ class Plan:
             InvalidValue: if the schedule leaves [0, 1), revives weights, keeps none, or if the follow-ups want
                 more than the level removes.
         """
-        sparsity = self.schedule(progress)
+        return self._target(progress.level, self.schedule(progress), total=total, alive=alive)
+
+    def _target(self, level: int, sparsity: float | Fraction, *, total: int, alive: int) -> LevelTarget:
         number = isinstance(sparsity, Real) and not isinstance(sparsity, bool)  # pyright: ignore[reportUnnecessaryIsInstance]
         if not number or not 0 <= sparsity < 1:
             said = float(sparsity) if number else shown(sparsity)
-            value = f"the schedule says sparsity {said} at level {progress.level}"
+            value = f"the schedule says sparsity {said} at level {level}"
             raise InvalidValue(value, "it is a share in [0, 1)", "write pruned / prunable, as a float or a Fraction")
         keep = survivors(sparsity, total)
-        where = f"level {progress.level} of {self.schedule}"
+        where = f"level {level} of {self.schedule}"
         if keep < 1:
             raise InvalidValue(
                 f"{where} keeps none of {total}", "at least one must stay in each level", "end at a lower sparsity"
@@ -160,7 +163,7 @@ class Plan:
                 "start at a higher sparsity",
             )
         if keep == alive:
-            return LevelTarget(progress.level, alive, keep, 0, (0,) * len(self.then))
+            return LevelTarget(level, alive, keep, 0, (0,) * len(self.then))
         shares = tuple(math.floor(exact(f.q) * alive) for f in self.then)
         host = alive - keep - sum(shares)
         if host < 0:
@@ -169,18 +172,26 @@ class Plan:
                 "the host removes what the follow-ups leave of the level's total",
                 "choose a smaller q",
             )
-        return LevelTarget(progress.level, alive, keep, host, shares)
+        return LevelTarget(level, alive, keep, host, shares)
 
     def targets(self, total: int, alive: int | None = None) -> list[LevelTarget]:
-        """The counts of all levels, of which ``alive`` (all unless given) are left at level 0.
+        """The counts of the levels that are known in advance; ``alive`` (all unless given) are left at level 0.
 
-        A schedule that looks at metrics or steps as well is asked without any.
+        They end before the first level for which the schedule looks at metrics or steps.
         """
         start = total if alive is None else alive
         targets = [LevelTarget(0, alive=start, keep=start, host=0, shares=(0,) * len(self.then))]
         for level in range(1, self.levels + 1):
-            targets.append(self.target(Progress(level), total=total, alive=targets[-1].keep))
+            try:
+                sparsity = foresee(self.schedule, level)
+            except NotForeseen:
+                break
+            targets.append(self._target(level, sparsity, total=total, alive=targets[-1].keep))
         return targets
+
+    def lacking(self, metrics: Mapping[str, float]) -> list[str]:
+        """The metrics that the schedule looks at and a level has not recorded."""
+        return [name for name in reads_of(self.schedule) if name not in metrics]
 
     def count(self, mask: Mask) -> tuple[int, int]:
         """(total, alive) weights of a mask; units, for `Unit`."""
@@ -193,7 +204,8 @@ class Plan:
     def preview(self, model: nn.Module, *, example: Any = None) -> Preview:
         """The table of levels before anything is trained, and which weights stay dense.
 
-        Effective MACs assume that each layer has the density of the whole; where they fall is not known yet.
+        Levels for which the schedule looks at metrics or steps are shown as decided as it goes. Effective MACs assume
+        that each layer has the density of the whole; where they fall is not known yet.
 
         Args:
             model: the live model; it is left as it was.
@@ -221,6 +233,7 @@ def _check_parts(plan: Plan) -> None:
     example = "bb.schedules.Geometric(rate=0.2, levels=12)"
     check_instance("schedule", plan.schedule, ("levels",), example, choices=schedules.ALL)
     check_count("schedule.levels", plan.schedule.levels, least=0)
+    _check_reads(plan.schedule)
     check_criterion(plan.criterion, criteria.ALL)
     check_granularity(plan.granularity, GRANULARITIES)
     check_scope(plan.scope, plan.allocation)
@@ -234,6 +247,14 @@ def _check_parts(plan: Plan) -> None:
     if not isinstance(plan.allow_collapse, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
         value = f"allow_collapse is {shown(plan.allow_collapse)}"
         raise InvalidValue(value, "it is True or False", "write allow_collapse=True")
+
+
+def _check_reads(schedule: Schedule) -> None:
+    reads = getattr(schedule, "reads", ())
+    if not isinstance(reads, list | tuple) or not all(isinstance(name, str) for name in cast(Sequence[object], reads)):
+        example = f"({reads!r},)" if isinstance(reads, str) else '("accuracy",)'
+        value = f"schedule.reads is {shown(reads)}"
+        raise InvalidValue(value, "it is a tuple of the names of metrics", f"write reads = {example}")
 
 
 def _check_then(then: object) -> None:

@@ -26,15 +26,18 @@ class Counts(Protocol):
 
 @dataclass(frozen=True)
 class PreviewRow:
-    """One level: ``keep`` stay, ``host`` and ``follow_ups`` go; ``macs`` per sample or None; ``trainings``."""
+    """One level: ``keep`` stay, ``host`` and ``follow_ups`` go; ``macs`` per sample, None without an example.
+
+    All are None in a level for which the schedule looks at metrics or steps; its ``trainings`` are known.
+    """
 
     level: int
-    density: float
-    keep: int
-    host: int
-    follow_ups: int
-    macs: int | None
     trainings: int
+    density: float | None = None
+    keep: int | None = None
+    host: int | None = None
+    follow_ups: int | None = None
+    macs: int | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,9 @@ class Preview:
             + ("   MACs/sample" if self.dense_macs else "")
         ]
         for row in self.rows:
+            if row.keep is None:
+                lines.append(f"{row.level:5d}  {'decided as it goes':>39s}   {row.trainings:9d}")
+                continue
             macs = "" if row.macs is None else f"   {row.macs:11,d}"
             lines.append(
                 f"{row.level:5d}  {row.density:6.2%}  {row.keep:9,d}  {row.host:13,d}  {row.follow_ups:5,d}"
@@ -81,18 +87,26 @@ class Preview:
 def preview_rows(
     targets: Sequence[Counts], mask: Mask, macs: Macs | None, trainings: Sequence[int]
 ) -> tuple[PreviewRow, ...]:
-    """Put counts and MACs together; what the mask does not cover keeps all its MACs."""
+    """Put counts and MACs together; what the mask does not cover keeps all its MACs.
+
+    Args:
+        targets: of the first levels, as far as they are known.
+        mask: what is counted.
+        macs: of a sample; None without an example.
+        trainings: of each level.
+    """
     total = targets[0].keep
     covered = 0 if macs is None else macs.of(mask)
-    return tuple(
+    known = [
         PreviewRow(
             level=t.level,
+            trainings=trainings[t.level],
             density=t.keep / total,
             keep=t.keep,
             host=t.host,
             follow_ups=sum(t.shares),
             macs=None if macs is None else macs.total - covered + round(covered * t.keep / total),
-            trainings=count,
         )
-        for t, count in zip(targets, trainings, strict=True)
-    )
+        for t in targets
+    ]
+    return (*known, *(PreviewRow(level, trainings[level]) for level in range(len(known), len(trainings))))

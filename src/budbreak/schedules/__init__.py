@@ -4,8 +4,19 @@ from budbreak.schedules.cubic import Cubic
 from budbreak.schedules.dense import Dense
 from budbreak.schedules.geometric import Geometric
 from budbreak.schedules.one_shot import OneShot
-from budbreak.schedules.progress import Progress, Schedule
+from budbreak.schedules.progress import NotForeseen, Progress, Schedule, foresee, reads_of
 
 ALL = (Cubic, Dense, Geometric, OneShot)
 
-__all__ = ["ALL", "Cubic", "Dense", "Geometric", "OneShot", "Progress", "Schedule"]
+__all__ = [
+    "ALL",
+    "Cubic",
+    "Dense",
+    "Geometric",
+    "NotForeseen",
+    "OneShot",
+    "Progress",
+    "Schedule",
+    "foresee",
+    "reads_of",
+]

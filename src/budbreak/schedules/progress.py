@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Protocol
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,11 @@ class Progress:
 
 
 class Schedule(Protocol):
-    """How sparse, when? A frozen value."""
+    """How sparse, when? A frozen value.
+
+    One that looks at metrics names them in an attribute ``reads``, e.g. ``reads = ("accuracy",)``: then `iterate` asks
+    for a metric that a level has not recorded, instead of the schedule failing for want of it.
+    """
 
     @property
     def levels(self) -> int:
@@ -37,3 +41,30 @@ class Schedule(Protocol):
         Counts are those of the decimal number that a float shows; of a fraction, exact.
         """
         ...
+
+
+def reads_of(schedule: Schedule) -> tuple[str, ...]:
+    """The names of the metrics that a schedule looks at."""
+    return tuple(getattr(schedule, "reads", ()))
+
+
+class NotForeseen(Exception):
+    """A schedule looks at steps or metrics, which are not known before the training."""
+
+
+def foresee(schedule: Schedule, level: int) -> float | Fraction:
+    """What a schedule says of a level of which nothing but its number is known.
+
+    Raises:
+        NotForeseen: if it depends on steps or metrics.
+    """
+    return schedule(_Unseen(level))
+
+
+class _Unseen(Progress):
+    """A level before anything is trained."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in ("step", "metrics"):
+            raise NotForeseen(name)
+        return super().__getattribute__(name)

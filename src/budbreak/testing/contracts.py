@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import random
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from budbreak.errors import BudbreakError, ContractBroken, MissingEvidence
 from budbreak.evidence import Evidence, Gradients, Probe, StartWeights, UnitCounts, Weights
 from budbreak.evidence import probe as observe
 from budbreak.masks import Score, Scores
-from budbreak.schedules import Progress, Schedule
+from budbreak.schedules import Progress, Schedule, reads_of
 from budbreak.testing.promises import alike, are_probes, check_missing, check_value, only, require
 from budbreak.testing.toys import residual_cnn, toy_evidence
 
@@ -51,11 +52,12 @@ def check_schedule(schedule: Schedule, metrics: Mapping[str, float] | None = Non
     """Check the contract of `budbreak.schedules.Schedule`.
 
     Besides `check_value`: no fewer than 0 levels; level 0 is dense; never less sparse than before; always in [0, 1);
-    the same answer to the same question.
+    the same answer to the same question; the metrics that it looks at are named in ``reads``.
 
     Args:
         schedule: the value to check.
-        metrics: what every level is said to have recorded; ``{"accuracy": 0.9, "loss": 0.3}`` unless given.
+        metrics: what every level is said to have recorded; ``{"accuracy": 0.9, "loss": 0.3}``, and 0.5 for other
+            metrics that it reads, unless given.
 
     Raises:
         ContractBroken: with the promise that is not kept.
@@ -64,7 +66,10 @@ def check_schedule(schedule: Schedule, metrics: Mapping[str, float] | None = Non
     kind, levels = type(schedule).__name__, schedule.levels
     counted = isinstance(levels, int) and not isinstance(levels, bool) and levels >= 0  # pyright: ignore[reportUnnecessaryIsInstance]
     require(counted, kind, f"has levels >= 0, not {levels!r}")
-    recorded = dict(metrics or {"accuracy": 0.9, "loss": 0.3})
+    reads = reads_of(schedule)
+    named = all(isinstance(name, str) for name in reads) and not isinstance(getattr(schedule, "reads", ()), str)  # pyright: ignore[reportUnnecessaryIsInstance]
+    require(named, kind, "names in reads the metrics that it looks at", 'write reads = ("accuracy",)')
+    recorded = _Seen({**dict.fromkeys(reads, 0.5), **(metrics or {"accuracy": 0.9, "loss": 0.3})})
     moments = [Progress(level, step=100 * level, metrics=(recorded,) * level) for level in range(levels + 1)]
     sparsities = [schedule(moment) for moment in moments]
     require(sparsities[0] == 0, kind, f"is dense at level 0, not {sparsities[0]!r} sparse")
@@ -73,6 +78,24 @@ def check_schedule(schedule: Schedule, metrics: Mapping[str, float] | None = Non
         require(sparsity >= max(sparsities[:level], default=0), kind, f"never falls, but does at level {level}")
     again = [schedule(moment) for moment in reversed(moments)][::-1]
     require(again == sparsities, kind, "answers the same question always alike", "hold no state")
+    hidden = sorted(recorded.looked_at - set(reads))
+    require(not hidden, kind, f"says in reads that it looks at {', '.join(hidden)}", f"write reads = {tuple(hidden)}")
+
+
+class _Seen(dict[str, float]):
+    """Metrics that remember which of them were looked at."""
+
+    def __init__(self, metrics: Mapping[str, float]) -> None:
+        super().__init__(metrics)
+        self.looked_at: set[str] = set()
+
+    def __getitem__(self, name: str) -> float:
+        self.looked_at.add(name)
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.looked_at.add(name)
+        return super().get(name, default)
 
 
 def check_probe(probe: Probe[object]) -> None:
