@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from budbreak.errors import InvalidValue
@@ -12,6 +12,8 @@ from budbreak.studies.refusals import unknown_field
 from budbreak.studies.sections import SECTIONS, plain_value
 
 Plain = dict[str, Any]
+
+LONGEST_LINE = 2000  # letters; 65,000 in one dotted key take the parser half a minute
 
 
 def parse_set(text: str) -> tuple[str, Any]:
@@ -26,33 +28,53 @@ def parse_set(text: str) -> tuple[str, Any]:
     path, equals, value = text.partition("=")
     if not equals or not path.strip():
         raise InvalidValue(f"--set is {text!r}", "it is PATH=VALUE", "write --set train.epochs=20")
-    return path.strip(), _read(path, value.strip())
+    return path.strip(), _read(path.strip(), value.strip())
 
 
 def _read(path: str, text: str) -> Any:
+    if len(text) > LONGEST_LINE or "\n" in text:
+        value = f"--set {path} has {len(text):,} letters in {text.count(chr(10)) + 1:,} lines"
+        raise InvalidValue(value, f"it is one line of at most {LONGEST_LINE:,} letters", "write it into the recipe")
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        if not text or text[0] in "[{\"'" or "\n" in text:
+    except (ValueError, RecursionError) as error:  # not TOML, numbers or nesting beyond what Python reads
+        if not text or text[0] in "[{\"'":
             rule = "a list, a table or a quoted text is written as in TOML"
             raise InvalidValue(f"--set {path}={text}: {error}", rule, "mend it; mind the quotes of the shell") from None
         return text
 
 
-def flattened(table: Mapping[str, Any]) -> Plain:
-    """The overrides of an arm by dotted path: ``"prune.then"`` and ``prune.then`` are the same.
+def flattened(table: Mapping[str, Any], where: str) -> Plain:
+    """The overrides of an arm, or a grid, by dotted path: with quotes and without, a path is the same.
 
-    >>> flattened({"prune.then": ["ap"], "train": {"epochs": 3}})
-    {'prune.then': ['ap'], 'train.epochs': 3}
+    Args:
+        table: as TOML gives it.
+        where: its name, for messages.
+
+    Raises:
+        InvalidValue: if two spellings give one path.
+
+    >>> flattened({"prune.then": ["ap"], "train": {"epochs": 3}, "prune": {"schedule": {"levels": 2}}}, "arms.ap")
+    {'prune.then': ['ap'], 'train.epochs': 3, 'prune.schedule.levels': 2}
     """
     paths: Plain = {}
-    for key, value in table.items():
-        if isinstance(value, Mapping) and "." not in key:
-            inner = cast(Mapping[str, Any], value)
-            paths |= {f"{key}.{name}": item for name, item in inner.items()}
-        else:
-            paths[key] = value
+    for path, value in _leaves(table, ""):
+        if path in paths:
+            raise InvalidValue(
+                f"{where} gives {path} twice", "a path has one value, however it is spelt", "take one out"
+            )
+        paths[path] = value
     return paths
+
+
+def _leaves(table: Mapping[str, Any], before: str) -> Iterator[tuple[str, Any]]:
+    """A table that names a value, by ``is``, is a leaf; one that does not goes on a path: section, field, argument."""
+    for key, value in table.items():
+        path = f"{before}{key}"
+        if isinstance(value, Mapping) and value and "is" not in value and path.count(".") < 2:
+            yield from _leaves(cast(Mapping[str, Any], value), f"{path}.")
+        else:
+            yield path, value
 
 
 def check_path(path: str) -> None:
@@ -75,13 +97,14 @@ def check_path(path: str) -> None:
 def overridden(plain: Mapping[str, Any], overrides: Mapping[str, Any]) -> Plain:
     """The sections of a recipe with the values at these paths put in; a copy.
 
-    A path may go on into a value's own table: ``prune.schedule.levels`` changes this argument and leaves the others.
+    A path may go on into a value's own table: ``prune.schedule.levels`` changes this argument and leaves the others,
+    also those of a ``prune.schedule`` that is put in by the same overrides, in whichever order.
 
     Raises:
         UnknownName, InvalidValue: for a path to nothing.
     """
     changed = copy.deepcopy(dict(plain))
-    for path, value in overrides.items():
+    for path, value in sorted(overrides.items(), key=lambda item: item[0].count(".")):
         check_path(path)
         section, field, *inner = path.split(".")
         table = changed.setdefault(section, {})

@@ -13,7 +13,7 @@ from budbreak.errors import InvalidValue, UnknownName, did_you_mean, one_of
 from budbreak.files import digest
 from budbreak.studies.effects import check_effects
 from budbreak.studies.overrides import check_path, flattened, overridden, reaches
-from budbreak.studies.sections import SECTIONS, Setup, make_setup
+from budbreak.studies.sections import SECTIONS, Setup, check_fields, make_setup
 
 Plain = Mapping[str, Any]
 
@@ -111,6 +111,7 @@ def make_recipe(plain: Plain, *, sets: Plain | None = None) -> Recipe:
     given = {key: value for key, value in plain.items() if key not in _OWN}
     _check_sections(given)
     base = overridden(given, sets or {})
+    check_fields(base)
     tables = _tables(plain.get("arms", {}), "arms")
     grid = _grid(plain.get("grid", {}))
     _check_sets(sets or {}, tables, grid)
@@ -126,11 +127,19 @@ def _arms(base: Plain, tables: Mapping[str, Plain], grid: Mapping[str, Sequence[
     first = next(iter(families))
     cells = list(_cells(grid))
     for family, table in families.items():
-        own = flattened({key: value for key, value in table.items() if key != "reference"})
+        own = _overrides(family, table)
+        for path in own:
+            if path in grid:
+                rule = "one of them would have no effect"
+                raise InvalidValue(f"arm {family!r} sets {path}, and so does the grid", rule, "take one of them out")
         for cell, values in cells:
             overrides = {**own, **values}
             reference = _reference(family, table.get("reference"), first, cell, cells[0][0])
             yield Arm(f"{family}{cell}", family, reference, overrides, _setup(f"{family}{cell}", base, overrides))
+
+
+def _overrides(family: str, table: Plain) -> Plain:
+    return flattened({key: value for key, value in table.items() if key != "reference"}, f"arm {family!r}")
 
 
 def _setup(arm: str, base: Plain, overrides: Plain) -> Setup:
@@ -161,23 +170,30 @@ def _cells(grid: Mapping[str, Sequence[Any]]) -> Iterator[tuple[str, Plain]]:
     shorts = {path: path.rpartition(".")[2] for path in grid}
     if len(set(shorts.values())) < len(shorts):
         shorts = {path: path for path in grid}
-    for values in itertools.product(*(enumerate(options) for options in grid.values())):
-        pairs = zip(grid, values, strict=True)
-        named = [f"{shorts[path]}={_short(value, index)}" for path, (index, value) in pairs]
-        yield f"@{'+'.join(named)}", {path: value for path, (_, value) in zip(grid, values, strict=True)}
+    named = [[(f"{shorts[path]}={name}", path, value) for name, value in _named(grid[path])] for path in grid]
+    for parts in itertools.product(*named):
+        yield f"@{'+'.join(name for name, _, _ in parts)}", {path: value for _, path, value in parts}
 
 
-def _short(value: Any, index: int) -> str:
-    """A value of a grid in an arm's name."""
+def _named(values: Sequence[Any]) -> list[tuple[str, Any]]:
+    """The values of a grid with what stands for them in arms' names: themselves, or else their places in the list."""
+    names = [_short(value) or f"#{index}" for index, value in enumerate(values)]
+    if len(set(names)) < len(names):
+        names = [f"#{index}" for index in range(len(values))]
+    return list(zip(names, values, strict=True))
+
+
+def _short(value: Any) -> str:
+    """A value as it may stand in the name of an arm and of files; empty if it may not."""
     if isinstance(value, bool):
         return str(value).lower()
     text = str(value) if isinstance(value, str | int | float) else ""
-    return text if text and len(text) <= 24 and not set(text) & set("@+=, /\\") else f"#{index}"
+    return text if len(text) <= 24 and text.isprintable() and not set(text) & set("@+=#, /\\") else ""
 
 
 def _grid(plain: object) -> dict[str, list[Any]]:
     grid: dict[str, list[Any]] = {}
-    for path, options in flattened(_table(plain, "grid")).items():
+    for path, options in flattened(_table(plain, "grid"), "the grid").items():
         check_path(path)
         if not isinstance(options, list) or not options:
             raise InvalidValue(f"grid {path} is {options!r}", "it is a list of the values to try", "write [1, 2]")
@@ -218,7 +234,7 @@ def _check_sections(given: Plain) -> None:
 
 def _check_sets(sets: Plain, tables: Mapping[str, Plain], grid: Plain) -> None:
     """Refuse what the command line sets, and every arm sets otherwise."""
-    families = [flattened(table) for table in tables.values()] or [{}]
+    families = [_overrides(family, table) for family, table in tables.items()] or [{}]
     for path in sets:
         deciding = [{**own, **grid} for own in families]
         if all(any(reaches(path, other) for other in own) for own in deciding):
@@ -231,7 +247,7 @@ def _check_references(arms: Sequence[Arm], tables: Mapping[str, Plain]) -> None:
     """Refuse references to arms that do not exist, to themselves, and in circles."""
     for name, table in tables.items():
         given = table.get("reference", NO_REFERENCE)
-        if given != NO_REFERENCE and given not in tables:
+        if given != NO_REFERENCE and given not in list(tables):  # a list: what is given may be anything
             known = [other for other in tables if other != name]
             raise UnknownName(
                 f"arm {name!r} has the reference {given!r}",

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from budbreak.errors import BudbreakError, InvalidValue, MissingData, did_you_mean, one_of
+from budbreak.studies.overrides import LONGEST_LINE
 from budbreak.studies.recipe import Recipe, make_recipe
 
 _LARGEST_FILE = 65536  # bytes; the longest recipe we ship has 1,500
-_LONGEST_LINE = 2000  # letters; 65,000 in one dotted key take the parser half a minute
 
 
 def load_recipe(path: Path, sets: Mapping[str, Any] | None = None, *, seeds: int | None = None) -> Recipe:
@@ -77,9 +77,9 @@ def _no_recipe(path: Path) -> MissingData:
 
 def _check_lines(path: Path, text: str) -> None:
     for number, line in enumerate(text.splitlines(), start=1):
-        if len(line) > _LONGEST_LINE:
+        if len(line) > LONGEST_LINE:
             value = f"line {number} of {path} has {len(line):,} letters"
-            raise InvalidValue(value, f"a line of a recipe has at most {_LONGEST_LINE:,}", "break the line")
+            raise InvalidValue(value, f"a line of a recipe has at most {LONGEST_LINE:,}", "break the line")
 
 
 def to_toml(plain: Mapping[str, Any]) -> str:

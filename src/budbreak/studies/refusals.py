@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
 
 from budbreak.errors import BudbreakError, InvalidValue, UnknownName, did_you_mean, one_of
 
@@ -24,23 +24,22 @@ _TYPES = {
 }
 
 
-def in_our_words(error: ValidationError, sections: Sections) -> BudbreakError:
-    """The first thing that pydantic found.
+def in_our_words(found: ErrorDetails, sections: Sections) -> BudbreakError:
+    """One thing that pydantic found.
 
     Args:
-        error: of a model whose fields are ``sections``.
+        found: in a model whose fields are ``sections``.
         sections: name -> model.
     """
-    first = error.errors(include_url=False)[0]
-    where = tuple(str(part) for part in first["loc"])
-    cause = first.get("ctx", {}).get("error")
+    where = tuple(str(part) for part in found["loc"])
+    cause = found.get("ctx", {}).get("error")
     if isinstance(cause, BudbreakError):
         return cause
-    if first["type"] == "extra_forbidden":
+    if found["type"] == "extra_forbidden":
         return unknown_field(where, sections)
-    if first["type"] == "missing":
+    if found["type"] == "missing":
         return _missing(where, sections)
-    return _wrong(".".join(where), first)
+    return _wrong(".".join(where), found)
 
 
 def unknown_field(where: tuple[str, ...], sections: Sections) -> UnknownName:
@@ -65,7 +64,7 @@ def _missing(where: tuple[str, ...], sections: Sections) -> InvalidValue:
     )
 
 
-def _wrong(path: str, found: Any) -> InvalidValue:
+def _wrong(path: str, found: ErrorDetails) -> InvalidValue:
     """A value of the wrong type, or out of its range."""
     value, kind, context = found["input"], str(found["type"]), found.get("ctx", {})
     if kind == "too_long":

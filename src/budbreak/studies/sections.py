@@ -234,7 +234,21 @@ def make_setup(plain: Mapping[str, object]) -> Setup:
     try:
         return Setup.model_validate(plain)
     except ValidationError as error:
-        raise in_our_words(error, SECTIONS) from None
+        raise in_our_words(error.errors(include_url=False)[0], SECTIONS) from None
+
+
+def check_fields(plain: Mapping[str, object]) -> None:
+    """Refuse fields that are wrong by themselves, in whichever arm: not what is missing, or does not go together.
+
+    Raises:
+        InvalidValue, UnknownName: see `make_setup`.
+    """
+    try:
+        Setup.model_validate(plain)
+    except ValidationError as error:
+        for found in error.errors(include_url=False):
+            if found["type"] != "missing" and (len(found["loc"]) > 1 or found["type"] == "extra_forbidden"):
+                raise in_our_words(found, SECTIONS) from None
 
 
 def make_parts(plain: Mapping[str, object]) -> tuple[DataSection, NetworkSection]:
@@ -247,7 +261,7 @@ def make_parts(plain: Mapping[str, object]) -> tuple[DataSection, NetworkSection
         parts = _Parts.model_validate(plain)
         return parts.data, parts.network
     except ValidationError as error:
-        raise in_our_words(error, SECTIONS) from None
+        raise in_our_words(error.errors(include_url=False)[0], SECTIONS) from None
 
 
 def plain_section(section: Section) -> dict[str, Any]:
