@@ -44,7 +44,17 @@ def _data_free(setup: Setup) -> bool:
     return all(isinstance(need, Weights | StartWeights) for criterion in criteria for need in criterion.needs)
 
 
+def _never_prunes(setup: Setup) -> bool:
+    return setup.prune.schedule.levels == 0
+
+
+def _of_pruning(name: str) -> Rule:
+    return Rule(f"prune.{name}", _never_prunes, "the schedule is dense: nothing is pruned", "take it out")
+
+
 RULES = (
+    *map(_of_pruning, ("criterion", "then", "scope", "granularity", "images", "allow_collapse", "rewind")),
+    _of_pruning("rewind_epoch"),
     Rule("prune.images", _data_free, "the criterion looks at weights only", "take it out, or choose another criterion"),
     Rule(
         "prune.rewind_epoch",
