@@ -46,7 +46,7 @@ class Task:
 
     Args:
         identity: digest of all that decides the result, 64 hexadecimal digits.
-        label: what it is called, e.g. "host seed 0".
+        label: what it is called, e.g. "host seed 0"; a dense training by the first arm that it was made for.
         seed: of everything random in it.
         plain: the setup's plain form, as JSON.
         needs: the dense training that the levels start from.
@@ -93,7 +93,9 @@ def tasks_of(arm: str, setup: Setup, seed: int, place: Place) -> tuple[Task, Tas
     """The dense training of an arm under a seed, which other arms may share, and the levels of the arm."""
     dense_setup = dense_of(setup)
     told = {"schema": SCHEMA, "seed": seed, **_told(dense_setup, seed)}
-    dense = Task("dense", digest({"task": "dense", **told}), f"dense seed {seed}", seed, _json(dense_setup), place)
+    dense = Task(
+        "dense", digest({"task": "dense", **told}), f"dense of {arm} seed {seed}", seed, _json(dense_setup), place
+    )
     levels = digest({"task": "levels", "dense": dense.identity, "prune": setup.prune.told()})
     return dense, Task("levels", levels, f"{arm} seed {seed}", seed, _json(setup), place, (dense,))
 
@@ -107,8 +109,11 @@ def dense_of(setup: Setup) -> Setup:
 
 
 def distinct(tasks: Sequence[Task]) -> list[Task]:
-    """The tasks of different identities, in order: the arms of a seed have their dense training in common."""
-    return list({task.identity: task for task in tasks}.values())
+    """The first task of each identity: the arms of a seed have their dense training in common."""
+    firsts: dict[str, Task] = {}
+    for task in tasks:
+        firsts.setdefault(task.identity, task)
+    return list(firsts.values())
 
 
 def _told(setup: Setup, seed: int) -> dict[str, Any]:
