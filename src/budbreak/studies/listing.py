@@ -19,7 +19,7 @@ class StoredRun:
         folder: of the run.
         name: of its recipe.
         arms, seeds: that it has.
-        state: "complete", "7 of 10 prunings", or why it cannot be read.
+        state: "complete", "interrupted: 3 of 10 at level 2", or why it cannot be read.
         size: bytes of the run and of its tasks; tasks that runs share are counted with each of them.
     """
 

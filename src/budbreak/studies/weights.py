@@ -1,4 +1,4 @@
-"""The weights of a finished job in a file that any tool reads."""
+"""The weights of a finished task in a file that any tool reads."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def save_weights(folder: Path, model: nn.Module) -> None:
 
 
 def check_weights(folder: Path) -> None:
-    """Refuse weights that are not those of the newest checkpoint of a finished job.
+    """Refuse weights that are not those of the newest checkpoint of a finished task.
 
     Raises:
         CorruptFile, StoreMismatch: with what to do about it.
@@ -44,7 +44,7 @@ def check_weights(folder: Path) -> None:
         raise CorruptFile(error.value, error.rule, again) from None
     ours = {name: tensor for name, tensor in checkpoint.model.items() if name in state}
     if not set(checkpoint.mask) <= set(ours) or state_digest(ours) != state_digest(state):
-        raise corrupt(path, "it is not the network that this job ended with", again)
+        raise corrupt(path, "it is not the network that this task ended with", again)
 
 
 def read_state(path: Path) -> Mapping[str, Tensor]:
