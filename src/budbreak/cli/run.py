@@ -110,7 +110,7 @@ def _choice(options: argparse.Namespace, recipe: Recipe) -> Choice:
     executor = options.executor or ("here" if count == 1 else "processes")
     if executor == "ray":
         threads = 1  # whatever machine it is: equal bits need equal threads
-    imports = import_folders(options.recipe)
+    imports = import_folders(options.recipe, recipe.plain)
     place = Place((options.out / TASKS).resolve(), _resolved(options.data_dir), threads, imports)
     return Choice(recipe, arms, options.out, place, executor, options.workers if executor == "ray" else count)
 

@@ -30,15 +30,36 @@ def load_recipe(path: Path, sets: Mapping[str, Any] | None = None, *, seeds: int
         UnknownName: for what does not exist, with the nearest that does.
     """
     plain = read_plain(path)
-    for folder in import_folders(path):
+    for folder in import_folders(path, [plain, sets]):
         if folder not in sys.path:
             sys.path.append(folder)  # last, so that it hides no library
     return make_recipe(plain if seeds is None else {**plain, "seeds": seeds}, sets=sets)
 
 
-def import_folders(path: Path) -> tuple[str, ...]:
-    """Where a recipe's own classes are looked for, after everything that is installed."""
+def import_folders(path: Path, given: object) -> tuple[str, ...]:
+    """Where a recipe's own classes and factories are looked for, after everything that is installed.
+
+    Args:
+        path: of the recipe.
+        given: all that it says, and what overrides it; if nothing there has a colon, nothing is looked for.
+    """
+    if not _names_code(given):
+        return ()
     return tuple(dict.fromkeys(str(folder) for folder in (path.resolve().parent, Path.cwd())))
+
+
+def _names_code(given: object) -> bool:
+    """Whether something in it can be ``package.module:Class``."""
+    rest = [given]
+    while rest:  # a list and not recursion: nested input may be deeper than the stack
+        item = rest.pop()
+        if isinstance(item, str) and ":" in item:
+            return True
+        if isinstance(item, Mapping):
+            rest += cast("Mapping[str, object]", item).values()
+        elif isinstance(item, list | tuple):
+            rest += cast("list[object]", item)
+    return False
 
 
 def read_plain(path: Path) -> dict[str, Any]:
