@@ -216,16 +216,20 @@ def _preview(setup: Setup, dataset: DataSet, parts: Split, *, threads: int | Non
     example = engine.place(parts.test.normalised(parts.test.images[:1]))
     rule = "a network takes a single image in evaluation"
     preview = call_foreign("evaluating the network", lambda: plan.preview(model, example=example), rule=rule)
-    keep = preview.rows[min(1, plan.levels)].keep
+    total = preview.rows[0].keep or 1
+    keep = preview.rows[min(1, plan.levels)].keep or total  # a schedule may decide as it goes
     Rehearsal(plan, keep, setup.measure.diagnostics, model, parts.train).carry_out()
     return preview
 
 
 def _check_comparable(arm: Arm, own: Preview, reference: Arm, base: Preview) -> None:
     """Refuse now what the comparison would refuse in the end; see `check_equal_survivors`."""
+    base_total, own_total = base.rows[0].keep, own.rows[0].keep
     for ours, theirs in zip(own.rows, base.rows, strict=False):  # one may have fewer levels
-        expected = Counted(theirs.keep, base.rows[0].keep, base.counted)
-        planned = Counted(ours.keep, own.rows[0].keep, own.counted)
+        if theirs.keep is None or ours.keep is None or base_total is None or own_total is None:
+            return  # decided as it goes: the comparison itself will see
+        expected = Counted(theirs.keep, base_total, base.counted)
+        planned = Counted(ours.keep, own_total, own.counted)
         check_equal_survivors(f"level {ours.level}", (reference.name, expected), (arm.name, planned))
 
 
