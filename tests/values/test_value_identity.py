@@ -324,7 +324,7 @@ def test_what_has_no_name_of_its_own_has_no_identity(thing):
             identity(value)
 
 
-@pytest.mark.parametrize("thing", [{1, 2}, b"x", object(), 1j, 10**400, {1: 2}, MISSING, sys], ids=str)
+@pytest.mark.parametrize("thing", [{1, 2}, b"x", object(), 1j, 10**400, {1: 2}, MISSING, sys], ids=lambda thing: type(thing).__name__)
 def test_what_cannot_be_looked_into_has_no_identity(thing):
     with pytest.raises(InvalidValue, match="the value"):
         identity(thing)
