@@ -45,13 +45,13 @@ def in_our_words(found: ErrorDetails, sections: Sections) -> BudbreakError:
 def unknown_field(where: tuple[str, ...], sections: Sections) -> UnknownName:
     """A section or a field that does not exist, with the nearest that does."""
     name = where[-1]
-    if len(where) == 1:
-        homes = [section for section, kind in sections.items() if name in kind.model_fields]
-        near = f"did you mean {name} in [{homes[0]}]?" if homes else did_you_mean(name, sections)
-        return UnknownName(f"a recipe has no section [{name}]", one_of(sections), near)
-    known = list(sections[where[0]].model_fields)
     homes = [section for section, kind in sections.items() if name in kind.model_fields]
-    near = did_you_mean(name, known) or (f"did you mean {name} in [{homes[0]}]?" if homes else "")
+    elsewhere = f"did you mean {name} in [{homes[0]}]?" if homes else ""
+    if len(where) == 1:
+        rule, near = one_of(sections), elsewhere or did_you_mean(name, sections)
+        return UnknownName(f"a recipe has no section [{name}]", rule, near)
+    known = list(sections[where[0]].model_fields)
+    near = elsewhere or did_you_mean(name, known)
     return UnknownName(f"[{where[0]}] has no field {name!r}", one_of(known, most=len(known)), near)
 
 

@@ -31,6 +31,7 @@ from budbreak.values import Family, decode, encode, telling
 
 _MOST_IMAGES = 10**9
 _MOST_EPOCHS = 100_000  # more is a slip of the pen, and would list rows for hours
+_MOST_LEVELS = 1000
 _MOST_ITEMS = 100  # of a list
 
 
@@ -161,6 +162,13 @@ class PruneSection(Section):
     )
     images: Images = Field(2000, description="training images for criteria that look at data; 0: all")
     allow_collapse: bool = Field(False, description="go on when a layer has lost all its weights")
+
+    @model_validator(mode="after")
+    def _levels_end(self) -> PruneSection:
+        if self.schedule.levels > _MOST_LEVELS:
+            value = f"prune.schedule has {self.schedule.levels:,} levels"
+            raise InvalidValue(value, f"it has at most {_MOST_LEVELS:,}", "give fewer")
+        return self
 
 
 class MeasureSection(Section):

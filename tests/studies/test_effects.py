@@ -1,0 +1,70 @@
+"""What has no effect is refused, not ignored: in the sections where it has none in any arm, in an arm where it has none."""
+
+import pytest
+from small import plain
+
+from budbreak.errors import InvalidValue
+from budbreak.studies.recipe import make_recipe
+
+SILENT = plain()
+del SILENT["measure"]["images"]
+DENSE = {"prune.schedule": "dense"}
+IDLE = [
+    ({"prune.images": 100}, "the criterion looks at weights only"),
+    ({"prune.images": 2000}, "the criterion looks at weights only"),  # the default, but given all the same
+    ({"prune.rewind": "none", "prune.rewind_epoch": 1}, "the weights do not return"),
+    ({"prune.rewind": "learning-rate", "prune.rewind_epoch": 0}, "the weights do not return"),
+    ({"measure.diagnostics": [], "measure.images": 5}, "nothing is measured"),
+    ({"measure.diagnostics": [], "measure.every": 5}, "nothing is measured"),
+    ({**DENSE, "prune.criterion": "taylor"}, "nothing is pruned"),
+    ({**DENSE, "prune.then": ["ap"]}, "nothing is pruned"),
+    ({**DENSE, "prune.scope": "layer"}, "nothing is pruned"),
+    ({**DENSE, "prune.granularity": "unit"}, "nothing is pruned"),
+    ({**DENSE, "prune.allow_collapse": True}, "nothing is pruned"),
+    ({**DENSE, "prune.rewind": "none"}, "nothing is pruned"),
+    ({**DENSE, "prune.rewind_epoch": 1}, "nothing is pruned"),
+]
+
+
+
+
+def recipe(changes, **whole):
+    sections = {name: dict(table) if isinstance(table, dict) else table for name, table in SILENT.items()}
+    for path, value in changes.items():
+        section, field = path.split(".")
+        sections[section][field] = value
+    return make_recipe({**sections, **whole})
+
+
+@pytest.mark.parametrize(("changes", "why"), IDLE, ids=[str(changes) for changes, _ in IDLE])
+def test_a_field_without_effect_is_refused_in_the_sections_and_in_an_arm(changes, why):
+    path = list(changes)[-1]
+    with pytest.raises(InvalidValue, match=rf"^{path} is .*\n.*{why}.*: a field without effect is refused"):
+        recipe(changes)
+    with pytest.raises(InvalidValue, match=rf"^arm 'idle': {path} is .*\n.*{why}"):
+        recipe({}, arms={"host": {}, "idle": changes})
+    idle_elsewhere = {key: value for key, value in changes.items() if key != path}
+    recipe(idle_elsewhere)
+
+
+def test_a_field_with_an_effect_stays():
+    recipe({"prune.criterion": "taylor", "prune.images": 100})
+    recipe({"prune.rewind_epoch": 1})
+    recipe({"measure.every": 0, "measure.images": 0})
+    recipe({"prune.schedule": "dense", "prune.exclude": ["fc.*"]})
+
+
+def test_a_field_of_the_sections_needs_an_effect_in_one_arm_only():
+    arms = {"host": {}, "taylor": {"prune.criterion": "taylor"}}
+    assert recipe({"prune.images": 100}, arms=arms).arms[0].setup.prune.images == 100
+    arms = {"dense": {"prune.schedule": "dense"}, "host": {}}
+    assert recipe({"prune.then": ["ap"]}, arms=arms).arms[1].setup.prune.then
+
+
+def test_own_criteria_that_look_at_data_make_their_images_count(mine):
+    text = (mine / "mine.py").read_text()
+    (mine / "looking.py").write_text(text.replace("import Weights", "import Gradients, Weights")
+                                     .replace("(Weights(),)", "(Weights(), Gradients())"))  # fmt: skip
+    recipe({"prune.criterion": "looking:Mine", "prune.images": 100})
+    with pytest.raises(InvalidValue, match=r"^prune\.images is 100"):
+        recipe({"prune.criterion": "mine:Mine", "prune.images": 100})
