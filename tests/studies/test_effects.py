@@ -26,8 +26,6 @@ IDLE = [
 ]
 
 
-
-
 def recipe(changes, **whole):
     sections = {name: dict(table) if isinstance(table, dict) else table for name, table in SILENT.items()}
     for path, value in changes.items():

@@ -118,7 +118,7 @@ def _lines(table: Mapping[str, Any]) -> list[str]:
 
 def _key(name: str) -> str:
     plain = name.replace("-", "").replace("_", "")
-    return name if plain.isalnum() and plain.isascii() else json.dumps(name)
+    return name if plain.isalnum() and plain.isascii() else _quoted(name)
 
 
 def _inline(value: Any) -> str:
@@ -129,4 +129,9 @@ def _inline(value: Any) -> str:
         return "[" + ", ".join(_inline(item) for item in cast("list[Any]", value)) + "]"
     if isinstance(value, float):
         return {"inf": "inf", "-inf": "-inf", "nan": "nan"}.get(repr(value), repr(value))
-    return json.dumps(value, ensure_ascii=False)
+    return _quoted(value) if isinstance(value, str) else json.dumps(value)
+
+
+def _quoted(text: str) -> str:
+    """A basic string of TOML: one of JSON, but for the last control character."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

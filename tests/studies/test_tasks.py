@@ -1,0 +1,297 @@
+"""What tells a task from another one: all that decides its result, and nothing else."""
+
+import pickle
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from pydantic import Field
+from small import MINE, small, write_module
+
+from budbreak import criteria
+from budbreak.criteria import Magnitude
+from budbreak.studies import Place, load_recipe, sections
+from budbreak.studies.sections import Setup
+from budbreak.studies.tasks import dense_of, distinct, tasks_of
+
+PLACE = Place(Path("tasks"), None, 1)
+RECIPES = sorted((Path(__file__).parent.parent.parent / "recipes").glob("*.toml"))
+
+
+def tasks(changes=None, *, seed=0, place=PLACE, arm="host"):
+    return tasks_of(arm, small(changes).arms[0].setup, seed, place)
+
+
+def names(changes=None, **more):
+    """The identities of the dense training, and of the levels."""
+    return tuple(task.identity for task in tasks(changes, **more))
+
+
+GOLDEN = {
+    "cifar10-resnet20-official-code host": "3d53fd4ee1b9 0d1a75b9f37a",
+    "cifar10-resnet20-official-code ap-lite": "3d53fd4ee1b9 35e944cc7798",
+    "cifar10-resnet20-official-code ap-pro": "3d53fd4ee1b9 ea4fa3472fe7",
+    "cifar10-resnet20-official-code host-split": "3d53fd4ee1b9 d138d14f5837",
+    "cifar10-resnet20-official-code host-retrain": "3d53fd4ee1b9 13a81d6f3da1",
+    "cifar10-resnet20-open-lth host": "73b536e36178 e13d0ae7537c",
+    "cifar10-resnet20-open-lth ap-lite": "73b536e36178 65391beaa263",
+    "cifar10-resnet20-open-lth ap-pro": "73b536e36178 a65bd82875f9",
+    "cifar10-resnet20-open-lth host-split": "73b536e36178 7ac5fd001387",
+    "cifar10-resnet20-open-lth host-retrain": "73b536e36178 2136993ca75a",
+    "cifar10-resnet20-paper host": "9ad98a87b6ca 90209fbfb783",
+    "cifar10-resnet20-paper ap-lite": "9ad98a87b6ca f4bb349963f0",
+    "cifar10-resnet20-paper ap-pro": "9ad98a87b6ca 149133f4b910",
+    "cifar10-resnet20-paper host-split": "9ad98a87b6ca 6d6223e49ed3",
+    "cifar10-resnet20-paper host-retrain": "9ad98a87b6ca e265f88daba0",
+    "cifar10-resnet20-short host": "d2f65f6c73c8 accfa2073b2b",
+    "cifar10-resnet20-short ap-lite": "d2f65f6c73c8 d7051b1a02d4",
+    "digits-hosts magnitude": "7fea16d311db 5231b5d189b2",
+    "digits-hosts magnitude-ap": "7fea16d311db e75dabc2614d",
+    "digits-hosts taylor": "7fea16d311db f23d1aa11ebe",
+    "digits-hosts taylor-ap": "7fea16d311db de61003f19a8",
+    "digits-hosts gradient": "7fea16d311db 30b0a1a6b1ca",
+    "digits-hosts gradient-ap": "7fea16d311db a6e9b70153e7",
+    "digits-hosts random": "7fea16d311db 888cfd99c963",
+    "digits-hosts random-ap": "7fea16d311db ef90e0edd135",
+    "digits-mlp host": "7fea16d311db 5231b5d189b2",
+    "digits-mlp ap-lite": "7fea16d311db e75dabc2614d",
+    "fashion-lenet300 host": "b93c5f01cefb ae01c679f61b",
+    "fashion-lenet300 ap-lite": "b93c5f01cefb 3cf3ee6c99d3",
+    "mnist-lenet300 host": "499b58a576f1 10ab53453c43",
+    "mnist-lenet300 ap-lite": "499b58a576f1 6742d5336312",
+    "mnist-lenet5 host": "7acea6affb5e 425d75735201",
+    "mnist-lenet5 ap-lite": "7acea6affb5e 3e4a1631e0dc",
+}
+
+
+def found_identities():
+    recipes = {path.stem: load_recipe(path) for path in RECIPES}
+    return {
+        f"{name} {arm.name}": " ".join(task.identity[:12] for task in tasks_of(arm.name, arm.setup, 0, PLACE))
+        for name, recipe in recipes.items()
+        for arm in recipe.arms
+    }
+
+
+def test_the_identities_of_the_shipped_recipes_stay():
+    """Finished runs are found by these: dense training, levels.
+
+    They change only if results do. A new field with a default, a new short name or a moved default (with
+    ``introduced``) leaves them as they are. Where results change on purpose, write the new ones down here, and say in
+    the changelog that finished runs are computed again.
+    """
+    assert found_identities() == GOLDEN
+
+
+def test_nothing_but_what_decides_the_result_tells():
+    other_place = Place(Path("/elsewhere"), Path("/data"), 7, ("/mine",))
+    assert names(place=other_place) == names()
+    assert names(arm="other") == names()
+    assert names({"prune.criterion": {"is": "magnitude"}, "train.precision": "auto"}) == names()
+    assert names({"train.optimizer": {"is": "sgd", "learning_rate": 0.05, "momentum": 0.9}}) == names()
+
+
+DENSE_CHANGES = [
+    {"data.limit": 100},
+    {"data.validation": 100},
+    {"network.name": "lenet-300-100"},
+    {"network.init": "xavier"},
+    {"train.epochs": 3},
+    {"train.batch_size": 10},
+    {"train.optimizer": "adam"},
+    {"train.optimizer": {"is": "sgd", "learning_rate": 0.06}},
+    {"train.schedule": "cosine"},
+    {"train.precision": "float32"},
+    {"prune.exclude": ["fc.*"]},
+    {"prune.rewind_epoch": 1},
+    {"prune.rewind": "none"},
+    {"measure.images": 50},
+    {"measure.every": 2},
+    {"measure.diagnostics": ["dead-units", "gradient-norm"]},
+]
+
+
+@pytest.mark.parametrize("change", DENSE_CHANGES, ids=str)
+def test_what_decides_the_dense_training_changes_both(change):
+    (dense, levels), (old_dense, old_levels) = names(change), names()
+    assert dense != old_dense
+    assert levels != old_levels
+
+
+LEVELS_CHANGES = [
+    {"prune.criterion": "taylor"},
+    {"prune.schedule": {"is": "geometric", "rate": 0.2, "levels": 2}},
+    {"prune.schedule": "dense"},
+    {"prune.then": ["ap"]},
+    {"prune.then": [{"is": "ap", "q": 0.03}]},
+    {"prune.scope": "layer"},
+    {"prune.granularity": "unit"},
+    {"prune.allow_collapse": True},
+    {"prune.criterion": "taylor", "prune.images": 100},
+]
+
+
+@pytest.mark.parametrize("change", LEVELS_CHANGES, ids=str)
+def test_what_decides_the_pruning_alone_leaves_the_dense_training_shared(change):
+    (dense, levels), (old_dense, old_levels) = names(change), names()
+    assert dense == old_dense
+    assert levels != old_levels
+
+
+def test_every_change_has_an_identity_of_its_own():
+    changes = [None, *DENSE_CHANGES, *LEVELS_CHANGES]
+    found = {names(change)[1] for change in changes} | {names(seed=1)[1]}
+    assert len(found) == len(changes) + 1
+    assert names(seed=1)[0] != names()[0]
+
+
+def test_the_setup_of_a_dense_training_prunes_nothing():
+    setup = dense_of(small({"prune.then": ["ap"], "prune.exclude": ["fc.*"]}).arms[0].setup)
+    assert setup.prune.schedule.levels == 0
+    assert (setup.prune.then, setup.prune.exclude) == ((), ("fc.*",))
+
+
+def test_a_class_of_the_users_own_that_is_called_like_ours_is_another_one(mine):
+    assert names({"prune.criterion": "mine:Magnitude"}) != names({"prune.criterion": "magnitude"})
+    assert names({"prune.criterion": "mine:Magnitude"})[0] == names()[0]
+
+
+def test_an_edited_file_changes_the_tasks_that_use_it_and_no_others(mine):
+    own = [{"prune.criterion": "mine:Mine"}, {"prune.criterion": {"is": "mine:Magnitude"}}]
+    before, ours = [names(change) for change in own], names()
+    write_module(mine, "mine", MINE + "\n# another word\n")
+    after = [names(change) for change in own]
+    assert all(new[1] != old[1] and new[0] == old[0] for new, old in zip(after, before, strict=True))
+    assert names() == ours
+    write_module(mine, "mine", MINE)
+    assert [names(change) for change in own] == before
+
+
+def test_two_functions_of_a_value_are_told_apart_by_name(mine):
+    text = "\nfrom collections.abc import Callable\n\ndef one(x):\n    return x\n\ndef two(x):\n    return x\n"
+    text = (
+        text
+        + MINE.split("@dataclass")[0]
+        + "@dataclass(frozen=True)\nclass By:\n    what: Callable[..., object]\n    needs = ()\n"
+    )
+    write_module(mine, "by", text + "    def __call__(self, evidence): ...\n")
+    found = [names({"prune.criterion": {"is": "by:By", "what": f"by:{what}"}})[1] for what in ("one", "two")]
+    assert found[0] != found[1]
+
+
+def test_a_new_field_with_a_default_changes_neither_identity_nor_folder(monkeypatch):
+    before, folder = names(), small().folder_name
+
+    class More(sections.PruneSection):
+        floor: int = Field(0, description="new")
+
+    class MoreSetup(Setup):
+        prune: More = Field(default_factory=lambda: More.model_validate({}))
+
+    monkeypatch.setitem(sections.SECTIONS, "prune", More)
+    monkeypatch.setattr(sections, "Setup", MoreSetup)
+    assert "floor" in small().arms[0].setup.plain()["prune"]
+    assert (names(), small().folder_name) == (before, folder)
+    assert names({"prune.floor": 3})[1] != before[1]
+    assert names({"prune.floor": 3})[0] == before[0]
+
+
+def test_a_new_field_of_a_value_changes_neither_identity_nor_folder(mine):
+    change = {"prune.criterion": {"is": "mine:Mine", "power": 3.0}}
+    setup = small(change).arms[0].setup
+
+    @dataclass(frozen=True)
+    class Mine:
+        power: float = 2.0
+        alpha: float = 0.5
+        beta: float = field(default=0.7, metadata={"introduced": 0.1})
+        needs = ()
+
+    old = setup.prune.told()["criterion"]
+    assert old["power"] == 3.0
+    import mine as module
+
+    Mine.__module__, Mine.__qualname__, module.Mine = "mine", "Mine", Mine
+    told = lambda **values: setup.prune.model_copy(update={"criterion": Mine(3.0, **values)}).told()["criterion"]  # noqa: E731
+    assert told(beta=0.1) == old
+    assert told(alpha=0.6, beta=0.1) != old
+    assert told() != old  # the default has changed since, and so has the result
+
+
+def test_a_default_that_changes_keeps_the_old_results_apart(monkeypatch):
+    before = names(), names({"measure.every": 2})
+
+    class Changed(sections.MeasureSection):
+        every: int = Field(2, ge=0, json_schema_extra={"introduced": 1})
+
+    class ChangedSetup(Setup):
+        measure: Changed = Field(default_factory=lambda: Changed.model_validate({}))
+
+    monkeypatch.setitem(sections.SECTIONS, "measure", Changed)
+    monkeypatch.setattr(sections, "Setup", ChangedSetup)
+    assert (names({"measure.every": 1}), names()) == before
+
+
+def test_a_short_name_may_change(monkeypatch):
+    before = names({"prune.criterion": "taylor"})
+    monkeypatch.setitem(sections.CRITERIA.names, "first-order", criteria.Taylor)
+    assert names({"prune.criterion": "first-order"}) == before
+
+
+def test_a_task_travels_and_reads_its_setup_where_it_arrives(mine):
+    dense, levels = tasks({"prune.criterion": {"is": "mine:Mine", "power": 3.0}})
+    assert levels.setup.prune.criterion.power == 3.0
+    data = pickle.dumps(levels)
+    assert len(data) < 5000
+    again = pickle.loads(data)
+    assert again == levels
+    assert "setup" not in vars(again)
+    assert again.setup == levels.setup
+    assert again.needs == (dense,)
+
+
+def test_folders_and_names():
+    dense, levels = tasks(arm="ap", seed=3)
+    assert levels.folder == Path("tasks") / f"levels-{levels.identity[:16]}"
+    assert dense.folder == Path("tasks") / f"dense-{dense.identity[:16]}"
+    assert (levels.name, levels.seed, dense.name) == ("ap seed 3", 3, "dense of ap seed 3")
+
+
+def test_of_equal_tasks_the_first_stays():
+    own, other = tasks(arm="a")[1], tasks(arm="b")[1]
+    assert distinct([own, other, own]) == [own]
+
+
+@pytest.mark.parametrize(
+    ("changes", "dense", "levels"),
+    [
+        ({}, 2, 2),
+        ({"prune.schedule": {"is": "geometric", "rate": 0.2, "levels": 3}}, 2, 6),
+        ({"prune.then": [{"is": "ap", "variant": "pro"}]}, 2, 4),
+        ({"prune.then": [{"is": "ap", "variant": "pro"}, "retrain"]}, 2, 6),
+        ({"prune.rewind_epoch": 1}, 2, 1),
+        ({"prune.schedule": "dense"}, 2, 0),
+    ],
+)
+def test_the_epochs_of_a_task_are_known_before(changes, dense, levels):
+    assert tuple(task.epochs for task in tasks(changes)) == (dense, levels)
+
+
+def test_the_network_of_a_factory_tells_by_what_it_builds(tmp_path, monkeypatch):
+    text = (
+        "from torch import nn\n\ndef make(classes):\n"
+        "    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, classes))\n"
+        "    # more\n    return model\n"
+    )
+    monkeypatch.setattr("sys.dont_write_bytecode", True)
+    monkeypatch.syspath_prepend(tmp_path)
+    found = []
+    for change in (("", ""), ("8", "9"), ("nn.ReLU()", "nn.GELU()"), ("# more", "nn.init.zeros_(model[1].bias)")):
+        write_module(tmp_path, "changing_nets", text.replace(*change) if change[0] else text)
+        found.append(names({"network.name": "changing_nets:make"}))
+    assert len({dense for dense, _ in found}) == 4
+    assert len({levels for _, levels in found}) == 4
+
+
+def test_criteria_of_equal_settings_are_one_value():
+    assert small({"prune.criterion": {"is": "magnitude"}}).arms[0].setup.prune.criterion == Magnitude()
