@@ -22,6 +22,7 @@ from budbreak.studies import (
     Place,
     Recipe,
     RunResult,
+    check_executor,
     epochs_of_choice,
     import_folders,
     load_recipe,
@@ -29,6 +30,7 @@ from budbreak.studies import (
     parse_set,
     run,
     share_cores,
+    usual_executor,
 )
 
 _MOST_WITHOUT_YES = 200  # arms x seeds
@@ -106,8 +108,10 @@ def finish(result: RunResult, folder: Path) -> None:
 
 def _choice(options: argparse.Namespace, recipe: Recipe) -> Choice:
     arms = recipe.arms if options.arms is None else recipe.only(_names(options.arms))
-    count, threads = share_cores(len(arms) * recipe.seeds, options.workers)
-    executor = options.executor or ("here" if count == 1 else "processes")
+    alone = 1 if options.executor == "here" else None
+    count, threads = share_cores(len(arms) * recipe.seeds, options.workers or alone)
+    executor = options.executor or usual_executor(count)
+    check_executor(executor, options.workers)
     if executor == "ray":
         threads = 1  # whatever machine it is: equal bits need equal threads
     imports = import_folders(options.recipe, recipe.plain)

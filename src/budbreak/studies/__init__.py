@@ -1,6 +1,6 @@
 """Recipes, arms and seeds: what the command runs, and how it is compared."""
 
-from budbreak.studies.executors import EXECUTORS, open_executor
+from budbreak.studies.executors import EXECUTORS, check_executor, open_executor, usual_executor
 from budbreak.studies.fields import Explained, recipe_fields, recipe_values
 from budbreak.studies.folder import TASKS
 from budbreak.studies.inspect import Request, Subject, find_subject, measure_subject, save_measurement
@@ -51,6 +51,7 @@ __all__ = [
     "RunResult",
     "StoredRun",
     "Subject",
+    "check_executor",
     "duration",
     "epochs_of_choice",
     "estimate",
@@ -69,4 +70,5 @@ __all__ = [
     "run",
     "save_measurement",
     "share_cores",
+    "usual_executor",
 ]

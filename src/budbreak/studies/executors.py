@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import ParamSpec, TypeVar
 
 from budbreak.checks import check_count
@@ -58,10 +59,7 @@ def open_executor(name: str, workers: int | None = None) -> Generator[Opened, No
         UnknownName: if there is no such executor.
         InvalidValue: if it is not installed or not reachable, or cannot have so many workers.
     """
-    if workers is not None:
-        check_count("workers", workers)
-    if name not in EXECUTORS:
-        raise UnknownName(f"no executor named {name!r}", one_of(EXECUTORS), did_you_mean(name, EXECUTORS))
+    check_executor(name, workers)
     opened = EXECUTORS[name](workers)
     try:
         yield opened
@@ -69,11 +67,26 @@ def open_executor(name: str, workers: int | None = None) -> Generator[Opened, No
         opened.executor.shutdown(cancel_futures=True)
 
 
-def _here(workers: int | None) -> Opened:
-    if workers not in (None, 1):
+def check_executor(name: str, workers: int | None = None) -> None:
+    """Refuse, before anything is started, what `open_executor` would refuse.
+
+    Raises:
+        UnknownName: if there is no such executor.
+        InvalidValue: if it is not installed, or cannot have so many workers.
+    """
+    if workers is not None:
+        check_count("workers", workers)
+    if name not in EXECUTORS:
+        raise UnknownName(f"no executor named {name!r}", one_of(EXECUTORS), did_you_mean(name, EXECUTORS))
+    if name == "here" and workers not in (None, 1):
         rule = "the executor 'here' computes one task after the other, in this process"
         raise InvalidValue(f"workers is {workers}", rule, "name the executor 'processes', or ask for 1 worker")
-    return Opened(HereExecutor(), 1)
+    if name == "ray" and find_spec("ray") is None:
+        raise _without_ray()
+
+
+def _here(workers: int | None) -> Opened:
+    return Opened(HereExecutor(), workers or 1)
 
 
 def _processes(workers: int | None) -> Opened:
@@ -93,9 +106,13 @@ def _ray(workers: int | None) -> Opened:
     except ModuleNotFoundError as error:
         if error.name != "ray":
             raise
-        rule = "Ray carries out tasks on several machines; it is an extra"
-        raise InvalidValue("executor is 'ray', and ray is not installed", rule, "pip install 'budbreak[ray]'") from None
+        raise _without_ray() from None
     return Opened(executor, executor.workers)
+
+
+def _without_ray() -> InvalidValue:
+    rule = "Ray carries out tasks on several machines; it is an extra"
+    return InvalidValue("executor is 'ray', and ray is not installed", rule, "pip install 'budbreak[ray]'")
 
 
 EXECUTORS: Mapping[str, Callable[[int | None], Opened]] = {"here": _here, "processes": _processes, "ray": _ray}
