@@ -182,7 +182,7 @@ def test_linear_is_linear_lr(end: float) -> None:
         (Linear(end=0.1, warmup=1.5), lambda o: torchs.LinearLR(o, 1.0, 0.1, total_iters=TOTAL - 6)),
         (Steps((3.0, 5.0), warmup=1.5), lambda o: torchs.MultiStepLR(o, [12 - 6, 20 - 6])),
     ],
-    ids=str,
+    ids=["constant", "cosine", "linear", "steps"],
 )
 def test_a_warm_up_is_linear_lr_in_front(schedule: Any, fall: Callable[[torch.optim.Optimizer], Any]) -> None:
     def make(optimizer: torch.optim.Optimizer) -> Any:
