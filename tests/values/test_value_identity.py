@@ -272,6 +272,7 @@ def test_a_class_that_was_typed_in_has_none(monkeypatch):
     main = sys.modules["__main__"]
     monkeypatch.setattr(Mine, "__module__", "__main__")
     monkeypatch.setattr(main, "Mine", Mine, raising=False)
+    monkeypatch.setattr(main, "__file__", __file__, raising=False)  # a worker of the tests has none
     assert telling(Mine())["is"] == "__main__:Mine"
     monkeypatch.setitem(sys.modules, "__mp_main__", main)
     monkeypatch.setattr(Mine, "__module__", "__mp_main__")  # as in a process that was spawned
@@ -324,7 +325,9 @@ def test_what_has_no_name_of_its_own_has_no_identity(thing):
             identity(value)
 
 
-@pytest.mark.parametrize("thing", [{1, 2}, b"x", object(), 1j, 10**400, {1: 2}, MISSING, sys], ids=lambda thing: type(thing).__name__)
+@pytest.mark.parametrize(
+    "thing", [{1, 2}, b"x", object(), 1j, 10**400, {1: 2}, MISSING, sys], ids=lambda thing: type(thing).__name__
+)
 def test_what_cannot_be_looked_into_has_no_identity(thing):
     with pytest.raises(InvalidValue, match="the value"):
         identity(thing)
