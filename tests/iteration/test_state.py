@@ -36,7 +36,7 @@ def record_of(state, **changes):
         counted_kept=state.mask.kept, counted_total=TOTAL, spared=(), host_removed=here.host,
         follow_ups_removed=here.follow_ups, shortfall=here.shortfall, steps=here.steps - here.first_step,
         epochs=here.epochs, seconds=here.seconds, rewound=here.rewound, mask_digest="", end_digest="",
-        metrics=here.metrics or {}, invariants={},
+        metrics=here.metrics or {}, invariants={}, world_size=1,
     )  # fmt: skip
 
 

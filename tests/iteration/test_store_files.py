@@ -1,6 +1,8 @@
 """Each file of a store is its own: of its kind, of this store, of the structure it should have."""
 
 import contextlib
+import dataclasses
+import json
 import shutil
 
 import pytest
@@ -11,6 +13,7 @@ import budbreak as bb
 from budbreak.errors import BudbreakError, CannotRead, CannotWrite, CorruptFile, StoreMismatch
 from budbreak.files import digest, read_tree, write_tree
 from budbreak.iteration import read_records
+from budbreak.iteration.state import Position
 from budbreak.iteration.store import read_identity
 
 FULL = geometric(2, then=[bb.ActivateWhilePruning(q=0.05, variant="pro")], rewind_to=bb.Step(3))
@@ -154,6 +157,112 @@ def test_a_checkpoint_of_the_wrong_structure_is_refused(stores, what):
     change(path, "checkpoint 1", **parts)
     with pytest.raises(CorruptFile, match=r"checkpoint\.safetensors"):
         resume(stores / "0")
+
+
+def less(tree, *keys):
+    """Forget the last of these keys."""
+    for key in keys[:-1]:
+        tree = tree[key]
+    del tree[keys[-1]]
+
+
+def more(tree, *keys):
+    """Something beside the last of these keys."""
+    for key in keys[:-1]:
+        tree = tree[key]
+    tree["more"] = tree[keys[-1]]
+
+
+def wrong(tree, *keys):
+    """An object in the place of a part, which is one nowhere."""
+    for key in keys[:-1]:
+        tree = tree[key]
+    tree[keys[-1]] = {"an": "object"}
+
+
+POSITION = [field.name for field in dataclasses.fields(Position)]
+RECORD = [field.name for field in dataclasses.fields(bb.LevelRecord)]
+CHECKPOINT = ["position", "mask", "records", "model", "start_weights", "extra", "optimizers", "resets", "generators"]
+REWIND = ["step", "state", "digest", "extra", "optimizers", "resets", "ranks"]
+
+
+def changes(names):
+    """Each part taken away or made wrong, and one part more."""
+    return [(how, name) for name in names for how in (less, wrong)] + [(more, names[0])]
+
+
+def forged(path, kind, how, *keys):
+    """The file with one part changed, resumed from."""
+    store = digest(read_identity(path.parent).identity)
+    tree = read_tree(path, kind)
+    how(tree, *keys)
+    write_tree(path, tree, kind, store=store)
+    with pytest.raises(CorruptFile, match=path.name.replace(".", r"\.")) as caught:
+        resume(path.parent)
+    assert caught.value.rule == "a file is used only if it is exactly what was written"
+
+
+@pytest.mark.parametrize(("how", "key"), changes([*CHECKPOINT, "ranks"]))
+def test_a_checkpoint_with_a_part_more_less_or_of_a_wrong_type_is_refused(stores, how, key):
+    if (how, key) == (wrong, "extra"):
+        how = less  # a dict is what it is
+    forged(stores / "0" / "checkpoint.safetensors", "checkpoint 1", how, key)
+
+
+@pytest.mark.parametrize(("how", "key"), changes(REWIND))
+def test_a_rewind_point_with_a_part_more_less_or_of_a_wrong_type_is_refused(stores, how, key):
+    forged(stores / "0" / "rewind.safetensors", "rewind point 1", how, key)
+
+
+@pytest.mark.parametrize(("how", "key"), changes(POSITION))
+def test_a_position_with_a_field_more_less_or_of_a_wrong_type_is_refused(stores, how, key):
+    if (how, key) == (wrong, "metrics"):
+        how = less
+    forged(stores / "0" / "checkpoint.safetensors", "checkpoint 1", how, "position", key)
+
+
+@pytest.mark.parametrize(("how", "key"), changes(RECORD))
+def test_a_record_with_a_field_more_less_or_of_a_wrong_type_is_refused(stores, how, key):
+    forged(stores / "0" / "checkpoint.safetensors", "checkpoint 1", how, "records", 1, key)
+
+
+@pytest.mark.parametrize("how", [less, more, wrong])
+@pytest.mark.parametrize(
+    ("part", "key"),
+    [
+        ("mask", "0.weight"),
+        ("model", "1.running_mean"),
+        ("start_weights", "4.weight"),
+        ("generators", "numpy"),
+    ],
+)
+def test_a_part_with_an_entry_more_less_or_of_a_wrong_type_is_refused(stores, how, part, key):
+    forged(stores / "0" / "checkpoint.safetensors", "checkpoint 1", how, part, key)
+
+
+def test_extra_state_of_a_module_that_has_none_is_refused(stores):
+    forged(stores / "0" / "checkpoint.safetensors", "checkpoint 1", lambda tree: tree["extra"].update({"0": 1}))
+
+
+@pytest.mark.parametrize("how", [less, more, wrong])
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [("identity.json", ("identity",)), ("identity.json", ("environment",))]
+    + [("records.json", ("records",))]
+    + [("records.json", ("records", 1, key)) for key in RECORD],
+)
+def test_a_json_file_with_a_field_more_less_or_of_a_wrong_type_is_refused(stores, how, name, keys):
+    path = stores / "0" / name
+    store = digest(read_identity(path.parent).identity)
+    body = json.loads(path.read_text())
+    del body["sha256"]
+    if (how, name) == (wrong, "identity.json"):
+        body[keys[-1]] = ["a", "list"]
+    else:
+        how(body, *keys)
+    path.write_text(json.dumps({**body, "sha256": digest(body)}))
+    with pytest.raises(CorruptFile, match=path.name):
+        read_identity(path.parent) if name == "identity.json" else read_records(path.parent, store)
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from budbreak.errors import BudbreakError, InvalidValue
+from budbreak.errors import BudbreakError, CorruptFile, InvalidValue
 from budbreak.files import conform, corrupt
 from budbreak.iteration.identity import mask_digest
 from budbreak.iteration.plan import Plan
@@ -80,6 +80,11 @@ class Checkpoint:
         check_ranks(tree, path)
         if any(entry.dtype != torch.bool for entry in tree["mask"].values()):
             raise corrupt(path, "its mask is not made of bools", WHAT_TO_DO)
+        if set(tree["start_weights"]) != set(tree["mask"]):
+            raise corrupt(path, "its start weights are not those that its mask covers", WHAT_TO_DO)
+        check_keys(tree["position"], {field.name for field in fields(Position)}, path)  # all: none by its default
+        if set(tree["generators"]) - {"cuda"} != {"torch", "numpy", "random"}:
+            raise corrupt(path, "its generators are not those of torch, numpy and random", WHAT_TO_DO)
         return cls(
             position=conform(Position, tree["position"], path, WHAT_TO_DO),
             mask=Mask(tree["mask"]),
@@ -146,14 +151,23 @@ def fitting(path: Path, remedy: str = WHAT_TO_DO) -> Generator[None, None, None]
     """While a stored state is put into live objects: if one cannot take it, the file is to blame.
 
     Raises:
-        CorruptFile: for whatever a load_state_dict of anybody's class raises.
+        CorruptFile: for whatever a load_state_dict of anybody's class raises, or our own checks.
     """
     try:
         yield
-    except BudbreakError:
+    except CorruptFile:
         raise
+    except BudbreakError as error:
+        raise corrupt(path, f"its state does not fit ({error.value}: {error.rule})", remedy) from error
     except Exception as error:
         raise corrupt(path, f"its state does not fit ({type(error).__name__}: {error})", remedy) from error
+
+
+def check_names(what: str, names: Iterable[str], wanted: Iterable[str], path: Path) -> None:
+    """Refuse a checkpoint whose mask or extra state is of other entries than the network's."""
+    odd = sorted(set(names) ^ set(wanted))
+    if odd:
+        raise corrupt(path, f"its {what} and that of the network differ in {odd[0]!r}", WHAT_TO_DO)
 
 
 def check_dtypes(state: Mapping[str, Tensor], model: nn.Module, path: Path, remedy: str = WHAT_TO_DO) -> None:

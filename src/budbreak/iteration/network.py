@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
 from budbreak.errors import InvalidValue
-from budbreak.iteration.checkpoint import NO_REWIND_POINT, Checkpoint, RewindPoint, check_dtypes, fitting
+from budbreak.iteration.checkpoint import NO_REWIND_POINT, Checkpoint, RewindPoint, check_dtypes, check_names, fitting
 from budbreak.iteration.identity import Setup
 from budbreak.iteration.rates import RateWatch, check_first_step, rates_of
 from budbreak.iteration.state import Position, State
@@ -218,6 +218,8 @@ class LiveNetwork:
         setup = self.setup
         with fitting(path):
             check_dtypes(checkpoint.model, setup.model, path)
+            check_names("mask", checkpoint.mask, setup.first_mask, path)
+            check_names("extra state", checkpoint.extra, extra_states(setup.model), path)
             devices = {name: tensor.device for name, tensor in model_state(setup.model).items()}
             self.start_weights = {name: tensor.to(devices[name]) for name, tensor in checkpoint.start_weights.items()}
             load_state(setup.model, checkpoint.model, extra=checkpoint.extra)
@@ -250,9 +252,6 @@ class LiveNetwork:
     def forget_generators(self) -> None:
         """The training draws from them now."""
         self._begun_with = None
-
-
-# --- random generators -------------------------------------------------------------------------------------
 
 
 def derive_seed(seed: int, *names: object) -> int:

@@ -107,10 +107,14 @@ def check_first_step(now: Rates, allowed: Sequence[Rates], where: str) -> None:
     if now in allowed:
         return
     index, name = next(
-        (index, name) for index, group in enumerate(now) for name in group if group[name] != allowed[0][index].get(name)
+        (index, name)
+        for index, (group, first) in enumerate(zip(now, allowed[0], strict=True))
+        for name in {**first, **group}
+        if group.get(name) != first.get(name)
     )
+    this, first = now[index].get(name), allowed[0][index].get(name)
     raise MissingReset(
-        f"{where} starts with {name} = {now[index][name]} in group {index}; level 0 did with {allowed[0][index][name]}",
+        f"{where} starts with {name} = {this} in group {index}; level 0 did with {first}",
         "every level starts like level 0, or from its rewind point; with rewind_to=None a schedule may go on",
         "set it from the steps or epochs of this level alone, or by a scheduler in resets",
     )

@@ -64,7 +64,7 @@ class LevelRecord:
     end_digest: str
     metrics: Mapping[str, float]
     invariants: Mapping[str, bool]
-    world_size: int = 1
+    world_size: int
 
 
 @dataclass(frozen=True)
