@@ -120,7 +120,7 @@ def remove(setup: Setup, state: State, start_weights: Mapping[str, Tensor]) -> R
     if target.keep < target.alive:
         check_moved(setup, state, target, start_weights)
     evidence = observe(setup, stage, start_weights)
-    removal = _remove(plan, evidence, state.mask, target, stage)
+    removal = _remove(plan, evidence, state.mask, target, stage=stage)
     check_collapse(removal.mask, before=state.mask, allowed=plan.allow_collapse)
     return removal
 
@@ -181,7 +181,7 @@ def _places(plan: Plan, stage: int) -> list[int]:
     return places if stage == 0 else [places[stage - 1]]
 
 
-def _remove(plan: Plan, evidence: Evidence, alive: Mask, target: LevelTarget, stage: int) -> Removal:
+def _remove(plan: Plan, evidence: Evidence, alive: Mask, target: LevelTarget, *, stage: int) -> Removal:
     """The host's removal before the first stage, then that of the follow-ups, each within what is left."""
     host = target.host if stage == 0 else 0
     mask = _host_removes(plan, evidence, alive, host)
@@ -209,7 +209,7 @@ def _host_removes(plan: Plan, evidence: Evidence, alive: Mask, count: int) -> Ma
 
 
 def _follow_up_removes(
-    plan: Plan, follow_up: FollowUp, evidence: Evidence, alive: Mask, share: int
+    plan: Plan, follow_up: FollowUp, evidence: Evidence, alive: Mask, *, share: int
 ) -> tuple[Mask, int]:
     """Remove up to ``share`` weights by the follow-up, globally; also how many it could remove."""
     if share == 0:
