@@ -1,53 +1,56 @@
-import os
-import signal
-import subprocess
-import sys
-import time
+"""Runs: what is shared, what is computed and what is not, what is recorded, and what a user's own class sees."""
+
 from pathlib import Path
 
 import pytest
+from small import MINE, choose, digests, small, stop_at, trained, write_module
 
-from budbreak.errors import BudbreakError, MissingData, StoreBusy
-from budbreak.studies import load_result, look_ahead, run
-from budbreak.studies.recipe import make_recipe
-from budbreak.studies.run import RunFailed
+from budbreak.criteria import Random
+from budbreak.errors import BudbreakError, InvalidValue, StoreBusy
+from budbreak.masks import Mask
+from budbreak.studies import RunFailed, load_result, look_ahead, run
+from budbreak.studies.making import make_network, make_plan
+from budbreak.studies.tasks import tasks_of
 
-ROOT = Path(__file__).parent.parent.parent
-TINY = {
-    "name": "tiny", "dataset": "digits", "network": "mlp", "train_limit": 200, "epochs": 2, "levels": 2, "seeds": 2,
-    "learning_rate": 0.05, "batch_size": 50, "dnr_images": 100,
-}  # fmt: skip
-
-
-def digests(folder: Path) -> dict[str, list[str]]:
-    """Job -> the hashes of the weights at the end of each training."""
-    import json
-
-    paths = sorted(folder.glob("*/jobs/*/records.json"))
-    return {p.parent.name: [r["end_digest"] for r in json.loads(p.read_text())["records"]] for p in paths}
+FIVE = {
+    "host": {},
+    "ap": {"prune.then": ["ap"]},
+    "split": {"prune.then": ["split-removal"]},
+    "pro": {"reference": "split", "prune.then": [{"is": "ap", "variant": "pro"}]},
+    "retrain": {"prune.then": ["retrain"]},
+}
+TWO_LEVELS = {"prune.schedule": {"is": "geometric", "rate": 0.2, "levels": 2}}
 
 
 def test_arms_share_the_dense_level_keep_equally_many_and_differ_after_it(tmp_path):
-    recipe = make_recipe({**TINY, "arms": ["host", "ap-lite", "ap-pro", "host-split", "host-retrain"], "seeds": 1})
-    result = run(recipe, data_dir=None, out=tmp_path, workers=1)
-    by_arm = {arm: [level for level in result.levels if level.arm == arm] for arm in recipe.arms}
+    recipe = small(TWO_LEVELS, arms=FIVE)
+    result, counts = trained(choose(recipe, tmp_path))
+    by_arm = {arm: [level for level in result.levels if level.arm == arm] for arm in FIVE}
     assert result.complete
+    assert counts == {"dense of host seed 0": 2} | {
+        f"{arm} seed 0": 4 if arm in ("host", "ap") else 8 for arm in FIVE
+    }  # fmt: skip
     for arm, levels in by_arm.items():
-        assert [level.level for level in levels] == [0, 1, 2]
+        assert [(level.level, level.shared) for level in levels] == [(0, True), (1, False), (2, False)]
         assert [level.kept for level in levels] == [level.kept for level in by_arm["host"]]
         assert all(all(level.invariants.values()) for level in levels)
-        trainings = 1 if arm in ("host", "ap-lite") else 2
+        trainings = 1 if arm in ("host", "ap") else 2
         assert [level.epochs for level in levels] == [2, 2 * trainings, 2 * trainings]
-    first = {arm: hashes[0] for arm, hashes in digests(tmp_path).items()}
-    last = {arm: hashes[-1] for arm, hashes in digests(tmp_path).items()}
-    assert len(set(first.values())) == 1
-    assert len(set(last.values())) == 5
+    hashes = digests(tmp_path)
+    dense = {found[-1] for name, found in hashes.items() if name.startswith("dense-")}
+    levels = {name: found for name, found in hashes.items() if name.startswith("levels-")}
+    assert {found[0] for found in levels.values()} == dense
+    assert len({found[-1] for found in levels.values()}) == 5
+    assert {(row.arm, row.reference) for row in result.differences} == {
+        ("ap", "host"), ("split", "host"), ("pro", "split"), ("retrain", "host"),
+    }  # fmt: skip
+    assert {row.level for row in result.differences} == {1, 2}
 
 
 def test_what_is_recorded(tmp_path):
-    recipe = make_recipe({**TINY, "seeds": 1})
-    result = run(recipe, data_dir=None, out=tmp_path, workers=1)
-    assert load_result(tmp_path / recipe.folder_name) == result
+    choice = choose(small(), tmp_path)
+    result = run(choice)
+    assert load_result(choice.folder, identity=choice.recipe.identity) == result
     level = result.levels[1]
     # 200 images in batches of 50, 2 epochs; epoch 0 is right after rewinding
     assert (level.steps, [epoch.epoch for epoch in level.curve]) == (8, [0, 1, 2])
@@ -56,195 +59,270 @@ def test_what_is_recorded(tmp_path):
     m = level.numbers
     assert m["dead_units_dynamic_alive"] == pytest.approx(m["dead_units_dynamic"] / (1 - m["dead_units_static"]))
     assert 0 < m["test_accuracy"] <= 1
+    assert {name for row in result.levels for name in row.numbers} <= {one.name for one in result.quantities}
+    assert result.recipe["arms"]["host"] == choice.arms[0].setup.plain()
 
 
-def test_the_folder_of_another_recipe_is_refused_and_a_complete_run_is_not_run_again(tmp_path):
-    recipe = make_recipe({**TINY, "seeds": 1, "levels": 1})
-    run(recipe, data_dir=None, out=tmp_path, workers=1)
-    before = digests(tmp_path)
-    seen = []
-    run(recipe, data_dir=None, out=tmp_path, workers=1, report=seen.append)
-    assert (seen, digests(tmp_path)) == ([], before)
-
-
-def test_a_job_that_fails_does_not_take_the_others_with_it(tmp_path):
-    recipe = make_recipe({**TINY, "learning_rate": 1e30, "levels": 1})
-    with pytest.raises(RunFailed) as caught:
-        run(recipe, data_dir=None, out=tmp_path, workers=1)
-    assert str(caught.value).count("the loss is") == 4
-    assert "Traceback" not in str(caught.value)
-
-
-def test_missing_data_is_said_before_anything_runs(tmp_path):
-    recipe = make_recipe({**TINY, "dataset": "mnist", "network": "lenet-300-100"})
-    with pytest.raises(MissingData, match="budbreak data get mnist"):
-        look_ahead(recipe, data_dir=tmp_path, out=tmp_path)
-
-
-COMMAND = [sys.executable, "-m", "budbreak", "run", "recipes/digits-mlp.toml", "--seeds", "1", "--levels", "3"]
-COMMAND += ["--epochs", "6", "--milestones", "4", "--arms", "ap-lite,ap-pro"]
-
-
-def started(out: Path, *extra: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [*COMMAND, "--out", str(out), *extra],
-        cwd=ROOT,
-        stderr=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        # where the tests themselves run in the background, SIGINT is ignored, and children would inherit that
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+def test_who_asks_is_told_of_each_epoch_and_of_each_task(tmp_path):
+    events, standings, ends = [], [], []
+    choice = choose(small(arms={"host": {}, "ap": FIVE["ap"]}), tmp_path)
+    result = run(
+        choice,
+        report=events.append,
+        progress=lambda result, done: standings.append((len(result.levels), sum(done.values()))),
+        at_end=lambda result: ends.append((result, (choice.folder / "lock").exists())),
     )
+    assert [(event.task, event.done, event.total, event.ended) for event in events[:3]] == [
+        ("dense of host seed 0", 1, 2, False),
+        ("dense of host seed 0", 2, 2, False),
+        ("dense of host seed 0", 2, 2, True),
+    ]
+    assert [event.done for event in events[3:6]] == [1, 2, 2]
+    assert "test_accuracy" in events[2].numbers
+    assert "test_accuracy" not in events[1].numbers
+    assert standings == [(0, 0), (2, 2), (3, 4), (4, 6), (4, 6)]
+    assert ends == [(result, True)]
 
 
-def wait_for_checkpoints(out: Path, count: int, process: subprocess.Popen[bytes]) -> None:
-    """Until some job has written about so many checkpoints, by their modification times."""
-    seen: set[int] = set()
-    while len(seen) < count and process.poll() is None:
-        seen |= {p.stat().st_mtime_ns for p in out.glob("*/jobs/*/checkpoint.safetensors") if p.exists()}
-        time.sleep(0.005)
+def test_a_finished_run_computes_nothing_and_leaves_its_files(tmp_path):
+    choice = choose(small(arms={"host": {}, "ap": FIVE["ap"]}), tmp_path)
+    result = run(choice)
+    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "tasks").rglob("*") if path.is_file()}
+    again, counts = trained(choice)
+    assert counts == {}
+    assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
+    assert (again.levels, again.differences) == (result.levels, result.differences)
 
 
-@pytest.mark.slow
-def test_a_run_killed_again_and_again_ends_with_the_same_bits(tmp_path):
-    assert started(tmp_path / "straight", "--workers", "2").wait() == 0
-    broken = tmp_path / "broken"
-    for kill, after in ((signal.SIGKILL, 3), (signal.SIGTERM, 9), (signal.SIGINT, 7)):
-        process = started(broken, "--workers", "2")
-        wait_for_checkpoints(broken, after, process)
-        os.kill(process.pid, kill)
-        assert process.wait() in (-signal.SIGKILL, 143, 130)
-        time.sleep(0.5)  # orphaned workers notice that their parent is gone
-    assert started(broken, "--workers", "2").wait() == 0
-    assert digests(broken) == digests(tmp_path / "straight")
-    assert len(digests(broken)) == 2
+def test_more_seeds_compute_what_is_new_and_keep_the_rest(tmp_path):
+    """Once, 5 seeds to 8 computed everything again."""
+    before = run(choose(small(seeds=1), tmp_path))
+    result, counts = trained(choose(small(seeds=3), tmp_path))
+    assert counts == {f"{task} seed {seed}": 2 for task in ("dense of host", "host") for seed in (1, 2)}
+    assert [level for level in result.levels if level.seed == 0] == list(before.levels)
+    assert len({level.numbers["test_accuracy"] for level in result.levels if level.level == 1}) > 1
+    fewer, counts = trained(choose(small(seeds=2), tmp_path))
+    assert (counts, fewer.seeds) == ({}, (0, 1))
 
 
-def test_lost_notes_leave_the_levels_and_say_so(tmp_path):
-    recipe = make_recipe({**TINY, "seeds": 1, "levels": 1, "arms": ["host"]})
-    run(recipe, data_dir=None, out=tmp_path, workers=1)
-    next(tmp_path.glob("*/jobs/*/notes.json")).unlink()
-    result = run(recipe, data_dir=None, out=tmp_path, workers=1)
-    assert [level.level for level in result.levels] == [0, 1]
-    assert result.levels[0].layers == ()
-    assert result.levels[0].numbers["test_accuracy"] > 0
-    assert "notes.json of this job was lost" in result.levels[0].notes[0]
+def test_an_added_arm_computes_only_itself_and_reuses_the_dense_training(tmp_path):
+    run(choose(small(), tmp_path))
+    _, counts = trained(choose(small(arms={"host": {}, "taylor": {"prune.criterion": "taylor"}}), tmp_path))
+    assert counts == {"taylor seed 0": 2}
+
+
+def test_a_part_of_the_arms_is_run_and_then_the_rest(tmp_path):
+    recipe = small(arms=FIVE)
+    part, counts = trained(choose(recipe, tmp_path, "ap"))
+    assert counts == {"dense of ap seed 0": 2, "ap seed 0": 2}
+    assert [(arm.name, arm.reference) for arm in part.arms] == [("ap", None)]
+    more, counts = trained(choose(recipe, tmp_path, "host"))
+    assert counts == {"host seed 0": 2}
+    assert [(arm.name, arm.reference) for arm in more.arms] == [("host", None), ("ap", "host")]
+    assert {(row.arm, row.level) for row in more.differences} == {("ap", 1)}
+    whole, counts = trained(choose(recipe, tmp_path))
+    assert counts == {f"{arm} seed 0": 4 for arm in ("split", "pro", "retrain")}
+    assert whole.arm_names == tuple(FIVE)
+
+
+def test_arms_that_are_alike_share_their_task(tmp_path):
+    arms = {"one": {}, "two": {"prune.criterion": {"is": "magnitude"}}, "three": {"prune.then": []}}
+    choice = choose(small(arms=arms, seeds=2), tmp_path)
+    result, counts = trained(choice)
+    assert counts == {f"{task} seed {seed}": 2 for task in ("dense of one", "one") for seed in (0, 1)}
+    assert sorted(path.name for path in (choice.folder / "networks").iterdir()) == sorted(
+        f"{arm}-seed{seed}.safetensors" for arm in arms for seed in (0, 1)
+    )
+    rows = [row for row in result.differences if row.quantity == "test_accuracy"]
+    assert [(row.arm, row.mean, row.p) for row in rows] == [("two", 0.0, 1.0), ("three", 0.0, 1.0)]
+    assert trained(choice)[1] == {}
+
+
+def test_another_recipe_finds_the_tasks_that_it_has_in_common(tmp_path):
+    run(choose(small(), tmp_path))
+    arms = {"magnitude": {}, "random": {"prune.criterion": "random"}}
+    _, counts = trained(choose(small(name="hosts", arms=arms), tmp_path))
+    assert counts == {"random seed 0": 2}
+
+
+def test_a_class_called_like_ours_does_not_take_our_results(tmp_path, mine):
+    """Once, mine:Magnitude went on from the store of our Magnitude."""
+    ours = run(choose(small(), tmp_path / "out"))
+    result, counts = trained(choose(small(arms={"host": {"prune.criterion": "mine:Magnitude"}}), tmp_path / "out"))
+    assert counts == {"host seed 0": 2}
+    assert ours.levels[1].layers != result.levels[1].layers
+
+
+def test_an_edited_class_is_computed_again_and_nothing_else(tmp_path, mine):
+    arms = {"host": {}, "mine": {"prune.criterion": "mine:Mine"}}
+    run(choose(small(arms=arms), tmp_path / "out"))
+    write_module(mine, "mine", MINE.replace("w.abs() ** self.power", "-w.abs()"))
+    result, counts = trained(choose(small(arms=arms), tmp_path / "out"))
+    assert counts == {"mine seed 0": 2}
+    write_module(mine, "mine", MINE)
+    before, counts = trained(choose(small(arms=arms), tmp_path / "out"))
+    assert counts == {}
+    assert [level.kept for level in before.levels] == [level.kept for level in result.levels]
+    assert before.levels[-1].layers != result.levels[-1].layers
+
+
+def test_a_task_that_fails_does_not_take_the_others_with_it(tmp_path):
+    arms = {"hot": {"train.optimizer.learning_rate": 1e30, "reference": "none"}, "host": {}}
+    with pytest.raises(RunFailed) as caught:
+        run(choose(small(arms=arms, seeds=2), tmp_path))
+    text = str(caught.value)
+    assert text.startswith("4 tasks failed")
+    assert text.count("the loss is") == 2
+    assert "hot seed 1: it was not begun: it needs 'dense of hot seed 1', which failed" in text
+    assert "Traceback" not in text
+    stored = load_result(choose(small(), tmp_path).folder)
+    assert {(level.arm, level.seed, level.level) for level in stored.levels} == {
+        ("host", seed, level) for seed in (0, 1) for level in (0, 1)
+    }  # fmt: skip
+    assert not stored.complete
 
 
 def test_the_curve_of_a_rewound_pro_has_no_gap(tmp_path):
-    recipe = make_recipe({**TINY, "seeds": 1, "levels": 1, "epochs": 3, "rewind_epoch": 1, "arms": ["ap-pro"]})
-    result = run(recipe, data_dir=None, out=tmp_path, workers=1)
+    changes = {"train.epochs": 3, "prune.rewind_epoch": 1, "prune.then": [{"is": "ap", "variant": "pro"}]}
+    result, counts = trained(choose(small(changes), tmp_path))
     # two trainings of two epochs; the second begins, measured again after its rewind, where the first ended
     assert [epoch.epoch for epoch in result.levels[1].curve] == [0, 1, 2, 2, 3, 4]
     assert result.levels[1].steps == 2 * 2 * 4
+    assert counts == {"dense of host seed 0": 3, "host seed 0": 4}
 
 
-def test_a_criterion_may_have_fields_that_no_recipe_has(tmp_path, monkeypatch):
-    from dataclasses import dataclass
-
-    from budbreak import Scores, criteria
-    from budbreak.evidence import Weights
-
-    @dataclass(frozen=True)
-    class Powered:
-        power: float = 2.0
-        seed: int = 5
-        needs = (Weights(),)
-
-        def __call__(self, evidence):
-            return Scores.elementwise(lambda w: w.abs() ** self.power, evidence[Weights()])
-
-    monkeypatch.setattr(criteria, "ALL", (*criteria.ALL, Powered))
-    recipe = make_recipe({**TINY, "criterion": "powered"})
-    from budbreak.studies.making import make_plan
-
-    plan = make_plan(recipe, "host", seed=3, steps=4)
-    assert plan.criterion == Powered(power=2.0, seed=3)
+def test_a_criterion_that_draws_draws_anew_in_each_seed_and_alike_in_its_arms():
+    setup = small({"prune.criterion": {"is": "random", "seed": 5}}).arms[0].setup
+    assert make_plan(setup, seed=3, steps=4).criterion == Random(seed=8)
+    first, second = (make_plan(setup, seed=seed, steps=4).criterion for seed in (0, 1))
+    assert first != second
+    assert setup.prune.criterion == Random(seed=5)
 
 
 def test_the_weights_of_a_factory_are_its_own(tmp_path, monkeypatch):
+    from budbreak.data import find
+
     (tmp_path / "given_nets.py").write_text(
-        "import torch\nfrom torch import nn\n\n"
-        "def make(classes):\n"
+        "from torch import nn\n\ndef make(classes):\n"
         "    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, classes))\n"
-        "    nn.init.constant_(model[1].weight, 0.125)\n"
-        "    return model\n"
+        "    nn.init.constant_(model[1].weight, 0.125)\n    return model\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    from budbreak.data import load
-    from budbreak.networks import build
-
-    recipe = make_recipe({**TINY, "network": "given_nets:make"})
-    assert recipe.init == "own"
-    assert make_recipe(TINY).init == "kaiming"
-    model = build(recipe.network, load("digits"), init=recipe.init, seed=0)
+    network = small({"network.name": "given_nets:make"}).arms[0].setup.network
+    assert (network.initialisation, small().arms[0].setup.network.initialisation) == ("own", "kaiming")
+    model = make_network(network, find("digits"), 0)
     assert set(model.state_dict()["1.weight"].flatten().tolist()) == {0.125}
 
 
-def test_a_finished_job_leaves_its_weights_for_any_tool(tmp_path):
+def test_a_finished_task_leaves_its_weights_for_any_tool(tmp_path):
     from safetensors import safe_open
     from safetensors.torch import load_file
 
-    from budbreak.data import load
+    from budbreak.data import find
     from budbreak.networks import build
 
-    recipe = make_recipe({**TINY, "seeds": 1})
-    run(recipe, data_dir=None, out=tmp_path, workers=1)
-    for job in (tmp_path / recipe.folder_name / "jobs").iterdir():
-        state = load_file(job / "model.safetensors")
-        build("mlp", load("digits"), seed=0).load_state_dict(state)  # plain keys
-        kept = sum(int(state[name].count_nonzero()) for name in load_mask(job))
-        assert kept == sum(int(entry.sum()) for entry in load_mask(job).values())
-        with safe_open(job / "model.safetensors", framework="pt") as opened:
-            assert opened.metadata() == {"format": "pt"}
-    path = job / "model.safetensors"
+    choice = choose(small(), tmp_path)
+    run(choice)
+    (task,) = (tmp_path / "tasks").glob("levels-*")
+    path, copy = task / "model.safetensors", choice.folder / "networks" / "host-seed0.safetensors"
+    state, mask = load_file(copy), Mask.load(task / "masks/level-001.safetensors")
+    build("mlp", find("digits"), seed=0).load_state_dict(state)  # plain keys
+    assert sum(int(state[name].count_nonzero()) for name in mask) == mask.kept
+    with safe_open(copy, framework="pt") as opened:
+        assert opened.metadata() == {"format": "pt"}
     before = path.read_bytes()
+    assert copy.read_bytes() == before
     path.unlink()
-    assert run(recipe, data_dir=None, out=tmp_path, workers=1).complete
-    assert path.read_bytes() == before
+    copy.unlink()
+    assert trained(choice)[1] == {}
+    assert (path.read_bytes(), copy.read_bytes()) == (before, before)
 
 
-def load_mask(job):
-    from budbreak.masks import Mask
+SCHEDULES = {
+    "dense": {"prune.schedule": "dense"},
+    "once": {"prune.schedule": {"is": "one-shot", "sparsity": 0.9}, "reference": "none"},
+    "cubic": {"prune.schedule": {"is": "cubic", "sparsity": 0.9, "levels": 2}, "reference": "none"},
+    "once-ap": {"prune.schedule": {"is": "one-shot", "sparsity": 0.9}, "prune.then": ["ap"], "reference": "once"},
+}
 
-    return Mask.load(job / "masks/level-002.safetensors")
+
+def test_dense_one_shot_and_cubic_arms_lie_in_one_recipe(tmp_path):
+    choice = choose(small(arms=SCHEDULES), tmp_path)
+    look_ahead(choice)
+    result, counts = trained(choice)
+    assert counts == {"dense of dense seed 0": 2, "once seed 0": 2, "cubic seed 0": 4, "once-ap seed 0": 2}
+    kept = {arm: [level.kept for level in result.levels if level.arm == arm] for arm in SCHEDULES}
+    assert kept == {
+        "dense": [11900], "once": [11900, 1190], "cubic": [11900, 2529, 1190], "once-ap": [11900, 1190],
+    }  # fmt: skip
+    assert {(row.arm, row.level) for row in result.differences} == {("once-ap", 1)}
+    assert trained(choice)[1] == {}
 
 
-@pytest.mark.parametrize("what", ["folder", "job"])
+def test_arms_that_remove_whole_units_are_compared_by_their_units(tmp_path):
+    arms = {"host": {}, "taylor": {"prune.criterion": "taylor"}}
+    choice = choose(small({"prune.granularity": "unit", **TWO_LEVELS}, arms=arms), tmp_path)
+    assert look_ahead(choice).preview.counted == "units"
+    result = run(choice)
+    host, taylor = ([level for level in result.levels if level.arm == arm] for arm in arms)
+    assert [level.survivors for level in host] == [level.survivors for level in taylor]
+    assert [level.survivors.what for level in host] == ["weights", "units", "units"]  # the dense level is shared
+    assert [level.kept for level in host] != [level.kept for level in taylor]  # layers differ in weights of a unit
+    assert {row.level for row in result.differences} == {1, 2}
+    assert load_result(choice.folder) == result
+
+
+def test_arms_that_count_differently_are_refused_by_the_comparison_too(tmp_path):
+    arms = {"host": {}, "unit": {"prune.granularity": "unit"}}
+    with pytest.raises(InvalidValue, match=r"arm host keeps 9520 of 11900 weights, unit \d+ of \d+ units"):
+        run(choose(small(arms=arms), tmp_path))
+
+
+@pytest.mark.parametrize("what", ["run", "task"])
 def test_a_folder_that_is_moved_during_the_run_is_an_error(what, tmp_path):
-    recipe = make_recipe({**TINY, "seeds": 1, "arms": ["host"]})
-    folder = tmp_path / recipe.folder_name
-    moved = folder if what == "folder" else folder / "jobs/host-seed0"
+    choice = choose(small(), tmp_path)
+    levels = tasks_of("host", choice.arms[0].setup, 0, choice.place)[1]
+    moved = choice.folder if what == "run" else levels.folder
 
     def move(event):
-        if event.done == event.total and "test_accuracy" in event.metrics and moved.exists():
+        if event.task == "host seed 0" and event.ended and moved.exists():
             moved.rename(tmp_path / "elsewhere")
 
     with pytest.raises(BudbreakError, match="while it runs"):
-        run(recipe, data_dir=None, out=tmp_path, workers=1, report=move)
+        run(choice, report=move)
 
 
 def test_a_second_command_is_refused_and_the_first_goes_on(tmp_path):
-    recipe = make_recipe({**TINY, "seeds": 1, "arms": ["host"]})
-    refused = []
+    choice, refused = choose(small(), tmp_path), []
 
     def second(event):
         if not refused:
             with pytest.raises(StoreBusy, match=r"another process is writing to .*tiny-"):
-                run(recipe, data_dir=None, out=tmp_path, workers=1)
+                run(choice)
             refused.append(True)
 
-    assert run(recipe, data_dir=None, out=tmp_path, workers=1, report=second).complete
+    assert run(choice, report=second).complete
     assert refused
 
 
 def test_what_a_killed_process_left_half_written_is_swept_at_the_start(tmp_path):
-    recipe = make_recipe({**TINY, "seeds": 1, "arms": ["host"], "levels": 1})
-    run(recipe, data_dir=None, out=tmp_path, workers=1)
-    folder = tmp_path / recipe.folder_name
-    (folder / "figures").mkdir()
-    left = [folder, folder / "figures", folder / "jobs/host-seed0", folder / "jobs/host-seed0/masks"]
+    choice = choose(small(), tmp_path)
+    with pytest.raises(BaseException, match="^$"):
+        run(choice, report=stop_at(1, 1))
+    (choice.folder / "figures").mkdir()
+    (task,) = (tmp_path / "tasks").glob("levels-*")
+    left = [choice.folder, choice.folder / "figures", choice.folder / "networks", task, task / "masks"]
     for place in left:
+        place.mkdir(exist_ok=True)
         (place / ".some.svg.0123abcd.budbreak-unfinished").write_text("half")
         (place / ".hers").write_text("not ours")
-    run(recipe, data_dir=None, out=tmp_path, workers=1)
-    assert sorted(path.name for path in folder.rglob(".*")) == [".hers"] * len(left)
+    run(choice)
+    found = [path for place in (choice.folder, task) for path in place.rglob(".*")]
+    assert sorted(path.name for path in found) == [".hers"] * len(left)
+
+
+def test_a_run_folder_that_is_no_folder(tmp_path):
+    choice = choose(small(), tmp_path)
+    Path(choice.folder).touch()
+    with pytest.raises(BudbreakError):
+        run(choice)
