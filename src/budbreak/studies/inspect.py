@@ -80,7 +80,8 @@ def find_subject(request: Request) -> Subject:
     sections = _sections(request, folder)
     data, parts = _data(sections, request)
     stored = _stored(folder, request.weights)
-    fresh_seed = None if folder is not None else request.seed
+    of_run = folder is not None and folder != Path(request.model)  # then the seed has chosen the task
+    fresh_seed = None if of_run else request.seed
     if stored is not None and fresh_seed is not None:
         value = f"seed is {fresh_seed}, with weights that are stored"
         raise InvalidValue(value, "it decides a fresh network", "take it out")

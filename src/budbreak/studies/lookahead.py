@@ -95,7 +95,7 @@ def cost_line(cost: Cost) -> str:
 def duration(seconds: float) -> str:
     """Text such as 45 s, 12 min, 3 h 20 min, 4 days."""
     if seconds < 90:
-        return f"{seconds:.0f} s"
+        return f"{max(seconds, 1):.0f} s"
     minutes = round(seconds / 60)
     if minutes < 90:
         return f"{minutes} min"
