@@ -6,7 +6,7 @@ from torch import nn
 
 from budbreak.errors import NothingToPrune, UnknownName
 from budbreak.masks import conv_and_linear, every_weight, excluding, prunable_parameters, unwrap
-from budbreak.masks.prunable import describe, parameter_named
+from budbreak.masks.prunable import parameter_named, rule_name
 from budbreak.testing import mlp, residual_cnn
 
 
@@ -61,8 +61,8 @@ def test_excluding_leaves_out_globs():
 
 def test_a_rule_is_described_and_travels():
     rule = excluding("fc.*", of=every_weight)
-    assert describe(rule) == "excluding('fc.*', of=every_weight)"
-    assert describe(conv_and_linear) == "conv_and_linear"
+    assert rule_name(rule) == "excluding('fc.*', of=every_weight)"
+    assert rule_name(conv_and_linear) == "conv_and_linear"
     model = residual_cnn()
     assert list(prunable_parameters(model, pickle.loads(pickle.dumps(rule)))) == list(prunable_parameters(model, rule))
 

@@ -31,7 +31,7 @@ from budbreak.masks import (
     check_prunable,
     check_scope,
     conv_and_linear,
-    count_things,
+    count_removable,
     coverage,
     survivors,
     unwrap,
@@ -195,7 +195,7 @@ class Plan:
 
     def count(self, mask: Mask) -> tuple[int, int]:
         """(total, alive) weights of a mask; units, for `Unit`."""
-        return count_things(self.granularity, mask)
+        return count_removable(self.granularity, mask)
 
     def fit(self, model: nn.Module) -> Plan:
         """The same plan for the layers of this model: `Unit` knows where their units lie, and which are spared."""

@@ -24,7 +24,7 @@ from budbreak.masks import (
     check_collapse,
     check_mask,
     conv_and_linear,
-    count_things,
+    count_removable,
     prunable_parameters,
     select,
     survivors,
@@ -98,7 +98,7 @@ def prune(
         model, criterion.needs, batches=batches, loss=loss, forward=forward, prunable=prunable, samples=samples
     )
     scores = criterion(evidence)
-    keep = _survivors(sparsity, *count_things(granularity, alive))
+    keep = _survivors(sparsity, *count_removable(granularity, alive))
     chosen = select(scores, keep, scope=scope, granularity=granularity, allocation=allocation, within=alive)
     check_collapse(chosen, before=alive, allowed=allow_collapse)
     apply_mask(model, chosen)

@@ -1,7 +1,7 @@
 """Which weights stay: masks, scores, what is prunable, what goes as one, and the exact selection."""
 
 from budbreak.masks.coverage import Coverage, coverage
-from budbreak.masks.granularity import GRANULARITIES, Element, Granularity, Unit, count_things
+from budbreak.masks.granularity import GRANULARITIES, Element, Granularity, Unit, count_removable
 from budbreak.masks.mask import Mask, check_mask
 from budbreak.masks.parametrized import parameters_with_layers
 from budbreak.masks.prunable import (
@@ -41,7 +41,7 @@ __all__ = [
     "check_scope",
     "competing",
     "conv_and_linear",
-    "count_things",
+    "count_removable",
     "coverage",
     "every_weight",
     "excluding",

@@ -43,7 +43,7 @@ class Coverage:
     @property
     def total(self) -> int:
         """All weights of the model."""
-        return self.prunable + sum(one.count for one in self.uncovered)
+        return self.prunable + sum(weights.count for weights in self.uncovered)
 
     def __str__(self) -> str:
         """One sentence, the largest first; like names are grouped: "h.*.attn.c_attn.weight"."""
@@ -54,11 +54,11 @@ class Coverage:
     def names(self, most: int = _SHOWN) -> str:
         """The uncovered weights by name and kind, the largest first."""
         groups: dict[tuple[str, str], list[Uncovered]] = {}
-        for one in self.uncovered:
-            groups.setdefault((re.sub(r"\d+", "*", one.name), one.kind), []).append(one)
-        ordered = sorted(groups.items(), key=lambda item: -sum(one.count for one in item[1]))
+        for weights in self.uncovered:
+            groups.setdefault((re.sub(r"\d+", "*", weights.name), weights.kind), []).append(weights)
+        ordered = sorted(groups.items(), key=lambda item: -sum(weights.count for weights in item[1]))
         shown = [_in_words(pattern, kind, members) for (pattern, kind), members in ordered[:most]]
-        rest = [one.count for _, members in ordered[most:] for one in members]
+        rest = [weights.count for _, members in ordered[most:] for weights in members]
         return ", ".join(shown) + (f", and {len(rest)} more ({sum(rest):,d})" if rest else "")
 
 
@@ -66,7 +66,7 @@ def coverage(model: nn.Module, covered: Container[str]) -> Coverage:
     """What a mask with these names covers of an (unwrapped) model."""
     triples = list(parameters_with_layers(model))
     seen = {id(parameter) for name, _, parameter in triples if name in covered}
-    prunable = sum({id(p): p.numel() for name, _, p in triples if name in covered}.values())
+    prunable = sum({id(parameter): parameter.numel() for name, _, parameter in triples if name in covered}.values())
     uncovered: list[Uncovered] = []
     for name, layer, parameter in triples:
         if id(parameter) not in seen and is_weight(name, layer, parameter):
@@ -79,20 +79,20 @@ def is_weight(name: str, layer: nn.Module, parameter: nn.Parameter) -> bool:
     """Whether this is a matrix or a kernel, rather than a bias or a gain."""
     if parameter.dim() < 2 or isinstance(layer, _NORMS) or "bias" in name.rpartition(".")[2]:
         return False
-    found = wrapping(name, layer)
-    return found is None or not found.is_gain
+    wrapper = wrapping(name, layer)
+    return wrapper is None or not wrapper.is_gain
 
 
 def _kind(name: str, layer: nn.Module) -> str:
     """The layer's class, with its package where that is not torch's: "Conv1D of transformers"."""
     kind = type(layer)
-    found = wrapping(name, layer)
-    if found is not None:
-        return f"{kind.__name__.removeprefix('Parametrized')} under {found.kind}"
+    wrapper = wrapping(name, layer)
+    if wrapper is not None:
+        return f"{kind.__name__.removeprefix('Parametrized')} under {wrapper.kind}"
     package = kind.__module__.partition(".")[0]
     return kind.__name__ if package in ("torch", "__main__", "builtins") else f"{kind.__name__} of {package}"
 
 
 def _in_words(pattern: str, kind: str, members: list[Uncovered]) -> str:
-    count = sum(one.count for one in members)
+    count = sum(weights.count for weights in members)
     return f"{pattern if len(members) > 1 else members[0].name} ({kind}, {count:,d})"

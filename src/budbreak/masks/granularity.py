@@ -35,11 +35,11 @@ class Granularity(Protocol):
         ...
 
     def merge(self, name: str, score: Score, entry: Tensor | None) -> Score:
-        """The scores of the things that are removed as one, over what the mask ``entry`` keeps (None: all)."""
+        """The scores of what is removed as one, over what the mask ``entry`` keeps (None: all)."""
         ...
 
     def shrink(self, name: str, entry: Tensor) -> Tensor:
-        """Bool [of the merged shape]: the things of which anything is kept."""
+        """Bool [of the merged shape]: where anything is kept of what is removed as one."""
         ...
 
     def spread(self, name: str, entry: Tensor, shape: torch.Size) -> Tensor:
@@ -47,7 +47,7 @@ class Granularity(Protocol):
         ...
 
 
-def count_things(granularity: Granularity, mask: Mapping[str, Tensor]) -> tuple[int, int]:
+def count_removable(granularity: Granularity, mask: Mapping[str, Tensor]) -> tuple[int, int]:
     """(all, alive) of what goes as one; what is spared is not among them."""
     shrunk = [granularity.shrink(name, entry) for name, entry in mask.items()]
     return sum(entry.numel() for entry in shrunk), sum(int(entry.count_nonzero()) for entry in shrunk)
@@ -143,10 +143,10 @@ class Unit(_Whole):
             UnknownName: if ``outputs`` names what does not exist.
             NothingToPrune: if every unit is spared.
         """
-        live = unwrap(model)
-        covered = prunable_parameters(live, prunable)
-        layers = {name: layer for name, layer, _ in parameters_with_layers(live)}
-        spared = self._spared(live, covered)
+        unwrapped = unwrap(model)
+        covered = prunable_parameters(unwrapped, prunable)
+        layers = {name: layer for name, layer, _ in parameters_with_layers(unwrapped)}
+        spared = self._spared(unwrapped, covered)
         layouts: list[tuple[str, UnitLayout | None]] = []
         for name, weight in covered.items():
             check_whole_units(name, layers[name])
@@ -178,24 +178,24 @@ class Unit(_Whole):
         return UnitLayout(self.dim)
 
     def _layout(self, name: str, layer: nn.Module, weight: Tensor) -> UnitLayout:
-        found = output_layout(layer, weight)
+        of_outputs = output_layout(layer, weight)
         if self.dim is not None:
             along = self.layout(name, weight.shape)
-            return found if found is not None and found.dim == self.dim else along  # pyright: ignore[reportReturnType]
-        if found is None:
+            return of_outputs if of_outputs is not None and of_outputs.dim == self.dim else along  # pyright: ignore[reportReturnType]
+        if of_outputs is None:
             raise InvalidValue(
                 f"{name!r} belongs to {type(layer).__name__}, shape {tuple(weight.shape)}",
                 "where the units of such a layer lie is not known",
                 f"leave it out: prunable=bb.excluding({name!r}), or give a dimension for all: bb.Unit(dim=0)",
             )
-        return found
+        return of_outputs
 
     def _spared(self, model: nn.Module, covered: Mapping[str, nn.Parameter]) -> set[str]:
         """The prunable names of the output weights."""
         parameters = dict(model.named_parameters(remove_duplicate=False))
         if self.outputs is None:
-            last = [p for _, layer, p in parameters_with_layers(model) if is_producer(layer) and p.dim() >= 2][-1:]
-            return _names(covered, last)
+            producers = [weight for _, layer, weight in parameters_with_layers(model) if is_producer(layer)]
+            return _names(covered, [weight for weight in producers if weight.dim() >= 2][-1:])
         for name in self.outputs:
             check_known(f"outputs names {name!r}", name, parameters)
         return _names(covered, [parameters[name] for name in self.outputs])

@@ -52,13 +52,15 @@ class Mask(Mapping[str, Tensor]):
     def dense(cls, model: nn.Module, prunable: Prunable = conv_and_linear) -> Mask:
         """The mask that keeps every prunable weight."""
         parameters = prunable_parameters(model, prunable)
-        return cls.owning({name: torch.ones(p.shape, dtype=torch.bool) for name, p in parameters.items()})
+        return cls.owning(
+            {name: torch.ones(parameter.shape, dtype=torch.bool) for name, parameter in parameters.items()}
+        )
 
     @classmethod
     def from_zeros(cls, model: nn.Module, prunable: Prunable = conv_and_linear) -> Mask:
         """The mask that a model's own zeros spell: kept where the weight is not exactly 0."""
         parameters = prunable_parameters(model, prunable)
-        return cls.owning({name: (p.detach() != 0).cpu() for name, p in parameters.items()})
+        return cls.owning({name: (parameter.detach() != 0).cpu() for name, parameter in parameters.items()})
 
     def __getitem__(self, name: str) -> Tensor:
         self._check_name(name)
@@ -141,7 +143,7 @@ class Mask(Mapping[str, Tensor]):
             InvalidValue: if the model is none; if a slice that weight_norm divides by its norm would lose all weights.
         """
         check_model(model)
-        found: dict[str, nn.Parameter] = {}
+        covered: dict[str, nn.Parameter] = {}
         for name, entry in self._entries.items():
             parameter = parameter_named(model, name)
             if parameter.shape != entry.shape:
@@ -150,11 +152,11 @@ class Mask(Mapping[str, Tensor]):
                     "a mask fits only the architecture that it was made for",
                     "make it from this model, or load the checkpoint it belongs to",
                 )
-            found[name] = parameter
+            covered[name] = parameter
         for name, layer, _ in parameters_with_layers(unwrap(model)):
-            if name in found:
+            if name in covered:
                 check_directions(name, layer, self._entries[name])
-        return found
+        return covered
 
     def table(self, model: nn.Module | None = None) -> str:
         """One line for each entry: shape, kept, of how many, density; with a ``model``, what stays dense as well.
@@ -213,11 +215,11 @@ class Mask(Mapping[str, Tensor]):
         entries = tree.get("entries") if isinstance(tree, dict) and len(tree) == 1 else None
         if not isinstance(entries, dict):
             raise corrupt(path, "it holds no entries of a mask", remedy)
-        found = {name: _unpack_bits(entry) for name, entry in entries.items()}
-        odd = [name for name, entry in found.items() if entry is None or not isinstance(name, str)]
+        unpacked = {name: _unpack_bits(entry) for name, entry in entries.items()}
+        odd = [name for name, entry in unpacked.items() if entry is None or not isinstance(name, str)]
         if odd:
             raise corrupt(path, f"its entry {odd[0]!r} is not what a mask holds", remedy)
-        return cls.owning({name: entry for name, entry in found.items() if entry is not None})
+        return cls.owning({name: entry for name, entry in unpacked.items() if entry is not None})
 
     def _check_name(self, name: object) -> None:
         check_known(f"the mask has no entry {name!r}", name, self._entries)

@@ -55,9 +55,9 @@ def wrapping(name: str, layer: nn.Module) -> Wrapping | None:
     if len(parts) >= 3 and parts[-3] == "parametrizations":
         return _of_parametrizations(parts[-2], parts[-1], layer)
     for hook in layer._forward_pre_hooks.values():  # pyright: ignore[reportPrivateUsage]
-        found = _of_hook(hook, parts[-1])
-        if found is not None:
-            return found
+        wrapper = _of_hook(hook, parts[-1])
+        if wrapper is not None:
+            return wrapper
     return None
 
 
@@ -67,16 +67,16 @@ def check_directions(name: str, layer: nn.Module, entry: Tensor) -> None:
     Raises:
         InvalidValue: with the first such slice.
     """
-    found = wrapping(name, layer)
-    if found is None or found.norm_dim is None:
+    wrapper = wrapping(name, layer)
+    if wrapper is None or wrapper.norm_dim is None:
         return
-    slices = entry.reshape(1, -1) if found.norm_dim == -1 else entry.movedim(found.norm_dim, 0).flatten(1)
+    slices = entry.reshape(1, -1) if wrapper.norm_dim == -1 else entry.movedim(wrapper.norm_dim, 0).flatten(1)
     empty = (~slices.any(1)).nonzero()
     if len(empty):
         raise InvalidValue(
             f"{len(empty)} of {len(slices)} slices of {name!r} would lose all weights, the first is {int(empty[0])}",
             "weight_norm divides each slice by its norm, and 0 / 0 is NaN",
-            f"fold it first: {found.fold}; or prune less",
+            f"fold it first: {wrapper.fold}; or prune less",
         )
 
 
@@ -86,10 +86,10 @@ def check_whole_units(name: str, layer: nn.Module) -> None:
     Raises:
         InvalidValue: with the call that folds it.
     """
-    found = wrapping(name, layer)
-    if found is not None and found.norm_dim is not None:
+    wrapper = wrapping(name, layer)
+    if wrapper is not None and wrapper.norm_dim is not None:
         rule = "whole units cannot go: weight_norm divides each by its norm, and 0 / 0 is NaN"
-        raise InvalidValue(f"{name!r} is the direction of weight_norm", rule, f"fold it first: {found.fold}")
+        raise InvalidValue(f"{name!r} is the direction of weight_norm", rule, f"fold it first: {wrapper.fold}")
 
 
 def _of_parametrizations(tensor: str, own_name: str, layer: nn.Module) -> Wrapping:

@@ -68,7 +68,7 @@ class _Patterns:
                 raise InvalidValue(f"a pattern is {shown(pattern)}", "it is a string", 'write "fc.*"')
         check_prunable(of, "of")
         self.patterns, self.of = patterns, of
-        self.__name__ = f"{kind}({', '.join(map(repr, patterns))}, of={describe(of)})"
+        self.__name__ = f"{kind}({', '.join(map(repr, patterns))}, of={rule_name(of)})"
 
     def matches(self, name: str) -> bool:
         """Whether a pattern matches this name."""
@@ -113,7 +113,7 @@ class _Including(_Patterns):
         return [name for name, layer, parameter in parameters_with_layers(model) if is_weight(name, layer, parameter)]
 
 
-def describe(prunable: Prunable) -> str:
+def rule_name(prunable: Prunable) -> str:
     """The name by which a plan records its rule."""
     return getattr(prunable, "__name__", type(prunable).__name__)
 
@@ -146,19 +146,19 @@ def prunable_parameters(model: nn.Module, prunable: Prunable = conv_and_linear) 
     """
     check_model(model)
     check_prunable(prunable)
-    live = unwrap(model)
+    unwrapped = unwrap(model)
     if isinstance(prunable, _Excluding | _Including):
-        prunable.check(live)
-    found: dict[str, nn.Parameter] = {}
-    seen = _excluded_by_any_name(live, prunable)
-    for name, layer, parameter in parameters_with_layers(live):
+        prunable.check(unwrapped)
+    covered: dict[str, nn.Parameter] = {}
+    seen = _excluded_by_any_name(unwrapped, prunable)
+    for name, layer, parameter in parameters_with_layers(unwrapped):
         if id(parameter) not in seen and _holds(prunable, name, layer, parameter):
             _check_can_be_zero(name, layer, parameter)
-            found[name] = parameter
+            covered[name] = parameter
             seen.add(id(parameter))
-    if not found:
-        raise _nothing(live, prunable)
-    return MappingProxyType(found)
+    if not covered:
+        raise _nothing(unwrapped, prunable)
+    return MappingProxyType(covered)
 
 
 def check_prunable(prunable: object, argument: str = "prunable") -> None:
@@ -181,15 +181,15 @@ def check_prunable(prunable: object, argument: str = "prunable") -> None:
 def _holds(prunable: Prunable, name: str, layer: nn.Module, parameter: nn.Parameter) -> bool:
     """Ask the rule, which may be anybody's code."""
     rule = "it is called as (name, module, parameter) -> bool for each parameter"
-    what = f"the rule {describe(prunable)} of prunable"
+    what = f"the rule {rule_name(prunable)} of prunable"
     return call_foreign(what, lambda: bool(prunable(name, layer, parameter)), rule=rule, fix="mend it")
 
 
-def _excluded_by_any_name(live: nn.Module, prunable: Prunable) -> set[int]:
+def _excluded_by_any_name(model: nn.Module, prunable: Prunable) -> set[int]:
     """The ids of the parameters that `excluding` names: a tied one is left out by each of its names."""
     if not isinstance(prunable, _Excluding):
         return set()
-    everything = live.named_parameters(remove_duplicate=False)
+    everything = model.named_parameters(remove_duplicate=False)
     return {id(parameter) for name, parameter in everything if prunable.matches(name)}
 
 
@@ -198,27 +198,27 @@ def _check_can_be_zero(name: str, layer: nn.Module, parameter: nn.Parameter) -> 
     if not (parameter.is_floating_point() or parameter.is_complex()):
         rule = "weights that are pruned are floating point or complex numbers"
         raise InvalidValue(f"{name!r} is {parameter.dtype}", rule, fix)
-    found = wrapping(name, layer)
-    if found is not None and not found.keeps_zeros:
+    wrapper = wrapping(name, layer)
+    if wrapper is not None and not wrapper.keeps_zeros:
         rule = "its zeros are no zeros of the weight that the layer uses"
-        raise InvalidValue(f"{name!r} is behind the parametrization {found.kind}", rule, f"{fix}, or {found.fold}")
+        raise InvalidValue(f"{name!r} is behind the parametrization {wrapper.kind}", rule, f"{fix}, or {wrapper.fold}")
 
 
-def _nothing(live: nn.Module, prunable: Prunable) -> NothingToPrune:
+def _nothing(model: nn.Module, prunable: Prunable) -> NothingToPrune:
     """What is there instead of prunable weights, and how to get at it."""
-    value = f"{type(live).__name__} has no prunable weight by the rule {describe(prunable)}"
-    uncovered = coverage(live, ()).uncovered
+    value = f"{type(model).__name__} has no prunable weight by the rule {rule_name(prunable)}"
+    uncovered = coverage(model, ()).uncovered
     if not uncovered:
         fix = "give a model with weights, or give prunable=lambda name, module, parameter: ... for the ones you mean"
         return NothingToPrune(value, "a mask covers at least one weight", fix)
-    largest = max(uncovered, key=lambda one: one.count)
-    layers = {name: layer for name, layer, _ in parameters_with_layers(live)}
-    found = wrapping(largest.name, layers[largest.name])
+    largest = max(uncovered, key=lambda weights: weights.count)
+    layers = {name: layer for name, layer, _ in parameters_with_layers(model)}
+    wrapper = wrapping(largest.name, layers[largest.name])
     fix = f"give prunable=bb.including({largest.name!r}, ...), or a function of (name, module, parameter)"
     return NothingToPrune(
         f"{value}; it has {Coverage(0, uncovered).names()}",
         "a mask covers at least one weight",
-        fix if found is None else f"fold it first: {found.fold}",
+        fix if wrapper is None else f"fold it first: {wrapper.fold}",
     )
 
 
@@ -231,17 +231,18 @@ def warn_of_uncovered(model: nn.Module, prunable: Prunable) -> None:
 
     Embeddings stay dense by convention and are not counted, nor is what `excluding` names.
     """
-    patterns, base = _chain(prunable)
+    exclusions, base = _chain(prunable)
     if base not in (conv_and_linear, every_weight):
         return
-    live = unwrap(model)
-    found = coverage(live, prunable_parameters(live, prunable))
-    unasked = [one for one in found.uncovered if not one.embedding and not any(p.matches(one.name) for p in patterns)]
-    count = sum(one.count for one in unasked)
-    if count >= _SAID * (found.prunable + count):
+    unwrapped = unwrap(model)
+    covered = coverage(unwrapped, prunable_parameters(unwrapped, prunable))
+    dense = [weights for weights in covered.uncovered if not weights.embedding]
+    unasked = [weights for weights in dense if not any(rule.matches(weights.name) for rule in exclusions)]
+    count = sum(weights.count for weights in unasked)
+    if count >= _SAID * (covered.prunable + count):
         globs = repr(unasked[0].name) + (", ..." if len(unasked) > 1 else "")
         warnings.warn(
-            f"{found}. Cover them by prunable=bb.including({globs}), or say that they stay dense: "
+            f"{covered}. Cover them by prunable=bb.including({globs}), or say that they stay dense: "
             f"prunable=bb.excluding({globs})",
             UncoveredWeights,
             stacklevel=3,

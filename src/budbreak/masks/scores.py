@@ -65,7 +65,9 @@ class Scores(Mapping[str, Score]):
             if not isinstance(operand, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise InvalidValue(f"scores of {shown(operand)}", "it must be a mapping", "write {name: tensor}")
         first = operands[0]
-        return cls({name: _entry(formula, [_take(o, name, first[name]) for o in operands]) for name in first})
+        return cls(
+            {name: _entry(formula, [_take(operand, name, first[name]) for operand in operands]) for name in first}
+        )
 
     def __getitem__(self, name: str) -> Score:
         return self._entries[name]

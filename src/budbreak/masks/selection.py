@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Literal, Protocol
 
 import torch
+from torch import Tensor
 
 from budbreak.checks import check_count, check_function, check_granularity, exact, shown
 from budbreak.errors import InvalidValue, LayerCollapsed, MaskMismatch, did_you_mean
@@ -72,7 +73,12 @@ def select(
         shapes = {name: score.shape for name, score in merged.items()}
         shares = (allocation or proportional)(shapes, capacities, keep)
         _check_shares(shares, capacities, keep)
-        kept = {n: select_competing({n: s}, shares[n], limits)[n] for n, s in merged.items()}
+        kept = {name: select_competing({name: score}, shares[name], limits)[name] for name, score in merged.items()}
+    return _spread(kept, scores, granularity, within)
+
+
+def _spread(kept: Mapping[str, Tensor], scores: Scores, granularity: Granularity, within: Mask | None) -> Mask:
+    """The mask of single weights, from what is kept of what goes as one."""
     spread = {name: granularity.spread(name, kept[name], scores[name].shape) for name in scores}
     if within is not None and not isinstance(granularity, Element):
         spread = {name: entry & within[name] for name, entry in spread.items()}

@@ -104,11 +104,11 @@ class _Source:
 
 def _first_score(name: str, score: Score) -> Tensor:
     """The score of the first weight, as a slice."""
-    found: object = score.open()(0, 1)
-    if not isinstance(found, Tensor) or not found.dim():  # pyright: ignore[reportUnnecessaryIsInstance]
-        value = f"a score of {name!r} is {shown(found)}, for a slice of one weight"
+    first: object = score.open()(0, 1)
+    if not isinstance(first, Tensor) or not first.dim():  # pyright: ignore[reportUnnecessaryIsInstance]
+        value = f"a score of {name!r} is {shown(first)}, for a slice of one weight"
         raise InvalidValue(value, "a criterion scores each weight once", "mend its formula: reduce over nothing")
-    return found
+    return first
 
 
 @dataclass(frozen=True)
@@ -203,8 +203,8 @@ def _above(values: Array, threshold: float, target: Tensor) -> Array:
 
 
 def _first(flags: Array, count: int) -> Array:
-    found = np.flatnonzero(flags) if isinstance(flags, np.ndarray) else flags.nonzero().flatten()
-    return found[:count]
+    indices = np.flatnonzero(flags) if isinstance(flags, np.ndarray) else flags.nonzero().flatten()
+    return indices[:count]
 
 
 def _count(flags: Array) -> int:

@@ -41,7 +41,7 @@ class UnitLayout:
     def spread(self, units: Tensor, shape: torch.Size) -> Tensor:
         """[units] in the weight's shape: each member has its unit's value."""
         if self.groups == 1:
-            view = units.reshape([-1 if i == self.dim else 1 for i in range(len(shape))])
+            view = units.reshape([-1 if dim == self.dim else 1 for dim in range(len(shape))])
             return view.expand(shape).contiguous()
         grouped = units.reshape(self.groups, 1, shape[1], 1)
         return grouped.expand(-1, shape[0] // self.groups, -1, shape[2:].numel()).reshape(shape)
