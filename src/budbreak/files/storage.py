@@ -126,16 +126,16 @@ def check_readable(path: Path, *, largest: int | None = None) -> None:
         CorruptFile: if it is larger.
     """
     try:
-        found = path.stat()
+        status = path.stat()
     except FileNotFoundError:
         raise
     except (OSError, ValueError) as error:
         raise cannot_read(path, error) from error
-    if not stat.S_ISREG(found.st_mode):
-        value = f"{path} is {'a folder' if stat.S_ISDIR(found.st_mode) else 'no regular file'}"
+    if not stat.S_ISREG(status.st_mode):
+        value = f"{path} is {'a folder' if stat.S_ISDIR(status.st_mode) else 'no regular file'}"
         raise CannotRead(value, "a file is wanted here", "give the path of one")
-    if largest is not None and found.st_size > largest:
-        raise corrupt(path, f"it has {found.st_size} bytes, and such a file has at most {largest}")
+    if largest is not None and status.st_size > largest:
+        raise corrupt(path, f"it has {status.st_size} bytes, and such a file has at most {largest}")
 
 
 def read_bytes(path: Path, *, largest: int) -> bytes:
@@ -174,18 +174,18 @@ def digest(value: object) -> str:
 
 
 def check_marks(
-    path: Path, wanted: tuple[str, Collection[str | None] | None], found: tuple[Any, Any], remedy: str = RESTORE
+    path: Path, wanted: tuple[str, Collection[str | None] | None], marks: tuple[Any, Any], remedy: str = RESTORE
 ) -> None:
     """Compare the kind and the store that a file names with those that are wanted.
 
     Raises:
         CorruptFile, StoreMismatch: see `read_json`.
     """
-    if found[0] != wanted[0]:
-        raise corrupt(path, f"it is of kind {found[0]!r}, and {wanted[0]!r} is wanted", remedy)
-    if wanted[1] is not None and found[1] not in wanted[1]:
+    if marks[0] != wanted[0]:
+        raise corrupt(path, f"it is of kind {marks[0]!r}, and {wanted[0]!r} is wanted", remedy)
+    if wanted[1] is not None and marks[1] not in wanted[1]:
         raise StoreMismatch(
-            f"{path} belongs to another store or run ({str(found[1])[:12]})",
+            f"{path} belongs to another store or run ({str(marks[1])[:12]})",
             "each file carries the identity of the store that it was written for",
             remedy,
         )

@@ -124,8 +124,8 @@ def _opened(path: Path, remedy: str) -> tuple[str, dict[str, Tensor]]:
     check_readable(path)
     try:
         with safe_open(path, framework="pt") as opened:
-            notes = opened.metadata() or {}
-            return notes.get("tree", ""), {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+            metadata = opened.metadata() or {}
+            return metadata.get("tree", ""), {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     except PermissionError as error:
         raise cannot_read(path, error) from error
     except (SafetensorError, OSError, ValueError, RuntimeError, TypeError) as error:
@@ -247,10 +247,10 @@ class _Unpacker:
         return [self.node(node, depth) for node in nodes]
 
     def pairs(self, depth: int, pairs: Any) -> list[tuple[Any, Tree]]:
-        found = [(_key(key), self.node(value, depth)) for key, value in _pairs_of(pairs)]
-        if len({key for key, _ in found}) != len(found):
+        entries = [(_key(key), self.node(value, depth)) for key, value in _pairs_of(pairs)]
+        if len({key for key, _ in entries}) != len(entries):
             raise _Malformed("a key comes twice")
-        return found
+        return entries
 
     def value(self, _: int, value: Any) -> Any:
         if value is not None and not isinstance(value, bool | int | float | str):
