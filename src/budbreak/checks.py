@@ -65,11 +65,13 @@ def check_optimizer(optimizer: object) -> None:
             "one optimizer holds all weights: several at once are not supported yet",
             "make one with parameter groups: SGD([{'params': a.parameters()}, {'params': b.parameters(), 'lr': 0.01}])",
         )
-    own = f"{optimizer.__name__}" if isinstance(optimizer, type) and issubclass(optimizer, Optimizer) else None
+    class_name = f"{optimizer.__name__}" if isinstance(optimizer, type) and issubclass(optimizer, Optimizer) else None
     raise InvalidValue(
         f"optimizer is {shown(optimizer)}",
         "it must be a torch.optim.Optimizer, given after the model",
-        f"write {own}(model.parameters(), ...)" if own else "write torch.optim.SGD(model.parameters(), lr=0.1)",
+        f"write {class_name}(model.parameters(), ...)"
+        if class_name
+        else "write torch.optim.SGD(model.parameters(), lr=0.1)",
     )
 
 
@@ -214,8 +216,8 @@ def check_instance(
     """
     if isinstance(value, type):
         fits = all(hasattr(value, attribute) for attribute in attributes)
-        own = f"{value.__name__}(...), an instance" if fits else example
-        raise InvalidValue(f"{name} is {shown(value)}", _rule(attributes, call, choices), f"write {name}={own}")
+        replacement = f"{value.__name__}(...), an instance" if fits else example
+        raise InvalidValue(f"{name} is {shown(value)}", _rule(attributes, call, choices), f"write {name}={replacement}")
     if not all(hasattr(value, attribute) for attribute in attributes) or (call and not callable(value)):
         raise InvalidValue(f"{name} is {shown(value)}", _rule(attributes, call, choices), f"write {name}={example}")
 
@@ -244,7 +246,7 @@ def _rule(attributes: Sequence[str], call: bool, choices: Iterable[type]) -> str
 def _model_fix(model: object, name: str) -> str:
     if isinstance(model, type) and issubclass(model, nn.Module):
         return f"write {model.__name__}(...), an instance"
-    if isinstance(model, list | tuple) and model and all(isinstance(one, nn.Module) for one in model):  # pyright: ignore[reportUnknownVariableType]
+    if isinstance(model, list | tuple) and model and all(isinstance(item, nn.Module) for item in model):  # pyright: ignore[reportUnknownVariableType]
         return "put the modules into one: nn.ModuleList([...]) or nn.Sequential(...)"
     if isinstance(model, Mapping | str):
         return "build the network, and load weights into it by load_state_dict(...)"

@@ -125,7 +125,7 @@ def printable(text: str) -> str:
     >>> printable("\x1b[2J at last")
     '\\x1b[2J at last'
     """
-    return "\n".join("".join(_spelt(c) for c in _clip(line)) for line in text.split("\n"))
+    return "\n".join("".join(_spelt(character) for character in _clip(line)) for line in text.split("\n"))
 
 
 def _clip(line: str) -> str:

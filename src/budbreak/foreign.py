@@ -56,14 +56,14 @@ def find_callable(name: str, *, what: str) -> Callable[..., object]:
         )
     rule = "a module that is named can be imported"
     module = call_foreign(f"importing {module_name!r}", lambda: _import(module_name), rule=rule, fix="mend it")
-    found = getattr(module, attribute, None)
-    if found is None:
+    target = getattr(module, attribute, None)
+    if target is None:
         known = [key for key in vars(module) if not key.startswith("_")]
         value = f"module {module_name!r} has no attribute {attribute!r}"
         raise UnknownName(value, f"{what} in it is meant: {one_of(known)}", did_you_mean(attribute, known))
-    if not callable(found):
-        raise InvalidValue(f"{name!r} is of type {type(found).__name__}", f"{what} can be called", "name a function")
-    return found
+    if not callable(target):
+        raise InvalidValue(f"{name!r} is of type {type(target).__name__}", f"{what} can be called", "name a function")
+    return target
 
 
 def _import(module_name: str) -> ModuleType:

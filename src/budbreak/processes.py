@@ -163,12 +163,12 @@ class Processes:
                 raise message.error
 
     def _refuse_if_apart(self, what: str, values: list[object] | list[str], rule: str, fix: str = "") -> None:
-        other = next((rank for rank, value in enumerate(values) if value != values[0]), None)
-        if other is None:
+        differing = next((rank for rank, value in enumerate(values) if value != values[0]), None)
+        if differing is None:
             return
         self._over = True
-        mine, theirs = _difference(values[0], values[other])
-        raise RanksDisagree(f"{what}rank 0 has {mine}, rank {other} has {theirs}", rule, fix)
+        mine, theirs = _difference(values[0], values[differing])
+        raise RanksDisagree(f"{what}rank 0 has {mine}, rank {differing} has {theirs}", rule, fix)
 
     def _sum(self, tensor: Tensor) -> Tensor:
         total = tensor.detach().clone(memory_format=torch.contiguous_format)
@@ -192,10 +192,15 @@ def _portable(error: Exception, rank: int) -> BudbreakError:
     )
 
 
-def _difference(one: object, other: object) -> tuple[str, str]:
+def _difference(mine: object, theirs: object) -> tuple[str, str]:
     """Both values in words; of mappings, the first entry in which they differ."""
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        a, b = cast("Mapping[object, object]", one), cast("Mapping[object, object]", other)
-        key = next(key for key in {**a, **b} if (key in a, a.get(key)) != (key in b, b.get(key)))
-        return tuple(f"{key}: {found[key]!r}" if key in found else f"no {key}" for found in (a, b))  # pyright: ignore[reportReturnType]
-    return str(one), str(other)
+    if isinstance(mine, Mapping) and isinstance(theirs, Mapping):
+        my_entries, their_entries = cast("Mapping[object, object]", mine), cast("Mapping[object, object]", theirs)
+        both = (my_entries, their_entries)
+        key = next(key for key in {**my_entries, **their_entries} if not _same_entry(key, *both))
+        return tuple(f"{key}: {entries[key]!r}" if key in entries else f"no {key}" for entries in both)  # pyright: ignore[reportReturnType]
+    return str(mine), str(theirs)
+
+
+def _same_entry(key: object, mine: Mapping[object, object], theirs: Mapping[object, object]) -> bool:
+    return (key in mine, mine.get(key)) == (key in theirs, theirs.get(key))
