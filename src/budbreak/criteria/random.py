@@ -37,7 +37,7 @@ class Random:
         Raises:
             MissingEvidence: without `Weights` (their names and shapes).
         """
-        return Scores({name: Score(w.shape, self._opener(name)) for name, w in evidence[Weights()].items()})
+        return Scores({name: Score(weight.shape, self._opener(name)) for name, weight in evidence[Weights()].items()})
 
     def replicate(self, seed: int) -> Random:
         """The criterion of another replicate: paired arms under one seed draw alike, other seeds otherwise."""

@@ -141,9 +141,9 @@ def official_file(entry: Entry, file: str, data_dir: Path) -> bytes:
         content = read_bytes(path, largest=entry.largest)
     except FileNotFoundError:
         path, content = zipped, _unzipped(zipped, entry, remedy)
-    found = md5(content)
-    if found != entry.files[file]:
-        value = f"{path}: the md5 of the content is {found}"
+    checksum = md5(content)
+    if checksum != entry.files[file]:
+        value = f"{path}: the md5 of the content is {checksum}"
         raise CorruptFile(value, f"that of the official file is {entry.files[file]}", f"delete it, then run: {remedy}")
     return content
 

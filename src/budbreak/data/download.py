@@ -111,9 +111,9 @@ def _unzip(entry: Entry, file: str, part: Path) -> None:
 
 def _check_archive(part: Path, wanted: str) -> None:
     with part.open("rb") as stream:
-        found = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-    if found != wanted:
-        raise ValueError(f"its md5 is {found}, not {wanted}")
+        checksum = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    if checksum != wanted:
+        raise ValueError(f"its md5 is {checksum}, not {wanted}")
 
 
 def _take_out(entry: Entry, files: Sequence[str], part: Path, folder: Path) -> None:

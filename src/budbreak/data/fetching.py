@@ -96,10 +96,10 @@ class _Transfer:
         with self._writing():
             if not os.path.lexists(self.part):
                 return 0
-            found = self.part.lstat()
-            if not stat.S_ISREG(found.st_mode):
+            status = self.part.lstat()
+            if not stat.S_ISREG(status.st_mode):
                 raise OSError("something else has its name")
-            return found.st_size
+            return status.st_size
 
     def run(self) -> None:
         """Ask until the file is whole."""
@@ -136,15 +136,15 @@ class _Transfer:
                 self._refused(error, start)
 
     def _refused(self, error: HTTPError, start: int) -> None:
-        said = f"the server answered {error.code} {error.reason}"
+        answer = f"the server answered {error.code} {error.reason}"
         if error.code == 416 and start:  # nothing lies beyond what is here: whole, or of another file
             if error.headers.get("Content-Range", "").strip() != f"bytes */{start}":
-                self._begin_again(said)
+                self._begin_again(answer)
         elif error.code in _TEMPORARY:
-            raise ConnectionError(said)
+            raise ConnectionError(answer)
         else:
             fix = "give the base URL of a mirror, or copy the files into the data directory yourself"
-            raise DownloadFailed(f"{self.url}: {said}", "the official file must be at this address", fix) from None
+            raise DownloadFailed(f"{self.url}: {answer}", "the official file must be at this address", fix) from None
 
     def _append(self, response: HTTPResponse, start: int) -> None:
         """Add a response to what is here, or replace it if the server sends the file from its beginning."""

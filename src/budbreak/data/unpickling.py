@@ -85,9 +85,9 @@ class _Machine:
         if not self.marks:
             raise _Refused("an instruction takes what is not there")
         start = self.marks.pop()
-        found = self.stack[start:]
+        items = self.stack[start:]
         del self.stack[start:]
-        return found
+        return items
 
     def remember(self, place: int | None) -> None:
         self.memory[len(self.memory) if place is None else place] = self.stack[-1]

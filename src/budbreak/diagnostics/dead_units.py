@@ -123,10 +123,10 @@ class DeadUnitRates:
 
     def __str__(self) -> str:
         """A table, one line a site, and below it what the numbers leave out."""
-        width = max(len("all"), *(len(s.site) for s in self.sites))
+        width = max(len("all"), *(len(site.site) for site in self.sites))
         lines = [f"{'site':<{width}}  outputs    total   static  dynamic  permanent  fed by"]
-        lines += [_site_line(s, width) for s in self.sites]
-        counted = [s.outputs for s in self.sites if not s.needs_threshold]
+        lines += [_site_line(site, width) for site in self.sites]
+        counted = [site.outputs for site in self.sites if not site.needs_threshold]
         lines.append(_line("all", width, sum(counted), self).rstrip())
         lines.append(
             f"dynamic among the living {self.dynamic_alive:.4f}; {self.samples} samples; zero means |output| <= "
@@ -142,9 +142,11 @@ class DeadUnitRates:
     @property
     def remarks(self) -> tuple[str, ...]:
         """What the numbers leave out or assume, a line each; () if nothing."""
-        smooth = [s.site for s in self.sites if s.needs_threshold]
+        smooth = [site.site for site in self.sites if site.needs_threshold]
         left_out = f"left out, smooth activations need a threshold > 0: {_some(smooth)}"
-        assumed = [f"{s.site}: units assumed in dimension 1" for s in self.sites if s.assumed and s.units > 1]
+        assumed = [
+            f"{site.site}: units assumed in dimension 1" for site in self.sites if site.assumed and site.units > 1
+        ]
         unseen = f"not seen, and not in these numbers: {_some(self.unseen)}"
         return (*([left_out] if smooth else []), *assumed, *([unseen] if self.unseen else []))
 
@@ -180,20 +182,15 @@ def dead_units(
     """
     if not counts:
         raise NoSites("no site was reached", "DNR needs at least one activation module in the forward pass")
-    sites = [_site(count, mask, threshold) for count in sorted(counts.values(), key=lambda c: c.site.order)]
-    counted = [site for site in sites if not site.needs_threshold]
-    if not counted:
-        raise NoSites(
-            f"threshold is 0, and smooth activations give no exact zeros: {_some([site.site for site in sites])}",
-            "dead means |output| <= threshold",
-            "give a threshold > 0: threshold=0.01, say",
-        )
-    static, dynamic = _mean(counted, lambda s: s.static), _mean(counted, lambda s: s.dynamic)
+    in_order = sorted(counts.values(), key=lambda count: count.site.order)
+    sites = [_site(count, mask, threshold) for count in in_order]
+    counted = _with_an_answer(sites)
+    static, dynamic = _mean(counted, lambda site: site.static), _mean(counted, lambda site: site.dynamic)
     return DeadUnitRates(
-        total=_mean(counted, lambda s: s.total),
+        total=_mean(counted, lambda site: site.total),
         static=static,
         dynamic=dynamic,
-        permanent=_mean(counted, lambda s: s.permanent),
+        permanent=_mean(counted, lambda site: site.permanent),
         dynamic_alive=dynamic / (1 - static) if static < 1 else 0.0,
         samples=max(count.samples for count in counts.values()),
         threshold=threshold,
@@ -202,6 +199,17 @@ def dead_units(
         sites=tuple(sites),
         unseen=tuple(unseen),
     )
+
+
+def _with_an_answer(sites: Sequence[SiteRates]) -> list[SiteRates]:
+    counted = [site for site in sites if not site.needs_threshold]
+    if not counted:
+        raise NoSites(
+            f"threshold is 0, and smooth activations give no exact zeros: {_some([site.site for site in sites])}",
+            "dead means |output| <= threshold",
+            "give a threshold > 0: threshold=0.01, say",
+        )
+    return counted
 
 
 def _named(rates: DeadUnitRates | SiteRates) -> dict[str, float]:
@@ -241,7 +249,7 @@ def _site(count: SiteCounts, mask: Mask, threshold: float) -> SiteRates:
 
 
 def _mean(sites: Sequence[SiteRates], rate: Callable[[SiteRates], float]) -> float:
-    return sum(s.outputs * rate(s) for s in sites) / sum(s.outputs for s in sites)
+    return sum(site.outputs * rate(site) for site in sites) / sum(site.outputs for site in sites)
 
 
 def _site_line(site: SiteRates, width: int) -> str:
@@ -255,5 +263,6 @@ def _some(texts: Sequence[str]) -> str:
     return "; ".join(texts[:5]) + (f"; and {len(texts) - 5} more" if len(texts) > 5 else "")
 
 
-def _line(name: str, width: int, outputs: int, r: SiteRates | DeadUnitRates) -> str:
-    return f"{name:<{width}}  {outputs:7d}  {r.total:7.4f}  {r.static:7.4f}  {r.dynamic:7.4f}    {r.permanent:7.4f}  "
+def _line(name: str, width: int, outputs: int, rates: SiteRates | DeadUnitRates) -> str:
+    shares = f"{rates.total:7.4f}  {rates.static:7.4f}  {rates.dynamic:7.4f}    {rates.permanent:7.4f}"
+    return f"{name:<{width}}  {outputs:7d}  {shares}  "

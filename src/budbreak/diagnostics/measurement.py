@@ -96,17 +96,17 @@ def quantities_of(diagnostics: Iterable[Diagnostic]) -> tuple[Quantity, ...]:
     Raises:
         InvalidValue: if two of them give a number of the same name.
     """
-    found: dict[str, Quantity] = {}
+    by_name: dict[str, Quantity] = {}
     for diagnostic in diagnostics:
         for quantity in diagnostic.quantities:
-            if quantity.name in found:
+            if quantity.name in by_name:
                 raise InvalidValue(
                     f"two diagnostics measure {quantity.name!r}",
                     "a number is named once, or records could not tell the two apart",
                     "measure with one of them, or rename a quantity",
                 )
-            found[quantity.name] = quantity
-    return tuple(found.values())
+            by_name[quantity.name] = quantity
+    return tuple(by_name.values())
 
 
 def joined(measurements: Iterable[Measurement]) -> Measurement:
@@ -119,6 +119,6 @@ def joined(measurements: Iterable[Measurement]) -> Measurement:
     layers: dict[str, dict[str, float]] = {}
     for measurement in measurements:
         numbers |= measurement.numbers
-        for name, own in measurement.layers.items():
-            layers.setdefault(name, {}).update(own)
+        for name, of_layer in measurement.layers.items():
+            layers.setdefault(name, {}).update(of_layer)
     return Measurement(numbers, layers)

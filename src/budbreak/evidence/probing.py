@@ -83,21 +83,16 @@ def probe(
     check_model(model)
     check_probes(probes)
     check_count("every", every)
-    live = unwrap(model)
-    processes = Processes.of(group)
-    session = _Session(live, prunable_parameters(live, prunable), start, processes)
+    unwrapped = unwrap(model)
+    session = _Session(unwrapped, prunable_parameters(unwrapped, prunable), start, Processes.of(group))
     finish = {probe: probe.start(session) for probe in dict.fromkeys(probes)}
     if not isinstance(start, Mapping | None):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidValue(f"start is {shown(start)}", "it must be a mapping", "write {name: tensor}")
     if session.wants_batches:
         _require(batches, loss, session)
         check_function("forward", forward or call_model, "lambda model, batch: model(batch[0])")
-        device = next(iter(session.parameters.values())).device
         weigher = Weigher(loss if session.gradient_listeners else None, samples)
-        calibration = _Calibration(batches or (), forward or call_model, loss, weigher, every)
-        with processes.agreeing("the probe's pass"), observing(live, device, batches), session.hooks():
-            used = _run(session, calibration)
-        _refuse_nothing(sum(processes.exchange("batches", used)))
+        _observe(session, _Calibration(batches or (), forward or call_model, loss, weigher, every))
     return Evidence({probe: result() for probe, result in finish.items()})
 
 
@@ -121,17 +116,17 @@ def check_inputs(
     """
     check_model(model)
     check_probes(probes)
-    live = unwrap(model)
-    parameters = prunable_parameters(live, prunable)
-    session = _Session(live, parameters, parameters)
-    for one in dict.fromkeys(probes):
-        one.start(session)
+    unwrapped = unwrap(model)
+    parameters = prunable_parameters(unwrapped, prunable)
+    session = _Session(unwrapped, parameters, parameters)
+    for asked in dict.fromkeys(probes):
+        asked.start(session)
     if session.wants_batches:
         _require(batches, loss, session)
     if session.gradient_listeners:
         device = next(iter(parameters.values())).device
         calibration = _Calibration(batches or (), forward or call_model, loss, Weigher(loss, samples))
-        with observing(live, device, batches), torch.no_grad():
+        with observing(unwrapped, device, batches), torch.no_grad():
             _try_out(session, calibration, device)
 
 
@@ -173,11 +168,12 @@ class _Session:
     def hooks(self) -> contextlib.AbstractContextManager[object]:
         if not self.activation_listeners:
             return contextlib.nullcontext()
-        self.tracer = SiteTracer(self.model, {id(p): name for name, p in self.parameters.items()}, self.heard)
+        names = {id(parameter): name for name, parameter in self.parameters.items()}
+        self.tracer = SiteTracer(self.model, names, self.heard)
         return self.tracer
 
     def unseen(self) -> tuple[str, ...]:
-        return tuple(self.tracer.unseen.found) if self.tracer is not None else ()
+        return tuple(self.tracer.unseen.calls) if self.tracer is not None else ()
 
     def following(self) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext() if self.tracer is None else self.tracer.following()
@@ -213,6 +209,15 @@ class _Calibration:
             return value, self.weigher.weigh(batch, target, value, calls.seen)
         plain = loss_of(loss, outputs, target)
         return plain, self.weigher.weigh(batch, target, value, calls.seen if torch.equal(plain, value) else ())
+
+
+def _observe(session: _Session, calibration: _Calibration) -> None:
+    """One pass, together with the other processes."""
+    processes, device = session.processes, next(iter(session.parameters.values())).device
+    quiet = observing(session.model, device, calibration.batches)
+    with processes.agreeing("the probe's pass"), quiet, session.hooks():
+        used = _run(session, calibration)
+    _refuse_nothing(sum(processes.exchange("batches", used)))
 
 
 def _run(session: _Session, calibration: _Calibration) -> int:
@@ -256,12 +261,12 @@ def _backward(session: _Session, batch: Any, calibration: _Calibration, index: i
                 "gradients of it would score nothing",
                 "look for NaN in that batch, or in the weights",
             )
-        found = cast(Sequence[Tensor | None], torch.autograd.grad(value, parameters, allow_unused=True))
-        if None in found:
+        derivatives = cast(Sequence[Tensor | None], torch.autograd.grad(value, parameters, allow_unused=True))
+        if None in derivatives:
             check_reachable(value)
     gradients = {
         name: torch.zeros_like(parameter) if gradient is None else gradient.detach()
-        for name, parameter, gradient in zip(names, parameters, found, strict=True)
+        for name, parameter, gradient in zip(names, parameters, derivatives, strict=True)
     }
     for listener in session.gradient_listeners:
         listener(gradients, weight)

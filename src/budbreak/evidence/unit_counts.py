@@ -67,14 +67,14 @@ def _over_ranks(view: View, mine: Mapping[str, SiteCounts]) -> Mapping[str, Site
     """The counts added up over the processes that observe together; one of them may have seen nothing."""
     total: dict[str, SiteCounts] = {}
     for counts in view.processes.exchange("the counts of units", mine):
-        for name, one in counts.items():
+        for name, count in counts.items():
             before = total.get(name)
             if before is None:
-                total[name] = one
-            elif before.active.shape == one.active.shape:
-                total[name] = SiteCounts(one.site, before.active + one.active, before.samples + one.samples)
+                total[name] = count
+            elif before.active.shape == count.active.shape:
+                total[name] = SiteCounts(count.site, before.active + count.active, before.samples + count.samples)
             else:
-                raise _other_positions(name, tuple(one.active.shape), tuple(before.active.shape))
+                raise _other_positions(name, tuple(count.active.shape), tuple(before.active.shape))
     return total
 
 

@@ -23,7 +23,7 @@ class Unseen:
 
         def collect() -> tuple[str, ...]:
             of_all = view.processes.exchange("what was not seen", view.unseen())
-            return tuple(dict.fromkeys(said for unseen in of_all for said in unseen))
+            return tuple(dict.fromkeys(call for calls in of_all for call in calls))
 
         view.on_activation(listen)
         return collect

@@ -76,17 +76,17 @@ class Weigher:
                 if the loss is a sum.
         """
         self.batches += 1
-        said = [call for call in calls if call.result is value]
-        self.is_told = self.samples is not None or bool(said)
+        telling = [call for call in calls if call.result is value]
+        self.is_told = self.samples is not None or bool(telling)
         if self.samples is not None:
             return _number(self.samples(batch))
-        if said:
-            return _mean_of(said[0])
+        if telling:
+            return _mean_of(telling[0])
         return self._by_samples(batch, target, [call.terms for call in calls if call.terms is not None])
 
     def _by_samples(self, batch: Any, target: Any, parts: list[float]) -> float:
-        tensors = [one for one in _tensors(target) if one.dim()] or [one for one in _tensors(batch) if one.dim()]
-        shapes = [one.shape for one in tensors]
+        tensors = _with_dimensions(target) or _with_dimensions(batch)
+        shapes = [tensor.shape for tensor in tensors]
         self.first = (shapes, parts) if self.first is None else self.first
         self.doubt = self.doubt or _ignored(tensors) or _uncountable(self.first[0], shapes)
         count = _leading(shapes)
@@ -118,7 +118,7 @@ def _unlike(first: tuple[float, list[float]], now: tuple[float, list[float]]) ->
     """Why the parts of a loss weigh these two batches differently, or None."""
     (samples, parts), (count, others) = first, now
     like = len(parts) == len(others) and all(
-        math.isclose(a * count, b * samples) for a, b in zip(parts, others, strict=True)
+        math.isclose(mine * count, theirs * samples) for mine, theirs in zip(parts, others, strict=True)
     )
     if like:
         return None
@@ -129,11 +129,11 @@ def _unlike(first: tuple[float, list[float]], now: tuple[float, list[float]]) ->
 
 
 def _ignored(tensors: Sequence[Tensor]) -> tuple[str, str] | None:
-    for one in tensors:
-        whole = not (one.is_floating_point() or one.is_complex() or one.dtype == torch.bool)
-        if whole and one.numel() and int(one.min()) < 0:
+    for labels in tensors:
+        whole = not (labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool)
+        if whole and labels.numel() and int(labels.min()) < 0:
             return (
-                f"the targets hold {int(one.min())}",
+                f"the targets hold {int(labels.min())}",
                 "labels that a loss ignores do not count, and this loss does not say",
             )
     return None
@@ -145,16 +145,17 @@ def _uncountable(first: Sequence[torch.Size], shapes: Sequence[torch.Size]) -> t
         return "a batch holds no tensor", "batches weigh by their samples, and these cannot be counted"
     if shapes == first:
         return None
-    for one in (first, shapes):
-        if not _agree(one):
-            leading = sorted({shape[0] for shape in one})
+    for sizes in (first, shapes):
+        if not _agree(sizes):
+            leading = sorted({shape[0] for shape in sizes})
             return f"a batch holds leading dimensions {leading}", "batches weigh by their samples: which are these?"
-    mine, other = [shape[1:] for shape in first], [shape[1:] for shape in shapes]
-    if mine == other:
+    mine, theirs = [shape[1:] for shape in first], [shape[1:] for shape in shapes]
+    if mine == theirs:
         return None
-    a, b = next((a, b) for a, b in zip_longest(mine, other, fillvalue=torch.Size([])) if a != b)
+    pairs = zip_longest(mine, theirs, fillvalue=torch.Size([]))
+    before, now = next((before, now) for before, now in pairs if before != now)
     return (
-        f"samples of shape {tuple(a)} in one batch and {tuple(b)} in another",
+        f"samples of shape {tuple(before)} in one batch and {tuple(now)} in another",
         "a mean over samples and one over elements weigh such batches differently, and this loss does not say",
     )
 
@@ -171,11 +172,15 @@ def _tensors(value: Any) -> Iterator[Tensor]:
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, Mapping):
-        for one in cast(Mapping[Any, Any], value).values():
-            yield from _tensors(one)
+        for item in cast(Mapping[Any, Any], value).values():
+            yield from _tensors(item)
     elif isinstance(value, list | tuple):
-        for one in cast(list[Any], value):
-            yield from _tensors(one)
+        for item in cast(list[Any], value):
+            yield from _tensors(item)
+
+
+def _with_dimensions(value: Any) -> list[Tensor]:
+    return [tensor for tensor in _tensors(value) if tensor.dim()]
 
 
 def _number(value: Any) -> float:

@@ -69,13 +69,13 @@ class UnseenCalls:
 
     def __init__(self, names: Mapping[int, str]) -> None:
         self.names = names
-        self.found: dict[str, None] = {}
+        self.calls: dict[str, None] = {}
 
-    def add(self, said: list[str]) -> None:
+    def add(self, calls: list[str]) -> None:
         """Keep these."""
-        self.found.update(dict.fromkeys(said))
+        self.calls.update(dict.fromkeys(calls))
 
-    def describe(self, call: Call) -> list[str]:
+    def locate(self, call: Call) -> list[str]:
         """Where an activation was called, as a list of one; empty for every other function."""
         if call.name in RECURRENT:
             return [f"the nonlinearities inside {call.name} {self._place()}"]

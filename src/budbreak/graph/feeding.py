@@ -32,12 +32,12 @@ def outputs_of(forward: Forward, model: nn.Module, batch: Any) -> Any:
     Raises:
         InvalidValue: if it raises: with its error, and what it was given.
     """
-    own = forward is not call_model
-    rule = "it is called as forward(model, batch)" if own else "it is called with the first item of a batch"
+    is_own = forward is not call_model
+    rule = "it is called as forward(model, batch)" if is_own else "it is called with the first item of a batch"
     return call_foreign(
-        f"{'forward' if own else 'the model'}, given {outlined(batch)},",
+        f"{'forward' if is_own else 'the model'}, given {outlined(batch)},",
         lambda: forward(model, batch),
-        rule=rule if own or not isinstance(batch, Mapping) else "it is called with the batch's items by keyword",
+        rule=rule if is_own or not isinstance(batch, Mapping) else "it is called with the batch's items by keyword",
         fix="give batches as the model takes them, or forward=lambda model, batch: ...",
     )
 
@@ -91,12 +91,15 @@ def is_single(batches: Batches, with_targets: bool) -> bool:
     """Whether this is one batch where several are meant: a tensor, or tensors of different kinds, as (x, y)."""
     if isinstance(batches, Tensor):
         return True
-    if not isinstance(batches, list | tuple) or not all(isinstance(x, Tensor) for x in batches):
+    if not isinstance(batches, list | tuple) or not all(isinstance(tensor, Tensor) for tensor in batches):
         return False
     tensors = cast(Sequence[Tensor], batches)
-    features = [tuple(x.shape[1:]) if x.dim() == 2 and x.is_floating_point() else None for x in tensors]
-    kinds = {(x.dim(), x.is_floating_point(), shape) for x, shape in zip(tensors, features, strict=True)}
-    return len(kinds) > 1 or (with_targets and isinstance(batches, tuple))
+    return len({_kind(tensor) for tensor in tensors}) > 1 or (with_targets and isinstance(batches, tuple))
+
+
+def _kind(tensor: Tensor) -> tuple[int, bool, tuple[int, ...] | None]:
+    features = tuple(tensor.shape[1:]) if tensor.dim() == 2 and tensor.is_floating_point() else None
+    return tensor.dim(), tensor.is_floating_point(), features
 
 
 def to_device(batch: Any, device: torch.device) -> Any:

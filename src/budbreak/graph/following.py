@@ -53,18 +53,18 @@ class Follower(TorchFunctionMode):
         result = func(*args, **kwargs)
         for index, item in enumerate(result if isinstance(result, list | tuple) else (result,)):  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
             if isinstance(item, Tensor):
-                self._note(item, rule(item, index))
+                self._know(item, rule(item, index))
         self._follow_weight(call, result)
         self.called(call, result)
         return result
 
     def layout(self, tensor: object) -> Layout | None:
         """What is known about a tensor; None is nothing."""
-        found = self.known.get(id(tensor))
-        if found is None or not isinstance(tensor, Tensor) or found[0]() is not tensor or found[2] != tensor.shape:
+        entry = self.known.get(id(tensor))
+        if entry is None or not isinstance(tensor, Tensor) or entry[0]() is not tensor or entry[2] != tensor.shape:
             return None  # gone, another one with the same id, or of another shape since
-        unchanged = found[1] == _version(tensor) >= 0
-        return found[3] if unchanged else Layout(found[3].dims)
+        unchanged = entry[1] == _version(tensor) >= 0
+        return entry[3] if unchanged else Layout(entry[3].dims)
 
     @contextlib.contextmanager
     def resting(self) -> Generator[None, None, None]:
@@ -86,18 +86,18 @@ class Follower(TorchFunctionMode):
         """A weight that is normalised, masked or transposed first: where the parameter is zero, so is the weight."""
         if not isinstance(result, Tensor) or call.name not in _ZEROS_STAY | _TURNING:
             return
-        for one in call.args[:2]:
-            if not isinstance(one, Tensor) or id(one) not in self.feeds:
+        for operand in call.args[:2]:
+            if not isinstance(operand, Tensor) or id(operand) not in self.feeds:
                 continue
-            turns = call.name in _TURNING and one.dim() == 2 and _is_turned(one, result)
-            if turns or (call.name in _ZEROS_STAY and one.shape == result.shape):
-                self.feeds[id(result)] = self.feeds[id(one)]
+            turns = call.name in _TURNING and operand.dim() == 2 and _is_turned(operand, result)
+            if turns or (call.name in _ZEROS_STAY and operand.shape == result.shape):
+                self.feeds[id(result)] = self.feeds[id(operand)]
                 self.computed.append(result)  # kept for this pass: its id is not given to another
-                if turns != (id(one) in self.turned):
+                if turns != (id(operand) in self.turned):
                     self.turned.add(id(result))
                 return
 
-    def _note(self, tensor: Tensor, layout: Layout | None) -> None:
+    def _know(self, tensor: Tensor, layout: Layout | None) -> None:
         self.known.pop(id(tensor), None)
         if layout is not None:
             self.known[id(tensor)] = (weakref.ref(tensor), _version(tensor), tuple(tensor.shape), layout)

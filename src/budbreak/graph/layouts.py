@@ -59,8 +59,8 @@ class Call:
     def tensors(self) -> list[Tensor]:
         """All tensors among the arguments, those in lists too."""
         given = [*self.args, *self.kwargs.values()]
-        flat = [item for one in given for item in (_items(one) if isinstance(one, list | tuple) else [one])]
-        return [item for item in flat if isinstance(item, Tensor)]
+        nested = [_items(argument) if isinstance(argument, list | tuple) else [argument] for argument in given]
+        return [item for items in nested for item in items if isinstance(item, Tensor)]
 
 
 _MOVING = names(
@@ -85,7 +85,7 @@ _MIXING = names(
     "matrix_exp matrix_power chain_matmul addbmm convolution argsort"
 )
 """Functions after which nobody knows without a rule of its own."""
-_CONVOLVING = frozenset(f"conv{how}{k}d" for how in ("", "_transpose") for k in (1, 2, 3))
+_CONVOLVING = frozenset(f"conv{how}{dims}d" for how in ("", "_transpose") for dims in (1, 2, 3))
 _JOINING = names("cat concat concatenate hstack vstack dstack row_stack column_stack pad")
 _PRODUCTS = names("matmul mm bmm __matmul__ baddbmm")
 
@@ -162,7 +162,7 @@ def _pooled_dims(call: Call) -> int | None:
     """How many of the last dimensions a function resizes, each unit for itself; None if it is none of these."""
     name = call.name
     if "pool" in name:
-        return next((k for k in (1, 2, 3) if f"pool{k}d" in name), None)
+        return next((dims for dims in (1, 2, 3) if f"pool{dims}d" in name), None)
     if name in ("interpolate", "upsample", "grid_sample"):
         source = call.argument(0, "input")
         return source.dim() - 2 if isinstance(source, Tensor) else None
@@ -198,7 +198,7 @@ def _stacked(call: Call) -> Callable[[Tensor, int], Layout | None]:
     def rule(result: Tensor, index: int) -> Layout | None:
         new = call.argument(1, "dim") or 0
         new = new if new < 0 else new - result.dim()
-        return Layout(tuple(d if d > new else d - 1 for d in next(iter(known)))) if len(known) == 1 else None
+        return Layout(tuple(dim if dim > new else dim - 1 for dim in next(iter(known)))) if len(known) == 1 else None
 
     return rule
 
@@ -223,8 +223,9 @@ def _moved(call: Call) -> list[Layout | None]:
         run = torch.Tensor.reshape  # the labels may lie in memory otherwise
     elif call.name in _REDUCING:
         run = torch.amax  # of equal labels, that label
+    options = {key: value for key, value in call.kwargs.items() if key not in ("input", "out")}
     try:
-        moved = run(labels, *call.args[1:], **{k: v for k, v in call.kwargs.items() if k not in ("input", "out")})
+        moved = run(labels, *call.args[1:], **options)
     except (RuntimeError, TypeError, ValueError, IndexError):
         return []  # a form of the call that only the values can take: nothing is known
     units = math.prod(source.shape[dim] for dim in before.dims)

@@ -65,15 +65,16 @@ def count_macs(model: nn.Module, example: Any) -> Macs:
         InvalidValue: if the model does not take the example.
     """
     check_model(model)
-    live = unwrap(model)
+    unwrapped = unwrap(model)
     samples = _samples(example)
-    named = list(live.named_parameters(remove_duplicate=False))
+    named = list(unwrapped.named_parameters(remove_duplicate=False))
     first = {id(parameter): name for name, parameter in reversed(named)}
     flops = FlopCounterMode(display=False, custom_mapping=_attention_kernels())
-    owners = _Owners(live, first, flops)
-    with undisturbed(live), _unfused(), flops, owners:
-        live.eval()
-        _call(live, to_device(example, next((p.device for p in live.parameters()), torch.device("cpu"))))
+    owners = _Owners(unwrapped, first, flops)
+    with undisturbed(unwrapped), _unfused(), flops, owners:
+        unwrapped.eval()
+        devices = (parameter.device for parameter in unwrapped.parameters())
+        _call(unwrapped, to_device(example, next(devices, torch.device("cpu"))))
     by_weight = {name: round(count / samples) for name, count in owners.by_weight.items()}
     return Macs(
         round(flops.get_total_flops() / 2 / samples),
@@ -98,7 +99,7 @@ class _Owners(TorchDispatchMode):
             self.state[_address(tensor)] = tensor
         for parameter in model.parameters():
             if parameter.dim() >= 2:
-                self._own(parameter, first_names[id(parameter)])
+                self._add_owner(parameter, first_names[id(parameter)])
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -126,11 +127,12 @@ class _Owners(TorchDispatchMode):
             if _address(result) in self.state:  # a view
                 continue
             self.state[_address(result)] = result
-            like = [owner for one in operands if one.numel() == result.numel() and (owner := self._owner(one))]
+            alike = [operand for operand in operands if operand.numel() == result.numel()]
+            like = [owner for operand in alike if (owner := self._owner(operand))]
             if like and result.dim() >= 2 and not product:
-                self._own(result, like[0])
+                self._add_owner(result, like[0])
 
-    def _own(self, tensor: Tensor, name: str) -> None:
+    def _add_owner(self, tensor: Tensor, name: str) -> None:
         start = int(tensor.storage_offset())
         self.owners.setdefault(_address(tensor), []).append((start, start + tensor.numel(), name))
 
@@ -147,18 +149,18 @@ def _address(tensor: Tensor) -> int:
 
 def _tensors(values: Iterable[Any]) -> list[Tensor]:
     """The tensors among some values, and in lists and tuples of them."""
-    found: list[Tensor] = []
+    tensors: list[Tensor] = []
     for value in values:
         if isinstance(value, Tensor):
-            found.append(value)
+            tensors.append(value)
         elif isinstance(value, list | tuple):
-            found += _tensors(cast(Sequence[Any], value))
-    return found
+            tensors += _tensors(cast(Sequence[Any], value))
+    return tensors
 
 
 def _attention_kernels() -> dict[Any, Any]:
-    found = (getattr(torch.ops.aten, name, None) for name in _ATTENTION)
-    return {kernel: _attention for kernel in found if kernel is not None}
+    kernels = (getattr(torch.ops.aten, name, None) for name in _ATTENTION)
+    return {kernel: _attention for kernel in kernels if kernel is not None}
 
 
 def _attention(query: Sequence[int], key: Sequence[int], value: Sequence[int], *_: Any, **_options: Any) -> int:
@@ -194,20 +196,20 @@ def _call(model: nn.Module, example: Any) -> None:
         else:
             model(example)
     except Exception as error:
-        said = str(error).strip().splitlines() or [type(error).__name__]
+        lines = str(error).strip().splitlines() or [type(error).__name__]
         raise InvalidValue(
-            f"the model does not take the example: {said[0]}", _RULE, "give what model(...) takes"
+            f"the model does not take the example: {lines[0]}", _RULE, "give what model(...) takes"
         ) from error
 
 
 def _samples(example: Any) -> int:
     """The size of the batch: of the first tensor in it."""
-    found = _first_size(example)
-    if found is None:
+    size = _first_size(example)
+    if size is None:
         raise InvalidValue(f"the example {shown(example)} holds no tensor", _RULE, "give one batch of inputs")
-    if found == 0:
+    if size == 0:
         raise InvalidValue("the example holds no sample", _RULE, "give a batch of at least one")
-    return found
+    return size
 
 
 def _first_size(example: Any) -> int | None:

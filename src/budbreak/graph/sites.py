@@ -101,7 +101,7 @@ class SiteTracer:
             raise EmptyBatches(
                 "the batches hold no samples", "rates are shares of samples", "give batches with at least one sample"
             )
-        kind, unseen = type(self.model).__name__, list(self.unseen.found)
+        kind, unseen = type(self.model).__name__, list(self.unseen.calls)
         raise NoSites(
             f"no site was reached in {kind}" if self.exact else f"{kind} has no activation module",
             f"activations are observed where an nn.ReLU (or another activation module) is called{_instead(unseen)}",
@@ -112,12 +112,12 @@ class SiteTracer:
         inside = self.inside[-1] if self.inside else None
         if self.inside and inside is None:
             return  # the function of a site
-        said = self.unseen.describe(call)
+        calls = self.unseen.locate(call)
         if inside is None:
-            self.unseen.add(said)
+            self.unseen.add(calls)
         else:
             inside.add(call, result)
-            inside.unseen += said
+            inside.unseen += calls
 
     def _entry(self, name: str) -> Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], None]:
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

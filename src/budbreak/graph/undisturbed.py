@@ -73,11 +73,11 @@ def generators_of(batches: object) -> Iterator[object]:
     seen: set[int] = set()
     todo = [batches]
     while todo:
-        one = todo.pop()
-        if id(one) in seen or not hasattr(one, "__dict__"):
+        holder = todo.pop()
+        if id(holder) in seen or not hasattr(holder, "__dict__"):
             continue
-        seen.add(id(one))
-        for name, value in vars(one).items():
+        seen.add(id(holder))
+        for name, value in vars(holder).items():
             if isinstance(value, torch.Generator | np.random.Generator | np.random.RandomState | random.Random):
                 if id(value) not in seen:
                     seen.add(id(value))

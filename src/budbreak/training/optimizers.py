@@ -175,7 +175,8 @@ def _parameters(model: nn.Module) -> list[nn.Parameter]:
 
 def _fused(parameters: list[nn.Parameter]) -> bool | None:
     """Whether one kernel can step all parameters; None leaves it to torch."""
-    return True if all(p.device.type in _FUSED_ON and p.is_floating_point() for p in parameters) else None
+    fits = [parameter.device.type in _FUSED_ON and parameter.is_floating_point() for parameter in parameters]
+    return True if all(fits) else None
 
 
 def _pair(betas: tuple[float, float]) -> tuple[float, float]:

@@ -89,7 +89,7 @@ def _coerce_tuple(plain: object, hint: Any, where: str, inner: Inner) -> tuple[o
     if not isinstance(plain, list | tuple) or not (endless or len(plain) == len(parts)):
         raise _unfit(plain, hint, where)
     kinds = [parts[0] if parts else Any] * len(plain) if endless else parts
-    return tuple(coerce(plain[i], kind, f"{where}[{i}]", inner) for i, kind in enumerate(kinds))
+    return tuple(coerce(plain[index], kind, f"{where}[{index}]", inner) for index, kind in enumerate(kinds))
 
 
 def _unfit(plain: object, hint: Any, where: str) -> InvalidValue:

@@ -39,21 +39,21 @@ def hints_of(kind: type) -> dict[str, Any]:
     )
 
 
-def full_name(thing: Any, where: str) -> str:
+def full_name(definition: Any, where: str) -> str:
     """``module:name`` of a function or class, by which exactly this one is found.
 
     Raises:
         InvalidValue: if it has no such name: lambdas, local ones, those that a decorator hid.
     """
-    module = "__main__" if thing.__module__ == "__mp_main__" else thing.__module__
+    module = "__main__" if definition.__module__ == "__mp_main__" else definition.__module__
     try:
-        known = attrgetter(thing.__qualname__)(sys.modules[thing.__module__])
+        known = attrgetter(definition.__qualname__)(sys.modules[definition.__module__])
     except (AttributeError, KeyError):
         known = None
-    if known is not thing:
+    if known is not definition:
         rule = "it is found by a name in its module: lambdas and what is local cannot be"
-        raise InvalidValue(f"{where} is {thing!r}", rule, "write it at the top of a module, with def or class")
-    return f"{module}:{thing.__qualname__}"
+        raise InvalidValue(f"{where} is {definition!r}", rule, "write it at the top of a module, with def or class")
+    return f"{module}:{definition.__qualname__}"
 
 
 def is_finite(number: float) -> bool:

@@ -55,7 +55,7 @@ def _check_plain(plain: object, field: str) -> None:
             _check_keys(table, where)
             rest += [(value, f"{where}.{key}", depth + 1) for key, value in table.items()]
         elif isinstance(item, list | tuple):
-            rest += [(value, f"{where}[{i}]", depth + 1) for i, value in enumerate(cast("list[object]", item))]
+            rest += [(value, f"{where}[{index}]", depth + 1) for index, value in enumerate(cast("list[object]", item))]
         else:
             _check_leaf(item, where)
 

@@ -50,7 +50,7 @@ def _spelt(value: object, family: Family[Any], where: str) -> str | dict[str, An
 def _plain(value: object, family: Callable[[], Family[Any]] | None, where: str) -> Any:
     """The plain form of what a field holds."""
     if isinstance(value, list | tuple):
-        return [_plain(item, family, f"{where}[{i}]") for i, item in enumerate(cast("list[object]", value))]
+        return [_plain(item, family, f"{where}[{index}]") for index, item in enumerate(cast("list[object]", value))]
     if isinstance(value, float):
         return float(value)  # of numpy's, which is a float too
     if isinstance(value, str | int | None):
@@ -66,9 +66,9 @@ def _plain(value: object, family: Callable[[], Family[Any]] | None, where: str) 
     )
 
 
-def _importable(thing: Any, where: str) -> str:
+def _importable(definition: Any, where: str) -> str:
     """``module:name`` of what another process can import."""
-    name = full_name(thing, where)
+    name = full_name(definition, where)
     if name.startswith("__main__:") or "." in name.partition(":")[2]:
         inside = "the script that runs" if name.startswith("__main__:") else "another class"
         rule = "a worker process imports it by its name, from the top of a module that is no script"

@@ -95,15 +95,15 @@ def _told(value: object, where: str) -> Any:
     if isinstance(value, int | float | Fraction):
         return _told_number(value, where)
     if isinstance(value, list | tuple):
-        return [_told(item, f"{where}[{i}]") for i, item in enumerate(cast("list[object]", value))]
+        return [_told(item, f"{where}[{index}]") for index, item in enumerate(cast("list[object]", value))]
     if isinstance(value, Mapping):
         return _told_mapping(cast(Mapping[object, object], value), where)
     if isinstance(value, FunctionType | BuiltinFunctionType | type):
         kind = "class" if isinstance(value, type) else "function"  # a value's class has a colon in its name
         return {"is": kind, "of": full_name(value, where), **_source(value, where)}
     if is_dataclass(value):
-        own = {name: _told(part, f"{where}.{name}") for name, part in telling_fields(value).items()}
-        return {"is": full_name(type(value), where), **_source(type(value), where), **own}
+        fields = {name: _told(part, f"{where}.{name}") for name, part in telling_fields(value).items()}
+        return {"is": full_name(type(value), where), **_source(type(value), where), **fields}
     rule = "its identity is made of strings, numbers, lists, mappings, functions and dataclasses"
     raise InvalidValue(f"{where} is {show(value)}", rule, "use these")
 
@@ -126,18 +126,20 @@ def _told_mapping(value: Mapping[object, object], where: str) -> Any:
     return {"is": "mapping", "of": told} if "is" in told else told  # no mapping can pass for something else
 
 
-def _source(thing: Any, where: str) -> dict[str, str]:
+def _source(definition: Any, where: str) -> dict[str, str]:
     """The digest of the file that defines what is not ours. The key has a space: no field is called so."""
-    if thing.__module__.partition(".")[0] == __name__.partition(".")[0]:
+    if definition.__module__.partition(".")[0] == __name__.partition(".")[0]:
         return {}
-    file = getattr(sys.modules[thing.__module__], "__file__", None)
-    if file is None and thing.__module__ in sys.builtin_module_names:
+    file = getattr(sys.modules[definition.__module__], "__file__", None)
+    if file is None and definition.__module__ in sys.builtin_module_names:
         return {}
     try:
         text = Path(file or "").read_bytes().replace(b"\r\n", b"\n")
     except OSError as error:
         rule = "what its results depend on is read from the file that defines it"
-        raise InvalidValue(f"the source of {where}, {thing!r}, cannot be read", rule, "write it into a file") from error
+        raise InvalidValue(
+            f"the source of {where}, {definition!r}, cannot be read", rule, "write it into a file"
+        ) from error
     return {"source code": hashlib.sha256(text).hexdigest()}
 
 
