@@ -15,7 +15,7 @@ from budbreak.live.optimizers import tensors_in
 from budbreak.live.rewinding import Resettable, entries_by_name
 from budbreak.masks import Mask, unwrap, zero_pruned
 
-_Found = list[tuple[Tensor, Tensor]]
+_Copies = list[tuple[Tensor, Tensor]]
 _Slot = tuple[torch.Size, Tensor | None]
 
 
@@ -33,11 +33,11 @@ def mask_averages(resets: Sequence[Resettable], model: nn.Module, mask: Mask) ->
         if isinstance(item, torch.Generator | Optimizer):
             continue
         state = item.state_dict()
-        found = _copies(state, entries, orders)
-        _check_recognised(item, state, found, mask)
-        for tensor, entry in found:
+        copies = _find_copies(state, entries, orders)
+        _check_recognised(item, state, copies, mask)
+        for tensor, entry in copies:
             zero_pruned(tensor, entry)
-        if found and not isinstance(item, nn.Module):  # whose state_dict is its live tensors
+        if copies and not isinstance(item, nn.Module):  # whose state_dict is its live tensors
             item.load_state_dict(state)
 
 
@@ -51,12 +51,12 @@ def check_averages(resets: Sequence[Resettable], model: nn.Module, mask: Mask) -
     for item in resets:
         if not isinstance(item, torch.Generator | Optimizer):
             state = item.state_dict()
-            _check_recognised(item, state, _copies(state, entries, orders), mask)
+            _check_recognised(item, state, _find_copies(state, entries, orders), mask)
 
 
-def _check_recognised(item: object, state: object, found: _Found, mask: Mask) -> None:
+def _check_recognised(item: object, state: object, copies: _Copies, mask: Mask) -> None:
     shapes = Counter(tensor.shape for tensor in tensors_in(state))
-    if not found and Counter(entry.shape for entry in mask.values()) <= shapes:
+    if not copies and Counter(entry.shape for entry in mask.values()) <= shapes:
         raise InvalidValue(
             f"resets holds a {type(item).__name__} with tensors of the shapes of all prunable weights, but no names",
             "an average of the weights is masked as they are, by names or in the order of model.parameters()",
@@ -64,24 +64,24 @@ def _check_recognised(item: object, state: object, found: _Found, mask: Mask) ->
         )
 
 
-def _copies(node: object, entries: Mapping[str, Tensor], orders: Sequence[Sequence[_Slot]]) -> _Found:
+def _find_copies(node: object, entries: Mapping[str, Tensor], orders: Sequence[Sequence[_Slot]]) -> _Copies:
     """The tensors of all copies of the weights in a nest of containers, each with its entry of the mask."""
     if isinstance(node, Mapping):
         named = {str(key): value for key, value in cast(Mapping[Any, Any], node).items()}
-        found, children = _by_name(named, entries), [*named.values()]
+        copies, children = _by_name(named, entries), [*named.values()]
     elif isinstance(node, list | tuple):
         children = [*cast(Sequence[Any], node)]
-        found = _by_order(children, orders)
+        copies = _by_order(children, orders)
     else:
         return []
-    return found + [pair for child in children for pair in _copies(child, entries, orders)]
+    return copies + [pair for child in children for pair in _find_copies(child, entries, orders)]
 
 
-def _by_name(named: Mapping[str, Any], entries: Mapping[str, Tensor]) -> _Found:
+def _by_name(named: Mapping[str, Any], entries: Mapping[str, Tensor]) -> _Copies:
     prefixes = {
         key.removesuffix(name) for name in entries for key in named if key == name or key.endswith(f".{name}")
     }  # fmt: skip
-    found: _Found = []
+    copies: _Copies = []
     for prefix in prefixes:
         here = [
             (named[prefix + name], entry)
@@ -89,11 +89,11 @@ def _by_name(named: Mapping[str, Any], entries: Mapping[str, Tensor]) -> _Found:
             if isinstance(named.get(prefix + name), Tensor) and named[prefix + name].shape == entry.shape
         ]
         if 2 * len(here) >= len(entries):  # fewer is another network with a layer of that name and shape
-            found += here
-    return found
+            copies += here
+    return copies
 
 
-def _by_order(values: Sequence[Any], orders: Sequence[Sequence[_Slot]]) -> _Found:
+def _by_order(values: Sequence[Any], orders: Sequence[Sequence[_Slot]]) -> _Copies:
     shapes = [value.shape if isinstance(value, Tensor) else None for value in values]
     for order in orders:
         if shapes == [shape for shape, _ in order]:

@@ -26,13 +26,13 @@ class Hold:
         self._grad_hooks: dict[nn.Parameter, RemovableHandle] = {}
         self._mask, self._factors, self._bits = mask, dict[nn.Parameter, Tensor](), list[Tensor]()
         self._step_hooks: list[RemovableHandle] = []
-        seen = steppers(optimizer)
+        observable = steppers(optimizer)
         self.update(mask)
-        for one in seen:
-            self._step_hooks.append(one.register_step_pre_hook(self._before_step))
-            _make_first(one._optimizer_step_pre_hooks, self._step_hooks[-1])  # pyright: ignore[reportPrivateUsage]
-            self._step_hooks.append(one.register_step_post_hook(self._after_step))
-            _make_first(one._optimizer_step_post_hooks, self._step_hooks[-1])  # pyright: ignore[reportPrivateUsage]
+        for stepper in observable:
+            self._step_hooks.append(stepper.register_step_pre_hook(self._before_step))
+            _make_first(stepper._optimizer_step_pre_hooks, self._step_hooks[-1])  # pyright: ignore[reportPrivateUsage]
+            self._step_hooks.append(stepper.register_step_post_hook(self._after_step))
+            _make_first(stepper._optimizer_step_post_hooks, self._step_hooks[-1])  # pyright: ignore[reportPrivateUsage]
 
     @property
     def mask(self) -> Mask:

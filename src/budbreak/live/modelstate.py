@@ -23,21 +23,21 @@ def model_state(model: nn.Module) -> dict[str, Tensor]:
     Raises:
         InvalidValue: if one is sparse, quantized or on the meta device: neither hashed nor stored bit for bit.
     """
-    found: dict[str, Tensor] = {}
+    state: dict[str, Tensor] = {}
     for prefix, module in unwrap(model).named_modules(remove_duplicate=False):
-        own = [
+        tensors = [
             *module.named_parameters(prefix, recurse=False, remove_duplicate=False),
             *module.named_buffers(prefix, recurse=False, remove_duplicate=False),
         ]
-        found |= {name: tensor.detach() for name, tensor in own}
-    for name, tensor in found.items():
+        state |= {name: tensor.detach() for name, tensor in tensors}
+    for name, tensor in state.items():
         if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
             raise InvalidValue(
                 f"{name!r} is a tensor of layout {tensor.layout}, {tensor.dtype}, on {tensor.device}",
                 "parameters and buffers are dense tensors with values, so that they can be copied bit for bit",
                 "make it dense, or keep it as a plain attribute of its module if it never changes",
             )
-    return found
+    return state
 
 
 def extra_states(model: nn.Module) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def extra_states(model: nn.Module) -> dict[str, Any]:
     Raises:
         InvalidValue: if something in it cannot be stored, and so neither hashed nor put back.
     """
-    found: dict[str, Any] = {}
+    states: dict[str, Any] = {}
     for name, module in unwrap(model).named_modules():
         if type(module).get_extra_state is not nn.Module.get_extra_state:
             extra = module.get_extra_state()
@@ -58,8 +58,8 @@ def extra_states(model: nn.Module) -> dict[str, Any]:
                     error.rule,
                     "let it return these, so that it can be stored and put back at each level",
                 ) from None
-            found[name] = copy.deepcopy(extra)
-    return found
+            states[name] = copy.deepcopy(extra)
+    return states
 
 
 def state_digest(state: Mapping[str, Tensor], extra: Mapping[str, Any] | None = None) -> str:
@@ -102,22 +102,22 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor], *, extra: Mapping[
 
 def transient_state(model: nn.Module) -> dict[str, Tensor]:
     """The buffers that are not persistent, live, by their names: what a ``state_dict()`` leaves out."""
-    found = {name: getattr(module, own) for name, (module, own) in _transient(model).items()}
-    return {name: tensor.detach() for name, tensor in found.items() if tensor is not None}
+    buffers = {name: getattr(module, attribute) for name, (module, attribute) in _transient(model).items()}
+    return {name: tensor.detach() for name, tensor in buffers.items() if tensor is not None}
 
 
 @torch.no_grad()
 def load_transient(model: nn.Module, state: Mapping[str, Tensor], *, complete: bool = True) -> None:
     """Put them back; ``complete``: one that the state has not was None."""
-    for name, (module, own) in _transient(model).items():
-        live, wanted = getattr(module, own), state.get(name)
+    for name, (module, attribute) in _transient(model).items():
+        buffer, wanted = getattr(module, attribute), state.get(name)
         if wanted is None:
             if complete:
-                setattr(module, own, None)
-        elif live is None or live.shape != wanted.shape:
-            setattr(module, own, wanted.to(_device(model), copy=True))
+                setattr(module, attribute, None)
+        elif buffer is None or buffer.shape != wanted.shape:
+            setattr(module, attribute, wanted.to(_device(model), copy=True))
         else:
-            live.copy_(wanted)
+            buffer.copy_(wanted)
 
 
 def check_fits(model: nn.Module, state: Mapping[str, Tensor]) -> None:
@@ -141,9 +141,9 @@ def check_fits(model: nn.Module, state: Mapping[str, Tensor]) -> None:
 def _transient(model: nn.Module) -> dict[str, tuple[nn.Module, str]]:
     """The buffers that are not persistent, also those that are None now: the module and its name for it."""
     return {
-        f"{prefix}.{own}" if prefix else own: (module, own)
+        f"{prefix}.{attribute}" if prefix else attribute: (module, attribute)
         for prefix, module in unwrap(model).named_modules(remove_duplicate=False)
-        for own in module._non_persistent_buffers_set  # pyright: ignore[reportPrivateUsage]
+        for attribute in module._non_persistent_buffers_set  # pyright: ignore[reportPrivateUsage]
     }
 
 

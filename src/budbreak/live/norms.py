@@ -42,14 +42,15 @@ def refreshed_norms(
     Source: Ioffe & Szegedy 2015, arXiv 1502.03167, algorithm 2 (population statistics for inference).
     """
     check_model(model)
-    live = unwrap(model)
-    norms = {name: one for name, one in live.named_modules() if isinstance(one, _Norm) and one.running_mean is not None}
-    with undisturbed(live, batches), _momenta(norms.values()):
-        live.eval()
+    unwrapped = unwrap(model)
+    all_norms = {name: module for name, module in unwrapped.named_modules() if isinstance(module, _Norm)}
+    norms = {name: norm for name, norm in all_norms.items() if norm.running_mean is not None}
+    with undisturbed(unwrapped, batches), _momenta(norms.values()):
+        unwrapped.eval()
         if norms:
             device = next(iter(norms.values())).running_mean.device  # pyright: ignore[reportOptionalMemberAccess]
             with torch.autocast(device.type, enabled=False), torch.no_grad():
-                _measure(live, norms, batches, forward or call_model)
+                _measure(unwrapped, norms, batches, forward or call_model)
         yield
 
 
@@ -76,11 +77,11 @@ def _weighting(name: str, values: dict[str, int]) -> Callable[..., None]:
     """A hook that makes a norm's next update weigh as much as its batch: momentum = n / (n so far, this included)."""
 
     def before(norm: _Norm, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        x: Tensor = args[0] if args else kwargs["input"]
+        inputs: Tensor = args[0] if args else kwargs["input"]
         if not values.setdefault(name, 0):
             norm.reset_running_stats()  # momentum 1 forgets the old ones, but 0 * NaN is NaN
-        here = x.numel() // norm.num_features
-        has_variance = (x[0, 0].numel() if isinstance(norm, _InstanceNorm) and len(x) else here) > 1
+        here = inputs.numel() // norm.num_features
+        has_variance = (inputs[0, 0].numel() if isinstance(norm, _InstanceNorm) and len(inputs) else here) > 1
         norm.train(has_variance)
         if has_variance:
             values[name] += here

@@ -25,12 +25,13 @@ _ITS_OWN = {"state", "param_groups", "defaults"}
 
 def nested(optimizer: object) -> tuple[Any, ...]:
     """An optimizer and those that it wraps (SAM's ``base_optimizer``, Accelerate's ``optimizer``), outermost first."""
-    found: list[Any] = [optimizer]
-    for one in found:  # which grows meanwhile
-        for value in getattr(one, "__dict__", {}).values():
-            inner = value if isinstance(value, list | tuple) else [value]
-            found += [x for x in inner if isinstance(x, Optimizer) and all(x is not known for known in found)]
-    return tuple(found)
+    members: list[Any] = [optimizer]
+    for member in members:  # which grows meanwhile
+        for value in getattr(member, "__dict__", {}).values():
+            values = value if isinstance(value, list | tuple) else [value]
+            inner = [item for item in values if isinstance(item, Optimizer)]
+            members += [item for item in inner if all(item is not known for known in members)]
+    return tuple(members)
 
 
 def steppers(optimizer: object) -> tuple[Optimizer, ...]:
@@ -39,14 +40,14 @@ def steppers(optimizer: object) -> tuple[Optimizer, ...]:
     Raises:
         InvalidValue: if there is none.
     """
-    found = [one for one in nested(optimizer) if hasattr(one, "_optimizer_step_post_hooks")]
-    if not found:
+    visible = [member for member in nested(optimizer) if hasattr(member, "_optimizer_step_post_hooks")]
+    if not visible:
         raise InvalidValue(
             f"optimizer is {shown(optimizer)}",
             "it must be a torch.optim.Optimizer, or an object that holds one in an attribute",
             "write hold(model, optimizer, mask)",
         )
-    return tuple(found)
+    return tuple(visible)
 
 
 def unwrap_optimizer(optimizer: Optimizer) -> Optimizer:
@@ -57,11 +58,11 @@ def unwrap_optimizer(optimizer: Optimizer) -> Optimizer:
 
 def stateful(optimizer: object) -> tuple[Any, ...]:
     """Those of `nested` that have a state of their own, innermost first."""
-    found: dict[int, Any] = {}
-    for one in reversed(nested(optimizer)):
-        if hasattr(one, "state") and hasattr(one, "load_state_dict"):
-            found.setdefault(id(one.state), one)  # Accelerate's shows the state of the one within as its own
-    return tuple(found.values())
+    by_state: dict[int, Any] = {}
+    for member in reversed(nested(optimizer)):
+        if hasattr(member, "state") and hasattr(member, "load_state_dict"):
+            by_state.setdefault(id(member.state), member)  # Accelerate's shows the state of the one within as its own
+    return tuple(by_state.values())
 
 
 def load_optimizers(optimizer: object, states: Sequence[dict[str, Any]]) -> None:
@@ -71,17 +72,17 @@ def load_optimizers(optimizer: object, states: Sequence[dict[str, Any]]) -> None
     its own dtype, and both stay the same objects, shared where they were shared.
     """
     owners = stateful(optimizer)
-    before = [(one, one.state, one.param_groups, list(one.param_groups)) for one in owners]
-    for one, saved in zip(owners, states, strict=True):
-        one.load_state_dict(copy.deepcopy(saved))
-        _uncast(one, saved)
-        _match_memory_format(one)
-    for one, state, container, groups in before:
-        _refill(state, one.state)
-        for group, loaded in zip(groups, list(one.param_groups), strict=True):
+    before = [(owner, owner.state, owner.param_groups, list(owner.param_groups)) for owner in owners]
+    for owner, saved in zip(owners, states, strict=True):
+        owner.load_state_dict(copy.deepcopy(saved))
+        _uncast(owner, saved)
+        _match_memory_format(owner)
+    for owner, state, container, groups in before:
+        _refill(state, owner.state)
+        for group, loaded in zip(groups, list(owner.param_groups), strict=True):
             _refill(group, loaded)
         container[:] = groups
-        one.state, one.param_groups = state, container
+        owner.state, owner.param_groups = state, container
 
 
 def _refill(container: dict[Any, Any], content: Mapping[Any, Any]) -> None:
@@ -91,24 +92,24 @@ def _refill(container: dict[Any, Any], content: Mapping[Any, Any]) -> None:
 
 
 def _uncast(optimizer: Any, saved: dict[str, Any]) -> None:
-    live = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     keys = [key for group in saved["param_groups"] for key in group["params"]]
-    for parameter, key in zip(live, keys, strict=True):
+    for parameter, key in zip(parameters, keys, strict=True):
         if parameter in optimizer.state and key in saved["state"]:
             optimizer.state[parameter] = _in_its_dtype(optimizer.state[parameter], saved["state"][key])
 
 
-def _in_its_dtype(live: Any, saved: Any) -> Any:
-    """``live``, but what was cast is as ``saved``: torch makes "<generator object ...>" of a string."""
+def _in_its_dtype(loaded: Any, saved: Any) -> Any:
+    """``loaded``, but what was cast is as ``saved``: torch makes "<generator object ...>" of a string."""
     if isinstance(saved, str | bytes):
         return saved
-    if isinstance(live, Tensor) and isinstance(saved, Tensor):
-        return live if live.dtype == saved.dtype else saved.to(live.device, copy=True)
-    if isinstance(live, dict) and isinstance(saved, Mapping):
-        return {key: _in_its_dtype(value, saved.get(key)) for key, value in live.items()}
-    if type(live) in (list, tuple) and type(saved) is type(live) and len(live) == len(saved):
-        return type(live)(_in_its_dtype(one, other) for one, other in zip(live, saved, strict=True))
-    return live
+    if isinstance(loaded, Tensor) and isinstance(saved, Tensor):
+        return loaded if loaded.dtype == saved.dtype else saved.to(loaded.device, copy=True)
+    if isinstance(loaded, dict) and isinstance(saved, Mapping):
+        return {key: _in_its_dtype(value, saved.get(key)) for key, value in loaded.items()}
+    if type(loaded) in (list, tuple) and type(saved) is type(loaded) and len(loaded) == len(saved):
+        return type(loaded)(_in_its_dtype(part, saved_part) for part, saved_part in zip(loaded, saved, strict=True))
+    return loaded
 
 
 def _match_memory_format(optimizer: Any) -> None:
@@ -121,7 +122,7 @@ def _match_memory_format(optimizer: Any) -> None:
 
 def couples(optimizer: object) -> bool:
     """Whether the step of a weight may depend on the gradients of others."""
-    return any(type(one) not in ELEMENTWISE for one in nested(optimizer))
+    return any(type(member) not in ELEMENTWISE for member in nested(optimizer))
 
 
 def check_ownership(optimizer: object, parameters: Mapping[str, nn.Parameter]) -> None:
@@ -151,13 +152,13 @@ def check_reachable(optimizer: object, parameters: Mapping[str, nn.Parameter]) -
     ours = {id(tensor) for tensor in (*_owned(optimizer), *_remembered(optimizer))}
     shapes = {parameter.shape: name for name, parameter in parameters.items()}
     total = sum(parameter.numel() for parameter in parameters.values())
-    for one in nested(optimizer):
-        for attribute, value in _outside(one):
+    for member in nested(optimizer):
+        for attribute, value in _outside(member):
             for tensor in tensors_in(value):
                 if id(tensor) not in ours and (tensor.shape in shapes or tensor.numel() >= total):
                     like = f"of the shape of {shapes[tensor.shape]!r}" if tensor.shape in shapes else "of all weights"
                     raise InvalidValue(
-                        f"{type(one).__name__} keeps a tensor {like} in {attribute!r}",
+                        f"{type(member).__name__} keeps a tensor {like} in {attribute!r}",
                         "what an optimizer remembers of the weights must be masked, stored and put back with them",
                         "keep it in optimizer.state[parameter]",
                     )
@@ -176,10 +177,10 @@ def project_state(optimizer: object, factors: Mapping[nn.Parameter, Tensor], *, 
     """
     if not factors:
         return
-    for one in nested(optimizer):
-        for parameter, own in getattr(one, "state", {}).items():
-            if isinstance(parameter, Tensor) and isinstance(own, dict):
-                state, factor = cast(dict[str, Any], own), factors.get(cast(nn.Parameter, parameter))
+    for member in nested(optimizer):
+        for parameter, remembered in getattr(member, "state", {}).items():
+            if isinstance(parameter, Tensor) and isinstance(remembered, dict):
+                state, factor = cast(dict[str, Any], remembered), factors.get(cast(nn.Parameter, parameter))
                 if forget and _mixes(state, parameter, pruned=factor is not None):
                     state.clear()
                 elif factor is not None:
@@ -210,25 +211,25 @@ def _is_symmetric(value: Tensor) -> bool:
 
 
 def _owned(optimizer: object) -> Iterator[nn.Parameter]:
-    for one in nested(optimizer):
-        for group in getattr(one, "param_groups", ()):
+    for member in nested(optimizer):
+        for group in getattr(member, "param_groups", ()):
             yield from group["params"]
 
 
 def _remembered(optimizer: object) -> Iterator[Tensor]:
     """The state of parameters: a wrapper may have it as an attribute as well (Lookahead's ``fast_state``)."""
-    for one in nested(optimizer):
-        for key, value in getattr(one, "state", {}).items():
+    for member in nested(optimizer):
+        for key, value in getattr(member, "state", {}).items():
             if isinstance(key, Tensor):
                 yield from tensors_in(value)
 
 
-def _outside(one: object) -> Iterator[tuple[str, object]]:
+def _outside(member: object) -> Iterator[tuple[str, object]]:
     """The attributes in which an optimizer may keep state of its own, and state that is no parameter's."""
-    if type(one) in ELEMENTWISE:
+    if type(member) in ELEMENTWISE:
         return
-    yield from ((name, value) for name, value in getattr(one, "__dict__", {}).items() if name not in _ITS_OWN)
-    for key, value in getattr(one, "state", {}).items():
+    yield from ((name, value) for name, value in getattr(member, "__dict__", {}).items() if name not in _ITS_OWN)
+    for key, value in getattr(member, "state", {}).items():
         if not isinstance(key, Tensor):
             yield f"state[{key!r}]", value
 

@@ -104,14 +104,14 @@ def rewind(model: nn.Module, snapshot: Snapshot, mask: Mask) -> str:
     check_fits(model, snapshot.state)
     target = snapshot.masked(entries_by_name(model, mask))
     load_state(model, target, extra=snapshot.extra)
-    found, wanted = model_digest(model), state_digest(target, snapshot.extra)
-    if found != wanted:
+    reached, wanted = model_digest(model), state_digest(target, snapshot.extra)
+    if reached != wanted:
         raise InvariantBroken(
-            f"after rewinding, the state has hash {found[:12]}, not {wanted[:12]}",
+            f"after rewinding, the state has hash {reached[:12]}, not {wanted[:12]}",
             "rewinding copies every parameter, buffer and extra state exactly",
             "were weights tied since then, or is the model of another dtype now? does set_extra_state set all of it?",
         )
-    return found
+    return reached
 
 
 def entries_by_name(model: nn.Module, mask: Mask) -> dict[str, Tensor]:
@@ -142,7 +142,7 @@ class TrainingState:
     def of(cls, optimizer: Optimizer, resets: Sequence[Resettable]) -> TrainingState:
         """Copy it; nothing is shared with the live objects."""
         return cls(
-            tuple(copy.deepcopy(one.state_dict()) for one in stateful(optimizer)),
+            tuple(copy.deepcopy(member.state_dict()) for member in stateful(optimizer)),
             tuple(copy.deepcopy(_get(item)) for item in resets),
         )
 
