@@ -152,10 +152,12 @@ class Meter:
             raise InvalidValue(f"contenders are named {names}", "names tell them apart")
         repeats = {contender.name: self._repeats(contender) for contender in contenders}
         samples: dict[str, list[Sample]] = {name: [] for name in names}
-        while waiting := [c for c in contenders if self._wants_more(c, samples[c.name])]:
+        while waiting := [entry for entry in contenders if self._wants_more(entry, samples[entry.name])]:
             for contender in waiting:
                 samples[contender.name].append(self._sample(contender, repeats[contender.name]))
-        return {c.name: self._timing(samples[c.name], self._wanted(c)) for c in contenders}
+        return {
+            contender.name: self._timing(samples[contender.name], self._wanted(contender)) for contender in contenders
+        }
 
     def _wanted(self, contender: Contender) -> int:
         return self.rounds if contender.most is None else min(self.rounds, contender.most)
@@ -193,7 +195,7 @@ class Meter:
 
     def _timing(self, samples: Sequence[Sample], wanted: int) -> Timing:
         # clean ones first, as they came; then the least disturbed
-        order = sorted(range(len(samples)), key=lambda i: max(samples[i].lost, self.tolerance))[:wanted]
-        kept = [samples[i] for i in sorted(order)]
+        order = sorted(range(len(samples)), key=lambda index: max(samples[index].lost, self.tolerance))[:wanted]
+        kept = [samples[index] for index in sorted(order)]
         disturbed = sum(sample.lost > self.tolerance for sample in kept)
         return Timing(tuple(sample.seconds for sample in kept), len(samples) - len(kept), disturbed)

@@ -32,10 +32,10 @@ def peak_extra(target: str, arguments: Mapping[str, object], warm: Mapping[str, 
     """
     program = f"from {__name__} import main; main()"
     command = [sys.executable, "-c", program, target, json.dumps(dict(arguments)), json.dumps(dict(warm))]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    variables = {**os.environ, "OMP_NUM_THREADS": "1"}
     peaks: list[int] = []
     for _ in range(runs):
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=variables)
         peaks.append(int(done.stdout))
     return statistics.median(peaks) / 2**20
 

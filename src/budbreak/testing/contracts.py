@@ -115,8 +115,8 @@ def check_probe(probe: Probe[object]) -> None:
 
     def collect(probes: list[Probe[object]]) -> object:
         start = {name: tensor * 0.5 for name, tensor in model.state_dict().items()}
-        found = observe(model, probes, batches=batches, loss=functional.cross_entropy, start=start)
-        return copy.deepcopy(found[probe])
+        evidence = observe(model, probes, batches=batches, loss=functional.cross_entropy, start=start)
+        return copy.deepcopy(evidence[probe])
 
     alone = collect([probe])
     require(alike(alone, collect([probe])), kind, "collects the same again", "keep nothing from pass to pass")
@@ -155,8 +155,8 @@ def _check_like_weights(kind: str, scores: Scores, evidence: Evidence) -> None:
     for probe in (Weights(), StartWeights()):
         if probe in evidence:
             expected = {name: weight.shape for name, weight in evidence[probe].items()}
-            found = {name: score.shape for name, score in scores.items()}
-            require(list(found.items()) == list(expected.items()), kind, "scores each weight, in order and shape")
+            shapes = {name: score.shape for name, score in scores.items()}
+            require(list(shapes.items()) == list(expected.items()), kind, "scores each weight, in order and shape")
 
 
 def _check_slices(kind: str, name: str, score: Score, whole: Tensor) -> None:
@@ -192,5 +192,5 @@ def _all_scores(scores: Scores) -> dict[str, Tensor]:
     return {name: score.tensor().clone() for name, score in scores.items()}
 
 
-def _same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
-    return list(one) == list(other) and all(torch.equal(one[name], other[name]) for name in one)
+def _same(mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> bool:
+    return list(mine) == list(theirs) and all(torch.equal(mine[name], theirs[name]) for name in mine)

@@ -32,7 +32,7 @@ def check_diagnostic(diagnostic: Diagnostic, evidence: Evidence | None = None) -
     kind = type(diagnostic).__name__
     needs, quantities = diagnostic.needs, diagnostic.quantities
     require(are_probes(needs), kind, f"needs a tuple of probes, not {needs!r}", "write needs = (Gradients(),)")
-    named = isinstance(quantities, tuple) and all(isinstance(q, Quantity) for q in quantities)  # pyright: ignore[reportUnnecessaryIsInstance]
+    named = isinstance(quantities, tuple) and all(isinstance(quantity, Quantity) for quantity in quantities)  # pyright: ignore[reportUnnecessaryIsInstance]
     require(named and bool(quantities), kind, "has a tuple of quantities", 'write quantities = (Quantity("a", "a"),)')
     names = [quantity.name for quantity in quantities]
     require(len(set(names)) == len(names), kind, f"names each quantity once, not {names}")
@@ -40,9 +40,11 @@ def check_diagnostic(diagnostic: Diagnostic, evidence: Evidence | None = None) -
     mask = Mask({name: weight != 0 for name, weight in whole[Weights()].items()})
     sufficient = only(needs, whole)
     before = copy.deepcopy(sufficient.results)
-    found = _measured(diagnostic, sufficient, mask)
-    _check_numbers(kind, found, set(names), mask)
-    require(_measured(diagnostic, sufficient, mask) == found, kind, "measures the same again", "no global randomness")
+    measurement = _measured(diagnostic, sufficient, mask)
+    _check_numbers(kind, measurement, set(names), mask)
+    require(
+        _measured(diagnostic, sufficient, mask) == measurement, kind, "measures the same again", "no global randomness"
+    )
     require(alike(before, sufficient.results), kind, "only reads the evidence", "clone what you change")
     check_missing(lambda rest: diagnostic(rest, mask), needs, sufficient, kind)
 
@@ -55,14 +57,14 @@ def _measured(diagnostic: Diagnostic, evidence: Evidence, mask: Mask) -> Measure
         raise ContractBroken(f"{kind} reads more than it needs: {error.value}", "needs are all it reads") from None
 
 
-def _check_numbers(kind: str, found: Measurement, names: set[str], mask: Mask) -> None:
-    every = [found.numbers, *found.layers.values()]
+def _check_numbers(kind: str, measurement: Measurement, names: set[str], mask: Mask) -> None:
+    every = [measurement.numbers, *measurement.layers.values()]
     unknown = sorted({name for numbers in every for name in numbers} - names)
     require(not unknown, kind, f"names its quantities, but {unknown} are none of them", "add them to quantities")
-    absent = sorted(names - set(found.numbers))
+    absent = sorted(names - set(measurement.numbers))
     require(not absent, kind, f"gives every quantity for the whole network, but lacks {absent}")
     for name, value in ((name, value) for numbers in every for name, value in numbers.items()):
         finite = isinstance(value, float) and math.isfinite(value)  # pyright: ignore[reportUnnecessaryIsInstance]
         require(finite, kind, f"gives finite floats, but {name!r} is {value!r}", "write float(...)")
-    strange = sorted(set(found.layers) - set(mask))
+    strange = sorted(set(measurement.layers) - set(mask))
     require(not strange, kind, f"gives layers by the names of weights, but {strange} are none")

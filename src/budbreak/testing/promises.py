@@ -71,15 +71,17 @@ def check_missing(
         raise ContractBroken(f"{kind} does not miss {missing}", "needs are what it reads", f"leave {missing} out of it")
 
 
-def alike(one: object, other: object) -> bool:
+def alike(first: object, second: object) -> bool:
     """Whether two results are equal, tensors by their values."""
-    if isinstance(one, Tensor) and isinstance(other, Tensor):
-        return torch.equal(one, other)
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        return list(one) == list(other) and all(alike(one[key], other[key]) for key in one)
-    if dataclasses.is_dataclass(one) and not isinstance(one, type):
-        return all(alike(getattr(one, f.name), getattr(other, f.name)) for f in dataclasses.fields(one))
-    return one == other
+    if isinstance(first, Tensor) and isinstance(second, Tensor):
+        return torch.equal(first, second)
+    if isinstance(first, Mapping) and isinstance(second, Mapping):
+        return list(first) == list(second) and all(alike(first[key], second[key]) for key in first)
+    if dataclasses.is_dataclass(first) and not isinstance(first, type):
+        return all(
+            alike(getattr(first, field.name), getattr(second, field.name)) for field in dataclasses.fields(first)
+        )
+    return first == second
 
 
 def _hash(value: object) -> int | None:

@@ -99,7 +99,7 @@ def toy_evidence(
         seed: other numbers for another seed.
     """
     generator = torch.Generator().manual_seed(seed)
-    shapes = {n: p.shape for n, p in prunable_parameters(model or residual_cnn()).items()}
+    shapes = {name: parameter.shape for name, parameter in prunable_parameters(model or residual_cnn()).items()}
 
     def draw() -> Mapping[str, Tensor]:
         drawn = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
