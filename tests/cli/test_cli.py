@@ -58,7 +58,9 @@ def test_a_criterion_beside_the_recipe_is_found_also_in_processes(tmp_path, monk
     assert "mine against host" in capsys.readouterr().out
     # |w|^0.3 orders weights as |w| does: the same network
     for seed in (0, 1):
-        host, mine = (next(Path("runs").glob(f"*/networks/{arm}-seed{seed}.*")).read_bytes() for arm in ("host", "mine"))
+        host, mine = (
+            next(Path("runs").glob(f"*/networks/{arm}-seed{seed}.*")).read_bytes() for arm in ("host", "mine")
+        )
         assert host == mine
 
 
@@ -165,7 +167,9 @@ WRONG_RECIPES = [
 ]
 
 
-@pytest.mark.parametrize(("more", "words"), WRONG_RECIPES, ids=[text.replace("\n", " ")[:40] for text, _ in WRONG_RECIPES])
+@pytest.mark.parametrize(
+    ("more", "words"), WRONG_RECIPES, ids=[text.replace("\n", " ")[:40] for text, _ in WRONG_RECIPES]
+)
 def test_a_wrong_recipe_gives_one_clear_error_and_exit_code_1(more, words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path("a.toml").write_text(BODY + more)
@@ -179,7 +183,9 @@ def test_a_wrong_recipe_gives_one_clear_error_and_exit_code_1(more, words, tmp_p
 
 def test_a_grid_of_ten_thousand_cells_says_its_cost_and_wants_yes(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    Path("a.toml").write_text(BODY + f"[grid]\n'train.epochs' = {list(range(1, 101))}\n'data.limit' = {list(range(1000, 1100))}\n")
+    Path("a.toml").write_text(
+        BODY + f"[grid]\n'train.epochs' = {list(range(1, 101))}\n'data.limit' = {list(range(1000, 1100))}\n"
+    )
     assert main(["run", "a.toml", "--seeds", "1"]) == 1
     error = capsys.readouterr().err
     assert "10,000 arms x 1 seeds" in error
