@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,11 +23,8 @@ from budbreak.files.storage import (
     parse,
     write_bytes,
 )
+from budbreak.files.unpacking import DEEPEST, Malformed, Tree, unpack
 
-Tree = Any
-"""Nested dicts, lists and tuples of tensors, arrays, strings, numbers and None."""
-
-_DEEPEST = 100  # containers within containers; an optimizer's state has 4
 _LONGEST = 32 << 20  # bytes of what is not tensors: some hundred thousand parameter tensors in an optimizer
 
 
@@ -81,12 +77,12 @@ def read_tree(path: Path, kind: str, *, stores: Collection[str | None] | None = 
     try:
         head = parse(text)
         if not isinstance(head, dict) or set(head) != {"kind", "store", "tree"}:
-            raise _Malformed("it does not say what it is")
+            raise Malformed("it does not say what it is")
         check_marks(path, (kind, stores), (head["kind"], head["store"]), remedy)
-        return _Unpacker(tensors).whole(head["tree"])
+        return unpack(tensors, head["tree"])
     except BudbreakError:
         raise
-    except (_Malformed, TypeError, ValueError) as error:  # TypeError: a node with more or fewer parts
+    except (Malformed, TypeError, ValueError) as error:  # TypeError: a node with more or fewer parts
         raise corrupt(path, f"it is not one of our files ({error})", remedy) from None
 
 
@@ -98,7 +94,7 @@ def as_stored(tree: Tree) -> Tree:
     """
     tensors: dict[str, Tensor] = {}
     skeleton = _pack(tree, "", tensors)
-    return _Unpacker(tensors).whole(skeleton)
+    return unpack(tensors, skeleton)
 
 
 def tree_digest(tree: Tree) -> str:
@@ -140,9 +136,6 @@ def _tensors_digest(tensors: Mapping[str, Tensor], skeleton: str) -> str:
     return hasher.hexdigest()
 
 
-# --- to the file -------------------------------------------------------------------------------------------
-
-
 def _pack(node: Tree, path: str, tensors: dict[str, Tensor], depth: int = 0) -> object:
     """The JSON skeleton of a tree: every node is [kind, content]."""
     if isinstance(node, Tensor):
@@ -150,9 +143,9 @@ def _pack(node: Tree, path: str, tensors: dict[str, Tensor], depth: int = 0) -> 
     if isinstance(node, np.ndarray):
         return _pack_array(node, path, tensors)
     if isinstance(node, Mapping | list | tuple):
-        if depth > _DEEPEST:
+        if depth > DEEPEST:
             raise InvalidValue(
-                f"the state is nested deeper than {_DEEPEST} containers, at {path[:60]!r}",
+                f"the state is nested deeper than {DEEPEST} containers, at {path[:60]!r}",
                 "a checkpoint ends somewhere: a container does not hold itself",
                 "give a state_dict() without such circles",
             )
@@ -214,102 +207,3 @@ def _unstorable(node: object, path: str) -> InvalidValue:
         "a checkpoint holds dense tensors, plain arrays, numbers, strings, None and containers of them",
         "give it a state_dict() made of these",
     )
-
-
-# --- from the file -----------------------------------------------------------------------------------------
-
-
-class _Malformed(Exception):
-    """A skeleton that `_pack` did not make."""
-
-
-class _Unpacker:
-    """Builds a tree from its skeleton and tensors; whatever `_pack` could not have written is refused."""
-
-    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
-        self.tensors = tensors
-        self.used: set[str] = set()
-
-    def whole(self, node: Any) -> Tree:
-        tree = self.node(node, 0)
-        if self.used != set(self.tensors):
-            raise _Malformed("it holds tensors that belong nowhere")
-        return tree
-
-    def node(self, node: Any, depth: int) -> Tree:
-        if depth > _DEEPEST + 2:
-            raise _Malformed("it is nested too deeply")
-        if not isinstance(node, list) or not node or node[0] not in _READERS:
-            raise _Malformed("a node is of no known kind")
-        return _READERS[node[0]](self, depth + 1, *node[1:])
-
-    def nodes(self, depth: int, nodes: Any) -> list[Tree]:
-        return [self.node(node, depth) for node in nodes]
-
-    def pairs(self, depth: int, pairs: Any) -> list[tuple[Any, Tree]]:
-        entries = [(_key(key), self.node(value, depth)) for key, value in _pairs_of(pairs)]
-        if len({key for key, _ in entries}) != len(entries):
-            raise _Malformed("a key comes twice")
-        return entries
-
-    def value(self, _: int, value: Any) -> Any:
-        if value is not None and not isinstance(value, bool | int | float | str):
-            raise _Malformed("a value is a container")
-        return value
-
-    def tensor(self, _: int, name: Any) -> Tensor:
-        if name not in self.tensors or name in self.used:
-            raise _Malformed(f"tensor {name!r} is not there, or is used twice")
-        self.used.add(name)
-        return _checked_bools(self.tensors[name], name)
-
-    def array(self, depth: int, name: Any, dtype: Any, shape: Any) -> np.ndarray[Any, Any]:
-        plain = self.tensor(depth, name)
-        kind = _plain_dtype(dtype)
-        sizes = [size for size in shape if isinstance(size, int) and not isinstance(size, bool) and size >= 0]
-        fits = plain.dtype == torch.uint8 and plain.dim() == max(1, len(sizes)) and sizes == shape
-        if not fits or math.prod(sizes) * kind.itemsize != plain.numel():
-            raise _Malformed(f"array {name!r} does not have the size that it should have")
-        if kind == np.bool_:
-            _checked_bools(plain.view(torch.bool), name)
-        return plain.numpy().reshape(-1).view(kind).reshape(sizes)
-
-
-_READERS: Mapping[Any, Callable[..., Tree]] = {
-    "tensor": _Unpacker.tensor,
-    "array": _Unpacker.array,
-    "dict": lambda self, depth, pairs: dict(self.pairs(depth, pairs)),
-    "counter": lambda self, depth, pairs: Counter(dict(self.pairs(depth, pairs))),  # MultiStepLR's milestones
-    "list": _Unpacker.nodes,
-    "tuple": lambda self, depth, nodes: tuple(self.nodes(depth, nodes)),
-    "value": _Unpacker.value,
-}  # outside the instances: one that held its own methods would hold the tensors until a garbage collection
-
-
-def _checked_bools(tensor: Tensor, name: str) -> Tensor:
-    if tensor.dtype == torch.bool and tensor.numel() and int(tensor.view(torch.uint8).max()) > 1:
-        raise _Malformed(f"{name!r} holds a bool that is neither 0 nor 1")
-    return tensor
-
-
-def _pairs_of(pairs: Any) -> list[Any]:
-    if not isinstance(pairs, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
-        raise _Malformed("a dict is no list of pairs")
-    return pairs
-
-
-def _key(key: Any) -> int | str:
-    kinds: dict[Any, type] = {"int": int, "str": str}
-    if not isinstance(key, list) or len(key) != 2 or type(key[1]) is not kinds.get(key[0]):
-        raise _Malformed("a key is neither a whole number nor a text")
-    return key[1]
-
-
-def _plain_dtype(text: Any) -> np.dtype[Any]:
-    try:
-        kind = np.dtype(text) if isinstance(text, str) else None
-    except (TypeError, ValueError, SyntaxError):
-        kind = None
-    if kind is None or kind.hasobject or kind.names or kind.subdtype or not kind.itemsize:
-        raise _Malformed(f"{text!r} is no type of numbers")
-    return kind
