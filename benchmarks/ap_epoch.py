@@ -43,8 +43,8 @@ class ApEpoch:
         engine = settings.engine(network("ResNet-20"))
         ours, plain, peer = _Ours(data, engine), _Ours(data, replace(engine, bf16=False)), _Peer(data, settings.device)
         meter = settings.meter(full=5)
-        one = meter([Contender(OURS, ours.train), Contender(FLOAT, plain.train), Contender(AP, peer.train)])
-        two = meter(
+        passes = meter([Contender(OURS, ours.train), Contender(FLOAT, plain.train), Contender(AP, peer.train)])
+        epochs = meter(
             [
                 Contender(OURS, ours.epoch),
                 Contender(FLOAT, plain.epoch),
@@ -53,8 +53,8 @@ class ApEpoch:
             ]
         )
         tables = (
-            table(f"a training pass over {train} images", OURS, one),
-            table(f"an epoch: that pass and its evaluations, {len(data.test)} test images", OURS, two),
+            table(f"a training pass over {train} images", OURS, passes),
+            table(f"an epoch: that pass and its evaluations, {len(data.test)} test images", OURS, epochs),
         )
         for model, mask in ((ours.model, ours.mask), (plain.model, plain.mask), (peer.model, peer.mask)):
             check_zeros(model, mask)
@@ -106,22 +106,22 @@ class _Peer:
         plain_accuracy(self.model, self.train_loader, self.device)
 
 
-def _goals(one: Table, two: Table) -> tuple[Goal, ...]:
+def _goals(passes: Table, epochs: Table) -> tuple[Goal, ...]:
     why = without_amx()
     return (
-        Goal("a training pass at least 2.5x", one.row(AP).ratio, 2.5, not_judged=why),
-        Goal("an epoch with its evaluations at least 3x", two.row(AP).ratio, 3.0, not_judged=why),
+        Goal("a training pass at least 2.5x", passes.row(AP).ratio, 2.5, not_judged=why),
+        Goal("an epoch with its evaluations at least 3x", epochs.row(AP).ratio, 3.0, not_judged=why),
     )
 
 
-def _remarks(one: Table, engine: Engine) -> tuple[str, ...]:
-    whole, bf16 = one.row(AP).ratio, one.row(FLOAT).ratio
+def _remarks(passes: Table, engine: Engine) -> tuple[str, ...]:
+    whole, bf16 = passes.row(AP).ratio, passes.row(FLOAT).ratio
     share = (
         f"Of the factor {whole:.2f} on a training pass, bfloat16 gives {bf16:.2f}; the other {whole / bf16:.2f} is "
         "memory format, data path, fused SGD and mask together."
     )
     return (
-        f"The engine: {engine.describe()}.",
+        f"The engine: {engine.summary()}.",
         share,
         "The peer: per-sample transforms on arrays (without PIL) in a DataLoader without workers, float32 NCHW, "
         "weights and gradients through numpy at each step, default SGD; after a pass it evaluates the test set and "

@@ -31,8 +31,14 @@ class DnrProbe:
         """See `Benchmark`."""
         tables = (_table("float32", settings), _table("bf16, channels last", settings))
         goals = tuple(
-            Goal(f"{one.title}: at most 1.25x of a plain pass", one.row(OURS).ratio, 1.25, False, _noise(one))
-            for one in tables
+            Goal(
+                f"{measured.title}: at most 1.25x of a plain pass",
+                measured.row(OURS).ratio,
+                1.25,
+                False,
+                _noise(measured),
+            )
+            for measured in tables
         )
         checks = ("The total rate equals that of both textbook hooks.",)
         remarks = (
@@ -42,8 +48,8 @@ class DnrProbe:
         return Findings(tables, goals, checks, remarks)
 
 
-def _noise(one: Table) -> float:
-    again = one.row(AGAIN)
+def _noise(measured: Table) -> float:
+    again = measured.row(AGAIN)
     return max(abs(again.ratio_low - 1), abs(again.ratio_high - 1))
 
 
@@ -68,7 +74,7 @@ def _subject(arithmetic: str, settings: Settings) -> tuple[nn.Module, list[Tenso
     if arithmetic == "float32":
         return model, batches
     model.to(torch.bfloat16).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    return model, [b.to(torch.bfloat16).contiguous(memory_format=torch.channels_last) for b in batches]
+    return model, [batch.to(torch.bfloat16).contiguous(memory_format=torch.channels_last) for batch in batches]
 
 
 def _evaluate(model: nn.Module, batches: Sequence[Tensor]) -> None:

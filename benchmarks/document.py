@@ -25,10 +25,10 @@ seconds are context.
 def text_of(stored: Stored) -> str:
     """One result for the terminal."""
     lines = [f"{stored.name}: {stored.about}", f"  {_how(stored)}"]
-    for one in stored.findings.tables:
-        width = max(len(row.name) for row in one.rows)
-        lines += ["", f"  {one.title}"]
-        lines += ["    " + "  ".join((row.name.ljust(width), *_cells(row))) for row in one.rows]
+    for table in stored.findings.tables:
+        width = max(len(row.name) for row in table.rows)
+        lines += ["", f"  {table.title}"]
+        lines += ["    " + "  ".join((row.name.ljust(width), *_cells(row))) for row in table.rows]
     lines += ["", *(f"  {_goal(goal)}" for goal in stored.findings.goals)]
     lines += [f"  checked: {check}" for check in stored.findings.checks]
     return "\n".join(lines)
@@ -64,8 +64,8 @@ def with_goals(readme: str, results: Sequence[Stored]) -> str:
 
 def _section(stored: Stored) -> str:
     lines = [f"## {_title(stored)}", "", stored.about, "", f"{_how(stored)}  ", hardware(stored.environment), ""]
-    for one in stored.findings.tables:
-        lines += [*_markdown(one), ""]
+    for table in stored.findings.tables:
+        lines += [*_markdown(table), ""]
     lines += [f"- {_goal(goal)}" for goal in stored.findings.goals]
     lines += [f"- Checked: {check}" for check in stored.findings.checks]
     lines += [f"- {remark}" for remark in stored.findings.remarks]
@@ -83,11 +83,11 @@ def _how(stored: Stored) -> str:
     return f"{stored.date}{commit}; {clock} on {stored.device}; {others}."
 
 
-def _markdown(one: Table) -> list[str]:
-    memory = any(row.extra_mib is not None for row in one.rows)
+def _markdown(table: Table) -> list[str]:
+    memory = any(row.extra_mib is not None for row in table.rows)
     names = ["time", "quartiles", "ratio", "quartiles", "samples"] + (["extra memory"] if memory else [])
-    lines = [f"| {one.title} | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
-    for row in one.rows:
+    lines = [f"| {table.title} | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+    for row in table.rows:
         cells = _cells(row)
         cells = cells[:5] + ([cells[5] if len(cells) > 5 else "-"] if memory else [])
         lines.append(f"| {row.name} | {' | '.join(cell.strip() for cell in cells)} |")
@@ -95,7 +95,11 @@ def _markdown(one: Table) -> list[str]:
 
 
 def _cells(row: Row) -> list[str]:
-    scale, unit = next((s, u) for s, u in ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")) if row.seconds >= s or s == 1e-6)
+    scale, unit = next(
+        (scale, unit)
+        for scale, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"))
+        if row.seconds >= scale or scale == 1e-6
+    )
     spread = f"[{row.low / scale:.3g}, {row.high / scale:.3g}]"
     ratios = f"[{row.ratio_low:.3g}, {row.ratio_high:.3g}]"
     kept = f"{row.samples}" + (f", {row.discarded} discarded" if row.discarded else "")

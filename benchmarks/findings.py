@@ -172,7 +172,7 @@ def read_stored(path: Path) -> Stored:
 def read_all(folder: Path, order: Sequence[str]) -> list[Stored]:
     """Every result in a folder, by ``order`` of names."""
     stored = [read_stored(path) for path in sorted(folder.glob("*.json"))]
-    return sorted(stored, key=lambda one: order.index(one.name) if one.name in order else len(order))
+    return sorted(stored, key=lambda result: order.index(result.name) if result.name in order else len(order))
 
 
 def current_commit() -> str:

@@ -33,7 +33,7 @@ def weights_of(case: str, count: int, device: str = "cpu") -> Weights:
         device: where.
     """
     generator = torch.Generator().manual_seed(0)
-    weights = {f"layer{i}.weight": torch.randn(count // TENSORS, generator=generator) for i in range(TENSORS)}
+    weights = {f"layer{index}.weight": torch.randn(count // TENSORS, generator=generator) for index in range(TENSORS)}
     for name, weight in weights.items():
         if case == "ties":
             weight.mul_(64).round_().div_(64)
@@ -112,7 +112,7 @@ class GlobalSelect:
         tables += [_table(case, count, settings) for case in ("ties", "bf16")]
         if settings.size == "full":
             tables.insert(1, _table("float32", 10**8, settings, with_kth=True))
-        goals = [goal for one in tables for goal in _goals(one)]
+        goals = [goal for measured in tables for goal in _goals(measured)]
         remarks = (
             "global_unstructured computes threshold and masks and leaves weight_orig, weight_mask and a masked weight "
             "behind; kthvalue gets one concatenated tensor and prunes all ties.",
@@ -124,8 +124,8 @@ class GlobalSelect:
 
 def _check_exact(case: str, count: int, device: str) -> str:
     weights = weights_of(case, count, device)
-    found = by_budbreak(weights)
-    row = np.concatenate([found[name].numpy() for name in weights])
+    masks = by_budbreak(weights)
+    row = np.concatenate([masks[name].numpy() for name in weights])
     if not np.array_equal(row, reference(weights)):
         raise InvariantBroken(f"select on {count} {case} weights is not the stable sort", "it must be, to the index")
     return f"{_words(case)}, {count:.0e} weights: the masks equal those of a stable sort at every index."
@@ -170,11 +170,11 @@ def _words(case: str) -> str:
     return {"ties": "float32 with 80 % zeros and ties"}.get(case, case)
 
 
-def _goals(one: Table) -> list[Goal]:
-    goals = [Goal(f"{one.title}: at least 40x less time than global_unstructured", one.row(PRUNE).ratio, 40)]
-    ours, theirs = one.row(OURS).extra_mib, one.row(PRUNE).extra_mib
+def _goals(measured: Table) -> list[Goal]:
+    goals = [Goal(f"{measured.title}: at least 40x less time than global_unstructured", measured.row(PRUNE).ratio, 40)]
+    ours, theirs = measured.row(OURS).extra_mib, measured.row(PRUNE).extra_mib
     if ours and theirs:
-        goals.append(Goal(f"{one.title}: at least 25x less extra memory", theirs / ours, 25))
+        goals.append(Goal(f"{measured.title}: at least 25x less extra memory", theirs / ours, 25))
     return goals
 
 

@@ -62,9 +62,9 @@ class MaskStep:
         networks = settings.pick(("LeNet-300-100",), tuple(_networks()), tuple(_networks()))
         alone = [_alone(name, settings) for name in networks]
         steps = [_steps(case, settings) for case in CASES if case.network in networks]
-        goals = [goal for one in alone for goal in _alone_goals(one)]
+        goals = [goal for measured in alone for goal in _alone_goals(measured)]
         cases = [case for case in CASES if case.network in networks]
-        goals += [_step_goal(case, one) for case, one in zip(cases, steps, strict=True)]
+        goals += [_step_goal(case, measured) for case, measured in zip(cases, steps, strict=True)]
         checks = (
             "Every way to mask weights leaves equal weights.",
             "After the held steps every pruned weight is exactly zero.",
@@ -101,7 +101,7 @@ def _alone(name: str, settings: Settings) -> Table:
     ways = {way: _way(way, name, settings) for way in (OURS, HOOK, BOOL, FILL, NUMPY)}
     outcomes = [_outcome(model, run) for way, (model, run) in ways.items() if way != NUMPY]
     for outcome in outcomes[1:]:
-        if not all(torch.equal(a, b) for a, b in zip(outcomes[0], outcome, strict=True)):
+        if not all(torch.equal(mine, theirs) for mine, theirs in zip(outcomes[0], outcome, strict=True)):
             raise InvariantBroken(f"two ways to mask {name} differ", "they must leave equal weights")
     timings = settings.meter()([Contender(way, run) for way, (_, run) in ways.items()])
     return table(f"{name}: the mask alone", OURS, timings)
@@ -114,7 +114,7 @@ def _way(way: str, name: str, settings: Settings) -> tuple[nn.Module, Callable[[
     weights = [parameter.detach() for parameter in parameters.values()]
     if way == OURS:
         numbers = [bits(weight) for weight in weights]
-        factors = [factor_for(mask[n], p) for n, p in parameters.items()]
+        factors = [factor_for(mask[key], parameter) for key, parameter in parameters.items()]
         return model, lambda: torch._foreach_mul_(numbers, factors)  # pyright: ignore
     if way == HOOK:
         idle = _Idle(list(model.parameters()))
@@ -125,7 +125,7 @@ def _way(way: str, name: str, settings: Settings) -> tuple[nn.Module, Callable[[
         for parameter in model.parameters():
             parameter.grad = torch.ones_like(parameter)
         return model, lambda: freeze_zeros_by_numpy(model)
-    bools = [mask[n].to(p.device) for n, p in parameters.items()]
+    bools = [mask[key].to(parameter.device) for key, parameter in parameters.items()]
     pruned = [~entry for entry in bools]
     return model, (lambda: _multiply(weights, bools)) if way == BOOL else (lambda: _fill(weights, pruned))
 
@@ -145,11 +145,11 @@ def _outcome(model: nn.Module, run: Callable[[], object]) -> list[Tensor]:
     return [parameter.detach().clone() for parameter in prunable_parameters(model).values()]
 
 
-def _alone_goals(one: Table) -> list[Goal]:
-    name = one.title.partition(":")[0]
+def _alone_goals(measured: Table) -> list[Goal]:
+    name = measured.title.partition(":")[0]
     return [
-        Goal(f"{name}: mask operation at least 8x under the numpy round trip", one.row(NUMPY).ratio, 8),
-        Goal(f"{name}: mask operation at least 3x under bool masks", one.row(BOOL).ratio, 3),
+        Goal(f"{name}: mask operation at least 8x under the numpy round trip", measured.row(NUMPY).ratio, 8),
+        Goal(f"{name}: mask operation at least 3x under bool masks", measured.row(BOOL).ratio, 3),
     ]
 
 
@@ -201,8 +201,8 @@ def _optimizer(name: str, model: nn.Module) -> Optimizer:
     return torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, weight_decay=1e-4, fused=True)
 
 
-def _step_goal(case: Case, one: Table) -> Goal:
-    again = one.row(AGAIN)
+def _step_goal(case: Case, measured: Table) -> Goal:
+    again = measured.row(AGAIN)
     noise = max(abs(again.ratio_low - 1), abs(again.ratio_high - 1))
     aim = f"{case.network} b{case.batch} {case.optimizer}: held step at most {case.bound:.2f}x of dense"
-    return Goal(aim, one.row(HELD).ratio, case.bound, at_least=False, noise=noise)
+    return Goal(aim, measured.row(HELD).ratio, case.bound, at_least=False, noise=noise)

@@ -288,7 +288,7 @@ def test_the_measured_rules(factory, shape, capabilities, expected) -> None:
     engine = choose_engine(factory(shape, 10), device="cpu", capabilities=capabilities, threads=3)
     assert (engine.bf16, engine.channels_last) == expected
     assert (engine.threads, engine.device) == (3, "cpu")
-    assert ("bfloat16 autocast" in engine.describe()) is expected[0]
+    assert ("bfloat16 autocast" in engine.summary()) is expected[0]
 
 
 def test_preparing_sets_the_threads() -> None:

@@ -131,7 +131,7 @@ def look_ahead(choice: Choice) -> Overview:
     cells = cells_of(choice)
     return Overview(
         folder=str(choice.folder),
-        engine=engine.describe(),
+        engine=engine.summary(),
         preview=preview,
         arms=len(choice.arms),
         seeds=choice.recipe.seeds,

@@ -36,10 +36,10 @@ class Engine:
     device: str = "cpu"
     why: str = ""
 
-    def describe(self) -> str:
+    def summary(self) -> str:
         """One sentence for the log.
 
-        >>> Engine(bf16=False, channels_last=False, threads=2, why="no convolutions").describe()
+        >>> Engine(bf16=False, channels_last=False, threads=2, why="no convolutions").summary()
         'training on cpu with 2 threads in float32 (no convolutions)'
         """
         where = f"cpu with {self.threads} thread{'s' if self.threads > 1 else ''}" if self.device == "cpu" else "cuda"

@@ -20,7 +20,7 @@ _CHECK_EVERY = 50  # steps between looks at the loss: a look waits for the devic
 
 
 @dataclass(frozen=True)
-class EpochReport:
+class TrainedEpoch:
     """One pass over the training images.
 
     Args:
@@ -67,7 +67,7 @@ def train_epoch(
     batch_size: int,
     augment: bool = False,
     after_step: Callable[[], None] | None = None,
-) -> EpochReport:
+) -> TrainedEpoch:
     """Train on every image once, in random order; the last batch holds the rest.
 
     The order, and with ``augment`` the crops and mirrorings, are drawn from torch's global CPU generator when
@@ -103,7 +103,7 @@ def train_epoch(
             _check_finite(losses)
     _check_finite(losses)
     mean = losses.double().cpu() @ torch.tensor(sizes, dtype=torch.float64) / len(data)
-    return EpochReport(float(mean), len(sizes), time.perf_counter() - begin)
+    return TrainedEpoch(float(mean), len(sizes), time.perf_counter() - begin)
 
 
 def evaluate(model: nn.Module, data: Images, *, engine: Engine, batch_size: int = 1000) -> Evaluation:
