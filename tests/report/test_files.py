@@ -18,8 +18,8 @@ from budbreak.report.axes import Box, Scale, density_scale, density_ticks, ticks
 from budbreak.report.canvas import Drawing, Text
 from budbreak.report.charts import spread
 from budbreak.report.heatmap import heat_figures
-from budbreak.report.looks import DARK, LIGHT, look, rgb
 from budbreak.report.pdf import to_pdf
+from budbreak.report.styles import DARK, LIGHT, rgb, style_of
 
 
 def files(folder: Path) -> list[str]:
@@ -135,9 +135,9 @@ def test_labels_are_spread_within_their_range() -> None:
 
 
 def test_series_differ_in_marker_and_dash_and_read_on_their_background() -> None:
-    looks = [look(index) for index in range(7)]
-    assert len({found.marker for found in looks}) == len({found.dash for found in looks}) == 7
-    assert len({(look(index).colour, look(index).marker) for index in range(24)}) == 24
+    styles = [style_of(index) for index in range(7)]
+    assert len({style.marker for style in styles}) == len({style.dash for style in styles}) == 7
+    assert len({(style_of(index).colour, style_of(index).marker) for index in range(24)}) == 24
     for palette in (LIGHT, DARK):
         for role in ("ink", "muted", *(f"s{index}" for index in range(5))):
             # 3 : 1 is what WCAG 2.2 asks of lines and markers, 4.5 : 1 of text

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from budbreak.report.canvas import WIDER, Drawing, Group, Rect, Shape, Text, line, shorten, text_width
 from budbreak.report.estimate import Cost
-from budbreak.report.looks import look
+from budbreak.report.styles import style_of
 from budbreak.report.wording import duration
 
 _ROW = 24.0
@@ -24,7 +24,7 @@ def cost_drawing(found: Sequence[Cost], width: float) -> Drawing:
             y = top + 22 + _ROW * place
             length = room * value / (max(values) or 1)
             name = Text(label - 8, y + 13, shorten(cost.arm, label - 10), "end")
-            bar = Rect(label, y + 1, length, _ROW - 8, look(cost.index).colour)
+            bar = Rect(label, y + 1, length, _ROW - 8, style_of(cost.index).colour)
             shapes.append(Group((name, bar, Text(label + length + 6, y + 13, text)), cost.index))
         bottom = top + 22 + _ROW * len(found)
         shapes.append(line(label, top + 20, label, bottom - 4, "muted"))

@@ -9,7 +9,7 @@ from budbreak.diagnostics import Quantity
 from budbreak.report.axes import Box, Scale, density_axis, density_scale, value_axis, value_scale
 from budbreak.report.canvas import Circle, Drawing, Group, Path, Shape, Text, line, shorten, text_width
 from budbreak.report.estimate import Point, Series
-from budbreak.report.looks import look, marker, sample
+from budbreak.report.styles import marker, sample, style_of
 from budbreak.report.wording import (
     chance_words,
     change,
@@ -106,20 +106,21 @@ def chart(
     shapes = [*names, *plot(series, measure, box)]
     if named == "ends":
         shapes += end_labels(series, measure, box, room)
-    return Drawing(width, height + above - TOP, title, describe(series, measure), tuple(shapes))
+    return Drawing(width, height + above - TOP, title, description_of(series, measure), tuple(shapes))
 
 
-def describe(series: Sequence[Series], measure: Measure) -> str:
+def description_of(series: Sequence[Series], measure: Measure) -> str:
     """The figure in a sentence per series: where it begins and ends."""
     return " ".join(
-        f"{one.label}: {_said(measure, one.points[0])}, {_said(measure, one.points[-1])}." for one in series
+        f"{one.label}: {_point_in_words(measure, one.points[0])}, {_point_in_words(measure, one.points[-1])}."
+        for one in series
     )
 
 
-def _said(measure: Measure, point: Point) -> str:
+def _point_in_words(measure: Measure, point: Point) -> str:
     value = interval(measure.quantity, point.estimate) if measure.differences else ""
-    said = with_unit(value, measure.quantity) if value else number(measure.quantity, point.estimate.mean)
-    return f"{said} at \u03bb = {density(point.density)}"
+    words = with_unit(value, measure.quantity) if value else number(measure.quantity, point.estimate.mean)
+    return f"{words} at \u03bb = {density(point.density)}"
 
 
 def plot(
@@ -163,19 +164,19 @@ def _offset(series: Sequence[Series], one: Series, room: float) -> float:
     return (list(series).index(one) - (len(series) - 1) / 2) * min(room, 4 * room / len(series))
 
 
-def _drawn(one: Series, measure: Measure, x: Scale, y: Scale, offset: float) -> tuple[Shape, ...]:
-    found = look(one.index)
-    places = [(x(point.density) + offset, y(point.estimate.mean)) for point in one.points]
+def _drawn(series: Series, measure: Measure, x: Scale, y: Scale, offset: float) -> tuple[Shape, ...]:
+    style = style_of(series.index)
+    places = [(x(point.density) + offset, y(point.estimate.mean)) for point in series.points]
     seeds = [
-        Circle(place[0], y(value), 1.8, found.colour, 0.45)
-        for point, place in zip(one.points, places, strict=True)
+        Circle(place[0], y(value), 1.8, style.colour, 0.45)
+        for point, place in zip(series.points, places, strict=True)
         for _, value in point.values
         if len(point.values) > 1
     ]
-    way = [Path(tuple(places), found.colour, 1.6, found.dash)] if len(places) > 1 else []
+    way = [Path(tuple(places), style.colour, 1.6, style.dash)] if len(places) > 1 else []
     means = [
-        Group((*_bar(point, y, place[0], found.colour), marker(one.index, *place)), tip=measure.tip(one, point))
-        for point, place in zip(one.points, places, strict=True)
+        Group((*_bar(point, y, place[0], style.colour), marker(series.index, *place)), tip=measure.tip(series, point))
+        for point, place in zip(series.points, places, strict=True)
     ]
     return (*seeds, *way, *means)
 
@@ -270,5 +271,5 @@ def panels(
         shapes.append(Text(box.left, above + 14, heading, size=12, bold=True))
         shapes += plot(series, measure, box, dodge=_LITTLE, label=False)
     rows = -(-len(parts) // columns)
-    said = " ".join(f"{heading}: {describe(series, measure)}" for heading, series, measure in parts)
+    said = " ".join(f"{heading}: {description_of(series, measure)}" for heading, series, measure in parts)
     return Drawing(width, top + rows * height, title, said, tuple(shapes))

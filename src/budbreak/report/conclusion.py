@@ -102,7 +102,10 @@ def _verdict(series: Series) -> str:
     """What follows the name of the arm."""
     if why := _too_few(series):
         return f"against {series.reference}: {why}, so no difference can be told from chance."
-    above, below = [p for p in series.points if gains(p)], [p for p in series.points if losses(p)]
+    above, below = (
+        [point for point in series.points if gains(point)],
+        [point for point in series.points if losses(point)],
+    )
     looked = count(len(series.points), "density")
     if not above and not below:
         return f"shows no difference from {series.reference} that {_seeds(series)} could tell from chance, at {looked}."

@@ -13,7 +13,7 @@ from budbreak.report.canvas import Drawing, Group, Path, Place, Rect, Shape, Tex
 from budbreak.report.charts import LEFT, Measure, legend, legend_height, near_zero
 from budbreak.report.estimate import Series, diagnosed
 from budbreak.report.figure import FULL, MISSING, NARROW, Figure, Table, slug
-from budbreak.report.looks import look
+from budbreak.report.styles import style_of
 from budbreak.report.wording import density, level_name, number
 from budbreak.studies import VALIDATION_ACCURACY, RunResult
 
@@ -117,7 +117,7 @@ def curves_drawing(quantity: Quantity, found: Sequence[Curve], width: float, *, 
     )
     shapes.append(Text(12, top + rows * height / 2, Measure(quantity).label, "middle", colour="muted", turned=True))
     return Drawing(
-        width, bottom + 18, f"{quantity.label} over training, by density", _describe(quantity, found), tuple(shapes)
+        width, bottom + 18, f"{quantity.label} over training, by density", _description(quantity, found), tuple(shapes)
     )
 
 
@@ -135,9 +135,9 @@ def _small_plot(
             shapes.append(line(x(value), box.bottom, x(value), box.bottom + 3, "muted"))
             shapes.append(Text(x(value), box.bottom + 14, f"{value:.0f}", "middle", 10, "muted"))
     for curve in here:
-        found = look(curve.index)
+        style = style_of(curve.index)
         way: tuple[Place, ...] = tuple((x(epoch), y(value)) for epoch, value in curve.values)
-        shapes.append(Group((Path(way, found.colour, 1.5, found.dash),), series=curve.index))
+        shapes.append(Group((Path(way, style.colour, 1.5, style.dash),), series=curve.index))
     return [*shapes, *_places_to_point_at(quantity, here, x, box)]
 
 
@@ -157,11 +157,11 @@ def _places_to_point_at(quantity: Quantity, here: Sequence[Curve], x: Scale, box
     return shapes
 
 
-def _describe(quantity: Quantity, found: Sequence[Curve]) -> str:
+def _description(quantity: Quantity, found: Sequence[Curve]) -> str:
     last = max(curve.level for curve in found)
-    return " ".join(_said(quantity, curve) for curve in found if curve.level in (0, last))
+    return " ".join(_curve_in_words(quantity, curve) for curve in found if curve.level in (0, last))
 
 
-def _said(quantity: Quantity, curve: Curve) -> str:
+def _curve_in_words(quantity: Quantity, curve: Curve) -> str:
     ends = [f"{number(quantity, value)} at epoch {epoch}" for epoch, value in (curve.values[0], curve.values[-1])]
     return f"{curve.arm} at \u03bb = {density(curve.density)}: {', '.join(ends)}."

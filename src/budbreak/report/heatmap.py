@@ -11,7 +11,7 @@ from budbreak.report.axes import short_density
 from budbreak.report.canvas import WIDER, Drawing, Group, Rect, Shape, Text, shorten, text_width
 from budbreak.report.estimate import groups
 from budbreak.report.figure import FULL, MISSING, NARROW, Figure, Table
-from budbreak.report.looks import BLUES, ORANGES, log_share, on, shade
+from budbreak.report.styles import BLUES, ORANGES, log_share, on, shade
 from budbreak.report.wording import capital, density, number, percent, short
 from budbreak.studies import LayerResult, RunResult
 
@@ -157,7 +157,7 @@ def heat_drawing(found: Grid, quantities: Sequence[Quantity], width: float, *, c
             ]
     rows = -(-len(quantities) // columns)
     title = f"{found.arm}: {', '.join(quantity.label for quantity in quantities)} by layer and density"
-    return Drawing(width, (height + 4) * rows, title, _describe(found, quantities), tuple(shapes))
+    return Drawing(width, (height + 4) * rows, title, _description(found, quantities), tuple(shapes))
 
 
 def _tiles(found: Grid, shown: _Map, corner: tuple[float, float], cell_width: float) -> list[Shape]:
@@ -194,16 +194,20 @@ def _square(cell: Cell | None, shown: _Map, corner: tuple[float, float], width: 
     return (tile, Text(x + width / 2, y + 12, text, "middle", 9, on(colour)))
 
 
-def _describe(found: Grid, quantities: Sequence[Quantity]) -> str:
+def _description(found: Grid, quantities: Sequence[Quantity]) -> str:
     lines = [
-        f"{name}: {_said(cells[-1], quantities)}"
+        f"{name}: {_cell_in_words(cells[-1], quantities)}"
         for name, cells in zip(found.layers, found.cells, strict=True)
         if cells[-1]
     ]
     return f"At \u03bb = {density(found.densities[-1])}: {'; '.join(lines)}."
 
 
-def _said(cell: Cell | None, quantities: Sequence[Quantity]) -> str:
+def _cell_in_words(cell: Cell | None, quantities: Sequence[Quantity]) -> str:
     numbers = cell.numbers if cell else {}
-    said = [f"{number(q, numbers[q.name])} {q.label}" for q in quantities[1:] if q.name in numbers]
-    return ", ".join([f"{percent(numbers[KEPT.name], 1)} kept", *said])
+    words = [
+        f"{number(quantity, numbers[quantity.name])} {quantity.label}"
+        for quantity in quantities[1:]
+        if quantity.name in numbers
+    ]
+    return ", ".join([f"{percent(numbers[KEPT.name], 1)} kept", *words])

@@ -18,7 +18,7 @@ from budbreak.report.figures import (
     difference_figure,
 )
 from budbreak.report.heatmap import heat_figures
-from budbreak.report.looks import DARK, LIGHT
+from budbreak.report.styles import DARK, LIGHT
 from budbreak.report.svg import escape
 from budbreak.studies import RunResult
 
@@ -82,7 +82,7 @@ def _run(run: RunResult, names: Sequence[str], place: int) -> str:
     facts = [
         parts.figure(cost, key, half=True) if cost else "",
         parts.invariants(run),
-        parts.notes(run),
+        parts.remarks(run),
         parts.arms(run),
         parts.facts("Recipe, resolved", run.recipe),
         parts.facts("Environment", run.environment),

@@ -9,7 +9,7 @@ from budbreak.diagnostics import Quantity
 from budbreak.report.canvas import Drawing
 from budbreak.report.conclusion import conclude
 from budbreak.report.figure import MISSING, Figure, Table
-from budbreak.report.looks import sample
+from budbreak.report.styles import sample
 from budbreak.report.summary import Ending, endings, family
 from budbreak.report.svg import escape, inline_svg
 from budbreak.report.wording import chance, count, density, duration, interval, number
@@ -18,13 +18,14 @@ from budbreak.studies import TEST_ACCURACY, RunResult
 
 def words(run: RunResult) -> str:
     """The conclusion: a paragraph, one item per arm, and how to read the intervals."""
-    said = conclude(run)
-    texts = [f"<b>{escape(name)}</b> {typeset(text)}" for name, text in said.arms]
+    conclusion = conclude(run)
+    lead, caveat = typeset(conclusion.lead), typeset(conclusion.caveat)
+    texts = [f"<b>{escape(name)}</b> {typeset(text)}" for name, text in conclusion.arms]
     if len(texts) == 1:
-        return f'<div class="words"><p>{typeset(said.lead)}</p><p>{texts[0]}</p><p>{typeset(said.caveat)}</p></div>'
+        return f'<div class="words"><p>{lead}</p><p>{texts[0]}</p><p>{caveat}</p></div>'
     items = "".join(f"<li>{text}</li>" for text in texts)
     listed = f"<ul>{items}</ul>" if items else ""
-    return f'<div class="words"><p>{typeset(said.lead)}</p>{listed}<p>{typeset(said.caveat)}</p></div>'
+    return f'<div class="words"><p>{lead}</p>{listed}<p>{caveat}</p></div>'
 
 
 def typeset(text: str) -> str:
@@ -123,14 +124,14 @@ def invariants(run: RunResult) -> str:
     return _facts("Invariants checked", body)
 
 
-def notes(run: RunResult) -> str:
+def remarks(run: RunResult) -> str:
     """What the run remarked, with the places."""
-    found: dict[str, list[str]] = {}
+    places: dict[str, list[str]] = {}
     for row in run.levels:
-        for note in row.notes:
-            found.setdefault(note, []).append(f"{row.arm}, seed {row.seed}, level {row.level}")
+        for remark in row.notes:
+            places.setdefault(remark, []).append(f"{row.arm}, seed {row.seed}, level {row.level}")
     body = "".join(
-        f"<tr><td>{escape(note)}</td><td>{escape(_places(where))}</td></tr>" for note, where in found.items()
+        f"<tr><td>{escape(remark)}</td><td>{escape(_places(where))}</td></tr>" for remark, where in places.items()
     )
     return _facts("Remarks", body) if body else ""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from html import escape as escape_html
 
 from budbreak.report.canvas import Circle, Drawing, Group, Path, Rect, Shape, Text
-from budbreak.report.looks import LIGHT
+from budbreak.report.styles import LIGHT
 from budbreak.report.wording import plain_lines
 
 _FONT = "Helvetica, Arial, 'Liberation Sans', sans-serif"

@@ -95,7 +95,7 @@ def unit_of_change(quantity: Quantity) -> str:
     return {"share": "points", "seconds": "s", "nats": "nats"}.get(quantity.unit, "")
 
 
-def interval(quantity: Quantity, found: Estimate) -> str:
+def interval(quantity: Quantity, estimate: Estimate) -> str:
     """A difference with its interval, if there is one.
 
     A bound keeps its sign where it rounds to nothing: "-0.00" lies below zero.
@@ -104,11 +104,11 @@ def interval(quantity: Quantity, found: Estimate) -> str:
     >>> interval(share, Estimate(5, 0.004, 0.001, 0.007)), interval(share, Estimate(1, 0.004, None, None))
     ('+0.40 [+0.10, +0.70]', '+0.40')
     """
-    mean = change(quantity, found.mean)
-    if found.low is None or found.high is None:
+    mean = change(quantity, estimate.mean)
+    if estimate.low is None or estimate.high is None:
         return mean
     factor, digits = (100, ".2f") if quantity.unit == "share" else (1, ".3g")
-    return f"{mean} [{factor * found.low:+{digits}}, {factor * found.high:+{digits}}]"
+    return f"{mean} [{factor * estimate.low:+{digits}}, {factor * estimate.high:+{digits}}]"
 
 
 def with_unit(text: str, quantity: Quantity) -> str:

@@ -40,7 +40,7 @@ DARK = {
 
 
 @dataclass(frozen=True)
-class Look:
+class Style:
     """The colour role, marker and dash of a series."""
 
     colour: str
@@ -52,24 +52,24 @@ _MARKERS = ("circle", "square", "triangle", "diamond", "wedge", "cross", "bar")
 _DASHES: tuple[tuple[float, ...], ...] = ((), (7, 3), (2, 2.5), (9, 3, 2, 3), (4, 2), (1, 3), (12, 3), (5, 5))
 
 
-def look(index: int) -> Look:
-    """The look of a series; where colours repeat, markers and dashes differ."""
-    return Look(f"s{index % 8}", _MARKERS[(index + 3 * (index // 8)) % 7], _DASHES[(index + index // 8) % 8])
+def style_of(index: int) -> Style:
+    """The style of a series; where colours repeat, markers and dashes differ."""
+    return Style(f"s{index % 8}", _MARKERS[(index + 3 * (index // 8)) % 7], _DASHES[(index + index // 8) % 8])
 
 
 def marker(index: int, x: float, y: float, radius: float = 3.6) -> Shape:
     """The marker of a series, of about the same area whatever its shape."""
-    found = look(index)
-    if found.marker == "circle":
-        return Circle(x, y, radius, found.colour)
-    if found.marker == "cross":
+    style = style_of(index)
+    if style.marker == "circle":
+        return Circle(x, y, radius, style.colour)
+    if style.marker == "cross":
         arms = (
             ((x - radius, y - radius), (x + radius, y + radius)),
             ((x - radius, y + radius), (x + radius, y - radius)),
         )
-        return Group(tuple(Path(arm, found.colour, 2) for arm in arms))
-    corners = tuple((x + radius * dx, y + radius * dy) for dx, dy in _CORNERS[found.marker])
-    return Path(corners, fill=found.colour, closed=True)
+        return Group(tuple(Path(arm, style.colour, 2) for arm in arms))
+    corners = tuple((x + radius * dx, y + radius * dy) for dx, dy in _CORNERS[style.marker])
+    return Path(corners, fill=style.colour, closed=True)
 
 
 _CORNERS: dict[str, tuple[Place, ...]] = {
@@ -83,8 +83,8 @@ _CORNERS: dict[str, tuple[Place, ...]] = {
 
 def sample(index: int, x: float, y: float, width: float = 26) -> tuple[Shape, ...]:
     """A short piece of the line with its marker, for legends."""
-    found = look(index)
-    return (Path(((x, y), (x + width, y)), found.colour, 1.8, found.dash), marker(index, x + width / 2, y))
+    style = style_of(index)
+    return (Path(((x, y), (x + width, y)), style.colour, 1.8, style.dash), marker(index, x + width / 2, y))
 
 
 # One hue each, from pale to dark (ColorBrewer's Blues and Oranges): order survives every colour blindness and a copier.
