@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from budbreak.data import Images, batches
-from budbreak.errors import CorruptFile, StoreMismatch, UncoveredWeights
+from budbreak.errors import BudbreakError, CorruptFile, StoreMismatch, UncoveredWeights
 from budbreak.files import FolderLock
 from budbreak.iteration import Level, Plan, iterate
 from budbreak.studies.making import (
@@ -60,14 +60,21 @@ def carry_out_task(task: Task, tell: Tell | None = None) -> None:
 @contextlib.contextmanager
 def _way_out(task: Task) -> Generator[None, None, None]:
     """Say with every file that cannot be used what always helps: a task can be computed again."""
-    last = f"delete the folder {task.folder}: this task then begins anew"
     try:
         yield
     except StoreMismatch as error:
-        raise StoreMismatch(error.value, error.rule, f"restore it from a copy, or {last}") from error
+        raise StoreMismatch(error.value, error.rule, f"restore it from a copy, or {_anew(task, error)}") from error
     except CorruptFile as error:
-        fix = error.fix if last in error.fix else f"{error.fix}; or {last}"
-        raise CorruptFile(error.value, error.rule, fix) from error
+        last = _anew(task, error)
+        raise CorruptFile(
+            error.value, error.rule, error.fix if last in error.fix else f"{error.fix}; or {last}"
+        ) from error
+
+
+def _anew(task: Task, error: BudbreakError) -> str:
+    """The folder to delete: that of the dense training, if the error names a file of it."""
+    folder = next((need.folder for need in task.needs if str(need.folder) in error.value), task.folder)
+    return f"delete the folder {folder}: this task then begins anew"
 
 
 def _train(task: Task, tell: Tell) -> None:
