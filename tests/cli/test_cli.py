@@ -161,7 +161,7 @@ WRONG_RECIPES = [
     ("[grid]\n'train.epochs' = 3\n", "it is a list of the values to try"),
     ("[grid]\n'train.epochs' = [3, 3]\n", "each value is in the list once"),
     ("[grid]\n'train.epoch' = [3]\n", "did you mean 'epochs'?"),
-    (f"[grid]\n'train.epochs' = {list(range(1, 300))}\n'data.limit' = {list(range(900, 1300))}\n", "119,600 cells"),
+    (f"[grid]\n'train.epochs' = {list(range(1, 300))}\n'data.limit' = {list(range(1, 400))}\n", "119,301 cells"),
     ("[tran]\nepochs = 1\n", "did you mean 'train'?"),
     ("arms = 3\n", ""),
 ]
@@ -184,7 +184,7 @@ def test_a_wrong_recipe_gives_one_clear_error_and_exit_code_1(more, words, tmp_p
 def test_a_grid_of_ten_thousand_cells_says_its_cost_and_wants_yes(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path("a.toml").write_text(
-        BODY + f"[grid]\n'train.epochs' = {list(range(1, 101))}\n'data.limit' = {list(range(1000, 1100))}\n"
+        BODY + f"[grid]\n'train.epochs' = {list(range(1, 101))}\n'data.limit' = {list(range(100, 200))}\n"
     )
     assert main(["run", "a.toml", "--seeds", "1"]) == 1
     error = capsys.readouterr().err

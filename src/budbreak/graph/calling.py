@@ -23,7 +23,7 @@ from budbreak.graph.nonlinearities import (
 )
 
 _OURS, _TORCH = Path(__file__).parent, Path(torch.__file__).parent
-_OUTSIDE = _OURS.parent / "probing.py"
+_OUTSIDE = _OURS / "feeding.py"
 """The caller of the forward pass: beyond it lies no code of the model."""
 
 

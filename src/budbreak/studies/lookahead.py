@@ -14,13 +14,13 @@ from budbreak.errors import InvalidValue, UnknownName
 from budbreak.foreign import call_foreign
 from budbreak.iteration import Preview
 from budbreak.studies.compare import check_equal_survivors
-from budbreak.studies.making import load_data, make_network, make_plan, pick_engine
+from budbreak.studies.making import epochs_before, load_data, make_network, make_plan, pick_engine
 from budbreak.studies.recipe import Arm
 from budbreak.studies.rehearsing import Rehearsal
 from budbreak.studies.result import Counted
 from budbreak.studies.run import Cells, Choice, cells_of, divided
 from budbreak.studies.sections import DataSection, Setup
-from budbreak.studies.tasks import Task
+from budbreak.studies.tasks import Task, trained_dense
 from budbreak.studies.trying import try_out
 from budbreak.training import steps_per_epoch
 
@@ -143,10 +143,11 @@ def look_ahead(choice: Choice) -> Overview:
 
 
 def epochs_of_choice(choice: Choice) -> int:
-    """Epochs of all tasks, complete or not, without a look at data or networks: (arm, seed) by (arm, seed)."""
-    per_arm = [tasks[0] for tasks in (choice.tasks(arm)[:1] for arm in choice.arms)]
-    dense = {task.identity: task.epochs for task, _ in per_arm}
-    return choice.recipe.seeds * (sum(dense.values()) + sum(levels.epochs for _, levels in per_arm))
+    """Epochs of all tasks, complete or not, without a look at data, networks or tasks: for any number of arms."""
+    setups = {(trained_dense(arm.setup), repr(arm.setup.prune)): arm.setup for arm in choice.arms}.values()
+    dense = {trained_dense(setup): epochs_before(setup, 1) for setup in setups}
+    levels = [epochs_before(setup, setup.prune.schedule.levels + 1) - epochs_before(setup, 1) for setup in setups]
+    return choice.recipe.seeds * (sum(dense.values()) + sum(levels))
 
 
 def cores() -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +18,7 @@ from budbreak.studies.sections import Setup, make_setup
 from budbreak.values import telling
 
 SCHEMA = 1  # a changed meaning of a field must not take old results for new ones: raise this then
+_OF_DENSE = ("exclude", "rewind", "rewind_epoch")  # of the section prune
 Kind = Literal["dense", "levels"]
 
 
@@ -103,9 +104,14 @@ def tasks_of(arm: str, setup: Setup, seed: int, place: Place) -> tuple[Task, Tas
 def dense_of(setup: Setup) -> Setup:
     """The part of a setup that decides the dense training: what is prunable and the rewind point belong to it."""
     plain = setup.plain()
-    kept = ("exclude", "rewind", "rewind_epoch")
-    prune = {key: value for key, value in plain["prune"].items() if key in kept}
+    prune = {key: value for key, value in plain["prune"].items() if key in _OF_DENSE}
     return make_setup({**plain, "prune": {**prune, "schedule": "dense"}})
+
+
+def trained_dense(setup: Setup) -> Hashable:
+    """What setups with the same dense training have in common, as `dense_of` says, but quicker to compare."""
+    prune = tuple(getattr(setup.prune, name) for name in _OF_DENSE)
+    return setup.data, setup.network, setup.train, setup.measure, prune
 
 
 def distinct(tasks: Sequence[Task]) -> list[Task]:
