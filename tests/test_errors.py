@@ -31,7 +31,7 @@ def test_one_of_lists_the_choices_and_says_how_many_more():
         (lambda: find("qqqq"), ["'mnist'", "'cifar10'", "'digits'"]),
         (lambda: check_network("qqqq"), ["'mlp'", "'resnet-20'", "package.module:factory"]),
         (lambda: check_init("qqqq"), ["'kaiming'", "'own'"]),
-        (lambda: make_recipe({"qqqq": 1}), ["'network'", "'schedule'"]),
+        (lambda: make_recipe({"qqqq": 1}), ["'network'", "'measure'"]),
         (lambda: Mask.dense(mlp())["qqqq"], ["'0.weight'", "'2.weight'"]),
     ],
     ids=["data set", "network", "initialisation", "recipe", "mask"],

@@ -57,8 +57,33 @@ def test_the_message_says_what_to_write(call, words):
         call()
 
 
-def test_a_number_in_quotes_in_a_recipe_is_answered_without_them():
-    with pytest.raises(BudbreakError, match="write levels = 12"):
-        make_recipe({"levels": "12"})
-    with pytest.raises(BudbreakError, match=r"write arms = \[...\]"):
-        make_recipe({"arms": "host"})
+PLAIN = {"data": {"name": "digits"}, "network": {"name": "mlp"}, "train": {"epochs": 2}}
+
+
+@pytest.mark.parametrize(
+    ("section", "field", "value", "words"),
+    [
+        ("train", "epochs", "12", "write epochs = 12"),
+        ("train", "schedule", {"is": "steps", "milestones": 3}, r"write \[...\]"),
+        ("prune", "schedule", {"is": "geometric", "rate": 0.2, "levels": "12"}, "write 12"),
+        ("prune", "schedule", {"is": "geometric", "rate": 20, "levels": 12}, "write 0.2"),
+        ("prune", "then", "ap", r'write \["ap"\]'),
+        ("prune", "exclude", "fc1", r"write exclude = \['fc1'\]"),
+        ("prune", "scope", "local", "'layer'"),
+        ("prune", "rewind", "weight", "did you mean 'weights'"),
+        ("prune", "allow_collapse", 1, "write allow_collapse = true"),
+        ("measure", "diagnostics", ["dead-neurons"], "did you mean 'dead-units'"),
+        ("data", "name", "mnsit", "did you mean 'mnist'"),
+        ("network", "name", "resnet20", "did you mean 'resnet-20'"),
+    ],
+)
+def test_a_near_miss_in_a_recipe_is_answered_by_what_to_write(section, field, value, words):
+    with pytest.raises(BudbreakError, match=words):
+        make_recipe({**PLAIN, section: {**PLAIN.get(section, {}), field: value}})
+
+
+def test_arms_that_are_no_tables():
+    with pytest.raises(BudbreakError, match=r"write \[arms\]"):
+        make_recipe({**PLAIN, "arms": "host"})
+    with pytest.raises(BudbreakError, match=r"write \[arms.host\]"):
+        make_recipe({**PLAIN, "arms": {"host": "magnitude"}})

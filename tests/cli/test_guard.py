@@ -1,5 +1,6 @@
 """Streams, signals and errors of the operating system: none of them decides over the work, none shows a traceback."""
 
+import contextlib
 import errno
 import io
 import os
@@ -10,13 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
+from small_commands import DIGITS, QUICK, TINY
 
 from budbreak.cli import guarded
 from budbreak.cli.streams import SteadyStream
 
-ROOT = Path(__file__).parent.parent.parent
-DIGITS = str(ROOT / "recipes/digits-mlp.toml")
-TINY = ["--levels", "1", "--epochs", "1", "--milestones", "", "--seeds", "1", "--train-limit", "100", "--arms", "host"]
 START = [sys.executable, "-P", "-c", "import sys; from budbreak_command import main; sys.exit(main())"]
 
 
@@ -119,10 +118,15 @@ def test_the_folder_in_which_one_stands_is_gone(tmp_path, monkeypatch, capsys):
     gone.mkdir()
     monkeypatch.chdir(gone)
     gone.rmdir()
-    for arguments in (["run", DIGITS, *TINY], ["run", DIGITS, "--network", "nowhere:x"], ["report", "x"]):
+    for arguments in (
+        ["run", DIGITS, *TINY],
+        ["run", DIGITS, "--set", "network.name=nowhere:x"],
+        ["report", "x"],
+        ["runs"],
+    ):
         assert main(arguments) == 1
     err = capsys.readouterr().err
-    assert err.count("error: ") == 3
+    assert err.count("error: ") == 4
     assert "Traceback" not in err
 
 
@@ -138,7 +142,7 @@ def shell(text: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
     [(">&- 2>&- <&-", 0), (">/dev/full", 1), ("2>/dev/full | true; exit ${PIPESTATUS[0]}", 0)],
 )
 def test_streams_do_not_stop_a_run(redirected, code, tmp_path):
-    arguments = " ".join(arg or "''" for arg in TINY)
+    arguments = " ".join(TINY)
     done = shell(f"PYTHONIOENCODING=ascii BUDBREAK run {DIGITS} {arguments} --out out {redirected}", tmp_path)
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
@@ -161,3 +165,45 @@ def test_an_interrupt_during_the_imports_shows_no_traceback(seconds, tmp_path):
     _, err = process.communicate(timeout=60)
     assert process.returncode in (-signal.SIGINT, 130)
     assert "Traceback" not in err
+
+
+def of_session(session: int) -> list[int]:
+    """The living processes of a session."""
+    living = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has gone meanwhile
+            fields = path.read_text().rpartition(")")[2].split()
+            if int(fields[3]) == session and fields[0] != "Z":
+                living.append(int(path.parent.name))
+    return living
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="there is no /proc")
+@pytest.mark.parametrize(
+    ("number", "whole_group", "code"),
+    [(signal.SIGINT, True, 130), (signal.SIGTERM, False, 143), (signal.SIGKILL, False, -signal.SIGKILL)],
+)
+def test_a_run_with_two_workers_is_stopped_whole_and_goes_on(number, whole_group, code, finished, tmp_path):
+    """Ctrl-C goes to the whole group; the same command ends with the networks of a run that nothing disturbed."""
+    command = [*START, "run", DIGITS, *QUICK, "--workers", "2", "--out", "out"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    while not list(tmp_path.glob("out/tasks/*/notes.json")):  # the first epoch of a worker
+        assert process.poll() is None
+        time.sleep(0.02)
+    (os.killpg if whole_group else os.kill)(process.pid, number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "Traceback" not in err
+    assert ("goes on from the last checkpoint" in err) is (number != signal.SIGKILL)
+    end = time.monotonic() + 10
+    while of_session(process.pid):
+        assert time.monotonic() < end, "processes left over"
+        time.sleep(0.05)
+    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    for path in (finished / "networks").iterdir():
+        assert path.read_bytes() == (tmp_path / "out" / finished.name / "networks" / path.name).read_bytes()
+    assert not list((tmp_path / "out").rglob(".*"))

@@ -5,12 +5,34 @@ from pathlib import Path
 import pytest
 
 from budbreak.cli import main
-from budbreak.cli.display import Display
 from budbreak.cli.folding import WIDTH, folded
-from budbreak.studies import Event
 
-DIGITS = str(Path(__file__).parent.parent.parent / "recipes/digits-mlp.toml")
-ARMS = "host,ap-lite,ap-pro,host-split,host-retrain"
+ARMS = """
+[arms.host]
+[arms.ap-lite]
+"prune.then" = ["ap"]
+[arms.ap-pro]
+reference = "host-split"
+"prune.then" = [{is = "ap", q = 0.02, variant = "pro"}]
+[arms.host-split]
+"prune.then" = ["split-removal"]
+[arms.host-retrain-with-a-rather-long-name-yes]
+"prune.then" = ["retrain"]
+"""
+RECIPE = """
+name = "a-run-with-a-rather-long-name"
+seeds = 2
+[data]
+name = "digits"
+limit = 100
+[network]
+name = "mlp"
+[train]
+epochs = 1
+batch_size = 50
+[prune]
+schedule = {is = "geometric", rate = 0.2, levels = 2}
+"""
 
 
 def check(text: str) -> None:
@@ -20,35 +42,35 @@ def check(text: str) -> None:
     assert text.strip()
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["probe"], ["report"], ["data"], ["data", "get"]])
+@pytest.mark.parametrize("command", [[], ["run"], ["runs"], ["probe"], ["report"], ["data"], ["data", "get"]])
 def test_help(command, capsys):
     with pytest.raises(SystemExit):
         main([*command, "--help"])
     check(capsys.readouterr().out)
 
 
-def test_a_run_its_report_and_its_probe(tmp_path, monkeypatch, capsys):
-    (tmp_path / "small.toml").write_text(
-        'name = "a-run-with-a-rather-long-name"\ndataset = "digits"\nnetwork = "mlp"\nepochs = 1\n'
-        f"levels = 2\nseeds = 2\ntrain_limit = 100\narms = {ARMS.split(',')}\nq = 0.02\nbatch_size = 50\n"
-    )
+@pytest.mark.slow
+def test_a_run_its_report_its_probe_and_the_list(tmp_path, monkeypatch, capsys):
+    (tmp_path / "small.toml").write_text(RECIPE + ARMS)
     monkeypatch.chdir(tmp_path)
     assert main(["run", "small.toml", "--workers", "1"]) == 0
-    (folder,) = (path.relative_to(tmp_path) for path in (tmp_path / "runs").iterdir())
+    (folder,) = {path.parent for path in Path("runs").glob("*/results.json")}
     assert main(["report", str(folder)]) == 0
-    assert main(["probe", str(folder / "jobs/host-seed0")]) == 0
+    assert main(["probe", str(folder), "--arm", "host"]) == 0
+    assert main(["runs"]) == 0
     assert main(["run", "small.toml", "--arms", "host", "--dry-run"]) == 0
     captured = capsys.readouterr()
     check(captured.out)
     check(captured.err)
 
 
-def test_progress_with_large_numbers(capsys):
-    with Display(jobs=1000, epochs=12_345_678, levels=100) as display:
-        metrics = {"test_accuracy": 0.12345, "dead_units_total": 0.5}
-        display.last = -1000.0
-        display.show(Event("host-retrain-seed999", 1234567, 9999999, 100, 1, 0.00012, metrics))
-    check(capsys.readouterr().err)
+def test_a_grid(tmp_path, monkeypatch, capsys):
+    grid = '[grid]\n"train.optimizer.learning_rate" = [0.1, 0.01]\n"train.batch_size" = [25, 50]\n'
+    (tmp_path / "small.toml").write_text(RECIPE + grid)
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "small.toml", "--workers", "1", "--seeds", "1"]) == 0
+    assert main(["runs"]) == 0
+    check(capsys.readouterr().out)
 
 
 def test_a_long_line_is_broken_between_words():

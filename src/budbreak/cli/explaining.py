@@ -14,7 +14,7 @@ _TOP = (
     Explained("seeds", ("default: 5",), "replicates: seeds 0 to N-1, the same for all arms"),
     Explained("[arms.NAME]", (), 'an arm: overrides of any fields, e.g. "prune.criterion" = "taylor"'),
     Explained("  reference", ("default: the first",), 'the arm that it is compared with; "none": with none'),
-    Explained("[grid]", (), 'each arm in each cell, e.g. "prune.schedule.rate" = [0.2, 0.5]'),
+    Explained("[grid]", (), 'each arm in each cell, e.g. "train.batch_size" = [64, 128]'),
 )
 _LISTS = ("prune.then", "measure.diagnostics")  # no path leads into what they hold
 
