@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from budbreak import criteria, diagnostics, schedules
-from budbreak import evidence as probes
+from budbreak import criteria, diagnostics, evidence, schedules
 from budbreak.diagnostics import Measurement, Quantity
 from budbreak.errors import ContractBroken
 from budbreak.evidence import Gradients, Probe, StartWeights, UnitCounts, Weights
 from budbreak.masks import Score, Scores
+from budbreak.studies import families
 from budbreak.testing import (
     check_criterion,
     check_diagnostic,
@@ -25,77 +25,50 @@ from budbreak.testing import (
     separable,
     toy_evidence,
 )
+from budbreak.values import Family
+from enrolled import ROWS, instances, row_of
 
-CRITERIA = {
-    criteria.Displacement: [{}],
-    criteria.Gradient: [{}],
-    criteria.LeastMovedNegative: [{}],
-    criteria.Magnitude: [{}],
-    criteria.Random: [{}, {"seed": 7}],
-    criteria.Taylor: [{}],
-}
-SCHEDULES = {
-    schedules.Cubic: [{"sparsity": 0.9, "levels": 10}, {"sparsity": 0.5, "levels": 1}],
-    schedules.Dense: [{}],
-    schedules.Geometric: [{"rate": 0.2, "levels": 12}, {"rate": 0.5, "levels": 1}],
-    schedules.OneShot: [{"sparsity": 0.9}],
-}
-DIAGNOSTICS = {
-    diagnostics.DeadUnits: [{}],
-    diagnostics.GradientNorm: [{}],
-}
-PROBES = {
-    probes.Weights: [{}],
-    probes.StartWeights: [{}],
-    probes.Gradients: [{}],
-    probes.UnitCounts: [{}, {"threshold": 0.1}],
-    probes.Unseen: [{}],
-}
+PROBES = evidence.ALL
+FAMILIES = [family for family in vars(families).values() if isinstance(family, Family)]
 
 
-def rows(package, samples):
-    """One instance for each row of sample arguments."""
-    return [
-        pytest.param(kind(**arguments), id=str(kind(**arguments)))
-        for kind in package.ALL
-        for arguments in samples.get(kind, [])
-    ]
+def cases(kinds):
+    """A test case for each sample of these classes."""
+    return [pytest.param(value, id=str(value)) for value in instances(kinds)]
 
 
-@pytest.mark.parametrize(
-    ("package", "samples"),
-    [(criteria, CRITERIA), (schedules, SCHEDULES), (probes, PROBES), (diagnostics, DIAGNOSTICS)],
-    ids=["criteria", "schedules", "probes", "diagnostics"],
-)
-def test_each_class_is_enrolled(package, samples):
+@pytest.mark.parametrize("package", [criteria, schedules, evidence, diagnostics], ids=lambda package: package.__name__)
+def test_each_class_is_enrolled(package):
     for kind in package.ALL:
-        assert samples.get(kind), (
-            f"{kind.__name__} is in {package.__name__}.ALL: give it a row of sample arguments here"
-        )
+        assert row_of(kind).samples, f"{kind.__name__}: its row has no samples"
         assert kind.__name__ in package.__all__, f"{kind.__name__} is in ALL but not in __all__ of {package.__name__}"
     assert len(set(package.ALL)) == len(package.ALL)
-    assert not samples.keys() - set(package.ALL), "a row here is in no ALL: add the class to its package's ALL"
 
 
-@pytest.mark.parametrize("criterion", rows(criteria, CRITERIA))
+def test_each_row_is_of_a_class_that_is_enrolled():
+    everything = {kind for family in FAMILIES for kind in family.names.values()} | set(evidence.ALL)
+    assert {row.kind for row in ROWS} == everything
+
+
+@pytest.mark.parametrize("criterion", cases(criteria.ALL))
 def test_criteria_keep_their_contract(criterion):
     check_criterion(criterion)
     check_criterion(criterion, toy_evidence(mlp(), seed=3))
 
 
-@pytest.mark.parametrize("schedule", rows(schedules, SCHEDULES))
+@pytest.mark.parametrize("schedule", cases(schedules.ALL))
 def test_schedules_keep_their_contract(schedule):
     check_schedule(schedule)
     check_schedule(schedule, {"accuracy": 0.1})
 
 
-@pytest.mark.parametrize("probe", rows(probes, PROBES))
+@pytest.mark.parametrize("probe", cases(evidence.ALL))
 def test_probes_keep_their_contract(probe):
     check_probe(probe)
     assert isinstance(probe, Probe)
 
 
-@pytest.mark.parametrize("diagnostic", rows(diagnostics, DIAGNOSTICS))
+@pytest.mark.parametrize("diagnostic", cases(diagnostics.ALL))
 def test_diagnostics_keep_their_contract(diagnostic):
     check_diagnostic(diagnostic)
     check_diagnostic(diagnostic, toy_evidence(mlp(), seed=3))
@@ -103,7 +76,7 @@ def test_diagnostics_keep_their_contract(diagnostic):
 
 
 def test_no_two_diagnostics_give_a_number_of_one_name():
-    assert diagnostics.quantities_of(row.values[0] for row in rows(diagnostics, DIAGNOSTICS))
+    assert diagnostics.quantities_of(row.values[0] for row in cases(diagnostics.ALL))
 
 
 # --- each promise, broken on purpose -----------------------------------------------------------------------
@@ -399,7 +372,7 @@ def test_separable_data_is_learnt_by_a_linear_layer():
 
 def test_toy_evidence_holds_what_every_probe_of_the_library_gives():
     evidence = toy_evidence()
-    assert {type(probe) for probe in evidence} == set(probes.ALL)
+    assert {type(probe) for probe in evidence} == set(PROBES)
     counts = evidence[UnitCounts()]
     assert {c.active.shape for c in counts.values()} == {(4, 1), (3, 1)}
     assert all(0 <= int(c.active.min()) <= int(c.active.max()) <= c.samples for c in counts.values())

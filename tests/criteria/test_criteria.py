@@ -6,20 +6,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from budbreak.criteria import Displacement, Gradient, LeastMovedNegative, Magnitude, Random, Taylor
+from budbreak.criteria import ALL, Displacement, Gradient, LeastMovedNegative, Magnitude, Random, Taylor
 from budbreak.criteria.random import _uniform
 from budbreak.errors import InvalidValue, MaskMismatch, MissingEvidence, NotFinite, UnknownName
 from budbreak.evidence import Evidence, Gradients, StartWeights, Weights
 from budbreak.masks import Scores, competing, select
 from budbreak.testing import mlp, toy_evidence
+from enrolled import row_of
 
-FORMULAS = {
-    Magnitude(): lambda w, start, g: w if w > 0 else -w,
-    Gradient(): lambda w, start, g: math.fabs(g),
-    Taylor(): lambda w, start, g: math.fabs(w * g),
-    Displacement(): lambda w, start, g: max(w - start, start - w),
-    LeastMovedNegative(): lambda w, start, g: max(w - start, start - w) if w < 0 else math.inf,
-}
+FORMULAS = {kind(): row_of(kind).oracle for kind in ALL if row_of(kind).oracle is not None}
 """Each criterion for one weight, in plain Python: an independent form."""
 
 

@@ -307,7 +307,7 @@ def test_a_second_command_is_refused_and_the_first_goes_on(tmp_path):
 
 def test_what_a_killed_process_left_half_written_is_swept_at_the_start(tmp_path):
     choice = choose(small(), tmp_path)
-    with pytest.raises(BaseException, match="^$"):
+    with pytest.raises(BaseException, match=r"^$"):
         run(choice, report=stop_at(1, 1))
     (choice.folder / "figures").mkdir()
     (task,) = (tmp_path / "tasks").glob("levels-*")

@@ -1,13 +1,12 @@
 """The families of today, values of each of their classes, and classes of a user's own."""
 
-from dataclasses import InitVar, dataclass, field
+from dataclasses import MISSING, InitVar, dataclass, field
 from fractions import Fraction
 from typing import Any, Literal
 
 from hypothesis import strategies as st
 
-from budbreak import criteria, diagnostics, evidence, masks, schedules, training
-from budbreak.iteration import followups
+from budbreak import evidence, schedules
 from budbreak.studies.families import (
     CRITERIA,
     DIAGNOSTICS,
@@ -18,40 +17,16 @@ from budbreak.studies.families import (
     SCHEDULES,
 )
 from budbreak.values import Family
+from enrolled import row_of
 
 PROBES = Family.of("probe", evidence.ALL, needs=("start",), call=False)
 FAMILIES = (CRITERIA, SCHEDULES, FOLLOW_UPS, GRANULARITIES, OPTIMIZERS, RATES, DIAGNOSTICS, PROBES)
-
-SHARES = st.floats(0.001, 0.99)
-BETAS = st.tuples(SHARES, SHARES)
-DECAY = {"epsilon": SHARES, "weight_decay": SHARES}
-ARGUMENTS = {
-    criteria.Random: {"seed": st.integers(0, 2**63 - 1)},
-    schedules.Cubic: {"sparsity": SHARES, "levels": st.integers(1, 10**6)},
-    schedules.Geometric: {"rate": st.floats(0.001, 0.5), "levels": st.integers(1, 40)},
-    schedules.OneShot: {"sparsity": SHARES},
-    followups.ActivateWhilePruning: {"q": SHARES, "variant": st.sampled_from(["lite", "pro"])},
-    followups.SplitRemoval: {"q": SHARES},
-    masks.Unit: {"dim": st.none() | st.integers(0, 3), "outputs": st.none() | st.just(("fc.weight",))},
-    training.SGD: {"learning_rate": SHARES, "momentum": SHARES, "nesterov": st.booleans(), "weight_decay": SHARES},
-    training.Adam: {"learning_rate": SHARES, "betas": BETAS, **DECAY},
-    training.AdamW: {"learning_rate": SHARES, "betas": BETAS, **DECAY},
-    training.Constant: {"warmup": SHARES},
-    training.Cosine: {"end": SHARES, "warmup": SHARES},
-    training.Linear: {"end": SHARES, "warmup": SHARES},
-    training.OneCycle: {"peak": SHARES, "start": SHARES, "end": SHARES},
-    training.Plateau: {"patience": st.integers(0, 9), "gamma": SHARES, "threshold": SHARES, "warmup": SHARES},
-    training.Steps: {"milestones": st.just((1.0, 2.5)), "gamma": SHARES, "warmup": SHARES},
-    diagnostics.DeadUnits: {"threshold": st.floats(0, 10)},
-    evidence.UnitCounts: {"threshold": st.floats(0, 10)},
-}
-"""Strategies for the arguments of each class that takes some; a new class with arguments needs a row."""
 
 
 def values_of(family):
     """Values of all classes of a family, some fields at their defaults."""
     every = [
-        st.fixed_dictionaries({}, optional=ARGUMENTS.get(kind, {})).map(partial_of(kind)) for kind in classes(family)
+        st.fixed_dictionaries({}, optional=row_of(kind).arguments).map(partial_of(kind)) for kind in classes(family)
     ]
     return st.one_of(every)
 
@@ -61,10 +36,10 @@ def classes(family):
 
 
 def partial_of(kind):
-    needed = {schedules.Cubic: {"sparsity": 0.5, "levels": 3}, schedules.Geometric: {"rate": 0.25, "levels": 2}}
-    needed |= {schedules.OneShot: {"sparsity": 0.9}}
-    needed |= {training.Plateau: {"patience": 2}, training.Steps: {"milestones": (1.0, 2.0)}}
-    return lambda arguments: kind(**{**needed.get(kind, {}), **arguments})
+    """With what is required, where it was not drawn."""
+    required = {name for name, default in row_of(kind).introduced.items() if default is MISSING}
+    usual = {name: value for name, value in row_of(kind).samples[0].items() if name in required}
+    return lambda arguments: kind(**{**usual, **arguments})
 
 
 # --- what a user might write ------------------------------------------------------------------------------

@@ -1,6 +1,5 @@
 """Equal results have equal identities, and nothing else has: over years of new fields and edited files."""
 
-import dataclasses
 import hashlib
 import importlib
 import json
@@ -20,53 +19,13 @@ from budbreak import criteria, schedules
 from budbreak.errors import InvalidValue
 from budbreak.iteration.followups import ActivateWhilePruning
 from budbreak.values import decode, encode, identity, telling, telling_fields
-
-INTRODUCED = {
-    "Displacement": {},
-    "Gradient": {},
-    "LeastMovedNegative": {},
-    "Magnitude": {},
-    "Random": {"seed": 0},
-    "Taylor": {},
-    "Cubic": {"sparsity": MISSING, "levels": MISSING},
-    "Geometric": {"rate": MISSING, "levels": MISSING},
-    "OneShot": {"sparsity": MISSING},
-    "ActivateWhilePruning": {"q": 0.02, "variant": "lite"},
-    "Retrain": {},
-    "SplitRemoval": {"q": 0.02},
-    "Element": {},
-    "Unit": {"dim": None, "outputs": None},
-    "SGD": {"learning_rate": 0.1, "momentum": 0.9, "nesterov": False, "weight_decay": 1e-4},
-    "Adam": {"learning_rate": 1e-3, "betas": (0.9, 0.999), "epsilon": 1e-8, "weight_decay": 0.0},
-    "AdamW": {"learning_rate": 1e-3, "betas": (0.9, 0.999), "epsilon": 1e-8, "weight_decay": 0.01},
-    "Constant": {"warmup": 0.0},
-    "Cosine": {"end": 0.0, "warmup": 0.0},
-    "Linear": {"end": 0.0, "warmup": 0.0},
-    "OneCycle": {"peak": 0.3, "start": 0.04, "end": 4e-6},
-    "Plateau": {"patience": MISSING, "gamma": 0.1, "threshold": 0.0, "warmup": 0.0},
-    "Steps": {"milestones": MISSING, "gamma": 0.1, "warmup": 0.0},
-    "DeadUnits": {"threshold": 0.0},
-    "GradientNorm": {},
-    "Dense": {},
-    "Weights": {},
-    "StartWeights": {},
-    "Gradients": {},
-    "UnitCounts": {"threshold": 0.0},
-    "Unseen": {},
-}
-"""Class -> argument -> the default it was introduced with. Lines are added, and changed never."""
-
-
-def introduced(kind):
-    return {one.name: one.metadata.get("introduced", one.default) for one in dataclasses.fields(kind) if one.init}
+from enrolled import introduced, row_of
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.what)
 def test_no_default_changes_without_saying_what_it_was(family):
     for kind in classes(family):
-        known = INTRODUCED.get(kind.__name__)
-        assert known is not None, f"{kind.__name__} is new: add a row to INTRODUCED, and never change it"
-        assert introduced(kind) == known, (
+        assert introduced(kind) == row_of(kind).introduced, (
             f"{kind.__name__}: identities leave out a field at the default it was introduced with. A new field: add it "
             "to its row. A changed default: leave the row, and write field(default=new, metadata={'introduced': old})"
         )
@@ -75,8 +34,8 @@ def test_no_default_changes_without_saying_what_it_was(family):
 def test_the_guard_sees_a_changed_default():
     changed = make_dataclass("Random", [("seed", int, field(default=1))], frozen=True)
     noted = make_dataclass("Random", [("seed", int, field(default=1, metadata={"introduced": 0}))], frozen=True)
-    assert introduced(changed) != INTRODUCED["Random"]
-    assert introduced(noted) == INTRODUCED["Random"]
+    assert introduced(changed) != row_of(criteria.Random).introduced
+    assert introduced(noted) == row_of(criteria.Random).introduced
 
 
 # --- what differs, and what does not ------------------------------------------------------------------------

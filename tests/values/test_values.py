@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pluggable import (
-    ARGUMENTS,
     CRITERIA,
     EVERYTHING,
     FAMILIES,
@@ -29,6 +28,7 @@ from budbreak import criteria, schedules
 from budbreak.errors import InvalidValue, UnknownName
 from budbreak.iteration import followups
 from budbreak.values import Family, decode, encode
+from enrolled import row_of
 
 
 def refused(plain, family=CRITERIA, error=InvalidValue):
@@ -103,7 +103,7 @@ def test_fields_of_each_annotation_are_read_as_they_were(value):
 def test_every_argument_is_among_those_that_are_tried():
     for kind in [kind for family in FAMILIES for kind in classes(family)]:
         taken = {field.name for field in fields(kind) if field.init}
-        assert taken == ARGUMENTS.get(kind, {}).keys(), f"give {kind.__name__} a row in pluggable.ARGUMENTS"
+        assert taken == row_of(kind).arguments.keys(), f"give each argument of {kind.__name__} a strategy in its row"
 
 
 def test_pluggable_parts_are_read_and_written_too():

@@ -1,0 +1,157 @@
+"""One row for each pluggable class: the tests of contracts, of values and of formulas all read it.
+
+A new class gets a row here, or the tests say so.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field
+from typing import Any
+
+from hypothesis import strategies as st
+
+from budbreak import criteria, diagnostics, evidence, masks, schedules, training
+from budbreak.iteration import ActivateWhilePruning, Retrain, SplitRemoval
+
+Share = st.floats(0.001, 0.99)
+Betas = st.tuples(Share, Share)
+Warmup = {"warmup": Share}
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the tests need to know of a class.
+
+    Args:
+        kind: the class.
+        samples: arguments of instances whose contract is checked.
+        introduced: argument -> the default it was introduced with, `MISSING` if none. Lines are added, and changed
+            never: identities leave out a field at this default, so a change would take old results for new ones.
+        arguments: argument -> hypothesis strategy, for each argument that it takes.
+        oracle: criteria only: (weight, its start, its gradient) -> its score, in plain Python; None where the formula
+            is not of single weights.
+    """
+
+    kind: type
+    samples: tuple[Mapping[str, Any], ...] = ({},)
+    introduced: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    oracle: Callable[[float, float, float], float] | None = None
+
+
+ROWS = (
+    # criteria
+    Row(criteria.Displacement, oracle=lambda w, start, g: max(w - start, start - w)),
+    Row(criteria.Gradient, oracle=lambda w, start, g: math.fabs(g)),
+    Row(
+        criteria.LeastMovedNegative,
+        oracle=lambda w, start, g: max(w - start, start - w) if w < 0 else math.inf,
+    ),
+    Row(criteria.Magnitude, oracle=lambda w, start, g: w if w > 0 else -w),
+    Row(criteria.Random, ({}, {"seed": 7}), {"seed": 0}, {"seed": st.integers(0, 2**63 - 1)}),
+    Row(criteria.Taylor, oracle=lambda w, start, g: math.fabs(w * g)),
+    # schedules
+    Row(
+        schedules.Cubic,
+        ({"sparsity": 0.9, "levels": 10}, {"sparsity": 0.5, "levels": 1}),
+        {"sparsity": MISSING, "levels": MISSING},
+        {"sparsity": Share, "levels": st.integers(1, 10**6)},
+    ),
+    Row(schedules.Dense),
+    Row(
+        schedules.Geometric,
+        ({"rate": 0.2, "levels": 12}, {"rate": 0.5, "levels": 1}),
+        {"rate": MISSING, "levels": MISSING},
+        {"rate": st.floats(0.001, 0.5), "levels": st.integers(1, 40)},
+    ),
+    Row(schedules.OneShot, ({"sparsity": 0.9},), {"sparsity": MISSING}, {"sparsity": Share}),
+    # follow-ups
+    Row(
+        ActivateWhilePruning,
+        ({}, {"q": 0.1, "variant": "pro"}),
+        {"q": 0.02, "variant": "lite"},
+        {"q": Share, "variant": st.sampled_from(["lite", "pro"])},
+    ),
+    Row(Retrain),
+    Row(SplitRemoval, ({}, {"q": 0.1}), {"q": 0.02}, {"q": Share}),
+    # granularities
+    Row(masks.Element),
+    Row(
+        masks.Unit,
+        ({}, {"dim": 0, "outputs": ()}),
+        {"dim": None, "outputs": None},
+        {"dim": st.none() | st.integers(0, 3), "outputs": st.none() | st.just(("fc.weight",))},
+    ),
+    # optimizers
+    Row(
+        training.SGD,
+        ({}, {"nesterov": True}),
+        {"learning_rate": 0.1, "momentum": 0.9, "nesterov": False, "weight_decay": 1e-4},
+        {"learning_rate": Share, "momentum": Share, "nesterov": st.booleans(), "weight_decay": Share},
+    ),
+    Row(
+        training.Adam,
+        ({}, {"betas": (0.8, 0.9)}),
+        {"learning_rate": 1e-3, "betas": (0.9, 0.999), "epsilon": 1e-8, "weight_decay": 0.0},
+        {"learning_rate": Share, "betas": Betas, "epsilon": Share, "weight_decay": Share},
+    ),
+    Row(
+        training.AdamW,
+        ({}, {"weight_decay": 0.1}),
+        {"learning_rate": 1e-3, "betas": (0.9, 0.999), "epsilon": 1e-8, "weight_decay": 0.01},
+        {"learning_rate": Share, "betas": Betas, "epsilon": Share, "weight_decay": Share},
+    ),
+    # learning-rate schedules
+    Row(training.Constant, ({}, {"warmup": 1.0}), {"warmup": 0.0}, Warmup),
+    Row(training.Cosine, ({}, {"end": 0.1}), {"end": 0.0, "warmup": 0.0}, {"end": Share, **Warmup}),
+    Row(training.Linear, ({}, {"end": 0.1}), {"end": 0.0, "warmup": 0.0}, {"end": Share, **Warmup}),
+    Row(
+        training.OneCycle,
+        ({}, {"peak": 0.5}),
+        {"peak": 0.3, "start": 0.04, "end": 4e-6},
+        {"peak": Share, "start": Share, "end": Share},
+    ),
+    Row(
+        training.Plateau,
+        ({"patience": 1},),
+        {"patience": MISSING, "gamma": 0.1, "threshold": 0.0, "warmup": 0.0},
+        {"patience": st.integers(0, 9), "gamma": Share, "threshold": Share, **Warmup},
+    ),
+    Row(
+        training.Steps,
+        ({"milestones": (1.0, 2.0)},),
+        {"milestones": MISSING, "gamma": 0.1, "warmup": 0.0},
+        {"milestones": st.just((1.0, 2.5)), "gamma": Share, **Warmup},
+    ),
+    # diagnostics
+    Row(diagnostics.DeadUnits, ({},), {"threshold": 0.0}, {"threshold": st.floats(0, 10)}),
+    Row(diagnostics.GradientNorm),
+    # probes
+    Row(evidence.Weights),
+    Row(evidence.StartWeights),
+    Row(evidence.Gradients),
+    Row(evidence.UnitCounts, ({}, {"threshold": 0.1}), {"threshold": 0.0}, {"threshold": st.floats(0, 10)}),
+    Row(evidence.Unseen),
+)
+
+BY_KIND: Mapping[type, Row] = {row.kind: row for row in ROWS}
+
+
+def row_of(kind: type) -> Row:
+    """The row of a class."""
+    assert kind in BY_KIND, f"{kind.__name__} is new: give it a row in {__file__.rpartition('/')[2]}"
+    return BY_KIND[kind]
+
+
+def instances(kinds) -> list[Any]:
+    """An instance for each sample of these classes."""
+    return [kind(**arguments) for kind in kinds for arguments in row_of(kind).samples]
+
+
+def introduced(kind: type) -> dict[str, Any]:
+    """Argument -> the default that the class says it was introduced with."""
+    taken = [entry for entry in dataclasses.fields(kind) if entry.init]
+    return {entry.name: entry.metadata.get("introduced", entry.default) for entry in taken}
