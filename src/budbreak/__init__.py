@@ -1,78 +1,41 @@
 """Activation-aware pruning of neural networks in PyTorch.
 
-The verbs and a few values are here; the families stay in their namespaces: `criteria`, `schedules`, `evidence`,
-`diagnostics`, `errors`.
+The verbs, and the values that they take, are here. Families stay in their rooms: `criteria`, `schedules`, `evidence`,
+`diagnostics`; so do the types that are met along the way: `masks`, `graph`, `live`, `iteration`, `errors`.
 """
 
-from budbreak import criteria, diagnostics, errors, evidence, schedules
+from budbreak import criteria, diagnostics, errors, evidence, graph, iteration, live, masks, schedules
 from budbreak._version import __version__
-from budbreak.criteria import Criterion
-from budbreak.diagnostics import DeadUnits
-from budbreak.errors import BudbreakError
-from budbreak.evidence import Evidence, Probe, probe
-from budbreak.graph import Site
-from budbreak.iteration import (
-    ActivateWhilePruning,
-    Level,
-    LevelRecord,
-    Levels,
-    Plan,
-    Retrain,
-    SplitRemoval,
-    Step,
-    iterate,
-)
-from budbreak.live import Hold, Snapshot, dead_neurons, hold, prune, rewind
-from budbreak.masks import (
-    Element,
-    Mask,
-    Score,
-    Scores,
-    Unit,
-    conv_and_linear,
-    every_weight,
-    excluding,
-    including,
-    select,
-)
-from budbreak.schedules import Progress, Schedule
+from budbreak.evidence import Evidence, probe
+from budbreak.iteration import ActivateWhilePruning, Plan, Retrain, SplitRemoval, Step, iterate
+from budbreak.live import dead_neurons, hold, prune, rewind
+from budbreak.masks import Element, Mask, Scores, Unit, excluding, including, select
 
 __all__ = [
     "ActivateWhilePruning",
-    "BudbreakError",
-    "Criterion",
-    "DeadUnits",
     "Element",
     "Evidence",
-    "Hold",
-    "Level",
-    "LevelRecord",
-    "Levels",
     "Mask",
     "Plan",
-    "Probe",
-    "Progress",
     "Retrain",
-    "Schedule",
-    "Score",
     "Scores",
-    "Site",
-    "Snapshot",
     "SplitRemoval",
     "Step",
     "Unit",
     "__version__",
-    "conv_and_linear",
     "criteria",
     "dead_neurons",
     "diagnostics",
     "errors",
-    "every_weight",
     "evidence",
     "excluding",
+    "graph",
     "hold",
     "including",
     "iterate",
+    "iteration",
+    "live",
+    "masks",
     "probe",
     "prune",
     "rewind",

@@ -266,7 +266,7 @@ OTHERS = {
     "learning rate": (lambda: Parts(lr=0.2), geometric(), {}, "optimizer.groups[0].learning_rate: 0.1 -> 0.2"),
     "resets": (Steps, geometric(), {}, "resets[0]"),
     "seed": (Parts, geometric(), {"seed": 1}, "seed: 0 -> 1"),
-    "prunable": (Parts, geometric(prunable=bb.every_weight), {}, "plan.prunable"),
+    "prunable": (Parts, geometric(prunable=bb.masks.every_weight), {}, "plan.prunable"),
     "rewind": (Parts, geometric(rewind_to=bb.Step(2)), {}, "plan.rewind_to.count: 0 -> 2"),
     "learning-rate": (Parts, geometric(rewind_to="learning-rate"), {}, "plan.rewind_to"),
     "masked gradients": (Parts, geometric(), {"mask_grads": True}, "mask_grads: None -> True"),
@@ -370,9 +370,9 @@ def test_a_dense_that_cannot_work_is_refused_before_anything_is_done(tmp_path, m
 
 def test_the_dense_plan_keeps_what_decides_level_0_and_nothing_else():
     plan = geometric(
-        3, then=PRO, prunable=bb.every_weight, rewind_to=bb.Step(2), criterion=bb.criteria.Taylor(), scope="layer"
+        3, then=PRO, prunable=bb.masks.every_weight, rewind_to=bb.Step(2), criterion=bb.criteria.Taylor(), scope="layer"
     )
-    assert plan.dense == bb.Plan(schedule=bb.schedules.Dense(), prunable=bb.every_weight, rewind_to=bb.Step(2))
+    assert plan.dense == bb.Plan(schedule=bb.schedules.Dense(), prunable=bb.masks.every_weight, rewind_to=bb.Step(2))
     assert plan.dense.dense == plan.dense
     assert plan.dense.levels == 0
     assert eval(repr(bb.schedules.Dense()), vars(bb.schedules)) == bb.schedules.Dense()

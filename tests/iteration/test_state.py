@@ -161,7 +161,7 @@ def test_a_schedule_is_asked_the_same_in_all_stages_of_a_level():
         state = after(begin, state=state)
         seen.append(states.progress(state, 1))
         state = after(step, note_outside, end, state=state)
-    assert seen[0] == seen[1] == bb.Progress(1, step=2, metrics=({"accuracy": 0.0},))
+    assert seen[0] == seen[1] == bb.schedules.Progress(1, step=2, metrics=({"accuracy": 0.0},))
     assert states.progress(state, 2).step == 4
     assert states.progress(state, 2).metrics == ({"accuracy": 0.0}, {"loss": 0.5})
 

@@ -310,7 +310,7 @@ OTHERS = {
     "criterion": (Parts, geometric(criterion=bb.criteria.Random(3)), {}, "plan.criterion"),
     "criterion's seed": (Parts, geometric(criterion=bb.criteria.Random(4)), {}, "plan.criterion"),
     "scope": (Parts, geometric(scope="layer"), {}, "plan.scope: 'global' -> 'layer'"),
-    "prunable": (Parts, geometric(prunable=bb.every_weight), {}, "every_weight"),
+    "prunable": (Parts, geometric(prunable=bb.masks.every_weight), {}, "every_weight"),
     "then": (Parts, geometric(then=[bb.Retrain()]), {}, "plan.then"),
     "rewind": (Parts, geometric(rewind_to=bb.Step(2)), {}, "plan.rewind_to.count: 0 -> 2"),
     "width": (lambda: Parts(hidden=13), geometric(), {}, "model.0.weight[0][0]: 12 -> 13"),
@@ -524,7 +524,7 @@ class Power:
         return bb.Scores.elementwise(lambda w: w.abs() ** self.power, evidence[bb.evidence.Weights()])
 
 
-def enter(store, *, criterion=None, prunable=bb.conv_and_linear, rates=(0.1, 0.1)):
+def enter(store, *, criterion=None, prunable=bb.masks.conv_and_linear, rates=(0.1, 0.1)):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2))
     groups = [{"params": model[0].parameters(), "lr": rates[0]}, {"params": model[2].parameters(), "lr": rates[1]}]

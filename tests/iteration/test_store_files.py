@@ -181,7 +181,7 @@ def wrong(tree, *keys):
 
 
 POSITION = [field.name for field in dataclasses.fields(Position)]
-RECORD = [field.name for field in dataclasses.fields(bb.LevelRecord)]
+RECORD = [field.name for field in dataclasses.fields(bb.iteration.LevelRecord)]
 CHECKPOINT = ["position", "mask", "records", "model", "start_weights", "extra", "optimizers", "resets", "generators"]
 REWIND = ["step", "state", "digest", "extra", "optimizers", "resets", "ranks"]
 

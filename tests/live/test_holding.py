@@ -358,7 +358,7 @@ def test_biases_and_norms_are_never_touched():
 def test_norms_are_held_when_asked():
     model = residual_cnn()
     optimizer = make("adamw", model)
-    mask = bb.prune(model, sparsity=0.5, prunable=bb.every_weight, criterion=bb.criteria.Random())
+    mask = bb.prune(model, sparsity=0.5, prunable=bb.masks.every_weight, criterion=bb.criteria.Random())
     assert 0 < mask.kept_in("norm.weight") + mask.kept_in("norm1.weight") + mask.kept_in("norm2.weight") < 12
     with bb.hold(model, optimizer, mask):
         train(model, optimizer, 5, torch.randn(4, 3, 6, 6), torch.randint(3, (4,)))

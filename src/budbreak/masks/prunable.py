@@ -174,7 +174,7 @@ def check_prunable(prunable: object, argument: str = "prunable") -> None:
         raise InvalidValue(f"{argument} is {name} itself", rule, f'write {argument}=bb.{name}("fc.*")')
     if isinstance(prunable, type) or not callable(prunable):
         pattern = repr(prunable) if isinstance(prunable, str) else '"fc.*"'
-        fix = f"write {argument}=bb.conv_and_linear, or bb.excluding({pattern})"
+        fix = f"write {argument}=bb.masks.conv_and_linear, or bb.excluding({pattern})"
         raise InvalidValue(f"{argument} is {shown(prunable)}", rule, fix)
 
 
