@@ -281,7 +281,7 @@ def test_arms_that_count_differently_are_refused_by_the_comparison_too(tmp_path)
 @pytest.mark.parametrize("what", ["run", "task"])
 def test_a_folder_that_is_moved_during_the_run_is_an_error(what, tmp_path):
     choice = choose(small(), tmp_path)
-    levels = tasks_of("host", choice.arms[0].setup, 0, choice.place)[1]
+    ((_, levels),) = tasks_of("host", choice.arms[0].setup, [0], choice.place)
     moved = choice.folder if what == "run" else levels.folder
 
     def move(event):

@@ -25,7 +25,8 @@ def go(out):
 
 
 def task(out, seed=1):
-    return tasks_of("host", RECIPE.arms[0].setup, seed, choose(RECIPE, out).place)[1]
+    ((_, levels),) = tasks_of("host", RECIPE.arms[0].setup, [seed], choose(RECIPE, out).place)
+    return levels
 
 
 def numbers(result):

@@ -19,7 +19,8 @@ RECIPES = sorted((Path(__file__).parent.parent.parent / "recipes").glob("*.toml"
 
 
 def tasks(changes=None, *, seed=0, place=PLACE, arm="host"):
-    return tasks_of(arm, small(changes).arms[0].setup, seed, place)
+    (pair,) = tasks_of(arm, small(changes).arms[0].setup, [seed], place)
+    return pair
 
 
 def names(changes=None, **more):
@@ -67,7 +68,7 @@ GOLDEN = {
 def found_identities():
     recipes = {path.stem: load_recipe(path) for path in RECIPES}
     return {
-        f"{name} {arm.name}": " ".join(task.identity[:12] for task in tasks_of(arm.name, arm.setup, 0, PLACE))
+        f"{name} {arm.name}": " ".join(task.identity[:12] for task in tasks_of(arm.name, arm.setup, [0], PLACE)[0])
         for name, recipe in recipes.items()
         for arm in recipe.arms
     }

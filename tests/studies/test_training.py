@@ -100,7 +100,7 @@ def test_diagnostics_before_the_first_epoch_see_fresh_statistics(tmp_path, monke
 
     monkeypatch.setattr(training, "measure", measure)
     monkeypatch.setattr("budbreak.studies.measuring.refreshed_norms", refreshed)
-    dense, levels = tasks_of("host", small().arms[0].setup, 0, choose(small(), tmp_path).place)
+    ((dense, levels),) = tasks_of("host", small().arms[0].setup, [0], choose(small(), tmp_path).place)
     carry_out_task(dense)
     assert counted == [True, False, False]
     carry_out_task(levels)
@@ -125,7 +125,7 @@ def test_without_diagnostics_only_the_training_is_measured(tmp_path):
 
 
 def test_a_complete_task_is_not_begun_again(tmp_path):
-    dense, levels = tasks_of("host", small().arms[0].setup, 0, choose(small(), tmp_path).place)
+    ((dense, levels),) = tasks_of("host", small().arms[0].setup, [0], choose(small(), tmp_path).place)
     told = []
     for task in (dense, levels, dense, levels):
         carry_out_task(task, lambda: told.append(1))

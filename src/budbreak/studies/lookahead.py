@@ -10,17 +10,17 @@ from dataclasses import dataclass
 
 from budbreak.checks import check_count
 from budbreak.data import DataSet, Split
-from budbreak.errors import InvalidValue, UnknownName
+from budbreak.errors import BudbreakError
 from budbreak.foreign import call_foreign
 from budbreak.iteration import Preview
 from budbreak.studies.compare import check_equal_survivors
-from budbreak.studies.making import epochs_before, load_data, make_network, make_plan, pick_engine
+from budbreak.studies.making import epochs_before, epochs_in_all, load_data, make_network, make_plan, pick_engine
 from budbreak.studies.recipe import Arm
 from budbreak.studies.rehearsing import Rehearsal
 from budbreak.studies.result import Counted
 from budbreak.studies.run import Cells, Choice, cells_of, divided
 from budbreak.studies.sections import DataSection, Setup
-from budbreak.studies.tasks import Task, trained_dense
+from budbreak.studies.tasks import Task, dense_of
 from budbreak.studies.trying import try_out
 from budbreak.training import steps_per_epoch
 
@@ -143,11 +143,11 @@ def look_ahead(choice: Choice) -> Overview:
 
 
 def epochs_of_choice(choice: Choice) -> int:
-    """Epochs of all tasks, complete or not, without a look at data, networks or tasks: for any number of arms."""
-    setups = {(trained_dense(arm.setup), repr(arm.setup.prune)): arm.setup for arm in choice.arms}.values()
-    dense = {trained_dense(setup): epochs_before(setup, 1) for setup in setups}
-    levels = [epochs_before(setup, setup.prune.schedule.levels + 1) - epochs_before(setup, 1) for setup in setups]
-    return choice.recipe.seeds * (sum(dense.values()) + sum(levels))
+    """Epochs of all tasks, complete or not, without a look at data or networks: quick for any number of arms."""
+    setups = {repr(arm.setup): arm.setup for arm in choice.arms}.values()
+    dense = {repr(dense_of(setup)): epochs_before(setup, 1) for setup in setups}
+    levels = sum(epochs_in_all(setup) - epochs_before(setup, 1) for setup in setups)
+    return choice.recipe.seeds * (sum(dense.values()) + levels)
 
 
 def cores() -> int:
@@ -182,7 +182,7 @@ def _naming(arm: Arm, arms: Sequence[Arm]) -> Generator[None, None, None]:
     """Put the arm's name before an error, where there are several."""
     try:
         yield
-    except (InvalidValue, UnknownName) as error:
+    except BudbreakError as error:
         if len(arms) == 1 or not arm.overrides:
             raise
         raise type(error)(f"arm {arm.name!r}: {error.value}", error.rule, error.fix) from error
@@ -226,7 +226,9 @@ def _preview(setup: Setup, dataset: DataSet, parts: Split, *, threads: int | Non
 def _check_comparable(arm: Arm, own: Preview, reference: Arm, base: Preview) -> None:
     """Refuse now what the comparison would refuse in the end; see `check_equal_survivors`."""
     base_total, own_total = base.rows[0].keep, own.rows[0].keep
-    for ours, theirs in zip(own.rows, base.rows, strict=False):  # one may have fewer levels
+    rows = list(zip(own.rows, base.rows, strict=False))  # one may have fewer levels
+    dense = rows[:1] if own.counted == base.counted else []  # a dense level has no units
+    for ours, theirs in rows[1:] or dense:
         if theirs.keep is None or ours.keep is None or base_total is None or own_total is None:
             return  # decided as it goes: the comparison itself will see
         expected = Counted(theirs.keep, base_total, base.counted)

@@ -93,3 +93,8 @@ def epochs_before(setup: Setup, level: int) -> int:
         return 0
     stages = 1 + sum(follow_up.retrains for follow_up in setup.prune.then)
     return epochs_of(setup, 0) + (level - 1) * stages * epochs_of(setup, 1)
+
+
+def epochs_in_all(setup: Setup) -> int:
+    """How many epochs all trainings take, the dense one included."""
+    return epochs_before(setup, setup.prune.schedule.levels + 1)

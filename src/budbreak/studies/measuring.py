@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from torch import nn
 from torch.nn import functional
@@ -11,7 +11,7 @@ from torch.nn import functional
 from budbreak.data import Images, batches
 from budbreak.diagnostics import Diagnostic, Measurement, joined, needed
 from budbreak.errors import NoSites
-from budbreak.evidence import probe
+from budbreak.evidence import Evidence, probe
 from budbreak.live import refreshed_norms
 from budbreak.masks import Mask, Prunable
 from budbreak.studies.result import LayerResult
@@ -40,14 +40,36 @@ def measure(
         prunable: which weights the evidence covers.
         fresh: weights changed without training, so the norms' statistics lag behind: they are refreshed meanwhile.
     """
-    needs, seen = list(needed(diagnostics)), batches(images, BATCH)
-    with refreshed_norms(model, seen) if fresh and needs else contextlib.nullcontext():
-        evidence = probe(model, needs, batches=seen, loss=functional.cross_entropy, prunable=prunable)
+    seen = batches(images, BATCH)
+
+    def observe(some: Sequence[Diagnostic]) -> Evidence:
+        return probe(model, needed(some), batches=seen, loss=functional.cross_entropy, prunable=prunable)
+
+    with refreshed_norms(model, seen) if fresh and needed(diagnostics) else contextlib.nullcontext():
+        evidence = _observed(diagnostics, observe)
     measurements: list[Measurement] = []
-    for diagnostic in diagnostics:
-        with contextlib.suppress(NoSites):
-            measurements.append(diagnostic(evidence, mask))
+    for diagnostic, own in zip(diagnostics, evidence, strict=True):
+        if own is not None:
+            with contextlib.suppress(NoSites):
+                measurements.append(diagnostic(own, mask))
     return joined(measurements)
+
+
+def _observed(
+    diagnostics: Sequence[Diagnostic], observe: Callable[[Sequence[Diagnostic]], Evidence]
+) -> list[Evidence | None]:
+    """The evidence for each: all of one pass, or, where some need activations that are not to be seen, of their own."""
+    try:
+        return [observe(diagnostics)] * len(diagnostics)
+    except NoSites:
+        return [_own_evidence(diagnostic, observe) for diagnostic in diagnostics]
+
+
+def _own_evidence(diagnostic: Diagnostic, observe: Callable[[Sequence[Diagnostic]], Evidence]) -> Evidence | None:
+    try:
+        return observe([diagnostic])
+    except NoSites:
+        return None
 
 
 def layer_results(mask: Mask, layers: Mapping[str, Mapping[str, float]]) -> tuple[LayerResult, ...]:

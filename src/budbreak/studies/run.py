@@ -54,7 +54,7 @@ class Choice:
 
     def tasks(self, arm: Arm) -> list[tuple[Task, Task]]:
         """The dense training and the levels of an arm, for each seed."""
-        return [tasks_of(arm.name, arm.setup, seed, self.place) for seed in range(self.recipe.seeds)]
+        return tasks_of(arm.name, arm.setup, range(self.recipe.seeds), self.place)
 
 
 @dataclass(frozen=True)

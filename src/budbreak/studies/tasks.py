@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import sys
-from collections.abc import Hashable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,12 +13,11 @@ from typing import Any, Literal
 from budbreak.data import find
 from budbreak.files import digest
 from budbreak.live import state_digest
-from budbreak.studies.making import epochs_before, make_network
+from budbreak.studies.making import epochs_before, epochs_in_all, make_network
 from budbreak.studies.sections import Setup, make_setup
 from budbreak.values import telling
 
 SCHEMA = 1  # a changed meaning of a field must not take old results for new ones: raise this then
-_OF_DENSE = ("exclude", "rewind", "rewind_epoch")  # of the section prune
 Kind = Literal["dense", "levels"]
 
 
@@ -82,36 +81,33 @@ class Task:
     @property
     def epochs(self) -> int:
         """Epochs of all its trainings, without those of what it needs."""
-        levels = self.setup.prune.schedule.levels
-        return epochs_before(self.setup, levels + 1) - (epochs_before(self.setup, 1) if self.needs else 0)
+        return epochs_in_all(self.setup) - (epochs_before(self.setup, 1) if self.needs else 0)
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the setup, which is read again where the task arrives."""
         return {key: value for key, value in self.__dict__.items() if key != "setup"}
 
 
-def tasks_of(arm: str, setup: Setup, seed: int, place: Place) -> tuple[Task, Task]:
-    """The dense training of an arm under a seed, which other arms may share, and the levels of the arm."""
+def tasks_of(arm: str, setup: Setup, seeds: Iterable[int], place: Place) -> list[tuple[Task, Task]]:
+    """For each seed the dense training of an arm, which other arms may share, and the levels of the arm."""
     dense_setup = dense_of(setup)
-    told = {"schema": SCHEMA, "seed": seed, **_told(dense_setup, seed)}
-    dense = Task(
-        "dense", digest({"task": "dense", **told}), f"dense of {arm} seed {seed}", seed, _json(dense_setup), place
-    )
-    levels = digest({"task": "levels", "dense": dense.identity, "prune": setup.prune.told()})
-    return dense, Task("levels", levels, f"{arm} seed {seed}", seed, _json(setup), place, (dense,))
+    dense_told, told = _told(dense_setup), setup.prune.told()
+    dense_plain, plain = _json(dense_setup), _json(setup)
+    pairs: list[tuple[Task, Task]] = []
+    for seed in seeds:
+        network = {**dense_told["network"], **_factory(setup, seed)}
+        identity = digest({"task": "dense", "schema": SCHEMA, "seed": seed, **dense_told, "network": network})
+        dense = Task("dense", identity, f"dense of {arm} seed {seed}", seed, dense_plain, place)
+        levels = digest({"task": "levels", "dense": identity, "prune": told})
+        pairs.append((dense, Task("levels", levels, f"{arm} seed {seed}", seed, plain, place, (dense,))))
+    return pairs
 
 
 def dense_of(setup: Setup) -> Setup:
     """The part of a setup that decides the dense training: what is prunable and the rewind point belong to it."""
-    plain = setup.plain()
-    prune = {key: value for key, value in plain["prune"].items() if key in _OF_DENSE}
-    return make_setup({**plain, "prune": {**prune, "schedule": "dense"}})
-
-
-def trained_dense(setup: Setup) -> Hashable:
-    """What setups with the same dense training have in common, as `dense_of` says, but quicker to compare."""
-    prune = tuple(getattr(setup.prune, name) for name in _OF_DENSE)
-    return setup.data, setup.network, setup.train, setup.measure, prune
+    kept = {name: getattr(setup.prune, name) for name in ("exclude", "rewind", "rewind_epoch")}
+    dense = type(setup.prune).model_validate({"schedule": "dense"})
+    return setup.model_copy(update={"prune": dense.model_copy(update=kept)})
 
 
 def distinct(tasks: Sequence[Task]) -> list[Task]:
@@ -122,12 +118,12 @@ def distinct(tasks: Sequence[Task]) -> list[Task]:
     return list(firsts.values())
 
 
-def _told(setup: Setup, seed: int) -> dict[str, Any]:
+def _told(setup: Setup) -> dict[str, Any]:
+    """What tells a dense training from others, the seed apart."""
     prune = {key: value for key, value in setup.prune.told().items() if key != "schedule"}
-    network = {**setup.network.told(), "init": setup.network.initialisation, **_factory(setup, seed)}
     return {
         "data": setup.data.told(),
-        "network": network,
+        "network": {**setup.network.told(), "init": setup.network.initialisation},
         "train": setup.train.told(),
         "prune": prune,
         "measure": setup.measure.told(),
