@@ -1,4 +1,4 @@
-"""What has no effect is refused, not ignored: in the sections if it has none in any arm, in an arm if it has none."""
+"""What has no effect is refused: in the sections if it has none in any arm, in an arm if it has none there."""
 
 import pytest
 from small import plain

@@ -111,7 +111,7 @@ WRONG = [
     ("mlp", {"prune.then": [{"is": "ap", "q": 0.5}]}, ["its follow-ups want"]),
     ("mlp", {"prune.then": ["ap"], "prune.granularity": "unit"}, ["goes with Element() only"]),
     ("mlp", {"prune.exclude": ["*"]}, ["prunable"]),
-    ("mlp", {"measure.diagnostics": ["dead-units", {"is": "dead-units", "threshold": 0.1}]}, ["a number is named once"]),
+    ("mlp", {"measure.diagnostics": ["dead-units", {"is": "dead-units", "threshold": 0.1}]}, ["named once"]),
 ]  # fmt: skip
 
 
@@ -171,9 +171,9 @@ OWN_WRONG = [
     ({"prune.criterion": "mine:Tensors"}, ["scores"]),
     ({"prune.criterion": "mine:Misshapen"}, ["scor"]),
     ({"prune.criterion": "mine:NotANumber"}, ["NaN"]),
-    ({"measure.diagnostics": [{"is": "mine:Widths", "name": "zero"}]}, ["measuring by Widths raised ZeroDivisionError"]),
+    ({"measure.diagnostics": [{"is": "mine:Widths", "name": "zero"}]}, ["Widths raised ZeroDivisionError"]),
     ({"measure.diagnostics": [{"is": "mine:Widths", "name": "w"}]}, ["'w', which none of its quantities names"]),
-    ({"measure.diagnostics": [{"is": "mine:Accuracies", "name": "test_accuracy"}]}, ["'test_accuracy'", "each training has it"]),
+    ({"measure.diagnostics": [{"is": "mine:Accuracies", "name": "test_accuracy"}]}, ["each training has it"]),
 ]  # fmt: skip
 
 
@@ -226,7 +226,7 @@ def test_arms_of_other_levels_are_compared_as_far_as_both_go(tmp_path):
 def test_a_grid_of_sparsities_needs_no_common_reference(tmp_path):
     grid = {"prune.schedule.rate": [0.2, 0.5]}
     arms = {"host": {}, "ap": {"prune.then": ["ap"]}}
-    with pytest.raises(InvalidValue, match="host@rate=0.2 keeps 9520 of 11900 weights, host@rate=0.5 5950"):
+    with pytest.raises(InvalidValue, match=r"host@rate=0\.2 keeps 9520 of 11900 weights, host@rate=0\.5 5950"):
         look_ahead(choose(small(arms=arms, grid=grid), tmp_path))
     arms = {"host": {"reference": "none"}, "ap": {"reference": "host", "prune.then": ["ap"]}}
     assert look_ahead(choose(small(arms=arms, grid=grid), tmp_path)).arms == 4

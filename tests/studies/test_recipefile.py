@@ -33,8 +33,8 @@ def test_sets_and_seeds_win_over_the_file(tmp_path):
 
 
 def test_whatever_a_recipe_holds_is_written_as_toml():
-    arms = {"a.b": {"reference": "none"}, "c": {"prune.then": [{"is": "ap", "q": 1e-05}], "train": {"epochs": 3}}}
-    whole = {"arms": arms, "grid": {"train.batch_size": [10, 20]}}  # fmt: skip
+    arm = {"prune.then": [{"is": "ap", "q": 1e-05}], "train": {"epochs": 3}}
+    whole = {"arms": {"a.b": {"reference": "none"}, "c": arm}, "grid": {"train.batch_size": [10, 20]}}
     given = plain({"prune.exclude": ['a"b', "c\\d", "é\u2028*", "e.\x7f"]}, **whole)
     recipe = make_recipe(given)
     again = tomllib.loads(to_toml(recipe.plain))

@@ -1,4 +1,4 @@
-"""Files of a run and its tasks are their own; what was lost, damaged or swapped is said; nothing computed is lost."""
+"""The files of a run and of its tasks: what was lost, damaged or swapped is said, and nothing computed is lost."""
 
 import json
 import re
