@@ -12,10 +12,10 @@ import resource
 import sys
 import tempfile
 
-from frame import DIGITS, Broken, campaign, command, left_behind, outcome
+from frame import DIGITS, Broken, campaign, command, left_behind, outcome, sets
 
-RUN = ["run", DIGITS, "--levels", "1", "--epochs", "1", "--milestones", "", "--seeds", "1", "--train-limit", "100"]
-RUN += ["--batch-size", "50", "--dnr-images", "50", "--workers", "1", "--arms", "host"]
+RUN = ["run", DIGITS, *sets(prune__schedule__levels=1, train__epochs=1, train__schedule="constant", data__limit=100)]
+RUN += [*sets(train__batch_size=50, measure__images=50), "--seeds", "1", "--workers", "1", "--arms", "host"]
 ERRORS = [errno.ENOSPC, errno.EIO, errno.EACCES, errno.EDQUOT, errno.EROFS]
 CALLS = {
     "fsync": (os, "fsync"),
@@ -70,7 +70,7 @@ def one_round(random, folder):
         word, fault = "full disks", growing_to(random.choice([0, 100, 5000, 50_000, 100_000]))
     else:
         call = random.choice(list(CALLS))
-        word, fault = f"at {call}", failing(call, random.randint(1, 30), random.choice(ERRORS))
+        word, fault = f"at {call}", failing(call, random.randint(1, 60), random.choice(ERRORS))
     out = folder / "out"
     with fault:
         code, said = command([*RUN, "--out", str(out)])

@@ -70,14 +70,15 @@ def one_round(random, place):
     precious = place / "others" / "precious"
     precious.parent.mkdir()
     precious.write_text("mine")
-    (run,) = out.iterdir()
+    run = next(out.glob("*/results.json")).parent
     path = random.choice(sorted(path for path in out.rglob("*") if path != run))
     make = random.choice(ODD)
     remove(path)
     make(path, precious)
-    job = run / "jobs" / "host-seed0"
+    task = next((original() / "tasks").glob("levels-*")).name
     what = f"{make.__name__} for {path.relative_to(out)}"
-    orders = ([*RUN, "--out", str(out)], ["report", str(run)], ["probe", str(job), "--images", "50"])
+    orders = ([*RUN, "--out", str(out)], ["report", str(run)], ["runs", str(out)])
+    orders += (["probe", str(run), "--images", "50"], ["probe", str(out / "tasks" / task), "--images", "50"])
     try:
         ended = [command(order)[0] for order in random.sample(orders, 2)]
     except Broken as error:

@@ -19,6 +19,11 @@ ROOT = Path(__file__).parent.parent.parent
 DIGITS = str(ROOT / "recipes/digits-mlp.toml")
 
 
+def sets(**values):
+    """Options of ``budbreak run``: ``train__epochs=2`` is ``--set train.epochs=2``."""
+    return [word for name, value in values.items() for word in ("--set", f"{name.replace('__', '.')}={value}")]
+
+
 class Broken(AssertionError):
     """What a campaign promises did not hold."""
 
@@ -84,17 +89,17 @@ def command(arguments):
 
 
 def outcome(out):
-    """All that equal runs share, bit for bit: the weights and masks of each job, and the hashes in its records."""
+    """All that equal runs share, bit for bit: the networks, and the hashes and masks in the records of each task."""
     import json
 
-    found = {}
-    for path in sorted(out.glob("*/jobs/*/**/*")):
+    kept = {}
+    for path in sorted([*out.glob("tasks/*/*"), *out.glob("*/networks/*")]):
         place = str(path.relative_to(out))
-        if path.name == "model.safetensors":
-            found[place] = path.read_bytes()
+        if path.suffix == ".safetensors" and (path.name == "model.safetensors" or path.parent.name == "networks"):
+            kept[place] = path.read_bytes()
         elif path.name == "records.json":
-            found[place] = [record["end_digest"] for record in json.loads(path.read_text())["records"]]
-    return found
+            kept[place] = [record["end_digest"] for record in json.loads(path.read_text())["records"]]
+    return kept
 
 
 def left_behind(out):

@@ -12,15 +12,16 @@ import sys
 import tempfile
 import time
 
-from frame import DIGITS, Broken, campaign, left_behind, outcome
+from frame import DIGITS, Broken, campaign, left_behind, outcome, sets
 
-RUN = ["run", DIGITS, "--levels", "2", "--epochs", "2", "--milestones", "1", "--seeds", "1", "--train-limit", "200"]
-RUN += ["--batch-size", "50", "--dnr-images", "100"]
+RUN = ["run", DIGITS, *sets(train__epochs=2, train__schedule="constant", data__limit=200, train__batch_size=50)]
+RUN += [*sets(measure__images=100), "--seeds", "1"]
+LONG, SHORT = sets(prune__schedule__levels=2), sets(prune__schedule__levels=1)  # runs of their own, one dense training
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
 
 
-def start(out, workers):
+def start(out, workers, more=LONG):
     """The command in a forked process of a session of its own; its process id."""
     import budbreak.cli
 
@@ -35,7 +36,7 @@ def start(out, workers):
         os.dup2(nowhere, number)
     code = 99
     try:
-        code = budbreak.cli.main([*RUN, "--workers", str(workers), "--out", str(out)])
+        code = budbreak.cli.main([*RUN, *more, "--workers", str(workers), "--out", str(out)])
     finally:
         os._exit(code)
 
@@ -92,34 +93,53 @@ def kill_helper(child, helper):
     wait_until_gone(child)
 
 
+def disturbed(random, child, number, seconds):
+    """Stop a command somewhere, perhaps by way of one of its workers; whether it was stopped."""
+    time.sleep(random.uniform(0, seconds))
+    helpers = [process for process in of_session(child) if process != child]
+    if helpers and random.random() < 0.5:
+        kill_helper(child, random.choice(helpers))
+        return True
+    os.kill(child, number)
+    if number != signal.SIGKILL and random.random() < 0.3:
+        os.kill(child, number)  # an impatient person
+    code = ended(child)
+    if code not in (0, -number, CODES.get(number)):
+        raise Broken(f"ended with {code} after {number.name}")
+    wait_until_gone(child)
+    return code != 0
+
+
+def two_at_once(random, folder, seconds):
+    """A run of other levels beside ours: one of them trains the dense network, the other waits for it."""
+    ours, other = start(folder, 1), start(folder, 1, SHORT)
+    first, second = random.sample([ours, other], 2)
+    kills = disturbed(random, first, random.choice(SIGNALS), seconds)
+    code = ended(second)
+    wait_until_gone(second)
+    if code:
+        raise Broken(f"a command ended with {code} after the one beside it was stopped")
+    return kills
+
+
 def one_round(random, folder):
     wanted, seconds = reference()
-    workers = 2 if random.random() < 0.2 else 1
-    before, kills = semaphores(), 0
-    for _ in range(random.randint(1, 8)):
-        child, number = start(folder, workers), random.choice(SIGNALS)
-        time.sleep(random.uniform(0, seconds if workers == 1 else 3 * seconds + 5))
-        helpers = [process for process in of_session(child) if process != child]
-        if helpers and random.random() < 0.5:
-            kill_helper(child, random.choice(helpers))
-            kills += 1
-            continue
-        os.kill(child, number)
-        if number != signal.SIGKILL and random.random() < 0.3:
-            os.kill(child, number)  # an impatient person
-        code = ended(child)
-        if code not in (0, -number, CODES.get(number)):
-            raise Broken(f"ended with {code} after {number.name}")
-        kills += code != 0
-        wait_until_gone(child)
-    last = start(folder, workers)
+    out, workers = folder / "out", 2 if random.random() < 0.2 else 1
+    before, kills, beside = semaphores(), 0, random.random() < 0.3
+    if beside:
+        kills += two_at_once(random, out, 2 * seconds)
+    for _ in range(random.randint(0 if beside else 1, 6)):
+        child, number = start(out, workers), random.choice(SIGNALS)
+        kills += disturbed(random, child, number, seconds if workers == 1 else 3 * seconds + 5)
+    last = start(out, workers)
     code = ended(last)
     wait_until_gone(last)
-    if code or outcome(folder) != wanted:
+    kept = outcome(out)
+    if code or {name: kept.get(name) for name in wanted} != wanted:
         raise Broken(f"{workers} workers: ended with {code}, {'other bits' if not code else 'an error'}")
-    if left_behind(folder) or semaphores() - before:
-        raise Broken(f"left behind: {left_behind(folder)}, {semaphores() - before}")
-    return f"with {kills} kills"
+    if left_behind(out) or semaphores() - before:
+        raise Broken(f"left behind: {left_behind(out)}, {semaphores() - before}")
+    return f"with {kills} kills{', beside another run' if beside else ''}"
 
 
 if __name__ == "__main__":
