@@ -78,9 +78,9 @@ def wait_until_gone(session, seconds=10):
         time.sleep(0.02)
 
 
-def semaphores():
-    folder = pathlib.Path("/dev/shm")
-    return {path.name for path in folder.glob("sem.*")} if folder.is_dir() else set()
+def semaphores(children):
+    """Those that loky made for our commands, and that are still there."""
+    return [path.name for child in children for path in pathlib.Path("/dev/shm").glob(f"sem.loky-{child}-*")]
 
 
 def kill_helper(child, helper):
@@ -110,10 +110,9 @@ def disturbed(random, child, number, seconds):
     return code != 0
 
 
-def two_at_once(random, folder, seconds):
+def two_at_once(random, out, seconds):
     """A run of other levels beside ours: one of them trains the dense network, the other waits for it."""
-    ours, other = start(folder, 1), start(folder, 1, SHORT)
-    first, second = random.sample([ours, other], 2)
+    first, second = random.sample([start(out, 1), start(out, 1, SHORT)], 2)
     kills = disturbed(random, first, random.choice(SIGNALS), seconds)
     code = ended(second)
     wait_until_gone(second)
@@ -125,21 +124,20 @@ def two_at_once(random, folder, seconds):
 def one_round(random, folder):
     wanted, seconds = reference()
     out, workers = folder / "out", 2 if random.random() < 0.2 else 1
-    before, kills, beside = semaphores(), 0, random.random() < 0.3
-    if beside:
-        kills += two_at_once(random, out, 2 * seconds)
+    beside = random.random() < 0.3
+    kills = two_at_once(random, out, 2 * seconds) if beside else 0
+    children = [start(out, workers)]
     for _ in range(random.randint(0 if beside else 1, 6)):
-        child, number = start(out, workers), random.choice(SIGNALS)
-        kills += disturbed(random, child, number, seconds if workers == 1 else 3 * seconds + 5)
-    last = start(out, workers)
-    code = ended(last)
-    wait_until_gone(last)
+        kills += disturbed(random, children[-1], random.choice(SIGNALS), seconds if workers == 1 else 3 * seconds + 5)
+        children.append(start(out, workers))
+    code = ended(children[-1])
+    wait_until_gone(children[-1])
     kept = outcome(out)
     if code or {name: kept.get(name) for name in wanted} != wanted:
         raise Broken(f"{workers} workers: ended with {code}, {'other bits' if not code else 'an error'}")
-    if left_behind(out) or semaphores() - before:
-        raise Broken(f"left behind: {left_behind(out)}, {semaphores() - before}")
-    return f"with {kills} kills{', beside another run' if beside else ''}"
+    if left_behind(out) or semaphores(children):
+        raise Broken(f"left behind: {left_behind(out)}, {semaphores(children)}")
+    return f"{kills} kills{', beside another run' if beside else ''}{', two workers' if workers == 2 else ''}"
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
 effect; a forgery with the right checksum may be believed where it could be true, but never ends in a traceback.
 """
 
+import contextlib
 import functools
 import json
 import shutil
@@ -23,27 +24,41 @@ from budbreak.errors import BudbreakError
 from budbreak.files import digest, trees
 from budbreak.files.storage import canonical
 from budbreak.report import write_report
-from budbreak.studies import load_result
-from budbreak.studies.notes import check_masks, collect
-from budbreak.studies.recipe import make_recipe
+from budbreak.studies import Choice, Place, Request, find_subject, list_runs, load_result, make_recipe, run
+from budbreak.studies.run import cells_of
+from budbreak.studies.taskfolder import check_complete, collect
 from budbreak.studies.weights import read_state
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "data"))
 from test_unpickling import PYTHON_2
 
 RECIPE = make_recipe({
-    "name": "tiny", "dataset": "digits", "network": "mlp", "train_limit": 60, "epochs": 1, "levels": 1, "seeds": 2,
-    "learning_rate": 0.05, "batch_size": 30, "dnr_images": 20, "arms": ["host", "ap-lite"],
+    "name": "tiny", "seeds": 1, "data": {"name": "digits", "limit": 60}, "network": {"name": "mlp"},
+    "train": {"epochs": 2, "batch_size": 30}, "prune": {"schedule": {"is": "geometric", "rate": 0.2, "levels": 1}},
+    "measure": {"images": 20}, "arms": {"host": {}, "ap-lite": {"prune.then": ["ap"]}},
 })  # fmt: skip
+
+
+class Stop(BaseException):
+    """Stands for a kill."""
+
+
+def choice(out):
+    return Choice(RECIPE, RECIPE.arms, out, Place(out / "tasks", None, 1), "here", 1)
 
 
 @functools.cache
 def originals():
-    """A finished run and two finished stores, made once."""
-    from budbreak.studies import run
-
+    """A finished run, one that was stopped in the last level, and two finished stores, made once."""
     folder = Path(tempfile.mkdtemp(prefix="readers-"))
-    run(RECIPE, data_dir=None, out=folder / "run", workers=1)
+    run(choice(folder / "run"))
+
+    def stop(event):
+        if event.task.startswith("ap-lite") and event.epoch == 1:
+            raise Stop
+
+    with contextlib.suppress(Stop):
+        run(choice(folder / "part"), report=stop)
     for seed in (0, 1):
         iterated(folder / f"store{seed}", seed)
     (folder / "pickle").write_bytes(PYTHON_2)
@@ -69,23 +84,48 @@ def iterated(store, seed=0):
     return weights, [(record.kept, record.end_digest) for record in levels.history]
 
 
-def run_of(folder):
-    return folder / "run" / RECIPE.folder_name
+def run_of(folder, name="run"):
+    return folder / name / RECIPE.folder_name
 
 
 def read_run(folder):
-    """What the command reads of a run: its results, and the files of its jobs."""
-    from budbreak.studies.job import Job
+    """What the command reads of a run: its results."""
+    list_runs(folder / "run")
+    stored = load_result(run_of(folder))
+    write_report([stored], folder / "report")
+    return [vars(level) for level in stored.levels]
 
-    found = load_result(run_of(folder))
-    write_report([found], folder / "report")
+
+def read_tasks(folder):
+    """What a run reads of its complete tasks."""
+    list_runs(folder / "run")
     levels = []
-    for arm in RECIPE.arms:
-        for seed in range(RECIPE.seeds):
-            job = Job(RECIPE, arm, seed, run_of(folder) / "jobs" / f"{arm}-seed{seed}", None, 1)
-            check_masks(job.folder, job.origin)
-            levels += collect(job.folder, job.origin)
-    return [vars(level) for level in (*found.levels, *levels)]
+    for arm, task in cells_of(choice(folder / "run")).levels:
+        check_complete(task)
+        levels += collect(task, arm.name)
+    return [vars(level) for level in levels]
+
+
+def read_subjects(folder):
+    """What ``budbreak probe`` reads: by the folder of the run, and by those of its tasks."""
+    list_runs(folder / "run")
+    requests = [Request(str(run_of(folder)), arm=arm.name) for arm in RECIPE.arms]
+    requests += [Request(str(task)) for task in sorted((folder / "run" / "tasks").iterdir())]
+    return [digest({name: value.tolist() for name, value in find_subject(request).model.state_dict().items()})
+            for request in requests]  # fmt: skip
+
+
+def carried_out(folder, name):
+    """The networks of a run that goes on."""
+    run(choice(folder / name))
+    return {path.name: path.read_bytes() for path in (run_of(folder, name) / "networks").iterdir()}
+
+
+def begun_again(folder):
+    """The networks of levels that start once more from the dense training that is there."""
+    for task in (folder / "run" / "tasks").glob("levels-*"):
+        shutil.rmtree(task)
+    return carried_out(folder, "run")
 
 
 def read_mask(folder):
@@ -93,7 +133,7 @@ def read_mask(folder):
 
 
 def read_weights(folder):
-    path = next((run_of(folder) / "jobs").glob("*/model.safetensors"))
+    path = next((folder / "run" / "tasks").glob("*/model.safetensors"))
     return {name: tensor.tolist() for name, tensor in read_state(path).items()}
 
 
@@ -105,10 +145,18 @@ def read_official(folder):
 READERS = {
     "store0/*": lambda folder: iterated(folder / "store0"),
     "store0/masks/level-001.safetensors": read_mask,
-    "run/*/*.json": read_run,
-    "run/*/jobs/*/*.json": read_run,
-    "run/*/jobs/*/masks/*": read_run,
-    "run/*/jobs/*/model.safetensors": read_weights,
+    "run/tiny-*/results.json": read_run,
+    "run/tiny-*/tasks.json": read_subjects,
+    "run/tasks/*/task.json": read_subjects,
+    "run/tasks/levels-*/checkpoint.safetensors": read_subjects,
+    "run/tasks/*/*.json": read_tasks,
+    "run/tasks/*/masks/*": read_tasks,
+    "run/tasks/dense-*/*": begun_again,
+    "run/tasks/dense-*/masks/*": begun_again,
+    "part/*/*": lambda folder: carried_out(folder, "part"),
+    "part/tasks/*/*": lambda folder: carried_out(folder, "part"),
+    "part/tasks/*/masks/*": lambda folder: carried_out(folder, "part"),
+    "run/tasks/*/model.safetensors": read_weights,
     "pickle": read_official,
 }
 
@@ -240,7 +288,7 @@ def one_round(random, folder):
     if found is REFUSED:
         return "refused"
     # weights and pickles carry no checksum of ours: a data set's is compared before, by who calls the reader
-    guarded = pattern not in ("pickle", "run/*/jobs/*/model.safetensors")
+    guarded = pattern not in ("pickle", "run/tasks/*/model.safetensors")
     if pattern == "store0/masks/level-001.safetensors" and what == "swapped":
         guarded = False  # any whole mask will do for who loads a mask
     if not forge and guarded and repr(found) != repr(expected):
@@ -257,8 +305,8 @@ def read(pattern, folder, what):
             warnings.simplefilter("ignore")
             return READERS[pattern](folder)
     except BudbreakError as error:
-        if not str(error).strip() or len(str(error)) > 5000:
-            raise Broken(f"{what}: {len(str(error))} characters of message") from error
+        if not str(error).strip() or len(str(error)) > 5000 or "Traceback" in str(error):
+            raise Broken(f"{what}: {len(str(error))} characters of message: {str(error)[-1500:]}") from error
         return REFUSED
     except Exception as error:
         raise Broken(f"{what}: a traceback: {type(error).__name__}: {error}") from error

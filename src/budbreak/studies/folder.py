@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Generator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from budbreak.files import FolderLock, sweep, write_bytes, write_json, write_text
+from budbreak.files import FolderLock, read_json, sweep, write_bytes, write_json, write_text
 from budbreak.studies.recipe import Recipe
 from budbreak.studies.recipefile import to_toml
 from budbreak.studies.result import FILE_NAME, load_result
@@ -51,3 +52,20 @@ def save_tasks(folder: Path, tasks: Mapping[str, Task], *, identity: str) -> Non
     """Write down which task holds which arm under which seed: "host seed 0" -> the name of its folder."""
     names = {name: task.folder.name for name, task in tasks.items()}
     write_json(folder / RUN_TASKS, {"tasks": names}, RUN_TASKS_KIND, store=identity)
+
+
+@dataclass(frozen=True)
+class _RunTasks:
+    """What ``tasks.json`` holds."""
+
+    tasks: Mapping[str, str]
+
+
+def read_tasks(folder: Path) -> Mapping[str, str]:
+    """What `save_tasks` wrote.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        CorruptFile: if it is not what was written.
+    """
+    return read_json(folder / RUN_TASKS, RUN_TASKS_KIND, _RunTasks).tasks

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from budbreak.data import DataSet, Images, Split, batches, load, split
 from budbreak.diagnostics import DeadUnitRates
 from budbreak.errors import InvalidValue, MissingData, UnknownName, did_you_mean, one_of
-from budbreak.files import read_json, write_json
+from budbreak.files import write_json
 from budbreak.iteration import Checkpoint, Store
 from budbreak.live import dead_neurons, load_state
 from budbreak.masks import Mask
 from budbreak.networks import build
-from budbreak.studies.folder import RUN_TASKS, RUN_TASKS_KIND, TASKS
+from budbreak.studies.folder import RUN_TASKS, TASKS, read_tasks
 from budbreak.studies.making import load_data, make_network
 from budbreak.studies.measuring import BATCH
 from budbreak.studies.recipefile import read_plain
@@ -111,7 +111,7 @@ def _task_folder(request: Request) -> Path | None:
 
 
 def _task_of_run(folder: Path, request: Request) -> Path:
-    tasks = read_json(folder / RUN_TASKS, RUN_TASKS_KIND, dict[str, dict[str, str]])["tasks"]
+    tasks = read_tasks(folder)
     arms = list(dict.fromkeys(name.rpartition(" seed ")[0] for name in tasks))
     arm = request.arm or (arms[0] if len(arms) == 1 else None)
     if arm not in arms:

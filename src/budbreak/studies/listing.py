@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from budbreak.errors import BudbreakError, MissingData
-from budbreak.files import read_json
-from budbreak.studies.folder import RUN_TASKS, RUN_TASKS_KIND, TASKS
+from budbreak.studies.folder import TASKS, read_tasks
 from budbreak.studies.result import FILE_NAME, RunResult, load_result
 
 
@@ -78,7 +77,7 @@ def _state(result: RunResult) -> str:
 
 def _tasks_of(folder: Path) -> list[str]:
     try:
-        tasks = read_json(folder / RUN_TASKS, RUN_TASKS_KIND, dict[str, dict[str, str]])["tasks"]
+        tasks = read_tasks(folder)
     except (FileNotFoundError, BudbreakError):
         return []
     return list(dict.fromkeys(tasks.values()))
