@@ -29,13 +29,17 @@ types: .venv/installed
 layers: .venv/installed
 	$(BIN)/python -m pytest -q tests/test_layers.py
 
-examples: .venv/installed
+examples: .venv/installed  ## every script, and every recipe that has code of its own beside it
 	set -e; for example in examples/*.py; do echo "$$example"; $(BIN)/python "$$example"; done
+	rm -rf build/examples
+	set -e; for recipe in examples/*/*.toml; do echo "$$recipe"; $(BIN)/budbreak run "$$recipe" --out build/examples; done
 
 smoke: .venv/installed  ## the main job, short, in a folder of its own
 	rm -rf build/smoke
-	$(BIN)/budbreak run recipes/digits-mlp.toml --levels 2 --epochs 3 --milestones 2 --seeds 2 --out build/smoke
+	$(BIN)/budbreak run recipes/digits-mlp.toml --set prune.schedule.levels=2 --set train.epochs=3 \
+		--set 'train.schedule.milestones=[2]' --seeds 2 --out build/smoke
 	$(BIN)/budbreak report build/smoke/digits-mlp-*
+	$(BIN)/budbreak runs build/smoke
 
 campaigns: .venv/installed  ## a short round of each; more: python tests/campaigns/kill.py --rounds 500 --seed 1
 	$(BIN)/python tests/campaigns/kill.py --rounds 3

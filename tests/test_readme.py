@@ -8,9 +8,12 @@ import budbreak
 README = Path(__file__).parent.parent / "README.md"
 
 
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+
+
 def example() -> str:
-    (block,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    return block
+    return blocks("python")[0]
 
 
 def test_the_example_is_short():
@@ -34,6 +37,14 @@ def test_the_example_runs_twice_in_one_folder_and_prints_the_same_history(tmp_pa
         exec(compile(example(), str(README), "exec"), {"__name__": "readme"})
         histories.append([line for line in capsys.readouterr().out.splitlines() if line.startswith("[(")])
     assert histories[0] == histories[1] != []
+
+
+def test_all_other_code_is_that_of_a_file_which_runs():
+    folders = [README.parent / name for name in ("examples", "recipes")]
+    files = [path for folder in folders for pattern in ("*.py", "*.toml") for path in folder.rglob(pattern)]
+    texts = [path.read_text(encoding="utf-8") for path in files]
+    for block in [*blocks("python")[1:], *blocks("toml")]:
+        assert any(block.strip() in text for text in texts), block
 
 
 @pytest.mark.parametrize("word", ["level", "density", "host", "dead neuron rate"])
