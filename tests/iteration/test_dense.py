@@ -267,7 +267,7 @@ OTHERS = {
     "resets": (Steps, geometric(), {}, "resets[0]"),
     "seed": (Parts, geometric(), {"seed": 1}, "seed: 0 -> 1"),
     "prunable": (Parts, geometric(prunable=bb.masks.every_weight), {}, "plan.prunable"),
-    "rewind": (Parts, geometric(rewind_to=bb.Step(2)), {}, "plan.rewind_to.count: 0 -> 2"),
+    "rewind": (Parts, geometric(rewind_to=bb.Step(2)), {}, "plan.rewind_to: (not given) -> {"),
     "learning-rate": (Parts, geometric(rewind_to="learning-rate"), {}, "plan.rewind_to"),
     "masked gradients": (Parts, geometric(), {"mask_grads": True}, "mask_grads: None -> True"),
 }

@@ -4,7 +4,7 @@ import contextlib
 import functools
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, make_dataclass
 from fractions import Fraction
 
 import numpy as np
@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Subset, TensorDataset
 import budbreak as bb
 from budbreak.errors import InvalidValue, StoreMismatch
 from budbreak.evidence import Weights
-from budbreak.iteration.identity import describe, describe_batches
+from budbreak.iteration.identity import describe, describe_batches, differences
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ OTHERS = {
     "loss": (Parts, {"loss": mse_loss}, r"loss: 'torch\.nn\.functional:cross_entropy' -> '.*:mse_loss'"),
     "user's tensor": (Parts, {"also": ALSO | {"x": Parts().x * 2}}, r"also\.x\.sha256"),
     "user's number": (Parts, {"also": ALSO | {"epochs": 3}}, r"also\.epochs: 2 -> 3"),
-    "nothing of the user": (Parts, {"also": None}, r"also\.x: .* -> None"),
+    "nothing of the user": (Parts, {"also": None}, r"also\.x: .* -> \(not given\)"),
 }
 
 
@@ -259,3 +259,24 @@ def test_batches_are_described_without_being_read():
     assert describe_batches(Parts().loader) == describe_batches(Parts().loader)
     x = torch.ones(2)
     assert describe_batches([(x, x)]) != describe_batches([(x, 2 * x)])
+
+
+def test_a_field_that_is_added_to_a_class_of_ours_leaves_stores_as_they_are():
+    def ours(*columns):
+        kind = make_dataclass("Ria", columns, frozen=True)
+        kind.__module__ = "budbreak.criteria.ria"
+        return kind
+
+    old, newer = ours(("alpha", float, 0.5)), ours(("alpha", float, 0.5), ("power", float, 1.0))
+    assert describe(newer(0.3)) == describe(old(0.3))
+    assert describe(newer(0.3, 2.0)) != describe(old(0.3))
+    assert describe(newer(0.5)) == describe(old())
+
+
+def test_all_fields_of_a_users_class_tell_since_its_defaults_may_change():
+    first, changed = (make_dataclass("Own", [("alpha", float, default)], frozen=True) for default in (0.5, 0.7))
+    assert describe(first()) != describe(changed())
+
+
+def test_a_field_that_is_not_given_is_no_none():
+    assert differences({"plan": {}}, {"plan": {"rewind_to": None}}) == ["plan.rewind_to: (not given) -> None"]

@@ -28,6 +28,7 @@ from budbreak.iteration.rates import is_scheduler, members_of
 from budbreak.live import Resettable, Stateful, model_digest, model_state, state_digest
 from budbreak.masks import Mask, unwrap
 from budbreak.processes import Processes
+from budbreak.values import telling_fields
 
 
 @dataclass(frozen=True)
@@ -143,12 +144,26 @@ def numerical_environment() -> dict[str, Any]:
     }
 
 
+class _NotGiven:
+    """What stands for an entry that one of two values has and the other has not: a field at its default."""
+
+    def __repr__(self) -> str:
+        return "(not given)"
+
+
+_NOT_GIVEN = _NotGiven()
+
+
 def differences(old: object, new: object, where: str = "") -> list[str]:
     """The leaves at which two JSON values differ, as "path: old -> new"."""
     if isinstance(old, dict) and isinstance(new, dict):
         keys = list(dict.fromkeys([*old, *new]))
         return [
-            line for key in keys for line in differences(old.get(key), new.get(key), f"{where}.{key}" if where else key)
+            line
+            for key in keys
+            for line in differences(
+                old.get(key, _NOT_GIVEN), new.get(key, _NOT_GIVEN), f"{where}.{key}" if where else key
+            )
         ]
     if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         pairs = enumerate(zip(old, new, strict=True))
@@ -237,12 +252,24 @@ def _object(value: object, inside: tuple[int, ...]) -> Any:
         bound = cast("functools.partial[Any]", value)
         return {"is": "partial", "of": [describe(part, inside) for part in (bound.func, bound.args, bound.keywords)]}
     if is_dataclass(value):
-        parts = {field.name: getattr(value, field.name) for field in fields(value)}
+        parts = _fields_of(value)
     elif getattr(value, "__dict__", None):
         parts = vars(value)
     else:
         return {"is": full_name(value), "made of": _made_of(value, inside)}
     return {"is": full_name(type(value)), **{str(key): describe(part, inside) for key, part in parts.items()}}
+
+
+def _fields_of(value: Any) -> dict[str, object]:
+    """The fields of a dataclass; of ours, without those at the default they were introduced with.
+
+    So a field that is added to a plan later leaves stores as they are. A default of a user's own class may change
+    unseen: there all fields tell.
+    """
+    ours = type(value).__module__.partition(".")[0] == __name__.partition(".")[0]
+    told = telling_fields(value) if ours else {}
+    names = [field.name for field in fields(value) if not (ours and field.init and field.name not in told)]
+    return {name: getattr(value, name) for name in names}
 
 
 def _function(function: FunctionType, inside: tuple[int, ...]) -> Any:
