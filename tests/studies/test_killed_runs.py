@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from small import choose, digests, small
 
-from budbreak.studies import import_folders, load_recipe, load_result, run
+from budbreak.studies import load_recipe, load_result, run
 from budbreak.studies.recipefile import to_toml
 
 pytestmark = pytest.mark.slow
@@ -119,7 +119,7 @@ def test_a_class_of_the_users_own_is_run_by_workers(tmp_path, mine):
     arms = {"host": {}, "mine": {"prune.criterion": {"is": "mine:Mine", "power": 3}}}
     (mine / "morning.toml").write_text(to_toml(small(arms=arms, seeds=2).plain))
     recipe = load_recipe(mine / "morning.toml")
-    result = run(choose(recipe, tmp_path, workers=2, imports=import_folders(mine / "morning.toml")))
+    result = run(choose(recipe, tmp_path, workers=2, imports=(str(mine),)))
     assert result.complete
     assert {(row.arm, row.reference, row.n) for row in result.differences} == {("mine", "host", 2)}
     # a power leaves the order of sizes: the same weights stay, and the same bits come of them

@@ -295,8 +295,8 @@ def test_cores_are_shared_by_tasks(monkeypatch):
 
 
 def test_durations_are_said_in_their_unit():
-    found = [duration(seconds) for seconds in (0.4, 89, 91, 5000, 5401, 100_000, 200_000)]
-    assert found == ["0 s", "89 s", "2 min", "83 min", "1 h 30 min", "27 h 47 min", "2 days"]
+    found = [duration(seconds) for seconds in (1.4, 89, 91, 5000, 5401, 100_000, 200_000)]
+    assert found == ["1 s", "89 s", "2 min", "83 min", "1 h 30 min", "27 h 47 min", "2 days"]
 
 
 def test_a_network_whose_activations_are_not_seen_is_pruned_without_dead_neuron_rates(nets, tmp_path):

@@ -116,14 +116,7 @@ def look_ahead(choice: Choice) -> Overview:
             loaded[section] = load_data(section, choice.place.data_dir)
         return loaded[section]
 
-    unseen, speeds = "", dict[str, float]()
-    for key, arm in _first_of_each(choice.arms, lambda arm: _training_of(arm.setup)).items():
-        with _naming(arm, choice.arms):
-            timed = len(speeds) < _MOST_TIMED
-            own, speed = try_out(arm.setup, *loader(arm.setup.data), threads=choice.place.threads, timed=timed)
-        unseen = unseen or own
-        if speed is not None:
-            speeds[key] = speed
+    unseen, speeds = _try_trainings(choice, loader)
     preview = _preview_all(choice, loader)
     first = choice.arms[0].setup
     dataset, parts = loader(first.data)
@@ -140,6 +133,19 @@ def look_ahead(choice: Choice) -> Overview:
         unseen=unseen,
         cost=_cost(cells, speeds, choice.workers or 1),
     )
+
+
+def _try_trainings(choice: Choice, loader: Loader) -> tuple[str, dict[str, float]]:
+    """What dead neuron rates leave out, if anything; and the seconds of an epoch of each training, of the first few."""
+    unseen, speeds = "", dict[str, float]()
+    for key, arm in _first_of_each(choice.arms, lambda arm: _training_of(arm.setup)).items():
+        with _naming(arm, choice.arms):
+            timed = len(speeds) < _MOST_TIMED
+            own, speed = try_out(arm.setup, *loader(arm.setup.data), threads=choice.place.threads, timed=timed)
+        unseen = unseen or own
+        if speed is not None:
+            speeds[key] = speed
+    return unseen, speeds
 
 
 def epochs_of_choice(choice: Choice) -> int:

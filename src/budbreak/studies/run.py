@@ -98,16 +98,12 @@ def run(
     """
     cells = cells_of(choice)
     with claimed(choice.folder, choice.recipe):
-        before, start = _seconds_so_far(choice), time.perf_counter()
+        start = time.perf_counter() - _seconds_so_far(choice)
         watch = Watch(cells.tasks, report or _ignore)
 
         def keep(task: Task | None = None) -> RunResult:
-            result = collect_run(choice, cells, before + time.perf_counter() - start)
-            result.save(choice.folder)
-            named = {f"{arm.name} seed {levels.seed}": levels for arm, levels in cells.levels}
-            save_tasks(choice.folder, named, identity=choice.recipe.identity)
-            if task is not None:
-                _save_networks(choice, cells, {task.identity})
+            result = collect_run(choice, cells, time.perf_counter() - start)
+            _save(choice, cells, result, task)
             if progress is not None:
                 progress(result, watch.done())
             return result
@@ -118,6 +114,15 @@ def run(
         if at_end is not None:
             at_end(result)
     return result
+
+
+def _save(choice: Choice, cells: Cells, result: RunResult, task: Task | None) -> None:
+    """Write down where a run stands, after a task that is complete, if there is one."""
+    result.save(choice.folder)
+    named = {f"{arm.name} seed {levels.seed}": levels for arm, levels in cells.levels}
+    save_tasks(choice.folder, named, identity=choice.recipe.identity)
+    if task is not None:
+        _save_networks(choice, cells, {task.identity})
 
 
 def _compute_missing(

@@ -7,12 +7,13 @@ import logging
 import warnings
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from torch import nn
 from torch.nn import functional
+from torch.optim import Optimizer
 
 from budbreak.data import Images, batches
+from budbreak.diagnostics import Measurement
 from budbreak.errors import BudbreakError, CorruptFile, StoreMismatch, UncoveredWeights
 from budbreak.files import FolderLock
 from budbreak.iteration import Level, Plan, iterate
@@ -84,10 +85,7 @@ def _train(task: Task, tell: Tell) -> None:
     engine = pick_engine(setup, model, task.place.threads)
     engine.prepare(model)
     data = prepare_data(setup, parts, engine)
-    steps = steps_per_epoch(len(data.parts.train), setup.train.batch_size)
-    optimizer = setup.train.optimizer.build(model)
-    rates = setup.train.schedule.attach(optimizer, steps_per_epoch=steps, epochs=setup.train.epochs)
-    plan = make_plan(setup, seed=task.seed, steps=steps)
+    optimizer, rates, plan = _parts(task, model, steps_per_epoch(len(data.parts.train), setup.train.batch_size))
     logging.getLogger("budbreak.iteration").setLevel(logging.ERROR)  # the display says where a task stands
     with iterate(
         model,
@@ -107,6 +105,14 @@ def _train(task: Task, tell: Tell) -> None:
         save_weights(task.folder, model)
 
 
+def _parts(task: Task, model: nn.Module, steps: int) -> tuple[Optimizer, RateScheduler, Plan]:
+    """What trains and prunes the model; ``steps`` are the optimizer steps of an epoch."""
+    train = task.setup.train
+    optimizer = train.optimizer.build(model)
+    rates = train.schedule.attach(optimizer, steps_per_epoch=steps, epochs=train.epochs)
+    return optimizer, rates, make_plan(task.setup, seed=task.seed, steps=steps)
+
+
 @dataclass(frozen=True)
 class _Trainer:
     """Trains and measures one level after the other."""
@@ -119,7 +125,7 @@ class _Trainer:
     notes: Notes
     tell: Tell
 
-    def train(self, level: Level, optimizer: Any, rates: RateScheduler) -> None:
+    def train(self, level: Level, optimizer: Optimizer, rates: RateScheduler) -> None:
         setup = self.task.setup
         for epoch in level.epochs(epochs_of(setup, level.number)):
             if epoch == 0:
@@ -168,7 +174,7 @@ class _Trainer:
         self.notes.add_end(NotedEnd(level.number, level.stage, level.density, numbers, layers))
         self.tell()
 
-    def _measure(self, level: Level, *, fresh: bool = False) -> Any:
+    def _measure(self, level: Level, *, fresh: bool = False) -> Measurement:
         diagnostics = self.task.setup.measure.diagnostics
         return measure(
             diagnostics, self.model, self.data.measured, mask=level.mask, prunable=self.plan.prunable, fresh=fresh
