@@ -72,7 +72,7 @@ def test_each_task_counts_once_and_nothing_is_left_at_the_end(clock, capsys):
                 progress.show(event(done, task=task, total=2))
                 progress.show(event(done, task=task, total=2, ended=done == 2))
     lines = shown(capsys)
-    assert lines[-1] == "4/4 epochs | host seed 0, lambda = 80.0 %: test 97.36 %"
+    assert lines[-1] == "4/4 epochs | host seed 0 at 80.0 %: test 97.36 %"
     assert len(set(lines)) == len(lines)
 
 

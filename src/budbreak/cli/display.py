@@ -50,7 +50,7 @@ class Display:
         self.first = self.first or (time.monotonic(), sum(self.done.values()))
         if event.ended:
             test = event.numbers["test_accuracy"]
-            self.level = f"{event.task}, lambda = {event.density:.1%}: test {test:.2%}".replace("%", " %")
+            self.level = f"{event.task} at {event.density:.1%}: test {test:.2%}".replace("%", " %")
         self._print()
 
     def progress(self, result: RunResult, done: Mapping[str, int]) -> None:
