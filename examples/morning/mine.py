@@ -8,12 +8,14 @@ from budbreak.evidence import StartWeights, Weights
 
 @dataclass(frozen=True)
 class Mine:
-    """Keep weights that grew: score[i] = |w[i]| - alpha * |w_start[i]|; higher = keep."""
+    """Keep weights that grew: score[i] = |w[i]| - alpha * |w_start[i]|."""
 
     alpha: float = 1.0
+
     needs = (Weights(), StartWeights())
 
     def __call__(self, evidence: bb.Evidence) -> bb.Scores:
+        """Scores: name -> float [shape of the weight]; higher = keep."""
         return bb.Scores.elementwise(
             lambda w, start: w.abs() - self.alpha * start.abs(), evidence[Weights()], evidence[StartWeights()]
         )
