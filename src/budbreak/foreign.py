@@ -97,11 +97,12 @@ def _place(error: BaseException) -> str:
     """File and line of the last step through a file that belongs neither to us nor to an installed package."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}, line {error.lineno}"
-    steps = [step for step in traceback.extract_tb(error.__traceback__) if _is_theirs(step.filename)]
+    steps = [step for step in traceback.extract_tb(error.__traceback__) if is_users_own(step.filename)]
     return f"{steps[-1].filename}, line {steps[-1].lineno}" if steps else ""
 
 
-def _is_theirs(filename: str) -> bool:
+def is_users_own(filename: str) -> bool:
+    """Whether a file belongs neither to us, nor to Python, nor to an installed package."""
     path = Path(filename)
     installed = {"site-packages", "dist-packages"} & set(path.parts) or Path(traceback.__file__).parent in path.parents
     return not (filename.startswith("<") or installed or _OURS in path.parents)

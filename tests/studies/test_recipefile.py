@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from small import plain, small
+from small import MINE, plain, small
 
 from budbreak.errors import BudbreakError, InvalidValue, MissingData, UnknownName
 from budbreak.studies import load_recipe
@@ -51,6 +51,32 @@ def test_classes_of_the_users_own_lie_beside_the_recipe(tmp_path, monkeypatch, m
     recipe = load_recipe(tmp_path / "a.toml")
     assert recipe.arms[0].setup.prune.criterion.power == 3.0
     assert sys.path[-1] == str(tmp_path)  # last: it hides no library
+
+
+def own_recipe(folder, text):
+    folder.mkdir(exist_ok=True)
+    (folder / "users_scores.py").write_text(text)
+    (folder / "a.toml").write_text(f'{TEXT}[prune]\ncriterion = "users_scores:Mine"\n')
+    return folder / "a.toml"
+
+
+def test_the_module_beside_another_recipe_is_not_taken_for_this_ones(tmp_path, monkeypatch):
+    """The second recipe was run with the class of the first one."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    load_recipe(own_recipe(tmp_path / "one", MINE))
+    with pytest.raises(InvalidValue, match=r"is .*one/users_scores\.py, and beside the recipe lies .*two/users_scores"):
+        load_recipe(own_recipe(tmp_path / "two", MINE))
+    load_recipe(tmp_path / "one" / "a.toml")
+
+
+def test_a_module_that_was_edited_after_it_was_imported_is_refused(tmp_path, monkeypatch):
+    """The old code ran under the identity of the new one."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    path = own_recipe(tmp_path, MINE)
+    load_recipe(path)
+    own_recipe(tmp_path, f"{MINE}\n")
+    with pytest.raises(InvalidValue, match="was edited after it was imported"):
+        load_recipe(path)
 
 
 def test_an_unimportable_class_is_said_with_its_file_and_line(tmp_path):

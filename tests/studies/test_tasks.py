@@ -10,9 +10,10 @@ from small import MINE, small, write_module
 
 from budbreak import criteria
 from budbreak.criteria import Magnitude
+from budbreak.errors import StoreMismatch
 from budbreak.studies import Place, load_recipe, sections
 from budbreak.studies.sections import Setup
-from budbreak.studies.tasks import dense_of, distinct, tasks_of
+from budbreak.studies.tasks import check_identity, dense_of, distinct, tasks_of
 
 PLACE = Place(Path("tasks"), None, 1)
 RECIPES = sorted((Path(__file__).parent.parent.parent / "recipes").glob("*.toml"))
@@ -249,6 +250,17 @@ def test_a_task_travels_and_reads_its_setup_where_it_arrives(mine):
     assert "setup" not in vars(again)
     assert again.setup == levels.setup
     assert again.needs == (dense,)
+
+
+def test_a_task_is_not_computed_by_other_code_than_that_it_was_named_for(mine):
+    """A file that was edited while the run went on gave its results to the identity of the old one."""
+    dense, levels = (pickle.loads(pickle.dumps(task)) for task in tasks({"prune.criterion": "mine:Mine"}))
+    write_module(mine, "mine", MINE + "\n# another word\n")  # and a process that starts now
+    check_identity(dense)
+    with pytest.raises(StoreMismatch, match="are not what they were when the run began"):
+        check_identity(levels)
+    write_module(mine, "mine", MINE)
+    check_identity(pickle.loads(pickle.dumps(levels)))
 
 
 def test_folders_and_names():

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any, cast
 
 from budbreak.errors import BudbreakError, InvalidValue, MissingData, did_you_mean, one_of
 from budbreak.studies.overrides import LONGEST_LINE
 from budbreak.studies.recipe import Recipe, make_recipe
+from budbreak.values import check_unchanged
 
 _LARGEST_FILE = 65536  # bytes; the longest recipe we ship has 1,500
 
@@ -26,14 +28,32 @@ def load_recipe(path: Path, sets: Mapping[str, Any] | None = None, *, seeds: int
 
     Raises:
         MissingData: if there is no such file.
-        InvalidValue: if it is not TOML, a field is missing, of the wrong type, out of range, or without effect.
+        InvalidValue: if it is not TOML, a field is missing, of the wrong type, out of range, or without effect; if
+            this process has imported a module that it names from elsewhere, or before it was edited.
         UnknownName: for what does not exist, with the nearest that does.
     """
     plain = read_plain(path)
     for folder in import_folders(path, [plain, sets]):
         if folder not in sys.path:
             sys.path.append(folder)  # last, so that it hides no library
-    return make_recipe(plain if seeds is None else {**plain, "seeds": seeds}, sets=sets)
+    recipe = make_recipe(plain if seeds is None else {**plain, "seeds": seeds}, sets=sets)
+    for module in dict.fromkeys(text.partition(":")[0] for text in _code_names([plain, sets])):
+        if module in sys.modules:
+            _check_place(module, path.resolve().parent)
+            check_unchanged(module)
+    return recipe
+
+
+def _check_place(module: str, folder: Path) -> None:
+    """Refuse a module of the name of one beside the recipe, which is another one."""
+    top = module.partition(".")[0]
+    spec, file = PathFinder.find_spec(top, [str(folder)]), getattr(sys.modules[top], "__file__", None)
+    if spec is not None and spec.origin and file and Path(spec.origin).resolve() != Path(file).resolve():
+        raise InvalidValue(
+            f"the module {top!r} is {file}, and beside the recipe lies {spec.origin}",
+            "a recipe names the modules beside it, and in a process a name is that of one module",
+            "rename one of them, or run each recipe in a process of its own",
+        )
 
 
 def import_folders(path: Path, given: object) -> tuple[str, ...]:
@@ -43,23 +63,22 @@ def import_folders(path: Path, given: object) -> tuple[str, ...]:
         path: of the recipe.
         given: all that it says, and what overrides it; if nothing there has a colon, nothing is looked for.
     """
-    if not _names_code(given):
+    if next(_code_names(given), None) is None:
         return ()
     return tuple(dict.fromkeys(str(folder) for folder in (path.resolve().parent, Path.cwd())))
 
 
-def _names_code(given: object) -> bool:
-    """Whether something in it can be ``package.module:Class``."""
+def _code_names(given: object) -> Iterator[str]:
+    """What can be ``package.module:Class`` in it."""
     rest = [given]
     while rest:  # a list and not recursion: nested input may be deeper than the stack
         item = rest.pop()
         if isinstance(item, str) and ":" in item:
-            return True
+            yield item
         if isinstance(item, Mapping):
             rest += cast("Mapping[str, object]", item).values()
         elif isinstance(item, list | tuple):
             rest += cast("list[object]", item)
-    return False
 
 
 def read_plain(path: Path) -> dict[str, Any]:

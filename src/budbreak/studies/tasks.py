@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from budbreak.data import find
+from budbreak.errors import StoreMismatch
 from budbreak.files import digest
 from budbreak.live import state_digest
 from budbreak.studies.making import epochs_before, epochs_in_all, make_network
@@ -101,6 +102,22 @@ def tasks_of(arm: str, setup: Setup, seeds: Iterable[int], place: Place) -> list
         levels = digest({"task": "levels", "dense": identity, "prune": told})
         pairs.append((dense, Task("levels", levels, f"{arm} seed {seed}", seed, plain, place, (dense,))))
     return pairs
+
+
+def check_identity(task: Task) -> None:
+    """Refuse to compute a task where its result would be another one than that of its identity.
+
+    Raises:
+        StoreMismatch: if the code of the user's own that this process has imported is not that of the process that
+            named the task: it was edited meanwhile, or differs from machine to machine.
+    """
+    dense, levels = tasks_of(task.label, task.setup, task.seed, task.place)
+    if task.identity != (dense if task.kind == "dense" else levels).identity:
+        raise StoreMismatch(
+            f"{task.label}: its classes, or its network, are not what they were when the run began",
+            "a result belongs to the code that computed it: a file of yours was edited, or differs on this machine",
+            "run the same command again: what is complete with the code that is there now stays",
+        )
 
 
 def dense_of(setup: Setup) -> Setup:

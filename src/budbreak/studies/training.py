@@ -30,7 +30,7 @@ from budbreak.studies.measuring import BATCH, layer_results, measure
 from budbreak.studies.notes import NotedEnd, NotedEpoch, Notes
 from budbreak.studies.result import EpochResult
 from budbreak.studies.taskfolder import is_complete, write_task
-from budbreak.studies.tasks import Task
+from budbreak.studies.tasks import Task, check_identity
 from budbreak.studies.weights import save_weights
 from budbreak.training import Engine, RateScheduler, evaluate, steps_per_epoch, train_epoch
 
@@ -45,11 +45,15 @@ def carry_out_task(task: Task, tell: Tell | None = None) -> None:
     Args:
         task: what to compute; what it needs is complete.
         tell: called in this process whenever something was noted.
+
+    Raises:
+        StoreMismatch: if what this process would compute is not what the task was named for.
     """
     lock = FolderLock(task.folder, "task.lock")  # beside the lock of its store, which `iterate` takes
     lock.take(wait=True)
     try:
         if not is_complete(task):
+            check_identity(task)
             write_task(task)
             with warnings.catch_warnings(), _way_out(task):
                 warnings.simplefilter("ignore", UncoveredWeights)  # the preview has said it, once for all tasks

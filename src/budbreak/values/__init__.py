@@ -20,5 +20,6 @@ from budbreak.values.decoding import decode
 from budbreak.values.encoding import encode
 from budbreak.values.family import Family
 from budbreak.values.identities import identity, telling, telling_fields
+from budbreak.values.sources import check_unchanged
 
-__all__ = ["Family", "decode", "encode", "identity", "telling", "telling_fields"]
+__all__ = ["Family", "check_unchanged", "decode", "encode", "identity", "telling", "telling_fields"]

@@ -9,13 +9,13 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, is_dataclass
 from fractions import Fraction
-from pathlib import Path
 from types import BuiltinFunctionType, FunctionType
 from typing import Any, cast
 
 from budbreak.errors import BudbreakError, InvalidValue
 from budbreak.values.annotations import coerce
 from budbreak.values.classes import default_of, full_name, hints_of, init_fields, is_finite, show
+from budbreak.values.sources import sources_of
 
 
 def identity(value: object) -> str:
@@ -32,9 +32,9 @@ def telling(value: object) -> Any:
 
     A dataclass: its class as "module:name" under ``is``, and the fields of it that `telling_fields` gives. Whole
     numbers in a field for floats are floats, and -0.0 is 0.0. Functions and classes go by their names. What is not of
-    this library also tells, under ``source code``, the SHA-256 of the file that defines it: whoever edits her
-    ``mine.py`` gets new results and never old ones. The files which that one imports are not looked at; nor is the
-    source of this library.
+    this library also tells, under ``source code``, the SHA-256 of the file that defines it, and under ``imported source
+    code`` those of the user's own files which that one imports (see `sources_of`): whoever edits her ``mine.py``, or
+    what it imports, gets new results and never old ones. Installed packages and this library are not looked into.
 
     Args:
         value: None, a string, number, fraction, list, tuple, mapping with strings as keys, function, class,
@@ -126,21 +126,22 @@ def _told_mapping(value: Mapping[object, object], where: str) -> Any:
     return {"is": "mapping", "of": told} if "is" in told else told  # no mapping can pass for something else
 
 
-def _source(definition: Any, where: str) -> dict[str, str]:
-    """The digest of the file that defines what is not ours. The key has a space: no field is called so."""
-    if definition.__module__.partition(".")[0] == __name__.partition(".")[0]:
+def _source(definition: Any, where: str) -> dict[str, Any]:
+    """The digests of the file that defines what is not ours, and of those that it imports. No field has such a key."""
+    module = definition.__module__
+    if module.partition(".")[0] == __name__.partition(".")[0]:
         return {}
-    file = getattr(sys.modules[definition.__module__], "__file__", None)
-    if file is None and definition.__module__ in sys.builtin_module_names:
+    file = getattr(sys.modules[module], "__file__", None)
+    if file is None and module in sys.builtin_module_names:
         return {}
     try:
-        text = Path(file or "").read_bytes().replace(b"\r\n", b"\n")
+        digests = {name: source.digest for name, source in sources_of(module).items()}
     except OSError as error:
         rule = "what its results depend on is read from the file that defines it"
-        raise InvalidValue(
-            f"the source of {where}, {definition!r}, cannot be read", rule, "write it into a file"
-        ) from error
-    return {"source code": hashlib.sha256(text).hexdigest()}
+        value = f"the source of {where}, {definition!r}, cannot be read"
+        raise InvalidValue(value, rule, "write it into a file") from error
+    told: dict[str, Any] = {"source code": digests.pop(module)}
+    return {**told, "imported source code": digests} if digests else told
 
 
 def _canonical(told: object) -> str:
