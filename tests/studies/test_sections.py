@@ -8,7 +8,6 @@ from small import TINY, plain
 from budbreak.criteria import Magnitude
 from budbreak.errors import InvalidValue, UnknownName
 from budbreak.schedules import Geometric
-from budbreak.studies import field_table
 from budbreak.studies.sections import SECTIONS, check_fields, make_parts, make_setup
 
 SETUP = {name: table for name, table in TINY.items() if name in SECTIONS}
@@ -26,15 +25,8 @@ def test_values_are_read_and_every_field_is_spelt_out():
     assert make_setup(made.plain()) == made
 
 
-def test_every_field_is_explained_in_the_help():
-    table = field_table()
-    for name, kind in SECTIONS.items():
-        assert f"[{name}]\n" in table
-        assert all(info.description and f"{field} [" in table for field, info in kind.model_fields.items())
-    assert "epochs [required]" in table
-    assert "schedule [geometric: rate = 0.2, levels = 12]" in table
-    assert "augment [false]" in table
-    assert "then [none]" in table
+def test_every_field_is_explained():
+    assert all(info.description for kind in SECTIONS.values() for info in kind.model_fields.values())
 
 
 WRONG = [

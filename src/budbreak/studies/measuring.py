@@ -12,6 +12,7 @@ from budbreak.data import Images, batches
 from budbreak.diagnostics import Diagnostic, Measurement, joined, needed
 from budbreak.errors import NoSites
 from budbreak.evidence import Evidence, probe
+from budbreak.foreign import call_foreign
 from budbreak.live import refreshed_norms
 from budbreak.masks import Mask, Prunable
 from budbreak.studies.result import LayerResult
@@ -51,8 +52,15 @@ def measure(
     for diagnostic, own in zip(diagnostics, evidence, strict=True):
         if own is not None:
             with contextlib.suppress(NoSites):
-                measurements.append(diagnostic(own, mask))
+                measurements.append(_measured(diagnostic, own, mask))
     return joined(measurements)
+
+
+def _measured(diagnostic: Diagnostic, evidence: Evidence, mask: Mask) -> Measurement:
+    """An error of a user's own diagnostic names her file and line."""
+    what = f"measuring by {type(diagnostic).__name__}"
+    rule = "a diagnostic gives its numbers, from what it needs"
+    return call_foreign(what, lambda: diagnostic(evidence, mask), rule=rule, fix="mend the class")
 
 
 def _observed(

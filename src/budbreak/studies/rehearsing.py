@@ -79,11 +79,7 @@ class Rehearsal:
 
     def _measure(self, few: Images, mask: Mask) -> None:
         quantities = [quantity.name for quantity in quantities_of(self.diagnostics)]
-        measured = call_foreign(
-            f"measuring by {', '.join(type(diagnostic).__name__ for diagnostic in self.diagnostics)}",
-            lambda: measure(self.diagnostics, self.model, few, mask=mask, prunable=self.plan.prunable),
-            rule="a diagnostic gives its numbers, from what it needs",
-        )
+        measured = measure(self.diagnostics, self.model, few, mask=mask, prunable=self.plan.prunable)
         names = {*measured.numbers, *(name for numbers in measured.layers.values() for name in numbers)}
         rule = "a number is named once, by its quantity"
         for name in sorted(names - set(quantities)):
