@@ -11,7 +11,7 @@ from torch import nn
 
 from budbreak.errors import BudbreakError, CorruptFile, StoreMismatch
 from budbreak.files import digest, write_json
-from budbreak.studies import RunFailed, load_result, run
+from budbreak.studies import RunFailed, list_runs, load_result, run
 from budbreak.studies.notes import Notes
 from budbreak.studies.result import FILE_NAME, KIND
 from budbreak.studies.tasks import tasks_of
@@ -200,6 +200,32 @@ def test_networks_of_the_run_are_copies_that_come_back(out):
     path.write_bytes(b"no")
     go(out)
     assert path.read_bytes() == own
+
+
+def test_networks_of_arms_that_are_defined_otherwise_are_taken_away(tmp_path):
+    """The weights of the old arm stayed under the name of the new one, which had not been computed yet."""
+    tiny = {"data.limit": 100, "measure.images": 50}
+    first = small(tiny, arms={"host": {}, "other": {"prune.scope": "layer"}})
+    changed = small(tiny, arms={"host": {}, "other": {"prune.criterion": "random"}})
+    folder = tmp_path / first.folder_name / "networks"
+    run(choose(first, tmp_path))
+    (folder / "own-notes.txt").touch()
+    run(choose(changed, tmp_path, "host"))
+    assert sorted(path.name for path in folder.iterdir()) == ["host-seed0.safetensors", "own-notes.txt"]
+    run(choose(changed, tmp_path))
+    assert (folder / "other-seed0.safetensors").is_file()
+
+
+def test_complete_arms_that_were_not_chosen_stay_tasks_of_the_run(tmp_path):
+    """They were in its table, and called tasks of no run."""
+    recipe = small({"data.limit": 100, "measure.images": 50}, arms={"host": {}, "other": {"prune.scope": "layer"}})
+    path = tmp_path / recipe.folder_name / "tasks.json"
+    run(choose(recipe, tmp_path))
+    whole = json.loads(path.read_text())["tasks"]
+    result = run(choose(recipe, tmp_path, "host"))
+    assert result.arm_names == ("host", "other")
+    assert json.loads(path.read_text())["tasks"] == whole
+    assert list_runs(tmp_path).orphans == ()
 
 
 def test_extra_state_stays_out_of_the_weights(tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,10 +40,25 @@ def claimed(folder: Path, recipe: Recipe) -> Generator[None, None, None]:
         lock.release()
 
 
+def network_name(arm: str, task: Task) -> str:
+    """The name of the file with the final weights of an arm under a seed."""
+    return f"{arm}-seed{task.seed}.safetensors"
+
+
+def drop_networks(folder: Path, keep: Set[str]) -> None:
+    """Delete the weights of arms and seeds that a run does not have, or not yet: all but the files of these names.
+
+    They are copies of what lies in the folders of tasks.
+    """
+    for path in (folder / NETWORKS).glob("*-seed*.safetensors"):
+        if path.name not in keep:
+            path.unlink(missing_ok=True)
+
+
 def save_network(folder: Path, arm: str, task: Task) -> None:
     """Put the final weights of an arm under a seed where a person looks for them."""
     data = (task.folder / WEIGHTS).read_bytes()
-    path = folder / NETWORKS / f"{arm}-seed{task.seed}.safetensors"
+    path = folder / NETWORKS / network_name(arm, task)
     if not path.exists() or path.read_bytes() != data:
         write_bytes(path, data)
 

@@ -12,7 +12,7 @@ from budbreak.diagnostics import quantities_of
 from budbreak.errors import BudbreakError
 from budbreak.studies.compare import paired_differences
 from budbreak.studies.executors import open_executor
-from budbreak.studies.folder import RECIPE, claimed, save_network, save_tasks
+from budbreak.studies.folder import RECIPE, claimed, drop_networks, network_name, save_network, save_tasks
 from budbreak.studies.recipe import Arm, Recipe
 from budbreak.studies.result import FILE_NAME, TRAINING, ArmResult, RunResult, load_result
 from budbreak.studies.scheduling import Failure, carry_out
@@ -65,6 +65,10 @@ class Cells:
     tasks: tuple[Task, ...] = field(repr=False)
 
 
+Shown = Sequence[tuple[Arm, Task]]
+"""The levels task of each arm and seed that a result has: those that were chosen, and other arms that are complete."""
+
+
 def cells_of(choice: Choice) -> Cells:
     """The tasks of what was chosen; arms that are alike have theirs in common."""
     pairs = [(arm, pair) for arm in choice.arms for pair in choice.tasks(arm)]
@@ -97,17 +101,19 @@ def run(
         BudbreakError: see `look_ahead`, which is to be called before.
     """
     cells = cells_of(choice)
+    shown = (*cells.levels, *_other_arms(choice))
     with claimed(choice.folder, choice.recipe):
         start = time.perf_counter() - _seconds_so_far(choice)
         watch = Watch(cells.tasks, report or _ignore)
 
         def keep(task: Task | None = None) -> RunResult:
-            result = collect_run(choice, cells, time.perf_counter() - start)
-            _save(choice, cells, result, task)
+            result = _collect_run(choice, cells, shown, time.perf_counter() - start)
+            _save(choice, shown, result, task)
             if progress is not None:
                 progress(result, watch.done())
             return result
 
+        _renew_networks(choice, shown)
         failures = _compute_missing(choice, cells, watch, keep)
         result = keep()
         _check_ended(result, choice.folder, failures)
@@ -116,13 +122,13 @@ def run(
     return result
 
 
-def _save(choice: Choice, cells: Cells, result: RunResult, task: Task | None) -> None:
+def _save(choice: Choice, shown: Shown, result: RunResult, task: Task | None) -> None:
     """Write down where a run stands, after a task that is complete, if there is one."""
     result.save(choice.folder)
-    named = {f"{arm.name} seed {levels.seed}": levels for arm, levels in cells.levels}
+    named = {f"{arm.name} seed {levels.seed}": levels for arm, levels in shown}
     save_tasks(choice.folder, named, identity=choice.recipe.identity)
     if task is not None:
-        _save_networks(choice, cells, {task.identity})
+        _save_networks(choice, shown, {task.identity})
 
 
 def _compute_missing(
@@ -132,7 +138,6 @@ def _compute_missing(
     for task in complete:
         if task.kind == "levels":
             check_complete(task)
-    _save_networks(choice, cells, {task.identity for task in complete})
     keep(None)
     if not missing:
         return []
@@ -157,9 +162,23 @@ def divided(tasks: Sequence[Task]) -> tuple[list[Task], list[Task]]:
     return complete, [task for task in missing if task.kind == "levels" or task.identity in needed]
 
 
-def _save_networks(choice: Choice, cells: Cells, identities: Set[str]) -> None:
+def _other_arms(choice: Choice) -> list[tuple[Arm, Task]]:
+    """The levels of those arms of the recipe that were not chosen, but are complete already."""
+    others = [arm for arm in choice.recipe.arms if arm not in choice.arms]
+    levels = [(arm, [task for _, task in choice.tasks(arm)]) for arm in others]
+    return [(arm, task) for arm, tasks in levels if all(map(is_complete, tasks)) for task in tasks]
+
+
+def _renew_networks(choice: Choice, shown: Shown) -> None:
+    """Save those of complete tasks, and take away those of arms that are gone, or are defined otherwise now."""
+    complete = {task.identity for _, task in shown if is_complete(task)}
+    drop_networks(choice.folder, {network_name(arm.name, task) for arm, task in shown if task.identity in complete})
+    _save_networks(choice, shown, complete)
+
+
+def _save_networks(choice: Choice, shown: Shown, identities: Set[str]) -> None:
     """Arms that are alike have one task, under whichever name it was computed."""
-    for arm, levels in cells.levels:
+    for arm, levels in shown:
         if levels.identity in identities:
             save_network(choice.folder, arm.name, levels)
 
@@ -185,12 +204,11 @@ def _check_ended(result: RunResult, folder: Path, failures: Sequence[Failure]) -
         )
 
 
-def collect_run(choice: Choice, cells: Cells, seconds: float) -> RunResult:
+def _collect_run(choice: Choice, cells: Cells, shown: Shown, seconds: float) -> RunResult:
     """The result of all levels that are over."""
-    levels = [level for arm, task in cells.levels for level in collect(task, arm.name)]
-    more = [(arm, pair) for arm in choice.recipe.arms if arm not in choice.arms for pair in choice.tasks(arm)]
-    finished = [arm for arm in choice.recipe.arms if arm in choice.arms or _all_complete(arm, more)]
-    levels += [level for arm, (_, task) in more if arm in finished for level in collect(task, arm.name)]
+    levels = [level for arm, task in shown for level in collect(task, arm.name)]
+    with_tasks = {arm.name for arm, _ in shown}
+    finished = [arm for arm in choice.recipe.arms if arm.name in with_tasks]
     names = {arm.name for arm in finished}
     arms = tuple(
         ArmResult(arm.name, arm.reference if arm.reference in names else None, dict(arm.overrides)) for arm in finished
@@ -211,10 +229,6 @@ def collect_run(choice: Choice, cells: Cells, seconds: float) -> RunResult:
         levels=tuple(levels),
         differences=tuple(paired_differences(levels, arms, quantities)),
     )
-
-
-def _all_complete(arm: Arm, pairs: Sequence[tuple[Arm, tuple[Task, Task]]]) -> bool:
-    return all(is_complete(levels) for other, (_, levels) in pairs if other is arm)
 
 
 def _diagnostics(arms: Sequence[Arm]) -> list[Any]:
