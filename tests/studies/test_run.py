@@ -326,3 +326,11 @@ def test_a_run_folder_that_is_no_folder(tmp_path):
     Path(choice.folder).touch()
     with pytest.raises(BudbreakError):
         run(choice)
+
+
+def test_arms_that_measure_two_things_by_one_name_are_refused_before_anything_starts(tmp_path):
+    """The dry run said nothing of it."""
+    other = {"measure.diagnostics": [{"is": "dead-units", "threshold": 0.1}]}
+    choice = choose(small(arms={"host": {}, "other": other}), tmp_path, "host")
+    with pytest.raises(InvalidValue, match="of all arms: two diagnostics measure 'dead_units_total'"):
+        look_ahead(choice)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from budbreak.checks import check_count
 from budbreak.data import DataSet, Split
-from budbreak.errors import BudbreakError
+from budbreak.diagnostics import quantities_of
+from budbreak.errors import BudbreakError, InvalidValue
 from budbreak.foreign import call_foreign
 from budbreak.iteration import Preview
 from budbreak.studies.compare import check_equal_survivors
@@ -118,6 +119,7 @@ def look_ahead(choice: Choice) -> Overview:
 
     unseen, speeds = _try_trainings(choice, loader)
     preview = _preview_all(choice, loader)
+    _check_quantities(choice.recipe.arms)
     first = choice.arms[0].setup
     dataset, parts = loader(first.data)
     engine = pick_engine(first, make_network(first.network, dataset, 0), choice.place.threads)
@@ -227,6 +229,15 @@ def _preview(setup: Setup, dataset: DataSet, parts: Split, *, threads: int | Non
     keep = preview.rows[min(1, plan.levels)].keep or total  # a schedule may decide as it goes
     Rehearsal(plan, keep, setup.measure.diagnostics, model, parts.train).carry_out()
     return preview
+
+
+def _check_quantities(arms: Sequence[Arm]) -> None:
+    """Refuse arms whose diagnostics give different numbers of one name, also where each arm has one of them only."""
+    try:
+        quantities_of(dict.fromkeys(diagnostic for arm in arms for diagnostic in arm.setup.measure.diagnostics))
+    except InvalidValue as error:
+        fix = "measure in all arms with the same one, rename a quantity, or make two recipes"
+        raise InvalidValue(f"measure.diagnostics of all arms: {error.value}", error.rule, fix) from error
 
 
 def _check_comparable(arm: Arm, own: Preview, reference: Arm, base: Preview) -> None:

@@ -111,7 +111,7 @@ def check_identity(task: Task) -> None:
         StoreMismatch: if the code of the user's own that this process has imported is not that of the process that
             named the task: it was edited meanwhile, or differs from machine to machine.
     """
-    dense, levels = tasks_of(task.label, task.setup, task.seed, task.place)
+    ((dense, levels),) = tasks_of(task.label, task.setup, [task.seed], task.place)
     if task.identity != (dense if task.kind == "dense" else levels).identity:
         raise StoreMismatch(
             f"{task.label}: its classes, or its network, are not what they were when the run began",
