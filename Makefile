@@ -36,8 +36,7 @@ examples: .venv/installed  ## every script, and every recipe that has code of it
 
 smoke: .venv/installed  ## the main job, short, in a folder of its own
 	rm -rf build/smoke
-	$(BIN)/budbreak run recipes/digits-mlp.toml --set prune.schedule.levels=2 --set train.epochs=3 \
-		--set 'train.schedule.milestones=[2]' --seeds 2 --out build/smoke
+	$(BIN)/budbreak run recipes/digits-mlp.toml --set prune.schedule.levels=2 --set train.epochs=3 --set 'train.schedule.milestones=[2]' --seeds 2 --out build/smoke
 	$(BIN)/budbreak report build/smoke/digits-mlp-*
 	$(BIN)/budbreak runs build/smoke
 
