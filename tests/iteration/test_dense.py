@@ -355,6 +355,8 @@ def test_another_environment_warns(tmp_path, finished):
         ({"dense": "d"}, r"dense is 'd'\nlevel 0 is taken over into a store\ngive store= as well"),
         ({"dense": "", "store": "s"}, r"dense is ''\nit is a folder"),
         ({"dense": 3, "store": "s"}, r"dense is 3\nit is a folder"),
+        ({"dense": "d\0", "store": "s"}, r"dense is 'd\\x00'\nit is a folder"),
+        ({"dense": "d", "store": "s\0"}, r"store is 's\\x00'\nit is a folder"),
         ({"dense": "./s", "store": "s"}, r"dense is '\./s'\nit is the store of another iteration"),
     ],
 )
@@ -363,6 +365,12 @@ def test_a_dense_that_cannot_work_is_refused_before_anything_is_done(tmp_path, m
     with pytest.raises(InvalidValue, match=words):
         Parts().iterate(geometric(), **options)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_dense_that_is_a_link_to_itself_is_refused(tmp_path):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(CannotRead, match=r"cannot read .*loop/identity\.json"):
+        run(Parts(), geometric(), store=tmp_path / "arm", dense=tmp_path / "loop")
 
 
 # --- a plan of level 0 alone --------------------------------------------------------------------------------

@@ -179,7 +179,8 @@ def check_arguments(setup: Setup, store: object, dense: object) -> None:
 
 
 def _check_folder(name: str, folder: object, example: str) -> None:
-    if folder == "" or not isinstance(folder, str | os.PathLike | None):
+    plain = isinstance(folder, str | os.PathLike | None)
+    if not plain or folder == "" or "\0" in str(folder):
         raise InvalidValue(f"{name} is {shown(folder)}", "it is a folder: a str or a Path", f'write {name}="{example}"')
 
 
@@ -198,7 +199,7 @@ def _check_dense(dense: object, store: object, processes: int) -> None:
     said = f"dense is {shown(dense)}"
     if store is None:
         raise InvalidValue(said, "level 0 is taken over into a store", "give store= as well")
-    if Path(cast(str, dense)).resolve() == Path(cast(str, store)).resolve():
+    if os.path.realpath(cast(str, dense)) == os.path.realpath(cast(str, store)):
         raise InvalidValue(said, "it is the store of another iteration", "give another folder as store")
     if processes > 1:
         raise InvalidValue(
