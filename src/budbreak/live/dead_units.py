@@ -31,7 +31,7 @@ def dead_neurons(
     Sites are the activation modules (nn.ReLU and the like, and those of other packages that turn out to be one)
     that the forward pass calls. Functional activations are no sites: the result names them. The model runs in
     eval mode and in the dtype of its weights: float32 for numbers that are published. Right after a pruning or a
-    rewind BatchNorm's statistics are those of other weights: count inside `norms.refreshed_norms`.
+    rewind BatchNorm's statistics are those of other weights: count inside `refreshed_norms`.
 
     Args:
         model: the live model; it is left as it was.
