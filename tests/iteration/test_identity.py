@@ -18,7 +18,8 @@ from torch.utils.data import DataLoader, Subset, TensorDataset
 import budbreak as bb
 from budbreak.errors import InvalidValue, StoreMismatch
 from budbreak.evidence import Weights
-from budbreak.iteration.identity import describe, describe_batches, differences
+from budbreak.iteration.describing import describe, describe_batches
+from budbreak.iteration.identity import differences
 
 
 @pytest.fixture(scope="module")

@@ -38,14 +38,14 @@ class Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Refuse an unknown option here, where the nearest known one can be named."""
-        found, unknown = super().parse_known_args(args, namespace)
+        options, unknown = super().parse_known_args(args, namespace)
         if unknown:
             flags = [flag for action in self._actions for flag in action.option_strings]
             flag = unknown[0].partition("=")[0]
             near = did_you_mean(flag, [*flags, *self.instead])
             fixes = [fix for known, fix in self.instead.items() if known == flag or repr(known) in near]
             self._refuse(f"{' '.join(unknown)}: not understood", fixes[0] if fixes else near)
-        return found, unknown
+        return options, unknown
 
     def error(self, message: str) -> NoReturn:
         """Exit with 2; what was typed is quoted at a readable length."""

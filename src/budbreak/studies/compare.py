@@ -49,9 +49,9 @@ def _compared(levels: Sequence[LevelResult], arms: Sequence[ArmResult]) -> Itera
     for arm in arms:
         for number in sorted({level.level for level in levels}):
             pairs = [_pair(cells, arm, seed, number) for seed in seeds]
-            found = [pair for pair in pairs if pair is not None]
-            if found and not (number == 0 and all(_same_training(*pair) for pair in found)):
-                yield found
+            both = [pair for pair in pairs if pair is not None]
+            if both and not (number == 0 and all(_same_training(*pair) for pair in both)):
+                yield both
 
 
 def _pair(
@@ -74,18 +74,18 @@ def _all_have(pairs: _Pairs, name: str) -> bool:
 
 def _difference(pairs: _Pairs, name: str) -> PairedDifference:
     base, own = pairs[0]
-    found = estimate([other.numbers[name] - reference.numbers[name] for reference, other in pairs])
-    p = found.p if found.p is not None and math.isfinite(found.p) else None
+    estimated = estimate([other.numbers[name] - reference.numbers[name] for reference, other in pairs])
+    p = estimated.p if estimated.p is not None and math.isfinite(estimated.p) else None
     return PairedDifference(
         level=own.level,
         density=own.density,
         arm=own.arm,
         reference=base.arm,
         quantity=name,
-        n=found.n,
-        mean=found.mean,
-        low=found.low,
-        high=found.high,
+        n=estimated.n,
+        mean=estimated.mean,
+        low=estimated.low,
+        high=estimated.high,
         p=p,
         p_adjusted=None,
     )

@@ -24,22 +24,22 @@ _TYPES = {
 }
 
 
-def in_our_words(found: ErrorDetails, sections: Sections) -> BudbreakError:
-    """One thing that pydantic found.
+def in_our_words(problem: ErrorDetails, sections: Sections) -> BudbreakError:
+    """One thing that pydantic problem.
 
     Args:
-        found: in a model whose fields are ``sections``.
+        problem: in a model whose fields are ``sections``.
         sections: name -> model.
     """
-    where = tuple(str(part) for part in found["loc"])
-    cause = found.get("ctx", {}).get("error")
+    where = tuple(str(part) for part in problem["loc"])
+    cause = problem.get("ctx", {}).get("error")
     if isinstance(cause, BudbreakError):
         return cause
-    if found["type"] == "extra_forbidden":
+    if problem["type"] == "extra_forbidden":
         return unknown_field(where, sections)
-    if found["type"] == "missing":
+    if problem["type"] == "missing":
         return _missing(where, sections)
-    return _wrong(".".join(where), found)
+    return _wrong(".".join(where), problem)
 
 
 def unknown_field(where: tuple[str, ...], sections: Sections) -> UnknownName:
@@ -64,9 +64,9 @@ def _missing(where: tuple[str, ...], sections: Sections) -> InvalidValue:
     )
 
 
-def _wrong(path: str, found: ErrorDetails) -> InvalidValue:
+def _wrong(path: str, problem: ErrorDetails) -> InvalidValue:
     """A value of the wrong type, or out of its range."""
-    value, kind, context = found["input"], str(found["type"]), found.get("ctx", {})
+    value, kind, context = problem["input"], str(problem["type"]), problem.get("ctx", {})
     if kind == "too_long":
         return InvalidValue(f"{path} has {len(value):,} items", f"it has at most {context['max_length']}", "give fewer")
     if isinstance(value, int) and value.bit_length() > _LARGEST_BITS:
@@ -74,7 +74,7 @@ def _wrong(path: str, found: ErrorDetails) -> InvalidValue:
     if kind == "literal_error":
         known = str(context["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
         return InvalidValue(f"{path} is {_short(value)}", one_of(known), did_you_mean(str(value), known))
-    rule = f"it must be {_TYPES.get(kind.split('_')[0], str(found['msg']))}"
+    rule = f"it must be {_TYPES.get(kind.split('_')[0], str(problem['msg']))}"
     if kind == "greater_than_equal":
         rule = f"it must be at least {context['ge']}"
     if kind == "less_than_equal":

@@ -225,5 +225,5 @@ def _named(result: RunResult) -> set[str]:
         yield from (epoch.numbers for epoch in level.curve)
         yield from (layer.numbers for layer in level.layers)
 
-    numbers = {name for level in result.levels for found in of_level(level) for name in found}
+    numbers = {name for level in result.levels for measured in of_level(level) for name in measured}
     return numbers | {row.quantity for row in result.differences}

@@ -254,9 +254,9 @@ def check_fields(plain: Mapping[str, object]) -> None:
     try:
         Setup.model_validate(plain)
     except ValidationError as error:
-        for found in error.errors(include_url=False):
-            if found["type"] != "missing" and (len(found["loc"]) > 1 or found["type"] == "extra_forbidden"):
-                raise in_our_words(found, SECTIONS) from None
+        for problem in error.errors(include_url=False):
+            if problem["type"] != "missing" and (len(problem["loc"]) > 1 or problem["type"] == "extra_forbidden"):
+                raise in_our_words(problem, SECTIONS) from None
 
 
 def make_parts(plain: Mapping[str, object]) -> tuple[DataSection, NetworkSection]:

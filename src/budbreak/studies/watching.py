@@ -70,8 +70,8 @@ class Watch:
     def _read(self, task: Task) -> NotesFile | None:
         """The notes of a task, if they have changed. One that cannot be read is the task's own error to tell."""
         try:
-            found = os.stat(task.folder / NOTES)
-            stamp = found.st_mtime_ns, found.st_size
+            status = os.stat(task.folder / NOTES)
+            stamp = status.st_mtime_ns, status.st_size
             if self._stamps.get(task.identity) == stamp:
                 return None
             notes = read_notes(task.folder, task.identity)

@@ -33,10 +33,10 @@ def check_weights(folder: Path) -> None:
     """
     store = Store(folder)
     store.look()
-    found = store.load_checkpoint()
-    if found is None or found[1] != store.path("checkpoint"):
+    stored = store.load_checkpoint()
+    if stored is None or stored[1] != store.path("checkpoint"):
         return  # the last checkpoint was deleted: there is nothing to compare with
-    path, checkpoint = folder / WEIGHTS, found[0]
+    path, checkpoint = folder / WEIGHTS, stored[0]
     again = "delete it: the same command writes it again from the checkpoint"
     try:
         state = read_state(path)
