@@ -102,7 +102,7 @@ def test_a_file_that_is_absent_a_folder_or_no_toml(tmp_path):
 
 
 HOSTILE = {
-    "large": "# " + "x" * 70_000,
+    "large": TEXT + "# one comment after the other\n" * 3000,
     "long line": "a" + ".a" * 30_000 + " = 1",
     "dotted": TEXT + "[arms.x]\na" + ".a" * 990 + " = 1",
     "nested": "x = " + "[" * 1500,

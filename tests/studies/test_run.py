@@ -182,6 +182,33 @@ def test_a_task_that_fails_does_not_take_the_others_with_it(tmp_path):
     assert not stored.complete
 
 
+FAILING = """
+from dataclasses import dataclass
+from budbreak.diagnostics import Measurement, Quantity
+
+@dataclass(frozen=True)
+class Dense:
+    needs = ()
+    quantities = (Quantity("kept", "kept weights"),)
+    def __call__(self, evidence, mask):
+        if mask.kept < mask.total:
+            raise ValueError("it was pruned")
+        return Measurement({"kept": float(mask.kept)})
+"""
+
+
+def test_a_diagnostic_of_the_users_own_that_fails_late_names_its_file_and_line(tmp_path, mine):
+    write_module(mine, "failing", FAILING)
+    choice = choose(small({"measure.diagnostics": ["failing:Dense"]}), tmp_path / "out")
+    look_ahead(choice)
+    with pytest.raises(RunFailed) as caught:
+        run(choice)
+    assert "host seed 0: measuring by Dense raised ValueError: it was pruned" in str(caught.value)
+    assert "failing.py, line 11" in str(caught.value)
+    assert "Traceback" not in str(caught.value)
+    assert [level.numbers["kept"] for level in load_result(choice.folder).levels] == [11900.0]
+
+
 def test_the_curve_of_a_rewound_pro_has_no_gap(tmp_path):
     changes = {"train.epochs": 3, "prune.rewind_epoch": 1, "prune.then": [{"is": "ap", "variant": "pro"}]}
     result, counts = trained(choose(small(changes), tmp_path))

@@ -127,6 +127,12 @@ def test_without_diagnostics_only_the_training_is_measured(tmp_path):
 def test_a_complete_task_is_not_begun_again(tmp_path):
     ((dense, levels),) = tasks_of("host", small().arms[0].setup, [0], choose(small(), tmp_path).place)
     told = []
-    for task in (dense, levels, dense, levels):
+    for task in (dense, levels):
+        carry_out_task(task, lambda: told.append(1))
+    stamps = {path: path.stat().st_mtime_ns for task in (dense, levels) for path in task.folder.iterdir()}
+    for task in (dense, levels):
         carry_out_task(task, lambda: told.append(1))
     assert len(told) == 2 * (3 + 1)  # before the first epoch, after each of two, at the end
+    assert {path: path.stat().st_mtime_ns for path in stamps if path.name != "task.lock"} == {
+        path: stamp for path, stamp in stamps.items() if path.name != "task.lock"
+    }  # fmt: skip
