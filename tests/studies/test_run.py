@@ -1,5 +1,6 @@
 """Runs: what is shared, what is computed and what is not, what is recorded, and what a user's own class sees."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -361,3 +362,64 @@ def test_arms_that_measure_two_things_by_one_name_are_refused_before_anything_st
     choice = choose(small(arms={"host": {}, "other": other}), tmp_path, "host")
     with pytest.raises(InvalidValue, match="of all arms: two diagnostics measure 'dead_units_total'"):
         look_ahead(choice)
+
+
+ROGUES = """
+from dataclasses import dataclass
+
+import torch
+
+from budbreak import Scores
+from budbreak.diagnostics import Measurement, Quantity
+from budbreak.evidence import Weights
+
+
+@dataclass(frozen=True)
+class Draws:
+    needs = (Weights(),)
+
+    def __call__(self, evidence):
+        return Scores.elementwise(lambda w: torch.rand(w.shape), evidence[Weights()])
+
+
+@dataclass(frozen=True)
+class Changes:
+    needs = (Weights(),)
+
+    def __call__(self, evidence):
+        return Scores.elementwise(lambda w: w.abs_(), evidence[Weights()])
+
+
+@dataclass(frozen=True)
+class Halves:
+    needs = (Weights(),)
+    quantities = (Quantity("size", "size"),)
+
+    def __call__(self, evidence, mask):
+        return Measurement({"size": float(sum(w.div_(2).sum() for w in evidence[Weights()].values()))})
+
+
+@dataclass(frozen=True)
+class NoNumber:
+    needs = (Weights(),)
+    quantities = (Quantity("ratio", "ratio"),)
+
+    def __call__(self, evidence, mask):
+        return Measurement({"ratio": float("nan")})
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"prune.criterion": "rogues:Draws"}, "Draws gave 'fc1.weight' two different scores for the same evidence"),
+        ({"prune.criterion": "rogues:Changes"}, "a criterion, or that of a follow-up, changed the weights"),
+        ({"measure.diagnostics": ["rogues:Halves"]}, "a diagnostic changed the weights that it looked at"),
+        ({"measure.diagnostics": ["rogues:NoNumber"]}, "a diagnostic gave ratio = nan on a fresh network"),
+    ],
+)
+def test_own_values_that_are_not_pure_are_refused_before_the_first_epoch(change, words, mine, tmp_path):
+    """They failed after hours with an error of something else, or changed the results without a word."""
+    write_module(mine, "rogues", ROGUES)
+    with pytest.raises(InvalidValue, match=re.escape(words)):
+        look_ahead(choose(small(change), tmp_path))

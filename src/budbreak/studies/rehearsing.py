@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 from torch.nn import functional
 
@@ -12,9 +14,10 @@ from budbreak.criteria import Criterion
 from budbreak.data import Images, batches
 from budbreak.diagnostics import Diagnostic, quantities_of
 from budbreak.errors import InvalidValue
-from budbreak.evidence import probe
+from budbreak.evidence import Evidence, probe
 from budbreak.foreign import call_foreign
 from budbreak.iteration import Plan
+from budbreak.live import model_digest
 from budbreak.masks import Mask, Scores, competing, prunable_parameters, select
 from budbreak.studies.measuring import measure
 from budbreak.studies.result import TRAINING
@@ -45,7 +48,7 @@ class Rehearsal:
         Raises:
             BudbreakError: if one of them fails; an error of a user's own code names her file and line.
         """
-        mask, few = Mask.dense(self.model, self.plan.prunable), self.images.first(_IMAGES)
+        mask, few, before = Mask.dense(self.model, self.plan.prunable), self.images.first(_IMAGES), self._digest()
         if self.plan.levels:
             fitted = self.plan.fit(self.model)
             self._score(
@@ -58,7 +61,18 @@ class Rehearsal:
         for follow_up in self.plan.then if self.plan.levels else ():
             if follow_up.criterion is not None:
                 self._score(follow_up.criterion, few, lambda scores: competing(scores, mask))
+        self._check_untouched(before, "criterion, or that of a follow-up,")
         self._measure(few, mask)
+        self._check_untouched(before, "diagnostic")
+
+    def _digest(self) -> str:
+        return model_digest(self.model)
+
+    def _check_untouched(self, before: str, what: str) -> None:
+        """Evidence holds the live weights themselves, not copies."""
+        if self._digest() != before:
+            rule = "criteria and diagnostics look at weights, and change none"
+            raise InvalidValue(f"a {what} changed the weights that it looked at", rule, "write w.abs(), not w.abs_()")
 
     def _score(self, criterion: Criterion, few: Images, use: Callable[[Scores], object]) -> None:
         prunable = self.plan.prunable
@@ -73,7 +87,7 @@ class Rehearsal:
         )
         call_foreign(
             f"scoring by {type(criterion).__name__}",
-            lambda: use(criterion(evidence)),
+            lambda: use(_scores_of(criterion, evidence)),
             rule="a criterion gives the scores of all prunable weights, from what it needs",
         )
 
@@ -84,5 +98,24 @@ class Rehearsal:
         rule = "a number is named once, by its quantity"
         for name in sorted(names - set(quantities)):
             raise InvalidValue(f"a diagnostic gave {name!r}, which none of its quantities names", rule, "name it there")
+        for name in (name for name, number in measured.numbers.items() if not math.isfinite(number)):
+            raise InvalidValue(
+                f"a diagnostic gave {name} = {measured.numbers[name]} on a fresh network",
+                "a number that is recorded is finite",
+                "leave it out where it has no answer",
+            )
         for taken in (quantity.name for quantity in TRAINING if quantity.name in quantities):
             raise InvalidValue(f"a diagnostic gives {taken!r}", f"{rule}: each training has it", "rename it")
+
+
+def _scores_of(criterion: Criterion, evidence: Evidence) -> Scores:
+    """The scores, which are the same however often they are asked for: selection passes over them several times."""
+    scores, again = criterion(evidence), criterion(evidence)
+    for name in scores:
+        if not torch.equal(scores[name].tensor(), again[name].tensor()):
+            raise InvalidValue(
+                f"{type(criterion).__name__} gave {name!r} two different scores for the same evidence",
+                "the scores of a criterion depend on the evidence and its own fields alone",
+                "draw random numbers from a seed of its own, as budbreak.criteria.Random does",
+            )
+    return scores
