@@ -6,8 +6,9 @@ from scipy import stats
 
 from budbreak.diagnostics import Quantity
 from budbreak.errors import CorruptFile, InvalidValue
-from budbreak.studies import ArmResult, EpochResult, LayerResult, LevelResult, RunResult, holm, load_result
+from budbreak.studies import ArmResult, EpochResult, LayerResult, LevelResult, RunResult, load_result
 from budbreak.studies.compare import paired_differences
+from budbreak.studies.intervals import holm
 
 ACCURACY, DEAD = Quantity("test_accuracy", "test accuracy", "share"), Quantity("dead_units_total", "total DNR", "share")
 PAIR = (ArmResult("host", None, {}), ArmResult("ap", "host", {"prune.then": ["ap"]}))

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from budbreak.errors import InvalidValue
-from budbreak.studies import estimate, holm, p_value
+from budbreak.studies.intervals import estimate, holm, p_value
 
 
 def spread(n):
