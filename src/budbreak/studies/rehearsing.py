@@ -112,7 +112,8 @@ def _scores_of(criterion: Criterion, evidence: Evidence) -> Scores:
     """The scores, which are the same however often they are asked for: selection passes over them several times."""
     scores, again = criterion(evidence), criterion(evidence)
     for name in scores:
-        if not torch.equal(scores[name].tensor(), again[name].tensor()):
+        first, second = (one[name].tensor().nan_to_num() for one in (scores, again))  # NaN is refused by the selection
+        if not torch.equal(first, second):
             raise InvalidValue(
                 f"{type(criterion).__name__} gave {name!r} two different scores for the same evidence",
                 "the scores of a criterion depend on the evidence and its own fields alone",
