@@ -372,6 +372,7 @@ import torch
 from budbreak import Scores
 from budbreak.diagnostics import Measurement, Quantity
 from budbreak.evidence import Weights
+from budbreak.training import RateScheduler
 
 
 @dataclass(frozen=True)
@@ -400,6 +401,34 @@ class Halves:
 
 
 @dataclass(frozen=True)
+class Rates:
+    fails: str = "attach"
+
+    def check(self, epochs, steps_per_epoch):
+        pass
+
+    def attach(self, optimizer, *, steps_per_epoch, epochs):
+        if self.fails == "torch":
+            return torch.optim.lr_scheduler.StepLR(optimizer, 10)
+        return RateScheduler(optimizer, lambda step: {"negative": -1.0}[self.fails])
+
+
+@dataclass(frozen=True)
+class Builds:
+    learning_rate: float = 0.1
+
+    def build(self, model):
+        return torch.optim.SGD(model.no_parameters(), self.learning_rate)
+
+
+@dataclass(frozen=True)
+class Less:
+    q: float = -0.1
+    retrains = False
+    criterion = None
+
+
+@dataclass(frozen=True)
 class NoNumber:
     needs = (Weights(),)
     quantities = (Quantity("ratio", "ratio"),)
@@ -416,9 +445,14 @@ class NoNumber:
         ({"prune.criterion": "rogues:Changes"}, "a criterion, or that of a follow-up, changed the weights"),
         ({"measure.diagnostics": ["rogues:Halves"]}, "a diagnostic changed the weights that it looked at"),
         ({"measure.diagnostics": ["rogues:NoNumber"]}, "a diagnostic gave ratio = nan on a fresh network"),
+        ({"train.schedule": "rogues:Rates"}, "attaching Rates(fails='attach') raised KeyError"),
+        ({"train.schedule": {"is": "rogues:Rates", "fails": "torch"}}, "'StepLR' object has no attribute 'after_step'"),
+        ({"train.schedule": {"is": "rogues:Rates", "fails": "negative"}}, "the factor after 0 steps is -1.0"),
+        ({"train.optimizer": "rogues:Builds"}, "building Builds(learning_rate=0.1) raised AttributeError"),
+        ({"prune.then": ["rogues:Less"]}, "q of Less is -0.1"),
     ],
 )
-def test_own_values_that_are_not_pure_are_refused_before_the_first_epoch(change, words, mine, tmp_path):
+def test_own_values_that_break_their_promises_are_refused_before_the_first_epoch(change, words, mine, tmp_path):
     """They failed after hours with an error of something else, or changed the results without a word."""
     write_module(mine, "rogues", ROGUES)
     with pytest.raises(InvalidValue, match=re.escape(words)):

@@ -12,7 +12,15 @@ from typing import Any, Literal, cast
 from torch import nn
 
 from budbreak import criteria, schedules
-from budbreak.checks import check_count, check_criterion, check_granularity, check_instance, exact, shown
+from budbreak.checks import (
+    check_count,
+    check_criterion,
+    check_fraction,
+    check_granularity,
+    check_instance,
+    exact,
+    shown,
+)
 from budbreak.criteria import Criterion, Magnitude
 from budbreak.errors import InvalidValue
 from budbreak.graph import count_macs
@@ -264,6 +272,7 @@ def _check_then(then: object) -> None:
     for follow_up in cast(Sequence[object], then):
         attributes, example = ("q", "retrains", "criterion"), "[bb.ActivateWhilePruning(q=0.02)]"
         check_instance("then", follow_up, attributes, example, call=False, choices=followups.ALL)
+        check_fraction(f"q of {type(follow_up).__name__}", cast(FollowUp, follow_up).q)
 
 
 def _is(value: object, text: str) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from budbreak.data import DataSet, Split
 from budbreak.diagnostics import DeadUnits
@@ -18,7 +19,7 @@ from budbreak.masks import Mask
 from budbreak.studies.making import make_network, make_plan, pick_engine
 from budbreak.studies.measuring import measure
 from budbreak.studies.sections import Setup
-from budbreak.training import Engine, evaluate, steps_per_epoch, train_step
+from budbreak.training import Engine, RateScheduler, evaluate, steps_per_epoch, train_step
 
 _TRIED = 8  # images in the batch that is tried: more show nothing more
 _TIMED = 5  # steps that are timed, after a first one that warms up
@@ -108,13 +109,34 @@ def _try_batch(setup: Setup, model: nn.Module, engine: Engine, parts: Split, cla
     )
     _check_outputs(setup, outputs, (len(labels), classes))
     unseen = _unseen(setup, model, inputs, labels)
-    optimizer = setup.train.optimizer.build(model)
+    optimizer, rates = _attached(setup, model, steps_per_epoch(len(parts.train), setup.train.batch_size))
     call_foreign(
         f"a training step of {name}",
         lambda: train_step(model, optimizer, inputs, labels, engine),
         rule="a network can be trained by gradients",
     )
+    call_foreign(
+        f"the learning rate by {setup.train.schedule}",
+        lambda: (rates.after_step(), rates.after_epoch(0.5)),
+        rule="a schedule sets the rate after each step and each epoch, as RateScheduler does",
+    )
     return unseen
+
+
+def _attached(setup: Setup, model: nn.Module, steps: int) -> tuple[Optimizer, RateScheduler]:
+    """The optimizer, and what moves its rate."""
+    train = setup.train
+    optimizer = call_foreign(
+        f"building {train.optimizer}",
+        lambda: train.optimizer.build(model),
+        rule="an optimizer's value builds one over all parameters of a model",
+    )
+    rates = call_foreign(
+        f"attaching {train.schedule}",
+        lambda: train.schedule.attach(optimizer, steps_per_epoch=steps, epochs=train.epochs),
+        rule="a schedule gives a RateScheduler for an optimizer",
+    )
+    return optimizer, rates
 
 
 def _seconds_of_epoch(setup: Setup, model: nn.Module, engine: Engine, parts: Split) -> float:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from torch.optim import Optimizer
+
+from budbreak.errors import InvalidValue
 
 
 class RateSchedule(Protocol):
@@ -47,6 +50,9 @@ class RateScheduler:
     Args:
         optimizer: whose rates are moved, in all groups alike.
         factor: steps done -> share of the rate, >= 0.
+
+    Raises:
+        InvalidValue: in each step, if a factor is no such number.
     """
 
     def __init__(self, optimizer: Optimizer, factor: Callable[..., float]) -> None:
@@ -82,6 +88,9 @@ class RateScheduler:
 
     def _set_rates(self) -> None:
         share = self.share
+        if not (math.isfinite(share) and share >= 0):
+            rule = "a schedule gives a share of the optimizer's rate: a finite number >= 0"
+            raise InvalidValue(f"the factor after {self.last_epoch} steps is {share}", rule, "mend its factor")
         for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * share
 
