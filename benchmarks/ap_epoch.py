@@ -14,7 +14,7 @@ from benchmarks.work import CIFAR, images, network, random_mask
 from budbreak.data import Images
 from budbreak.live import apply_mask, check_zeros, hold
 from budbreak.measuring import Contender
-from budbreak.training import Engine, evaluate, make_sgd, train_epoch
+from budbreak.training import SGD, Engine, evaluate, train_epoch
 
 OURS, FLOAT, AP = "budbreak", "budbreak in float32", "AP's loop, re-created"
 SAME = "budbreak, training set evaluated as well"
@@ -72,7 +72,7 @@ class _Ours:
         self.on_device = data.train.to(engine.device), data.test.to(engine.device)
         self.model = engine.prepare(network("ResNet-20"))
         self.mask = random_mask(self.model)
-        self.sgd = make_sgd(self.model, 0.01, momentum=0.9, weight_decay=1e-4)
+        self.sgd = SGD(0.01, momentum=0.9, weight_decay=1e-4).build(self.model)
         hold(self.model, self.sgd, self.mask)
 
     def train(self) -> None:

@@ -13,7 +13,7 @@ from benchmarks.settings import Settings
 from benchmarks.work import CIFAR, images, in_memory_batches, network
 from budbreak.data import Images
 from budbreak.measuring import Contender
-from budbreak.training import Engine, cpu_capabilities, make_sgd, train_epoch
+from budbreak.training import SGD, Engine, cpu_capabilities, train_epoch
 
 OURS, FLOAT, PLAIN = "budbreak train_epoch", "budbreak train_epoch, float32", "plain float32 loop"
 _BATCH = 128
@@ -52,7 +52,7 @@ def without_amx() -> str:
 
 def _ours(data: Images, engine: Engine) -> Callable[[], object]:
     model = engine.prepare(network("ResNet-20"))
-    sgd, placed = make_sgd(model, 0.01, momentum=0.9), data.to(engine.device)
+    sgd, placed = SGD(0.01, momentum=0.9, weight_decay=0.0).build(model), data.to(engine.device)
     return lambda: train_epoch(model, sgd, placed, engine=engine, batch_size=_BATCH)
 
 

@@ -15,7 +15,7 @@ from benchmarks.work import MNIST, images, network
 from budbreak.data import Images
 from budbreak.errors import InvariantBroken
 from budbreak.measuring import Contender
-from budbreak.training import make_sgd, train_epoch
+from budbreak.training import SGD, train_epoch
 
 OURS, TENSORS = "budbreak train_epoch", "DataLoader(TensorDataset)"
 ARRAYS, PICTURES = "DataLoader, per-sample transforms on arrays", "the same through PIL images"
@@ -35,7 +35,7 @@ class SmallNetEpoch:
         _check(data.first(64))
         engine = settings.engine(network("LeNet-300-100"))
         ours = engine.prepare(network("LeNet-300-100"))
-        ours_sgd, placed = make_sgd(ours, 0.01, momentum=0.9), data.to(engine.device)
+        ours_sgd, placed = SGD(0.01, momentum=0.9, weight_decay=0.0).build(ours), data.to(engine.device)
         contenders = [Contender(OURS, lambda: train_epoch(ours, ours_sgd, placed, engine=engine, batch_size=_BATCH))]
         contenders += [_peer(name, loader, settings.device) for name, loader in _loaders(data).items()]
         epochs = table(f"LeNet-300-100, {len(data)} images", OURS, settings.meter(full=7)(contenders))
@@ -54,7 +54,7 @@ class SmallNetEpoch:
 
 def _peer(name: str, loader: DataLoader[Any], device: str) -> Contender:
     model = network("LeNet-300-100", device)
-    sgd = make_sgd(model, 0.01, momentum=0.9)
+    sgd = SGD(0.01, momentum=0.9, weight_decay=0.0).build(model)
     return Contender(name, lambda: train_plainly(model, sgd, loader, device))
 
 

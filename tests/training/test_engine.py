@@ -17,7 +17,7 @@ from budbreak.files import tensor_bytes
 from budbreak.networks import build, lenet_300_100, mlp, resnet_20
 from budbreak.networks.lenet import lenet_5
 from budbreak.networks.resnet import ResNet
-from budbreak.training import Engine, choose_engine, evaluate, make_sgd, steps_per_epoch, train_epoch
+from budbreak.training import SGD, Engine, choose_engine, evaluate, steps_per_epoch, train_epoch
 
 FLOAT32 = Engine(bf16=False, channels_last=False, threads=1)
 BFLOAT16 = Engine(bf16=True, channels_last=True, threads=1)
@@ -104,7 +104,7 @@ def test_no_images_no_batches() -> None:
     with pytest.raises(EmptyBatches):
         batches(empty, 10)
     with pytest.raises(EmptyBatches):
-        train_epoch(model, make_sgd(model, 0.1), empty, engine=FLOAT32, batch_size=2)
+        train_epoch(model, SGD(0.1).build(model), empty, engine=FLOAT32, batch_size=2)
 
 
 # --- training ----------------------------------------------------------------------------------------------
@@ -133,7 +133,7 @@ def test_an_epoch_equals_the_textbook_loop() -> None:
         calls[0] += 1
 
     torch.manual_seed(3)
-    report = train_epoch(fast, make_sgd(fast, 0.1, **settings), data, engine=FLOAT32, batch_size=10, after_step=count)
+    report = train_epoch(fast, SGD(0.1, **settings).build(fast), data, engine=FLOAT32, batch_size=10, after_step=count)
     torch.manual_seed(3)
     loss = plain_epoch(plain, torch.optim.SGD(plain.parameters(), 0.1, **settings), data, 10)
     assert report.loss == pytest.approx(loss, rel=1e-5)
@@ -150,7 +150,7 @@ def test_same_seed_same_bits_and_a_restored_generator_repeats_an_epoch(engine: E
     def run(split: bool) -> tuple[str, float]:
         torch.manual_seed(5)
         model = engine.prepare(ResNet((3, 8, 8), 4, blocks=1))
-        optimizer = make_sgd(model, 0.05, momentum=0.9)
+        optimizer = SGD(0.05, momentum=0.9, weight_decay=0.0).build(model)
         train_epoch(model, optimizer, data, engine=engine, batch_size=16, augment=True)
         if split:
             state = torch.get_rng_state()
@@ -171,7 +171,7 @@ def test_augmentation_changes_what_is_learned_and_nothing_else() -> None:
     for augment in (False, True):
         torch.manual_seed(5)
         model = mlp((3, 8, 8), 4, (9,))
-        train_epoch(model, make_sgd(model, 0.1), data, engine=FLOAT32, batch_size=16, augment=augment)
+        train_epoch(model, SGD(0.1).build(model), data, engine=FLOAT32, batch_size=16, augment=augment)
         hashes.append(state_hash(model))
     assert hashes[0] != hashes[1]
     assert torch.equal(data.images, make_images(40).images)
@@ -188,7 +188,7 @@ def test_half_of_the_images_are_mirrored_and_all_crops_occur(monkeypatch) -> Non
     torch.manual_seed(0)
     model = mlp((1, 4, 4), 4, (5,))
     data = make_images(2000, channels=1, size=4)
-    train_epoch(model, make_sgd(model, 0.01), data, engine=FLOAT32, batch_size=300, augment=True)
+    train_epoch(model, SGD(0.01).build(model), data, engine=FLOAT32, batch_size=300, augment=True)
     offsets, mirrored = torch.cat([row for row, _ in drawn], 1), torch.cat([row for _, row in drawn])
     assert len(mirrored) == 2000
     assert float(mirrored.float().mean()) == pytest.approx(0.5, abs=0.05)  # 4.5 standard errors
@@ -202,7 +202,7 @@ def test_convolutions_train_in_the_precision_of_the_engine(engine: Engine, dtype
     seen: set[torch.dtype] = set()
     model = engine.prepare(ResNet((3, 8, 8), 4, blocks=1))
     model.conv.register_forward_hook(lambda _module, _inputs, output: seen.add(output.dtype))
-    train_epoch(model, make_sgd(model, 0.01), make_images(20), engine=engine, batch_size=10)
+    train_epoch(model, SGD(0.01).build(model), make_images(20), engine=engine, batch_size=10)
     assert seen == {dtype}
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
 
@@ -211,7 +211,7 @@ def test_training_learns_and_sets_training_mode() -> None:
     torch.manual_seed(0)
     data = make_images(200)
     model = FLOAT32.prepare(mlp((3, 8, 8), 4, (32,))).eval()
-    optimizer = make_sgd(model, 0.05, momentum=0.9)
+    optimizer = SGD(0.05, momentum=0.9, weight_decay=0.0).build(model)
     losses = [train_epoch(model, optimizer, data, engine=FLOAT32, batch_size=20).loss for _ in range(15)]
     assert model.training
     assert losses[-1] < losses[0] / 3
@@ -230,7 +230,7 @@ def test_a_loss_that_is_not_finite_names_its_step(bad_step: int) -> None:
                 next(model.parameters()).fill_(math.nan)
 
     with pytest.raises(NotFinite, match=f"loss is nan at step {bad_step + 1} of"):
-        train_epoch(model, make_sgd(model, 0.1), data, engine=FLOAT32, batch_size=2, after_step=poison)
+        train_epoch(model, SGD(0.1).build(model), data, engine=FLOAT32, batch_size=2, after_step=poison)
     assert steps[0] <= bad_step + 50
 
 
@@ -338,7 +338,7 @@ def test_a_trained_network_of_the_command_gives_equal_bits_with_two_threads() ->
     for _ in range(2):
         model = engine.prepare(build("lenet-5", Task(), seed=3))
         torch.manual_seed(8)
-        train_epoch(model, make_sgd(model, 0.1), data, engine=engine, batch_size=20)
+        train_epoch(model, SGD(0.1).build(model), data, engine=engine, batch_size=20)
         hashes.add(state_hash(model))
     assert len(hashes) == 1
 
@@ -350,7 +350,7 @@ def test_bfloat16_learns_the_digits_as_well_as_float32() -> None:
     for engine in (FLOAT32, BFLOAT16):
         torch.manual_seed(0)
         model = engine.prepare(ResNet((1, 8, 8), 10, blocks=1))
-        optimizer = make_sgd(model, 0.05, momentum=0.9)
+        optimizer = SGD(0.05, momentum=0.9, weight_decay=0.0).build(model)
         for _ in range(4):
             train_epoch(model, optimizer, digits.train, engine=engine, batch_size=32)
         accuracies.append(evaluate(model, digits.test, engine=engine).accuracy)

@@ -1,7 +1,7 @@
 """The training loop behind the command: how it computes, its optimizers and learning-rate schedules."""
 
 from budbreak.training.choice import Device, Engine, Precision, choose_engine, cpu_capabilities
-from budbreak.training.engine import evaluate, make_sgd, steps_per_epoch, train_epoch, train_step
+from budbreak.training.engine import evaluate, steps_per_epoch, train_epoch, train_step
 from budbreak.training.environment import environment
 from budbreak.training.optimizers import ALL as OPTIMIZERS
 from budbreak.training.optimizers import SGD, Adam, AdamW, OptimizerValue
@@ -39,7 +39,6 @@ __all__ = [
     "cpu_capabilities",
     "environment",
     "evaluate",
-    "make_sgd",
     "steps_per_epoch",
     "train_epoch",
     "train_step",

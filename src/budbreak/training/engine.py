@@ -49,15 +49,6 @@ class Evaluation:
     samples: int
 
 
-def make_sgd(
-    model: nn.Module, lr: float, *, momentum: float = 0.0, weight_decay: float = 0.0, nesterov: bool = False
-) -> torch.optim.SGD:
-    """SGD over all parameters with one fused kernel: 10-16 % faster steps on small networks."""
-    return torch.optim.SGD(
-        model.parameters(), lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov, fused=True
-    )
-
-
 def train_epoch(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
