@@ -8,6 +8,7 @@ from small import Stopped, choose, digests, small, stop_at, trained
 from budbreak.studies import look_ahead, run, training
 from budbreak.studies.tasks import tasks_of
 from budbreak.studies.training import carry_out_task
+from budbreak.training import Plateau
 
 THREE_EPOCHS = {"train.epochs": 3, "prune.schedule": {"is": "geometric", "rate": 0.2, "levels": 2}}
 RATES = {
@@ -136,3 +137,37 @@ def test_a_complete_task_is_not_begun_again(tmp_path):
     assert {path: path.stat().st_mtime_ns for path in stamps if path.name != "task.lock"} == {
         path: stamp for path, stamp in stamps.items() if path.name != "task.lock"
     }  # fmt: skip
+
+
+def test_a_plateau_is_told_the_accuracy_of_the_validation_images_after_each_epoch(tmp_path, monkeypatch):
+    told = []
+
+    def look(_, standing, accuracy):
+        told.append(accuracy)
+        return standing
+
+    monkeypatch.setattr(Plateau, "look", look)
+    result = run(choose(small({**THREE_EPOCHS, "train.schedule": RATES["plateau"]}), tmp_path))
+    curves = [point for level in result.levels for point in level.curve if point.epoch > 0]
+    assert told == [point.numbers["validation_accuracy"] for point in curves]
+    assert len(set(told)) > 1
+
+
+@pytest.mark.parametrize("augment", [True, False])
+def test_images_are_augmented_where_the_recipe_says_so(tmp_path, monkeypatch, augment):
+    asked = []
+
+    def stop(*_, **options):
+        asked.append(options["augment"])
+        raise Stopped
+
+    choice = choose(small(), tmp_path)
+    setup = choice.arms[0].setup
+    ((dense, _),) = tasks_of("host", setup, [0], choice.place)
+    data = setup.data.model_copy(update={"augment": augment})  # digits are too small for a recipe to ask for it
+    dense.__dict__["setup"] = dense.setup.model_copy(update={"data": data})
+    monkeypatch.setattr(training, "check_identity", lambda task: None)  # it is another task now
+    monkeypatch.setattr(training, "train_epoch", stop)
+    with pytest.raises(Stopped):
+        carry_out_task(dense)
+    assert asked == [augment]
