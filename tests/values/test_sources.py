@@ -104,3 +104,7 @@ def test_code_that_runs_keeps_its_identity_when_its_file_is_edited(write):
     importlib.reload(sys.modules["users_helper"])
     check_unchanged("users_main")
     assert identity(module.Main()) != before
+
+
+def test_a_module_without_a_file_cannot_have_been_edited():
+    check_unchanged("builtins")

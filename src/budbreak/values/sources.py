@@ -61,7 +61,8 @@ def check_unchanged(module: str) -> None:
     Raises:
         InvalidValue: with the file.
     """
-    for name, source in sources_of(module).items():
+    sources = sources_of(module) if _file_of(module) else {}  # a built-in module has no file
+    for name, source in sources.items():
         file = Path(_file_of(name))
         if _read(name, file).digest != source.digest:
             rule = "the code that runs is that of the file"
