@@ -290,7 +290,8 @@ def test_the_epochs_of_a_task_are_known_before(changes, dense, levels):
     assert tuple(task.epochs for task in tasks(changes)) == (dense, levels)
 
 
-def test_the_network_of_a_factory_tells_by_what_it_builds(tmp_path, monkeypatch):
+@pytest.mark.parametrize("own", [True, False], ids=["in its file", "in a file that it imports"])
+def test_the_network_of_a_factory_tells_by_what_it_builds(tmp_path, monkeypatch, own):
     text = (
         "from torch import nn\n\ndef make(classes):\n"
         "    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, classes))\n"
@@ -301,7 +302,12 @@ def test_the_network_of_a_factory_tells_by_what_it_builds(tmp_path, monkeypatch)
     found = []
     for change in (("", ""), ("8", "9"), ("nn.ReLU()", "nn.GELU()"), ("# more", "nn.init.zeros_(model[1].bias)")):
         write_module(tmp_path, "changing_nets", text.replace(*change) if change[0] else text)
-        found.append(names({"network.name": "changing_nets:make"}))
+        write_module(
+            tmp_path,
+            "same_nets",
+            "import changing_nets\n\n\ndef make(classes):\n    return changing_nets.make(classes)\n",
+        )
+        found.append(names({"network.name": f"{'changing' if own else 'same'}_nets:make"}))
     assert len({dense for dense, _ in found}) == 4
     assert len({levels for _, levels in found}) == 4
 
