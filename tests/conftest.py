@@ -5,6 +5,8 @@ import pytest
 import torch
 from hypothesis import settings
 
+collect_ignore_glob = ["conftest.py", "*/conftest.py"]  # as modules with doctests: they are all called conftest
+
 torch.set_num_threads(1)  # several test processes share few cores
 
 # no deadline: the first example pays for torch's lazy start, and shared machines stall
