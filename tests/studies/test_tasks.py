@@ -12,6 +12,7 @@ from budbreak import criteria
 from budbreak.criteria import Magnitude
 from budbreak.errors import StoreMismatch
 from budbreak.studies import Place, load_recipe, sections
+from budbreak.studies.making import make_plan
 from budbreak.studies.sections import Setup
 from budbreak.studies.tasks import check_identity, dense_of, distinct, tasks_of
 
@@ -314,3 +315,9 @@ def test_the_network_of_a_factory_tells_by_what_it_builds(tmp_path, monkeypatch,
 
 def test_criteria_of_equal_settings_are_one_value():
     assert small({"prune.criterion": {"is": "magnitude"}}).arms[0].setup.prune.criterion == Magnitude()
+
+
+def test_what_draws_draws_otherwise_in_each_replicate(tmp_path):
+    (arm,) = small({"prune.criterion": {"is": "random", "seed": 3}}).arms
+    plans = [make_plan(arm.setup, seed=seed, steps=2) for seed in (0, 1)]
+    assert [plan.criterion for plan in plans] == [criteria.Random(3), criteria.Random(4)]

@@ -11,7 +11,10 @@ from budbreak.errors import InvalidValue
 
 
 class FollowUp(Protocol):
-    """A second, smaller removal in the same level; the level's total stays what the schedule says."""
+    """A second, smaller removal in the same level; the level's total stays what the schedule says.
+
+    One whose criterion draws random numbers has a method ``replicate(seed)``, as such a criterion has.
+    """
 
     @property
     def q(self) -> float:

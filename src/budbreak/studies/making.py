@@ -70,16 +70,16 @@ def make_plan(setup: Setup, *, seed: int, steps: int) -> Plan:
         scope=prune.scope,
         granularity=prune.granularity,
         prunable=excluding(*prune.exclude) if prune.exclude else conv_and_linear,
-        then=prune.then,
+        then=tuple(_replicated(follow_up, seed) for follow_up in prune.then),
         rewind_to=rewinds[prune.rewind],
         allow_collapse=prune.allow_collapse,
     )
 
 
-def _replicated(criterion: Any, seed: int) -> Any:
-    """The criterion for this seed: one that draws may have a method ``replicate(seed)``; see `Criterion`."""
-    replicate = getattr(criterion, "replicate", None)
-    return criterion if replicate is None else replicate(seed)
+def _replicated(value: Any, seed: int) -> Any:
+    """A criterion or follow-up for this seed: one that draws has a method ``replicate(seed)``; see `Criterion`."""
+    replicate = getattr(value, "replicate", None)
+    return value if replicate is None else replicate(seed)
 
 
 def epochs_of(setup: Setup, level: int) -> int:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from budbreak.data import find
 from budbreak.errors import StoreMismatch
 from budbreak.files import digest
+from budbreak.foreign import find_callable
 from budbreak.live import state_digest
 from budbreak.studies.making import epochs_before, epochs_in_all, make_network
 from budbreak.studies.sections import Setup, make_setup
@@ -151,8 +152,6 @@ def _factory(setup: Setup, seed: int) -> dict[str, Any]:
     """What tells the network of a user's factory from another one that the same name may build tomorrow."""
     if ":" not in setup.network.name:
         return {}
-    from budbreak.foreign import find_callable
-
     model = make_network(setup.network, find(setup.data.name), seed)
     modules = {name: f"{type(module).__name__}({module.extra_repr()})" for name, module in model.named_modules()}
     factory = telling(find_callable(setup.network.name, what="a factory"))
