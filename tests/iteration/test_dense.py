@@ -268,6 +268,7 @@ OTHERS = {
     "seed": (Parts, geometric(), {"seed": 1}, "seed: 0 -> 1"),
     "prunable": (Parts, geometric(prunable=bb.masks.every_weight), {}, "plan.prunable"),
     "rewind": (Parts, geometric(rewind_to=bb.Step(2)), {}, "plan.rewind_to: (not given) -> {"),
+    "no rewind": (Parts, geometric(rewind_to=None), {}, "plan.rewind_to: (not given) -> None"),
     "learning-rate": (Parts, geometric(rewind_to="learning-rate"), {}, "plan.rewind_to"),
     "masked gradients": (Parts, geometric(), {"mask_grads": True}, "mask_grads: None -> True"),
 }

@@ -197,7 +197,7 @@ def test_line_ends_make_no_difference(load, tmp_path):
 
 
 def test_source_is_told_of_others_and_not_of_ours():
-    assert telling(Mine()).keys() == {"is", "source code"}
+    assert telling(Mine()).keys() == {"is", "source code", "imported source code"}  # its file imports another one
     assert telling(criteria.Magnitude()) == {"is": "budbreak.criteria.magnitude:Magnitude"}
     assert telling(len) == {"is": "function", "of": "builtins:len"}
 

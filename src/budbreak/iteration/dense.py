@@ -72,7 +72,7 @@ def _deciding(identity: dict[str, Any]) -> dict[str, Any]:
 
 def _part(whole: object, names: Sequence[str]) -> dict[str, Any]:
     parts = cast(dict[str, Any], whole) if isinstance(whole, dict) else {}
-    return {name: parts.get(name) for name in names}
+    return {name: parts[name] for name in names if name in parts}  # a field at its default is not there, and not None
 
 
 def _finished(dense: Store, plan: Plan) -> Checkpoint:
