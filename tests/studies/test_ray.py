@@ -56,21 +56,22 @@ def test_a_node_that_dies_loses_nothing_and_the_results_equal_local_ones(cluster
     there, here = tmp_path / "there", tmp_path / "here"
     there.mkdir()
     here.mkdir()
-    tasks = [Count(there, f"{number}", steps=12, pause=0.1) for number in range(5)]
+    tasks = [Count(there, f"{number}", steps=40, pause=0.1) for number in range(5)]
     killed_at = []
 
     def kill() -> None:
-        if not killed_at and all(len(task.lines()) >= 3 for task in tasks[:2]):  # one on each node
-            killed_at.extend(len(task.lines()) for task in tasks[:2])
+        running = [len(task.lines()) for task in tasks if 3 <= len(task.lines()) < 30]
+        if not killed_at and len(running) == 2:  # one on each node
+            killed_at.extend(running)
             cluster.remove_node(node, allow_graceful=False)
 
     before = signal.getsignal(signal.SIGTERM)
     assert not drive(tasks, kill)
-    assert max(killed_at) < 12
+    assert killed_at
     assert sorted(len(attempts(task)) for task in tasks) == [1, 1, 1, 1, 2]
     assert signal.getsignal(signal.SIGTERM) == before
 
-    local = [Count(here, task.name, steps=12) for task in tasks]
+    local = [Count(here, task.name, steps=40) for task in tasks]
     assert not drive(local, executor="here")
     assert [task.file.read_bytes() for task in tasks] == [task.file.read_bytes() for task in local]
 
