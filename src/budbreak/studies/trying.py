@@ -19,7 +19,7 @@ from budbreak.masks import Mask
 from budbreak.studies.making import make_network, make_plan, pick_engine
 from budbreak.studies.measuring import measure
 from budbreak.studies.sections import Setup
-from budbreak.training import Engine, RateScheduler, evaluate, steps_per_epoch, train_step
+from budbreak.training import Engine, Foreseen, RateScheduler, evaluate, steps_per_epoch, train_step
 
 _TRIED = 8  # images in the batch that is tried: more show nothing more
 _TIMED = 5  # steps that are timed, after a first one that warms up
@@ -49,13 +49,14 @@ def try_out(
 
 def _check_rate_at_end(setup: Setup, steps: int) -> None:
     """Without a rewind the schedule is at its end in all later levels: there the rate must not be 0."""
-    factor: Callable[..., float] | None = getattr(setup.train.schedule, "factor", None)
-    if setup.prune.rewind != "none" or factor is None or setup.prune.schedule.levels == 0:
-        return
-    try:
-        last = factor(setup.train.epochs * steps, steps_per_epoch=steps, epochs=setup.train.epochs)
-    except TypeError:  # one that looks at more than steps
-        return
+    schedule = setup.train.schedule
+    if setup.prune.rewind != "none" or setup.prune.schedule.levels == 0 or not isinstance(schedule, Foreseen):
+        return  # one that looks at more than steps cannot be asked
+    last = call_foreign(
+        f"{schedule}.factor",
+        lambda: schedule.factor(setup.train.epochs * steps, steps_per_epoch=steps, epochs=setup.train.epochs),
+        rule="a schedule of learning rates gives a factor at each step, and after the last",
+    )
     if last == 0:
         raise InvalidValue(
             f"prune.rewind is 'none', and train.schedule {setup.train.schedule} ends at the rate 0",

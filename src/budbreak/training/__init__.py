@@ -9,6 +9,7 @@ from budbreak.training.rates import ALL as RATES
 from budbreak.training.rates import (
     Constant,
     Cosine,
+    Foreseen,
     Linear,
     OneCycle,
     Plateau,
@@ -27,6 +28,7 @@ __all__ = [
     "Cosine",
     "Device",
     "Engine",
+    "Foreseen",
     "Linear",
     "OneCycle",
     "OptimizerValue",
