@@ -17,6 +17,7 @@ from budbreak.masks.prunable import (
 )
 from budbreak.masks.scores import Score, Scores, ScoreSlice
 from budbreak.masks.selection import Allocation, Scope, check_collapse, check_scope, competing, select, survivors
+from budbreak.masks.shares import ShareScore
 from budbreak.masks.units import UnitLayout, output_layout
 from budbreak.masks.zeroing import bits, factor_for, zero_pruned
 
@@ -32,6 +33,7 @@ __all__ = [
     "Score",
     "ScoreSlice",
     "Scores",
+    "ShareScore",
     "Unit",
     "UnitLayout",
     "bits",

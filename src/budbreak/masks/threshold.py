@@ -14,6 +14,7 @@ from torch import Tensor
 from budbreak.checks import shown
 from budbreak.errors import InvalidValue, NotFinite
 from budbreak.masks.scores import Score
+from budbreak.masks.shares import ShareScore, select_shares
 
 Array = Any
 """A numpy array on the CPU, a tensor elsewhere: both compare, index and take minima alike."""
@@ -121,8 +122,11 @@ class _Cut:
 
 def select_competing(scores: Mapping[str, Score], keep: int, limits: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
     """Keep exactly ``keep`` of the scores that compete: name -> bool; see `budbreak.select`."""
-    source = _Source(scores, limits)
     total = sum(capacity(score, limits, name) for name, score in scores.items())
+    shares = {name: score for name, score in scores.items() if isinstance(score, ShareScore)}
+    if len(shares) == len(scores) and 0 < keep < total:
+        return select_shares(shares, keep, limits)
+    source = _Source(scores, limits)
     cut = _find_cut(source, total, keep) if 0 < keep < total else _trivial_cut(source, keep)
     _check_spared(source, cut, keep)
     return _cut_masks(source, cut)
