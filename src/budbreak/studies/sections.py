@@ -40,15 +40,15 @@ def _one(family: Family[Any], where: str) -> PlainValidator:
     return PlainValidator(lambda plain: decode(plain, family, field=where))
 
 
-def _many(family: Family[Any], where: str) -> PlainValidator:
-    """A field that holds a list of them, none twice."""
+def _many(family: Family[Any], where: str, *, twice: bool = False) -> PlainValidator:
+    """A field that holds a list of them, none twice unless that is said."""
 
     def read(plain: object) -> tuple[Any, ...]:
         if not isinstance(plain, list | tuple):
             raise InvalidValue(f"{where} is {plain!r}", "it must be a list", f"write [{family.example}], or []")
         items = enumerate(cast("list[object]", plain))
         values = tuple(decode(item, family, field=f"{where}[{index}]") for index, item in items)
-        if len(set(values)) < len(values):
+        if not twice and len(set(values)) < len(values):
             raise InvalidValue(f"{where} has a {family.what} twice", "each is in the list once", "take one out")
         return values
 
@@ -146,8 +146,8 @@ class PruneSection(Section):
     schedule: Annotated[Schedule, _one(SCHEDULES, "prune.schedule")] = Field(
         Geometric(rate=0.2, levels=12), description="how sparse the network is at each level"
     )
-    then: Annotated[tuple[FollowUp, ...], _many(FOLLOW_UPS, "prune.then")] = Field(
-        (), description='what follows in each level, e.g. ["ap"], [{is = "ap", q = 0.05}]'
+    then: Annotated[tuple[FollowUp, ...], _many(FOLLOW_UPS, "prune.then", twice=True)] = Field(
+        (), description='what follows in each level, e.g. ["ap"], ["train", {is = "remove", q = 0.02}]'
     )
     scope: Literal["global", "layer"] = Field("global", description="where scores compete: global or layer")
     granularity: Annotated[Granularity, _one(GRANULARITIES, "prune.granularity")] = Field(
