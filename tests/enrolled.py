@@ -83,6 +83,9 @@ ROWS = (
         {"criterion": st.none() | st.just(criteria.Random(seed=3)), "q": Share},
     ),
     Row(Train),
+    # scopes
+    Row(masks.Global),
+    Row(masks.Layer),
     # granularities
     Row(masks.Element),
     Row(

@@ -73,7 +73,7 @@ def test_removals_before_one_training_go_one_after_the_other_within_what_is_left
 @pytest.mark.parametrize("then", [[bb.Train()], [bb.Train(), bb.Remove(None, 0.2)], [bb.Remove(q=0.2)]], ids=str)
 def test_units_can_be_trained_again_and_removed_in_parts_by_the_host(then):
     """12 units (the classifier's stay), of which 6 go: 2 (floor of 2.4) by the second removal."""
-    plan = geometric(1, 0.5, granularity=bb.Unit(), scope="layer", then=then)
+    plan = geometric(1, 0.5, granularity=bb.Unit(), scope=bb.masks.Layer(), then=then)
     _, history = run(Parts(), plan, epochs=1)
     last = history[-1]
     assert (last.counted, last.counted_kept) == ("units", 6)
@@ -86,7 +86,7 @@ def test_a_criterion_of_its_own_removes_single_weights():
     with pytest.raises(
         InvalidValue, match=r"Remove\(criterion=LeastMovedNegative.*\na criterion of its own removes single weights"
     ):
-        geometric(granularity=bb.Unit(), scope="layer", then=[bb.Remove(AP, 0.1)])
+        geometric(granularity=bb.Unit(), scope=bb.masks.Layer(), then=[bb.Remove(AP, 0.1)])
 
 
 @pytest.mark.parametrize(
