@@ -7,7 +7,7 @@ The verbs, and the values that they take, are here. Families stay in their rooms
 from budbreak import criteria, diagnostics, errors, evidence, graph, iteration, live, masks, schedules
 from budbreak._version import __version__
 from budbreak.evidence import Evidence, probe
-from budbreak.iteration import ActivateWhilePruning, Plan, Retrain, SplitRemoval, Step, iterate
+from budbreak.iteration import ActivateWhilePruning, Plan, Remove, Step, Train, iterate
 from budbreak.live import dead_neurons, hold, prune, rewind
 from budbreak.masks import Element, Mask, Scores, Unit, excluding, including, select
 
@@ -17,10 +17,10 @@ __all__ = [
     "Evidence",
     "Mask",
     "Plan",
-    "Retrain",
+    "Remove",
     "Scores",
-    "SplitRemoval",
     "Step",
+    "Train",
     "Unit",
     "__version__",
     "criteria",
