@@ -109,7 +109,7 @@ class NetworkSection(Section):
     """``[network]``: what learns it."""
 
     name: Annotated[str, _text(check_network, "network.name")] = Field(
-        description="lenet-300-100, lenet-5, resnet-20, mlp, or package.module:factory"
+        description="lenet-300-100, lenet-5, bn-cnn, resnet-20, mlp, or package.module:factory"
     )
     init: Annotated[str, _text(lambda name: name == "auto" or check_init(name), "network.init")] = Field(
         "auto", description="kaiming, lth (open_lth), xavier, own (as a factory made it); auto: own for a factory only"
