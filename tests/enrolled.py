@@ -46,6 +46,7 @@ ROWS = (
     # criteria
     Row(criteria.Displacement, oracle=lambda w, start, g: max(w - start, start - w)),
     Row(criteria.Gradient, oracle=lambda w, start, g: math.fabs(g)),
+    Row(criteria.Lamp),
     Row(
         criteria.LeastMovedNegative,
         oracle=lambda w, start, g: max(w - start, start - w) if w < 0 else math.inf,
