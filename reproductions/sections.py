@@ -1,0 +1,140 @@
+"""The sections of docs/reproduction/ap.md, each from the cells of a study or two."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from budbreak.studies import TEST_ACCURACY
+from reproductions.cells import REWOUND, Cell
+from reproductions.judging import Verdict, expected_by_chance, judge, sentence, verdict_table
+from reproductions.study import Pair, Study
+from reproductions.tables import DYNAMIC, STATIC, accuracy_table, dead_unit_table, difference_table
+from reproductions.wording import density, listed
+
+_ACCURACY = TEST_ACCURACY.name
+_NETWORKS = {"lenet-300-100": "LeNet-300-100", "lenet-5": "LeNet-5", "bn-cnn": "a small CNN with BatchNorm"}
+_DATA = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "digits": "digits"}
+
+
+def name_of(study: Study) -> str:
+    """Network and data of a study that has cells, e.g. "LeNet-5 on MNIST"."""
+    setup = study.cells[0].setup
+    network, data = str(setup["network"]["name"]), str(setup["data"]["name"])
+    limit = int(setup["data"]["limit"])
+    part = f"{limit:,} images of " if limit else ""
+    return f"{_NETWORKS.get(network, network)} on {part}{_DATA.get(data, data)}"
+
+
+def verdicts_on_hosts(study: Study) -> list[Verdict]:
+    """AP, and what else follows a host, each beside its host."""
+    return judge(study, study.pairs())
+
+
+def hosts_section(study: Study) -> str:
+    """Each host without and with AP."""
+    pairs, title = study.pairs(), f"## Hosts: {name_of(study)}"
+    verdicts = verdicts_on_hosts(study)
+    parts = [title, setting(study), sentence(verdicts, name_of(study)), expected_by_chance(verdicts)]
+    parts += [verdict_table(verdicts), accuracy_table(study, study.arms), _differences(study, pairs)]
+    return "\n\n".join([*parts, _dead_units(study, pairs)])
+
+
+def _differences(study: Study, pairs: Sequence[Pair]) -> str:
+    return difference_table(study, pairs, _ACCURACY, "accuracy, points [95 %]")
+
+
+def _dead_units(study: Study, pairs: Sequence[Pair]) -> str:
+    """Dead neuron rates, right after rewinding and after training."""
+    tables = [
+        "### Dead neurons",
+        *(dead_unit_table(study, study.arms, rewound=rewound) for rewound in (True, False)),
+        difference_table(study, pairs, f"{REWOUND}{DYNAMIC}", "dynamic DNR right after rewinding, points"),
+        difference_table(study, pairs, DYNAMIC, "dynamic DNR after training, points"),
+        difference_table(study, pairs, STATIC, "static DNR after training, points"),
+    ]
+    return "\n\n".join(tables)
+
+
+PRO_PAIRS = (("pro", "magnitude"), ("pro", "retrain"), ("pro", "split"), ("split", "retrain"), ("retrain", "magnitude"))
+
+
+def pro_section(study: Study) -> str:
+    """AP pro beside its fair counterparts."""
+    pairs = [(arm, reference) for arm, reference in PRO_PAIRS if {arm, reference} <= set(study.arms)]
+    verdicts = judge(study, pairs)
+    text = (
+        "Pro trains twice in each level. *retrain* trains the host's mask twice, *split* lets the host remove pro's "
+        "share after the first training: whatever pro gains over magnitude alone, they tell how much of it is the "
+        "second training, and how much AP."
+    )
+    parts = [f"## AP pro and its counterparts: {name_of(study)}", setting(study), text]
+    parts += [sentence(verdicts, name_of(study)), verdict_table(verdicts), accuracy_table(study, study.arms)]
+    return "\n\n".join([*parts, _differences(study, pairs)])
+
+
+def ablation_section(study: Study) -> str:
+    """One part of AP exchanged at a time."""
+    pairs = ablation_pairs(study)
+    against_ap = [(arm, "ap") for arm, reference in pairs if reference == "magnitude" and arm != "ap"]
+    verdicts, beside = judge(study, pairs), judge(study, against_ap if "ap" in study.arms else [])
+    fewer = difference_table(study, pairs, f"{REWOUND}{DYNAMIC}", "dynamic DNR right after rewinding, points")
+    parts = [f"## What of AP matters: {name_of(study)}", setting(study), _ABLATION]
+    parts += [
+        sentence(verdicts, "the host"),
+        verdict_table(verdicts),
+        sentence(beside, "AP lite"),
+        verdict_table(beside),
+    ]
+    return "\n\n".join([*parts, _differences(study, pairs), fewer])
+
+
+def ablation_pairs(study: Study) -> list[Pair]:
+    """Every arm that is compared with another, where both have cells."""
+    return [(arm, ref) for arm, ref in study.planned.items() if ref is not None and {arm, ref} <= set(study.arms)]
+
+
+_ABLATION = (
+    "AP removes, after the host, the negative weights that moved least. Exchanged are the sign (*positive*, "
+    "*any-sign*), the order among the negative ones (*most-moved*, *smallest*, *at-random*), the arena (*each-layer*; "
+    "*hidden*: all but the first layer, *hidden-scaled*: the same with a smaller q, *first-layer*: that one only), q "
+    "(*q1* to *q5*: 1 to 5 %; AP has 2), the place (*before-host*), the host (*alone*: AP's metric removes "
+    "everything), and what returns after a pruning (*no-rewind*: nothing; *rate-rewind*: the learning rate)."
+)
+
+
+def setting(study: Study) -> str:
+    """How it was trained, from the cells."""
+    cell, setup = study.cells[0], study.cells[0].setup
+    train, schedule = setup["train"], setup["prune"]["schedule"]
+    last, planned = max(study.density), study.seeds * len(study.planned)
+    return (
+        f"{cell.total:,} prunable weights; {train['epochs']} epochs in each training, batches of "
+        f"{train['batch_size']}; {100 * schedule['rate']:.0f} % of the weights left go in each of {last} levels, "
+        f"down to {density(study.density[last])}. Recipe [`{study.recipe}`](../../recipes/{study.recipe}.toml), "
+        f"{len(study.cells)} of {planned} cells.{_notes(study.cells)}"
+    )
+
+
+def _notes(cells: Sequence[Cell]) -> str:
+    """Where follow-ups ran out of candidates: it changes what an arm is."""
+    short = {cell.arm: min(level for level, _ in cell.notes) for cell in cells if cell.notes}
+    if not short:
+        return ""
+    texts = [f"{arm} (from level {level} on)" for arm, level in sorted(short.items())]
+    return f" Ran out of candidates, so that the host removed the rest: {listed(texts)}."
+
+
+def missing_section(studies: Mapping[str, Study]) -> str:
+    """What was planned and is not there."""
+    lines = [f"- `{name}`: {_missing(study)}" for name, study in studies.items() if study.missing]
+    return "\n".join(["## Not measured yet", "", *(lines or ["Everything that was planned is there."])])
+
+
+def _missing(study: Study) -> str:
+    if not study.cells:
+        return f"all of it ({len(study.planned)} arms, {study.seeds} seeds)"
+    texts = [
+        arm if len(seeds) == study.seeds else f"{arm} (seed{'s' * (len(seeds) > 1)} {listed(map(str, seeds))})"
+        for arm, seeds in study.missing
+    ]
+    return listed(texts)
