@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-
 from budbreak.evidence import Evidence, Weights
-from budbreak.masks import Score, Scores, ScoreSlice
+from budbreak.masks import Scores, ShareScore
 
 
 @dataclass(frozen=True)
@@ -32,19 +29,4 @@ class Lamp:
         Raises:
             MissingEvidence: without `Weights`.
         """
-        return Scores(
-            {name: Score(weight.shape, lambda w=weight: _opened(w)) for name, weight in evidence[Weights()].items()}
-        )
-
-
-def _opened(weight: Tensor) -> ScoreSlice:
-    squares = weight.detach().reshape(-1).abs().double().square()
-    ascending = squares.sort().values
-    at_least = ascending.flip(0).cumsum(0).flip(0)  # the sum of all squares from here on
-
-    def score(lo: int, hi: int) -> Tensor:
-        own = squares[lo:hi]
-        total = at_least[torch.searchsorted(ascending, own)]
-        return torch.where(own > 0, own / total, own)
-
-    return score
+        return Scores({name: ShareScore.of(weight) for name, weight in evidence[Weights()].items()})
