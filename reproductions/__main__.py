@@ -1,4 +1,4 @@
-"""``python -m reproductions harvest RUN...``: runs to cells; ``python -m reproductions write``: cells to a page."""
+"""``python -m reproductions harvest RUN...``: runs to cells; ``... script``: train; ``... write``: cells to a page."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from budbreak.checks import check_known
 from budbreak.errors import BudbreakError
 from budbreak.files import write_text
 from reproductions import harvest, read_cells
-from reproductions.document import document
-from reproductions.study import studies_of
+from reproductions.document import SCRIPTS, all_studies, document
+from reproductions.scripts import SEEDS, STUDIES, jobs_of, run_scripts
 
 CELLS, RECIPES, PAGE = Path("reproductions/cells"), Path("recipes"), Path("docs/reproduction/ap.md")
 
@@ -38,6 +39,12 @@ def _parser() -> argparse.ArgumentParser:
     gather = commands.add_parser("harvest", help="turn the finished tasks of runs into cells")
     gather.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="the folder of a run")
     gather.set_defaults(execute=_harvest)
+    script = commands.add_parser("script", help="train by the AP authors' script, each of its defects by itself")
+    script.add_argument("names", nargs="*", metavar="STUDY", help=f"of: {', '.join(SCRIPTS)} (default: all)")
+    script.add_argument("--data-dir", type=Path, help="where the data sets are")
+    script.add_argument("--seeds", type=int, default=SEEDS, help=f"seeds 0 to N-1 (default: {SEEDS})")
+    script.add_argument("--workers", type=int, default=2, help="trainings at a time (default: 2)")
+    script.set_defaults(execute=_script)
     page = commands.add_parser("write", help="write the document from the cells")
     page.add_argument("--page", type=Path, default=PAGE, help=f"where it goes (default: {PAGE})")
     page.set_defaults(execute=_write)
@@ -49,8 +56,18 @@ def _harvest(options: argparse.Namespace) -> None:
     print("\n".join(f"new: {options.cells / cell.file_name}" for cell in new) or "nothing new")
 
 
+def _script(options: argparse.Namespace) -> None:
+    known = {study.name: study for study in STUDIES}
+    for name in options.names:
+        check_known(f"no study named {name!r}", name, known)
+    chosen = [known[name] for name in options.names] or list(STUDIES)
+    jobs = jobs_of(chosen, RECIPES, options.data_dir, seeds=options.seeds)
+    for cell in run_scripts(jobs, options.cells, workers=options.workers):
+        print(f"new: {options.cells / cell.file_name}", flush=True)
+
+
 def _write(options: argparse.Namespace) -> None:
-    write_text(options.page, document(studies_of(read_cells(options.cells), RECIPES)))
+    write_text(options.page, document(all_studies(read_cells(options.cells), RECIPES)))
     print(f"written: {options.page}")
 
 

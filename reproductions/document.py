@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from reproductions.cells import Cell
 from reproductions.claims import claims_section
 from reproductions.judging import RULE, sentence
+from reproductions.scripts import SEEDS, STUDIES
 from reproductions.sections import (
     ablation_section,
     hosts_section,
     missing_section,
     name_of,
     pro_section,
+    script_section,
     verdicts_on_hosts,
 )
-from reproductions.study import Study
+from reproductions.study import Study, studies_of
 
 HOSTS = ("mnist-lenet300-hosts", "fashion-lenet300-hosts", "mnist-lenet5-hosts", "mnist-bncnn-hosts")
 PRO = ("mnist-lenet300-pro", "fashion-lenet300-pro")
 ABLATION = "mnist-lenet300-ablation"
 RECIPES = (*HOSTS, *PRO, ABLATION)
+SCRIPTS = tuple(study.name for study in STUDIES)
 
 HEAD = """# AP, measured
 
@@ -38,19 +42,30 @@ rate also falls where units become static. *ap* is AP lite, right after the host
 Words: [glossary](../glossary.md)."""
 
 
+def all_studies(cells: Sequence[Cell], recipes: Path) -> dict[str, Study]:
+    """Of the recipes in a folder, and of the script: name -> study."""
+    scripts = {
+        one.name: Study(one.name, one.planned, SEEDS, tuple(c for c in cells if c.recipe == one.name), exact=False)
+        for one in STUDIES
+    }
+    return {**studies_of(cells, recipes), **scripts}
+
+
 def document(studies: Mapping[str, Study]) -> str:
     """The whole text.
 
     Args:
         studies: by the names of their recipes; those without cells are only named as missing.
     """
-    found = {name: studies[name] for name in RECIPES if name in studies and studies[name].cells}
+    found = {name: studies[name] for name in (*RECIPES, *SCRIPTS) if name in studies and studies[name].cells}
     hosts = [found[name] for name in HOSTS if name in found]
     parts = [HEAD, f"**The rule.** {RULE}", _short(hosts), claims_section(hosts, found)]
     parts += [hosts_section(study) for study in hosts]
     parts += [pro_section(found[name]) for name in PRO if name in found]
     parts += [ablation_section(found[ABLATION])] if ABLATION in found else []
-    parts += [missing_section({name: studies[name] for name in RECIPES if name in studies}), _places(found)]
+    parts += [script_section(found[name]) for name in SCRIPTS if name in found]
+    planned = {name: studies[name] for name in (*RECIPES, *SCRIPTS) if name in studies}
+    parts += [missing_section(planned), _places(found)]
     return _tidy("\n\n".join(parts))
 
 

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from budbreak.studies import TEST_ACCURACY
 from reproductions.cells import REWOUND, Cell
 from reproductions.judging import Verdict, expected_by_chance, judge, sentence, verdict_table
+from reproductions.scripts import DRIFT, NONZERO
 from reproductions.study import Pair, Study
 from reproductions.tables import DYNAMIC, STATIC, accuracy_table, dead_unit_table, difference_table
-from reproductions.wording import density, listed
+from reproductions.wording import density, listed, percent, table
 
 _ACCURACY = TEST_ACCURACY.name
 _NETWORKS = {"lenet-300-100": "LeNet-300-100", "lenet-5": "LeNet-5", "bn-cnn": "a small CNN with BatchNorm"}
@@ -110,9 +111,15 @@ def setting(study: Study) -> str:
     return (
         f"{cell.total:,} prunable weights; {train['epochs']} epochs in each training, batches of "
         f"{train['batch_size']}; {100 * schedule['rate']:.0f} % of the weights left go in each of {last} levels, "
-        f"down to {density(study.density[last])}. Recipe [`{study.recipe}`](../../recipes/{study.recipe}.toml), "
-        f"{len(study.cells)} of {planned} cells.{_notes(study.cells)}"
+        f"down to {density(study.density[last])}. {_source(study)}, {len(study.cells)} of {planned} cells."
+        f"{_notes(study.cells)}"
     )
+
+
+def _source(study: Study) -> str:
+    if "script" in study.cells[0].setup:
+        return f"`python -m reproductions script {study.recipe}`"
+    return f"Recipe [`{study.recipe}`](../../recipes/{study.recipe}.toml)"
 
 
 def _notes(cells: Sequence[Cell]) -> str:
@@ -122,6 +129,54 @@ def _notes(cells: Sequence[Cell]) -> str:
         return ""
     texts = [f"{arm} (from level {level} on)" for arm, level in sorted(short.items())]
     return f" Ran out of candidates, so that the host removed the rest: {listed(texts)}."
+
+
+SCRIPT_PAIRS: tuple[Pair, ...] = (("leak", "host"), ("leak", "host-leak"), ("rewound-script", "ap"))
+"""Beside each arm and its reference: the gain that a leak makes appear, and that against a host that leaks as well."""
+
+
+def script_section(study: Study) -> str:
+    """The authors' script: what each of its defects does to the numbers."""
+    arms = study.arms
+    every = [*((arm, ref) for arm, ref in study.planned.items() if ref is not None), *SCRIPT_PAIRS]
+    pairs = [(arm, ref) for arm, ref in every if {arm, ref} <= set(arms)]
+    verdicts = judge(study, pairs)
+    parts = [f"## The authors' script: {name_of(study)}", setting(study), _SCRIPT, _regrown(study)]
+    parts += [sentence(verdicts, name_of(study)), verdict_table(verdicts), accuracy_table(study, arms)]
+    parts += [_differences(study, pairs)]
+    for quantity, head in ((NONZERO, "not zero after training, %"), (f"{REWOUND}{DRIFT}", "largest drift of a bias")):
+        rows = [[arm, *(_number(study.mean(arm, level, quantity), quantity) for level in study.shown)] for arm in arms]
+        parts.append(table([head, *(density(study.density[level]) for level in study.shown)], rows))
+    return "\n\n".join(parts)
+
+
+def _number(value: float | None, quantity: str) -> str:
+    return percent(value, 1) if quantity == NONZERO else "-" if value is None else f"{value:.3f}"
+
+
+def _regrown(study: Study) -> str:
+    """What a leak does to the density, in a sentence."""
+    leaking = [arm for arm in ("host-leak", "leak", "rewound-script", "whole-script") if arm in study.arms]
+    if not leaking:
+        return ""
+    last = max(study.density)
+    found = [f"{arm} {percent(study.mean(arm, last, NONZERO), 1)} %" for arm in leaking]
+    return (
+        f"At the last level, where the masks keep {density(study.density[last])}, this share of the weights was not "
+        f"zero after training: {listed(found)}. The level before keeps {density(study.density[last - 1])}."
+    )
+
+
+_SCRIPT = (
+    "The order of operations of the public script, with magnitude as the host: in each level rewind, train, prune by "
+    "host and AP, rewind, train again; the accuracy is that after the second training. *host* and *ap* do it without "
+    "defects. Each other arm has one: *leak* (and *host-leak*, without AP): one optimizer for both trainings, whose "
+    "momentum moves what was just pruned off zero; *biases*: they are not rewound from the second time on; "
+    "*statistics*: those of BatchNorm are not; *redraw*: weights are drawn anew in each level, the script's default; "
+    "*norms*: the scales of BatchNorm are pruned and counted as well; *twice*: each bias counts the weight before it "
+    "once more; *thresholds*: cuts at a percentile, and one more and all ties by AP. *whole-script* has them all, "
+    "*rewound-script* all but redraw. Arms that count differently do not keep exactly equally many weights."
+)
 
 
 def missing_section(studies: Mapping[str, Study]) -> str:

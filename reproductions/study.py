@@ -31,12 +31,14 @@ class Study:
         planned: arm -> the arm that it is compared with, in the recipe's order; None: with none.
         seeds: planned replicates.
         cells: of this recipe.
+        exact: whether all arms keep equally many weights at a level; if not, they are compared all the same.
     """
 
     recipe: str
     planned: Mapping[str, str | None]
     seeds: int
     cells: tuple[Cell, ...]
+    exact: bool = True
 
     @cached_property
     def _numbers(self) -> Mapping[tuple[str, int, int], LevelResult]:
@@ -56,8 +58,10 @@ class Study:
 
     @cached_property
     def density(self) -> Mapping[int, float]:
-        """Level -> its density; the arms agree in it."""
-        return {level.level: level.density for _, level in sorted(self._numbers.items())}
+        """Level -> its density in the first arm; the others agree in it where they count alike."""
+        first = self.arms[0]
+        levels = [level for (arm, _, _), level in sorted(self._numbers.items()) if arm == first]
+        return {level.level: level.density for level in levels}
 
     @cached_property
     def shown(self) -> list[int]:
@@ -93,15 +97,16 @@ class Study:
 
     def differences(self, pairs: Iterable[Pair], quantity: str) -> list[PairedDifference]:
         """Of each pair at each pruned level; p is corrected by Holm over all of them."""
+        return _corrected([row for pair in pairs for row in self._rows(pair, quantity) if row.level > 0])
+
+    def _rows(self, pair: Pair, quantity: str) -> list[PairedDifference]:
+        arm, reference = pair
+        own = [level for level in self._numbers.values() if level.arm in pair]
+        if not self.exact:  # as if each kept what the reference keeps
+            base = {(level.seed, level.level): level for level in own if level.arm == reference}
+            own = [replace(level, kept=base.get((level.seed, level.level), level).kept) for level in own]
         what = Quantity(quantity, quantity, "share", "higher")
-        levels = list(self._numbers.values())
-        rows = [
-            row
-            for arm, reference in pairs
-            for row in paired_differences(levels, [ArmResult(arm, reference, {})], [what])
-            if row.level > 0
-        ]
-        return _corrected(rows)
+        return paired_differences(own, [ArmResult(arm, reference, {})], [what])
 
     def pooled(self, pairs: Sequence[Pair], quantity: str) -> list[tuple[Pair, Estimate, float | None]]:
         """(pair, the mean difference over all pruned levels, its p by Holm over the pairs) of each pair.

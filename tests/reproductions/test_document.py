@@ -7,14 +7,13 @@ from made_cells import made_cell
 
 from reproductions import read_cells, write_cell
 from reproductions.__main__ import main
-from reproductions.document import ABLATION, HOSTS, PRO, RECIPES, document
-from reproductions.study import studies_of
+from reproductions.document import ABLATION, HOSTS, PRO, RECIPES, SCRIPTS, all_studies, document
 
 ROOT = Path(__file__).parents[2]
 
 
 def planned(name):
-    return studies_of([], ROOT / "recipes")[name]
+    return all_studies([], ROOT / "recipes")[name]
 
 
 def full_cells(name, seeds=3):
@@ -29,28 +28,28 @@ def full_cells(name, seeds=3):
 
 def test_the_committed_document_is_that_of_the_committed_cells():
     cells = read_cells(ROOT / "reproductions/cells")
-    text = document(studies_of(cells, ROOT / "recipes"))
+    text = document(all_studies(cells, ROOT / "recipes"))
     assert (ROOT / "docs/reproduction/ap.md").read_text(encoding="utf-8") == text, "run make reproduction"
 
 
 def test_without_cells_everything_is_missing():
-    text = document(studies_of([], ROOT / "recipes"))
-    assert all(f"- `{name}`: all of it" in text for name in RECIPES)
+    text = document(all_studies([], ROOT / "recipes"))
+    assert all(f"- `{name}`: all of it" in text for name in (*RECIPES, *SCRIPTS))
     assert "Nothing was measured yet." in text
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", [*RECIPES, *SCRIPTS])
 def test_each_study_has_its_section_with_every_arm(name):
-    text = document(studies_of(full_cells(name), ROOT / "recipes"))
-    section = next(part for part in text.split("\n## ") if f"recipes/{name}.toml" in part)
+    text = document(all_studies(full_cells(name), ROOT / "recipes"))
+    section = next(part for part in text.split("\n## ") if f"recipes/{name}.toml" in part or f"script {name}`" in part)
     assert all(f"| {arm} |" in section or f"| {arm} - " in section for arm in planned(name).planned)
     assert "nan" not in text.lower().replace("naninf", "")
     assert (f"- `{name}`:" in text.split("## Not measured yet")[1].split("##")[0]) == (planned(name).seeds > 3)
 
 
 def test_all_of_it_together_names_no_recipe_twice():
-    cells = [cell for name in RECIPES for cell in full_cells(name)]
-    text = document(studies_of(cells, ROOT / "recipes"))
+    cells = [cell for name in (*RECIPES, *SCRIPTS) for cell in full_cells(name)]
+    text = document(all_studies(cells, ROOT / "recipes"))
     titles = [line for line in text.splitlines() if line.startswith("## ")]
     assert sum(title.startswith("## Hosts") for title in titles) == len(HOSTS)
     assert sum(title.startswith("## AP pro") for title in titles) == len(PRO)
@@ -59,7 +58,7 @@ def test_all_of_it_together_names_no_recipe_twice():
 
 
 def test_one_seed_gives_no_interval_and_no_verdict():
-    text = document(studies_of(full_cells(HOSTS[0], seeds=1), ROOT / "recipes"))
+    text = document(all_studies(full_cells(HOSTS[0], seeds=1), ROOT / "recipes"))
     assert "A single seed gives no interval." in text
     assert "1 of 5" in text
     assert "helped:" not in text
@@ -72,6 +71,6 @@ def test_the_command_harvests_and_writes(tmp_path, capsys, monkeypatch):
     (tmp_path / "recipes").symlink_to(ROOT / "recipes")
     assert main(["write"]) == 0
     text = (tmp_path / "docs/reproduction/ap.md").read_text(encoding="utf-8")
-    assert text == document(studies_of(full_cells(HOSTS[0]), ROOT / "recipes"))
+    assert text == document(all_studies(full_cells(HOSTS[0]), ROOT / "recipes"))
     assert main(["harvest", "nowhere"]) == 1
     assert "nowhere" in capsys.readouterr().err
