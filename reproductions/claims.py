@@ -115,7 +115,10 @@ def _activates(hosts: Sequence[Study], _: Studies) -> str:
 
 
 def _lowered(moment: str, verdicts: Iterable[Verdict]) -> str:
-    outcomes = [verdict.outcome for verdict in verdicts]  # of a rate "hurt" is lower, "helped" higher
+    outcomes = [verdict.outcome for verdict in verdicts if verdict.p is not None]
+    if not outcomes:
+        return f"{moment[0].upper()}{moment[1:]}: single seeds show nothing yet."
+    # of a rate "hurt" is lower, "helped" higher
     lower, higher = outcomes.count("hurt"), outcomes.count("helped")
     return (
         f"{moment[0].upper()}{moment[1:]} dynamic DNR was shown to be lower than the host's for {lower} of "

@@ -8,6 +8,7 @@ from pathlib import Path
 from reproductions.cells import Cell
 from reproductions.claims import claims_section
 from reproductions.judging import RULE, sentence
+from reproductions.reasons import reasons_section
 from reproductions.scripts import SEEDS, STUDIES
 from reproductions.sections import (
     ablation_section,
@@ -60,6 +61,7 @@ def document(studies: Mapping[str, Study]) -> str:
     found = {name: studies[name] for name in (*RECIPES, *SCRIPTS) if name in studies and studies[name].cells}
     hosts = [found[name] for name in HOSTS if name in found]
     parts = [HEAD, f"**The rule.** {RULE}", _short(hosts), claims_section(hosts, found)]
+    parts += [reasons_section(found, scripts=SCRIPTS, ablation=ABLATION)]
     parts += [hosts_section(study) for study in hosts]
     parts += [pro_section(found[name]) for name in PRO if name in found]
     parts += [ablation_section(found[ABLATION])] if ABLATION in found else []

@@ -36,8 +36,18 @@ def hosts_section(study: Study) -> str:
     pairs, title = study.pairs(), f"## Hosts: {name_of(study)}"
     verdicts = verdicts_on_hosts(study)
     parts = [title, setting(study), sentence(verdicts, name_of(study)), expected_by_chance(verdicts)]
-    parts += [verdict_table(verdicts), accuracy_table(study, study.arms), _differences(study, pairs)]
-    return "\n\n".join([*parts, _dead_units(study, pairs)])
+    parts += [verdict_table(verdicts), *_beside_ap(study)]
+    parts += [accuracy_table(study, study.arms), _differences(study, pairs), _dead_units(study, pairs)]
+    return "\n\n".join(parts)
+
+
+def _beside_ap(study: Study) -> list[str]:
+    """What else follows a host, beside AP after the same host; nothing where AP alone does."""
+    found = study.pairs()
+    aps = {host: arm for arm, host in found if arm == f"{host}-ap"}
+    pairs = [(arm, aps[host]) for arm, host in found if host in aps and arm != aps[host]]
+    verdicts = judge(study, pairs)
+    return [sentence(verdicts, "beside AP"), verdict_table(verdicts)] if verdicts else []
 
 
 def _differences(study: Study, pairs: Sequence[Pair]) -> str:
