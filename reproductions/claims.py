@@ -10,7 +10,7 @@ from budbreak.studies import PairedDifference
 from reproductions.cells import DURING, REWOUND
 from reproductions.judging import Verdict, judge
 from reproductions.sections import name_of, verdicts_on_hosts
-from reproductions.study import Study
+from reproductions.study import ALPHA, Study
 from reproductions.tables import DYNAMIC
 from reproductions.wording import density, listed, percent, points, table
 
@@ -103,26 +103,32 @@ def _ends(course: Sequence[float]) -> list[str]:
 
 def _activates(hosts: Sequence[Study], _: Studies) -> str:
     """AP's effect on dynamic DNR right after rewinding, and what training leaves of it."""
-    rows, answers = list[list[str]](), list[str]()
-    for moment, quantity in (("right after rewinding", f"{REWOUND}{DYNAMIC}"), ("after training", DYNAMIC)):
-        verdicts = [(study, verdict) for study in hosts for verdict in judge(study, study.pairs(), quantity)]
-        answers.append(_lowered(moment, [verdict for _, verdict in verdicts]))
-        rows += [[name_of(study), verdict.arm, moment, points(verdict.mean)] for study, verdict in verdicts]
-    if not rows:
+    moments = {"right after rewinding": f"{REWOUND}{DYNAMIC}", "after training": DYNAMIC}
+    columns = [
+        [(name_of(study), verdict) for study in hosts for verdict in judge(study, study.pairs(), quantity)]
+        for quantity in moments.values()
+    ]
+    if not columns[0]:
         return "Not measured yet."
-    head = ("network and data", "arm", "moment", "dynamic DNR, mean over all densities, points [95 %]")
+    answers = [_lowered(moment, [v for _, v in column]) for moment, column in zip(moments, columns, strict=True)]
+    rows = [[name, v.arm, points(v.mean), points(w.mean)] for (name, v), (_, w) in zip(*columns, strict=True)]
+    head = (
+        "network and data",
+        "arm",
+        *(f"dynamic DNR {moment}, mean over all densities, points" for moment in moments),
+    )
     return f"{' '.join(answers)}\n\n{table(head, rows)}"
 
 
 def _lowered(moment: str, verdicts: Iterable[Verdict]) -> str:
-    outcomes = [verdict.outcome for verdict in verdicts if verdict.p is not None]
-    if not outcomes:
+    tested = [verdict for verdict in verdicts if verdict.p is not None]
+    if not tested:
         return f"{moment[0].upper()}{moment[1:]}: single seeds show nothing yet."
-    # of a rate "hurt" is lower, "helped" higher
-    lower, higher = outcomes.count("hurt"), outcomes.count("helped")
+    shown = [verdict.mean.mean for verdict in tested if verdict.p is not None and verdict.p < ALPHA]
     return (
-        f"{moment[0].upper()}{moment[1:]} dynamic DNR was shown to be lower than the host's for {lower} of "
-        f"{len(outcomes)} arms, and higher for {higher}."
+        f"{moment[0].upper()}{moment[1:]}, in the mean over all densities, dynamic DNR was shown to be lower than the "
+        f"host's for {sum(mean < 0 for mean in shown)} of {len(tested)} arms, and higher for "
+        f"{sum(mean > 0 for mean in shown)}."
     )
 
 

@@ -92,8 +92,10 @@ def sentence(verdicts: Sequence[Verdict], what: str) -> str:
     if not verdicts:
         return f"{what[:1].upper()}{what[1:]}: nothing to compare yet."
     outcomes = ("helped", "hurt", "helped and hurt", "no difference shown")
-    by_outcome = {outcome: [v.arm for v in verdicts if v.outcome == outcome] for outcome in outcomes}
-    parts = [f"{outcome}: {listed(arms)}" for outcome, arms in by_outcome.items() if arms]
+    arms = [verdict.arm for verdict in verdicts]
+    labels = {v.pair: v.arm if arms.count(v.arm) == 1 else f"{v.arm} against {v.pair[1]}" for v in verdicts}
+    by_outcome = {outcome: [labels[v.pair] for v in verdicts if v.outcome == outcome] for outcome in outcomes}
+    parts = [f"{outcome}: {listed(found)}" for outcome, found in by_outcome.items() if found]
     begin = f"{what[:1].upper()}{what[1:]}: of {len(verdicts)} arms beside their references"
     return f"{begin}, {'; '.join(parts)}. {_room(verdicts)}"
 

@@ -101,3 +101,9 @@ def test_arms_without_cells_are_missing():
     study = Study("made", {"a": None, "b": None}, 2, made_study({"a": HOST[:1]}).cells)
     assert study.missing == [("a", [1]), ("b", [0, 1])]
     assert study.arms == ["a"]
+
+
+def test_the_sentence_says_what_an_arm_is_compared_with_where_that_is_not_clear():
+    study = made_study({"a": HOST, "b": HOST, "a-ap": LIKE})
+    text = sentence(judge(study, [("a-ap", "a"), ("a-ap", "b"), ("b", "a")]), "toys")
+    assert "a-ap against a, a-ap against b and b." in text
