@@ -4,8 +4,7 @@ Nothing of the library imports it; recipes name its values as ``budbreak.contrib
 """
 
 from budbreak.contrib.ap_script import ApScript, ScriptLevel, Trainee, follow
-from budbreak.contrib.ap_variant import ApVariant
 from budbreak.contrib.negatives_first import NegativesFirst
 from budbreak.contrib.signed_order import SignedOrder
 
-__all__ = ["ApScript", "ApVariant", "NegativesFirst", "ScriptLevel", "SignedOrder", "Trainee", "follow"]
+__all__ = ["ApScript", "NegativesFirst", "ScriptLevel", "SignedOrder", "Trainee", "follow"]

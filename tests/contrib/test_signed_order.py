@@ -5,10 +5,11 @@ import math
 import pytest
 import torch
 
-from budbreak.contrib import ApVariant, NegativesFirst, SignedOrder
+from budbreak.contrib import NegativesFirst, SignedOrder
 from budbreak.criteria import LeastMovedNegative
 from budbreak.errors import InvalidValue, UnknownName
 from budbreak.evidence import Evidence, StartWeights, Weights
+from budbreak.iteration import Remove
 from budbreak.masks import competing, select
 from budbreak.testing import check_criterion, mlp, toy_evidence
 
@@ -39,7 +40,6 @@ def test_at_its_defaults_it_is_ap():
     evidence = toy_evidence(mlp(), seed=5)
     ours, aps = SignedOrder()(evidence), LeastMovedNegative()(evidence)
     assert all(torch.equal(ours[name].tensor(), aps[name].tensor()) for name in aps)
-    assert (ApVariant().q, ApVariant().retrains, ApVariant().criterion) == (0.02, False, SignedOrder())
 
 
 @pytest.mark.parametrize(
@@ -77,8 +77,9 @@ def test_layers_lose_the_same_share_however_far_they_moved():
 def test_a_random_order_draws_from_the_seed_of_the_replicate():
     first, again, other = (SignedOrder(order="random").replicate(seed) for seed in (1, 1, 2))
     assert scores_of(first) == scores_of(again) != scores_of(other)
-    assert ApVariant(order="random").replicate(3).criterion == SignedOrder(order="random", seed=3)
-    assert ApVariant().replicate(3) == ApVariant()
+    removal = Remove(SignedOrder(order="random"), q=0.02)
+    assert removal.replicate(3) == Remove(SignedOrder(order="random", seed=3), q=0.02)
+    assert Remove(SignedOrder(), q=0.02).replicate(3) == Remove(SignedOrder(), q=0.02)
 
 
 def test_spared_layers_lose_nothing():
@@ -99,9 +100,8 @@ def test_spared_layers_lose_nothing():
         ({"arena": "layers"}, UnknownName, "did you mean 'layer'"),
         ({"seed": 1}, InvalidValue, "only a random order draws"),
         ({"seed": -1, "order": "random"}, InvalidValue, "-1"),
-        ({"q": 0.0}, InvalidValue, "q is 0"),
     ],
 )
 def test_wrong_parts_are_refused(arguments, error, words):
     with pytest.raises(error, match=words):
-        ApVariant(**arguments)
+        SignedOrder(**arguments)
