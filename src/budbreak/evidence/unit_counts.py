@@ -12,7 +12,7 @@ from torch import Tensor
 
 from budbreak.checks import check_not_negative
 from budbreak.errors import MaskMismatch, NotFinite
-from budbreak.evidence.evidence import View
+from budbreak.evidence.evidence import ProbeContext
 from budbreak.graph import Site
 
 _INTEGERS = {torch.float32: torch.int32, torch.bfloat16: torch.int16, torch.float16: torch.int16}
@@ -50,7 +50,7 @@ class UnitCounts:
         fix = "write threshold=0.0 for ReLU, threshold=0.01, say, for a smooth activation"
         check_not_negative("threshold", self.threshold, fix)
 
-    def start(self, view: View) -> Callable[[], Mapping[str, SiteCounts]]:
+    def start(self, context: ProbeContext) -> Callable[[], Mapping[str, SiteCounts]]:
         """See `Probe.start`."""
         running: dict[str, _Running] = {}
 
@@ -59,14 +59,14 @@ class UnitCounts:
                 running[site.name] = _Running(site, output)
             running[site.name].add(output, self.threshold)
 
-        view.on_activation(listen)
-        return lambda: _over_ranks(view, {name: state.result() for name, state in running.items()})
+        context.on_activation(listen)
+        return lambda: _over_ranks(context, {name: state.result() for name, state in running.items()})
 
 
-def _over_ranks(view: View, mine: Mapping[str, SiteCounts]) -> Mapping[str, SiteCounts]:
+def _over_ranks(context: ProbeContext, mine: Mapping[str, SiteCounts]) -> Mapping[str, SiteCounts]:
     """The counts added up over the processes that observe together; one of them may have seen nothing."""
     total: dict[str, SiteCounts] = {}
-    for counts in view.processes.exchange("the counts of units", mine):
+    for counts in context.processes.exchange("the counts of units", mine):
         for name, count in counts.items():
             before = total.get(name)
             if before is None:
