@@ -14,7 +14,7 @@ from budbreak.graph.feeding import (
 from budbreak.graph.macs import Macs, count_macs
 from budbreak.graph.site import Feed, Site
 from budbreak.graph.sites import SiteTracer
-from budbreak.graph.undisturbed import observing, recurrent_backward, requiring_grad, undisturbed
+from budbreak.graph.undisturbed import observing, recurrent_backward, requiring_grad, restored, uncompiled, undisturbed
 
 __all__ = [
     "Batches",
@@ -32,7 +32,9 @@ __all__ = [
     "outputs_of",
     "recurrent_backward",
     "requiring_grad",
+    "restored",
     "target_of",
     "to_device",
+    "uncompiled",
     "undisturbed",
 ]
