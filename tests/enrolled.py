@@ -138,6 +138,8 @@ ROWS = (
         {"mode": "eval", "temperature": 1.0},
         {"mode": st.sampled_from(["eval", "train"]), "temperature": st.floats(0.5, 300)},
     ),
+    Row(evidence.InputNorms),
+    Row(evidence.MeanActivations),
     Row(evidence.UnitCounts, ({}, {"threshold": 0.1}), {"threshold": 0.0}, {"threshold": st.floats(0, 10)}),
     Row(evidence.Unseen),
 )
