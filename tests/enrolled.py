@@ -46,6 +46,7 @@ ROWS = (
     # criteria
     Row(criteria.Displacement, oracle=lambda w, start, g: max(w - start, start - w)),
     Row(criteria.Gradient, oracle=lambda w, start, g: math.fabs(g)),
+    Row(criteria.Lamp),
     Row(
         criteria.LeastMovedNegative,
         oracle=lambda w, start, g: max(w - start, start - w) if w < 0 else math.inf,
@@ -77,6 +78,12 @@ ROWS = (
     ),
     Row(Retrain),
     Row(SplitRemoval, ({}, {"q": 0.1}), {"q": 0.02}, {"q": Share}),
+    # scopes
+    Row(masks.Global),
+    Row(masks.Layer),
+    # allocations
+    Row(masks.ERK),
+    Row(masks.Uniform),
     # granularities
     Row(masks.Element),
     Row(

@@ -3,11 +3,22 @@
 from budbreak.criteria.criterion import Criterion
 from budbreak.criteria.displacement import Displacement
 from budbreak.criteria.gradient import Gradient
+from budbreak.criteria.lamp import Lamp
 from budbreak.criteria.least_moved_negative import LeastMovedNegative
 from budbreak.criteria.magnitude import Magnitude
 from budbreak.criteria.random import Random
 from budbreak.criteria.taylor import Taylor
 
-ALL = (Displacement, Gradient, LeastMovedNegative, Magnitude, Random, Taylor)
+ALL = (Displacement, Gradient, Lamp, LeastMovedNegative, Magnitude, Random, Taylor)
 
-__all__ = ["ALL", "Criterion", "Displacement", "Gradient", "LeastMovedNegative", "Magnitude", "Random", "Taylor"]
+__all__ = [
+    "ALL",
+    "Criterion",
+    "Displacement",
+    "Gradient",
+    "Lamp",
+    "LeastMovedNegative",
+    "Magnitude",
+    "Random",
+    "Taylor",
+]
