@@ -18,6 +18,7 @@ from budbreak.iteration import ActivateWhilePruning, Retrain, SplitRemoval
 
 Share = st.floats(0.001, 0.99)
 Betas = st.tuples(Share, Share)
+Mode = st.sampled_from(["eval", "train"])
 Warmup = {"warmup": Share}
 
 
@@ -53,6 +54,13 @@ ROWS = (
     ),
     Row(criteria.Magnitude, oracle=lambda w, start, g: w if w > 0 else -w),
     Row(criteria.Random, ({}, {"seed": 7}), {"seed": 0}, {"seed": st.integers(0, 2**63 - 1)}),
+    Row(
+        criteria.Snip,
+        ({}, {"mode": "train"}),
+        {"mode": "eval"},
+        {"mode": Mode},
+        oracle=lambda w, start, g: math.fabs(w * g),
+    ),
     Row(criteria.Taylor, oracle=lambda w, start, g: math.fabs(w * g)),
     # schedules
     Row(
@@ -143,7 +151,7 @@ ROWS = (
         evidence.Gradients,
         ({}, {"mode": "train", "temperature": 200.0}),
         {"mode": "eval", "temperature": 1.0},
-        {"mode": st.sampled_from(["eval", "train"]), "temperature": st.floats(0.5, 300)},
+        {"mode": Mode, "temperature": st.floats(0.5, 300)},
     ),
     Row(evidence.InputNorms),
     Row(evidence.MeanActivations),

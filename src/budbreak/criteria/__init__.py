@@ -7,9 +7,10 @@ from budbreak.criteria.lamp import Lamp
 from budbreak.criteria.least_moved_negative import LeastMovedNegative
 from budbreak.criteria.magnitude import Magnitude
 from budbreak.criteria.random import Random
+from budbreak.criteria.snip import Snip
 from budbreak.criteria.taylor import Taylor
 
-ALL = (Displacement, Gradient, Lamp, LeastMovedNegative, Magnitude, Random, Taylor)
+ALL = (Displacement, Gradient, Lamp, LeastMovedNegative, Magnitude, Random, Snip, Taylor)
 
 __all__ = [
     "ALL",
@@ -20,5 +21,6 @@ __all__ = [
     "LeastMovedNegative",
     "Magnitude",
     "Random",
+    "Snip",
     "Taylor",
 ]
