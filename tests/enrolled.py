@@ -19,6 +19,7 @@ from budbreak.iteration import ActivateWhilePruning, Retrain, SplitRemoval
 Share = st.floats(0.001, 0.99)
 Betas = st.tuples(Share, Share)
 Mode = st.sampled_from(["eval", "train"])
+Temperature = st.floats(0.5, 300)
 Warmup = {"warmup": Share}
 
 
@@ -48,6 +49,12 @@ ROWS = (
     Row(criteria.Displacement, oracle=lambda w, start, g: max(w - start, start - w)),
     Row(criteria.Gradient, oracle=lambda w, start, g: math.fabs(g)),
     Row(criteria.Lamp),
+    Row(
+        criteria.GraSP,
+        ({}, {"temperature": 1.0, "mode": "eval"}),
+        {"temperature": 200.0, "mode": "train"},
+        {"temperature": Temperature, "mode": Mode},
+    ),
     Row(
         criteria.LeastMovedNegative,
         oracle=lambda w, start, g: max(w - start, start - w) if w < 0 else math.inf,
@@ -151,7 +158,13 @@ ROWS = (
         evidence.Gradients,
         ({}, {"mode": "train", "temperature": 200.0}),
         {"mode": "eval", "temperature": 1.0},
-        {"mode": Mode, "temperature": st.floats(0.5, 300)},
+        {"mode": Mode, "temperature": Temperature},
+    ),
+    Row(
+        evidence.HessianGradients,
+        ({}, {"mode": "train", "temperature": 200.0}),
+        {"mode": "eval", "temperature": 1.0},
+        {"mode": Mode, "temperature": Temperature},
     ),
     Row(evidence.InputNorms),
     Row(evidence.MeanActivations),

@@ -5,11 +5,13 @@ import copy
 import pytest
 import torch
 from small_networks import BATCHES, X, Y, images, scores_of, weights_of
+from torch import nn
 from torch.nn.functional import cross_entropy
 
 import budbreak as bb
-from budbreak.criteria import Snip, Taylor
-from budbreak.errors import MissingEvidence, UnknownName
+from budbreak.criteria import GraSP, Snip, Taylor
+from budbreak.errors import InvalidValue, MissingEvidence, UnknownName
+from budbreak.masks import Scores
 from budbreak.testing import mlp, residual_cnn
 
 
@@ -72,3 +74,75 @@ def test_snip_in_one_line():
         bb.prune(mlp(), sparsity=0.9, criterion=Snip())
     with pytest.raises(MissingEvidence, match="gradients are wanted, but no loss was given"):
         bb.prune(mlp(), sparsity=0.9, criterion=Snip(), batches=BATCHES)
+
+
+# --- GraSP -------------------------------------------------------------------------------------------------
+
+
+def smooth(hidden=5):
+    """A network whose second derivatives are nowhere zero."""
+    return nn.Sequential(nn.Linear(8, hidden), nn.Tanh(), nn.Linear(hidden, 3)).double()
+
+
+def flow_of(model, temperature=1.0):
+    """The squared norm of the gradient of the prunable weights."""
+    value = cross_entropy(model(X) / temperature, Y)
+    gradients = torch.autograd.grad(value, list(weights_of(model).values()))
+    return float(sum((gradient**2).sum() for gradient in gradients))
+
+
+@pytest.mark.parametrize("temperature", [1.0, 3.0, 200.0])
+def test_grasp_is_half_of_what_the_gradient_flow_loses_by_shrinking_the_weight(temperature):
+    model, step = smooth(), 1e-4
+    found = scores_of(GraSP(temperature, "eval"), model)
+    scale = max(float(scores.abs().max()) for scores in found.values())
+    for name, i in places(model):
+        up, down = (flow_of(scaled(model, name, i, 1 + sign * step), temperature) for sign in (1, -1))
+        # shrinking by the share s changes the flow by -2 s * score; central differences leave 1e-7 or so
+        assert float(found[name].view(-1)[i]) == pytest.approx((up - down) / (4 * step), abs=1e-6 * scale)
+
+
+def test_grasp_is_the_hessian_of_all_samples_times_their_gradient():
+    """Against the whole Hessian, from one batch; the scores are of two uneven ones."""
+    model = smooth()
+    weights = weights_of(model)
+
+    def loss(*given):
+        return cross_entropy(torch.func.functional_call(model, dict(zip(weights, given, strict=True)), X), Y)
+
+    flat = [weight.detach() for weight in weights.values()]
+    blocks = torch.autograd.functional.hessian(loss, tuple(flat))
+    gradients = torch.autograd.grad(cross_entropy(model(X), Y), list(weights.values()))
+    found = scores_of(GraSP(1.0), model)
+    for row, (name, weight) in zip(blocks, weights.items(), strict=True):
+        product = sum(torch.tensordot(block, g, 2) for block, g in zip(row, gradients, strict=True))
+        torch.testing.assert_close(found[name], (weight * product).detach(), rtol=1e-10, atol=1e-15)
+
+
+def test_the_weights_that_carry_the_gradient_stay():
+    """Without the lowest scores the gradient flow is larger than without the highest: the sign is right."""
+    model = smooth(hidden=16)
+    lowest, highest = copy.deepcopy(model), copy.deepcopy(model)
+    scores = scores_of(GraSP(1.0), model)
+    bb.live.apply_mask(lowest, bb.select(Scores.of(scores), 140))
+    bb.live.apply_mask(highest, bb.select(Scores.of({name: -score for name, score in scores.items()}), 140))
+    assert flow_of(lowest) > flow_of(model) > flow_of(highest)
+
+
+def test_grasp_where_the_loss_is_linear_in_the_weights():
+    scores = scores_of(GraSP(1.0), nn.Linear(8, 3).double(), loss=lambda out, y: out.mean())
+    assert not scores["weight"].any()
+
+
+def test_grasp_in_one_line():
+    model = residual_cnn()
+    batches = [(images(8, 3, 8, 8).float(), torch.arange(8) % 3)]
+    before = copy.deepcopy(model.state_dict())
+    mask = bb.prune(model, sparsity=0.8, criterion=GraSP(), batches=batches, loss=cross_entropy)
+    assert mask.kept == round(0.2 * mask.total)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name] * mask[name] if name in mask else before[name])
+    generator = (batch for batch in batches)
+    with pytest.raises(InvalidValue, match="these probes read them 2 times"):
+        bb.prune(residual_cnn(), sparsity=0.8, criterion=GraSP(), batches=generator, loss=cross_entropy)
+    assert len(list(generator)) == 1, "nothing was taken from it"

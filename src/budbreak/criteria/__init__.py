@@ -3,6 +3,7 @@
 from budbreak.criteria.criterion import Criterion
 from budbreak.criteria.displacement import Displacement
 from budbreak.criteria.gradient import Gradient
+from budbreak.criteria.grasp import GraSP
 from budbreak.criteria.lamp import Lamp
 from budbreak.criteria.least_moved_negative import LeastMovedNegative
 from budbreak.criteria.magnitude import Magnitude
@@ -10,12 +11,13 @@ from budbreak.criteria.random import Random
 from budbreak.criteria.snip import Snip
 from budbreak.criteria.taylor import Taylor
 
-ALL = (Displacement, Gradient, Lamp, LeastMovedNegative, Magnitude, Random, Snip, Taylor)
+ALL = (Displacement, Gradient, GraSP, Lamp, LeastMovedNegative, Magnitude, Random, Snip, Taylor)
 
 __all__ = [
     "ALL",
     "Criterion",
     "Displacement",
+    "GraSP",
     "Gradient",
     "Lamp",
     "LeastMovedNegative",

@@ -13,7 +13,7 @@ from budbreak.training import RATES as RATE_CLASSES
 from budbreak.training import AdamW
 from budbreak.values import Family
 
-CRITERIA = Family.of("criterion", criteria.ALL, needs=("needs",))
+CRITERIA = Family.of("criterion", criteria.ALL, needs=("needs",), names={"grasp": criteria.GraSP})
 SCHEDULES = Family.of(
     "schedule", schedules.ALL, needs=("levels",), example='{is = "geometric", rate = 0.2, levels = 12}'
 )
