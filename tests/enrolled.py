@@ -61,6 +61,7 @@ ROWS = (
     ),
     Row(criteria.Magnitude, oracle=lambda w, start, g: w if w > 0 else -w),
     Row(criteria.Random, ({}, {"seed": 7}), {"seed": 0}, {"seed": st.integers(0, 2**63 - 1)}),
+    Row(criteria.RIA, ({}, {"alpha": 0.0}), {"alpha": 0.5}, {"alpha": st.floats(0, 2)}),
     Row(
         criteria.Snip,
         ({}, {"mode": "train"}),
@@ -69,6 +70,7 @@ ROWS = (
         oracle=lambda w, start, g: math.fabs(w * g),
     ),
     Row(criteria.Taylor, oracle=lambda w, start, g: math.fabs(w * g)),
+    Row(criteria.Wanda),
     # schedules
     Row(
         schedules.Cubic,

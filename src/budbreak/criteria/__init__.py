@@ -8,13 +8,16 @@ from budbreak.criteria.lamp import Lamp
 from budbreak.criteria.least_moved_negative import LeastMovedNegative
 from budbreak.criteria.magnitude import Magnitude
 from budbreak.criteria.random import Random
+from budbreak.criteria.ria import RIA
 from budbreak.criteria.snip import Snip
 from budbreak.criteria.taylor import Taylor
+from budbreak.criteria.wanda import Wanda
 
-ALL = (Displacement, Gradient, GraSP, Lamp, LeastMovedNegative, Magnitude, Random, Snip, Taylor)
+ALL = (Displacement, Gradient, GraSP, Lamp, LeastMovedNegative, Magnitude, RIA, Random, Snip, Taylor, Wanda)
 
 __all__ = [
     "ALL",
+    "RIA",
     "Criterion",
     "Displacement",
     "GraSP",
@@ -25,4 +28,5 @@ __all__ = [
     "Random",
     "Snip",
     "Taylor",
+    "Wanda",
 ]
