@@ -10,8 +10,8 @@ from small_networks import X, images, scores_of
 from torch import nn
 
 import budbreak as bb
-from budbreak.criteria import RIA, Wanda
-from budbreak.errors import InvalidValue, MissingEvidence
+from budbreak.criteria import RIA, APoZ, Wanda
+from budbreak.errors import InvalidValue, MissingEvidence, NoSites
 from budbreak.evidence import ColumnNorms, Evidence, InputNorms, Weights
 from budbreak.masks import Scores
 from budbreak.testing import mlp, residual_cnn, toy_evidence
@@ -126,6 +126,71 @@ def test_alpha_is_a_number():
     for alpha in (-0.1, math.nan, "0.5", True):
         with pytest.raises(InvalidValue, match="alpha is"):
             RIA(alpha)
+
+
+# --- APoZ --------------------------------------------------------------------------------------------------
+
+
+def test_apoz_is_the_share_of_outputs_that_are_not_zero():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 5), nn.ReLU(), nn.Linear(5, 2))
+    model.double()
+    x = images(7, 3, 6, 6)
+    found = scores_of(APoZ(), model, [x[:3], x[3:]], loss=None)
+    with torch.no_grad():
+        maps, hidden = model[:2](x), model[:5](x)
+    for name, outputs in (("0.weight", maps.movedim(1, 0).flatten(1)), ("3.weight", hidden.T)):
+        for unit, values in zip(found[name], outputs.tolist(), strict=True):
+            zeros = sum(value == 0 for value in values) / len(values)
+            torch.testing.assert_close(unit, torch.full_like(unit, 1 - zeros), rtol=1e-15, atol=0)
+    assert (found["5.weight"] == math.inf).all(), "the classifier feeds no site"
+
+
+class Twice(nn.Module):
+    """One layer and its ReLU called twice, a residual sum, and a smooth output."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc, self.relu = nn.Linear(4, 4), nn.ReLU()
+        self.branch, self.relu2 = nn.Linear(4, 4), nn.ReLU()
+        self.last, self.out = nn.Linear(4, 2), nn.Sigmoid()
+
+    def forward(self, x):
+        x = self.relu(self.fc(self.relu(self.fc(x))))
+        return self.out(self.last(self.relu2(x + self.branch(x))))
+
+
+def test_apoz_counts_all_sites_of_a_weight_and_spares_those_of_none():
+    model, x = Twice().double(), images(9, 4)
+    found = scores_of(APoZ(), model, [x], loss=None)
+    with torch.no_grad():
+        first = model.relu(model.fc(x))
+        second = model.relu(model.fc(first))
+    expected = ((first != 0).double().sum(0) + (second != 0).double().sum(0)) / 18
+    torch.testing.assert_close(found["fc.weight"], expected.unsqueeze(1).expand(4, 4), rtol=1e-15, atol=0)
+    assert (found["branch.weight"] == math.inf).all()
+    assert (found["last.weight"] == math.inf).all()
+    smooth = scores_of(APoZ(threshold=0.5), model, [x], loss=None)["last.weight"]
+    with torch.no_grad():
+        fires = (model(x) > 0.5).double().mean(0)
+    assert torch.equal(smooth, fires.unsqueeze(1).expand(2, 4))
+
+
+def test_apoz_where_nothing_gives_zeros():
+    model = nn.Sequential(nn.Linear(8, 4), nn.GELU(), nn.Linear(4, 2))
+    with pytest.raises(NoSites, match="gives exact zeros") as caught:
+        bb.prune(model, sparsity=0.5, criterion=APoZ(), batches=[X.float()])
+    assert "APoZ(threshold=0.01)" in str(caught.value)
+
+
+def test_apoz_prunes_the_units_that_fire_least():
+    model = mlp()
+    with torch.no_grad():
+        model[0].bias[:5] = -100.0  # these never fire
+    mask = bb.prune(model, sparsity=5 / 32, criterion=APoZ(), granularity=bb.Unit(), batches=[X.float()])
+    assert mask["0.weight"].any(1).tolist() == [False] * 5 + [True] * 11
+    assert mask["2.weight"].all()
+    with pytest.raises(MissingEvidence, match="no batches were given, and UnitCounts looks at them"):
+        bb.prune(mlp(), sparsity=0.1, criterion=APoZ())
 
 
 def test_a_formula_may_take_a_number_for_each_row_or_column():

@@ -1,5 +1,6 @@
 """How much does each weight matter? Each criterion is one file; `ALL` enrols it everywhere."""
 
+from budbreak.criteria.apoz import APoZ
 from budbreak.criteria.criterion import Criterion
 from budbreak.criteria.displacement import Displacement
 from budbreak.criteria.gradient import Gradient
@@ -13,11 +14,12 @@ from budbreak.criteria.snip import Snip
 from budbreak.criteria.taylor import Taylor
 from budbreak.criteria.wanda import Wanda
 
-ALL = (Displacement, Gradient, GraSP, Lamp, LeastMovedNegative, Magnitude, RIA, Random, Snip, Taylor, Wanda)
+ALL = (APoZ, Displacement, Gradient, GraSP, Lamp, LeastMovedNegative, Magnitude, RIA, Random, Snip, Taylor, Wanda)
 
 __all__ = [
     "ALL",
     "RIA",
+    "APoZ",
     "Criterion",
     "Displacement",
     "GraSP",

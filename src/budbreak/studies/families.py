@@ -13,7 +13,9 @@ from budbreak.training import RATES as RATE_CLASSES
 from budbreak.training import AdamW
 from budbreak.values import Family
 
-CRITERIA = Family.of("criterion", criteria.ALL, needs=("needs",), names={"grasp": criteria.GraSP})
+CRITERIA = Family.of(
+    "criterion", criteria.ALL, needs=("needs",), names={"apoz": criteria.APoZ, "grasp": criteria.GraSP}
+)
 SCHEDULES = Family.of(
     "schedule", schedules.ALL, needs=("levels",), example='{is = "geometric", rate = 0.2, levels = 12}'
 )
