@@ -14,7 +14,11 @@ from budbreak.training import AdamW
 from budbreak.values import Family
 
 CRITERIA = Family.of(
-    "criterion", criteria.ALL, needs=("needs",), names={"apoz": criteria.APoZ, "grasp": criteria.GraSP}
+    "criterion",
+    criteria.ALL,
+    needs=("needs",),
+    names={"apoz": criteria.APoZ, "grasp": criteria.GraSP},
+    example='"magnitude"',
 )
 SCHEDULES = Family.of(
     "schedule", schedules.ALL, needs=("levels",), example='{is = "geometric", rate = 0.2, levels = 12}'
