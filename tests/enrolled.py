@@ -60,6 +60,7 @@ ROWS = (
         criteria.LeastMovedNegative,
         oracle=lambda w, start, g: max(w - start, start - w) if w < 0 else math.inf,
     ),
+    Row(criteria.Lookahead, ({}, {"norm": True}), {"norm": False}, {"norm": st.booleans()}),
     Row(criteria.Magnitude, oracle=lambda w, start, g: w if w > 0 else -w),
     Row(criteria.Random, ({}, {"seed": 7}), {"seed": 0}, {"seed": st.integers(0, 2**63 - 1)}),
     Row(criteria.RIA, ({}, {"alpha": 0.0}), {"alpha": 0.5}, {"alpha": st.floats(0, 2)}),
@@ -190,6 +191,7 @@ ROWS = (
     Row(evidence.MeanActivations),
     Row(evidence.UnitCounts, ({}, {"threshold": 0.1}), {"threshold": 0.0}, {"threshold": st.floats(0, 10)}),
     Row(evidence.Unseen),
+    Row(evidence.Wiring),
 )
 
 BY_KIND: Mapping[type, Row] = {row.kind: row for row in ROWS}

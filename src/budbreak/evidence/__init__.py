@@ -11,8 +11,9 @@ from budbreak.evidence.unit_counts import SiteCounts, UnitCounts, count_active
 from budbreak.evidence.unseen import Unseen
 from budbreak.evidence.weighing import Samples
 from budbreak.evidence.weights import StartWeights, Weights
+from budbreak.evidence.wiring import Wired, Wiring
 
-ALL = (Weights, StartWeights, Gradients, HessianGradients, InputNorms, MeanActivations, UnitCounts, Unseen)
+ALL = (Weights, StartWeights, Gradients, HessianGradients, InputNorms, MeanActivations, UnitCounts, Unseen, Wiring)
 
 __all__ = [
     "ALL",
@@ -31,6 +32,8 @@ __all__ = [
     "UnitCounts",
     "Unseen",
     "Weights",
+    "Wired",
+    "Wiring",
     "check_inputs",
     "check_rereadable",
     "count_active",
