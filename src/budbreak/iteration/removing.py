@@ -99,6 +99,7 @@ def _remove(plan: Plan, remover: _Remover, alive: Mask, target: LevelTarget, *, 
     """The host's removal before the first stage, then those that follow, each within what is left."""
     host = target.host if stage == 0 else 0
     mask = remover.by_host(alive, host)
+    host = plan.count(alive)[1] - plan.count(mask)[1]  # a budget of weights is not quite used up
     removed, short = [0] * len(plan.removals), 0
     for place in plan.removing(stage):
         own, share = plan.removals[place].criterion, target.shares[place]
