@@ -12,6 +12,8 @@ from budbreak.graph.feeding import (
     to_device,
 )
 from budbreak.graph.macs import Macs, count_macs
+from budbreak.graph.modelgraph import ModelGraph
+from budbreak.graph.node import Kind, Node, replay
 from budbreak.graph.site import Feed, Site
 from budbreak.graph.sites import SiteTracer
 from budbreak.graph.undisturbed import observing, recurrent_backward, requiring_grad, undisturbed
@@ -20,8 +22,11 @@ __all__ = [
     "Batches",
     "Feed",
     "Forward",
+    "Kind",
     "Loss",
     "Macs",
+    "ModelGraph",
+    "Node",
     "Site",
     "SiteTracer",
     "call_model",
@@ -31,6 +36,7 @@ __all__ = [
     "observing",
     "outputs_of",
     "recurrent_backward",
+    "replay",
     "requiring_grad",
     "target_of",
     "to_device",

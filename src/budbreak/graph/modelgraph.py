@@ -1,0 +1,48 @@
+"""How a network is wired, from one forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from budbreak.graph.node import Kind, Node
+from budbreak.graph.site import Site
+
+
+@dataclass(frozen=True)
+class ModelGraph:
+    """The calls of one forward pass, each with what enters it. Frozen, without a tensor of the model's.
+
+    Args:
+        nodes: in the order of the calls: what enters a node stands before it; ``nodes[i].index == i``.
+        unseen: the nonlinearities that are no site, in words: e.g. "the nonlinearities inside gru in encoder",
+            "torch.exp called in head (net.py:41)".
+        uncalled: state_dict names of the weights that no call reached.
+    """
+
+    nodes: tuple[Node, ...]
+    unseen: tuple[str, ...] = ()
+    uncalled: tuple[str, ...] = ()
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """Where nonlinearities sit, in the order of the forward pass."""
+        return tuple(node.site for node in self.nodes if node.site is not None)
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        """The tensors of the example that were used."""
+        return tuple(node for node in self.nodes if node.kind == Kind.INPUT)
+
+    @property
+    def outputs(self) -> tuple[Node, ...]:
+        """The tensors that the model returned."""
+        return tuple(node for node in self.nodes if node.kind == Kind.OUTPUT)
+
+    def consumers(self) -> Sequence[tuple[int, ...]]:
+        """For each node the nodes that its tensor enters, each once."""
+        found: list[dict[int, None]] = [{} for _ in self.nodes]
+        for node in self.nodes:
+            for source in node.inputs:
+                found[source][node.index] = None
+        return [tuple(entered) for entered in found]
