@@ -11,6 +11,7 @@ from budbreak.graph.feeding import (
     target_of,
     to_device,
 )
+from budbreak.graph.links import Link, NormPassed
 from budbreak.graph.macs import Macs, count_macs
 from budbreak.graph.modelgraph import ModelGraph
 from budbreak.graph.node import Kind, Node, replay
@@ -23,10 +24,12 @@ __all__ = [
     "Feed",
     "Forward",
     "Kind",
+    "Link",
     "Loss",
     "Macs",
     "ModelGraph",
     "Node",
+    "NormPassed",
     "Site",
     "SiteTracer",
     "call_model",

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
+from budbreak.graph.channels import Channels, follow
+from budbreak.graph.links import Link, find_links
 from budbreak.graph.node import Kind, Node
 from budbreak.graph.site import Site
 
@@ -38,6 +41,16 @@ class ModelGraph:
     def outputs(self) -> tuple[Node, ...]:
         """The tensors that the model returned."""
         return tuple(node for node in self.nodes if node.kind == Kind.OUTPUT)
+
+    @cached_property
+    def channels(self) -> Channels:
+        """Which units of which layers lie where in every tensor."""
+        return follow(self.nodes)
+
+    @cached_property
+    def links(self) -> tuple[Link, ...]:
+        """What feeds what: pairs of layers, and of layers with inputs, outputs and what cannot be followed."""
+        return find_links(self.nodes, self.channels)
 
     def consumers(self) -> Sequence[tuple[int, ...]]:
         """For each node the nodes that its tensor enters, each once."""
