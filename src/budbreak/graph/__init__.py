@@ -15,6 +15,7 @@ from budbreak.graph.links import Link, NormPassed
 from budbreak.graph.macs import Macs, count_macs
 from budbreak.graph.modelgraph import ModelGraph
 from budbreak.graph.node import Kind, Node, replay
+from budbreak.graph.reachability import Reachability
 from budbreak.graph.site import Feed, Site
 from budbreak.graph.sites import SiteTracer
 from budbreak.graph.undisturbed import observing, recurrent_backward, requiring_grad, undisturbed
@@ -30,6 +31,7 @@ __all__ = [
     "ModelGraph",
     "Node",
     "NormPassed",
+    "Reachability",
     "Site",
     "SiteTracer",
     "call_model",

@@ -93,14 +93,24 @@ def follow(nodes: Sequence[Node]) -> Channels:
 
 def units_dim(node: Node) -> int | None:
     """The dimension, from the end, that counts the units of a layer, and over which it sums; None if unknown."""
-    if node.units is None or len(node.inputs) > 1:
+    if node.units is None or node.weight is None or len(node.inputs) != 1:
         return None
     if (convolution := re.fullmatch(r"conv(_transpose)?(\d)d", node.call)) is not None:
         return -1 - int(convolution[2])
-    if node.call in ("linear", "addmm", "embedding", "embedding_bag"):
+    if node.call in ("linear", "addmm") or is_table(node):
         return -1
     product = node.call in ("matmul", "mm", "__matmul__", "mv")
     return node.unit_dims[0] if product and node.unit_dims is not None and len(node.unit_dims) == 1 else None
+
+
+def is_table(node: Node) -> bool:
+    """Whether a layer is an embedding: what enters are indices, of whichever row."""
+    return node.call in ("embedding", "embedding_bag")
+
+
+def groups_of(node: Node) -> int:
+    """The groups of a convolution, transposed or not; 1 for every other layer."""
+    return max(node.groups, node.units.groups if node.units else 1)
 
 
 class _Follower:
@@ -123,7 +133,8 @@ class _Follower:
     def whole(self, node: Node) -> Tensor:
         """One channel for all values."""
         sources = [self.labels[source].flatten() for source in node.inputs]
-        channels = torch.unique(torch.cat([torch.zeros(1, dtype=torch.int64), *sources]))[1:]
+        channels = torch.cat([torch.zeros(0, dtype=torch.int64), *sources])
+        channels = channels[channels != 0].unique()
         entering = torch.stack([torch.full_like(channels, -1), channels])
         self.make(Bundle(node, self.next, 1, entering=entering))
         return torch.full((1,) * len(node.shape), self.next - 1)
@@ -139,14 +150,13 @@ class _Follower:
         dim = units_dim(node)
         if dim is None:
             return None
-        entering = _NOTHING
-        for source in node.inputs:
-            labels, shape = self.labels[source], self.nodes[source].shape
-            if "embedding" in node.call:  # what enters are indices, of whichever row
-                channels = labels.unique()
-                entering = torch.stack([torch.full_like(channels, -1), channels])[:, channels != 0]
-            else:
-                entering = at_places(labels, dim, shape[dim])
+        (source,) = node.inputs
+        labels = self.labels[source]
+        if is_table(node):
+            channels = labels[labels != 0].unique()
+            entering = torch.stack([torch.full_like(channels, -1), channels])
+        else:
+            entering = at_places(labels, dim, self.nodes[source].shape[dim])
         made = self.make(Bundle(node, self.next, node.shape[dim], entering=entering))
         return made.reshape([-1 if place == dim else 1 for place in range(-len(node.shape), 0)])
 

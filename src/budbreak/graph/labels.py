@@ -84,6 +84,11 @@ def aligned(labels: Sequence[Tensor]) -> Tensor:
     return torch.stack(torch.broadcast_tensors(*padded))
 
 
+def telling_dim(labels: Tensor) -> int | None:
+    """The last dimension, from the end, in which labels change; None if they do nowhere."""
+    return next((dim for dim in range(-1, -labels.dim() - 1, -1) if labels.shape[dim] > 1), None)
+
+
 def at_places(labels: Tensor, dim: int, size: int) -> Tensor:
     """Which channels lie at which place along one dimension: (place, channel), int64 [2, pairs], by place.
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from budbreak.graph.channels import Bundle, Channels, units_dim
-from budbreak.graph.labels import at_places
+from budbreak.graph.labels import at_places, telling_dim
 from budbreak.graph.node import Kind, Node
 
 _PASSING = (Kind.SITE, Kind.NORM, Kind.MOVE, Kind.POOL, Kind.IDENTITY, Kind.ADD, Kind.MULTIPLY)
@@ -72,9 +72,8 @@ def find_links(nodes: Sequence[Node], channels: Channels) -> tuple[Link, ...]:
 
 def _classes(labels: Tensor) -> Tensor:
     """(place, channel) of an output, along the last dimension in which channels change."""
-    dims = [dim for dim in range(-labels.dim(), 0) if labels.shape[dim] > 1]
-    dim = dims[-1] if dims else None
-    return at_places(labels, dim, labels.shape[dim]) if dim else at_places(labels.reshape(-1, 1), -1, 1)
+    dim = telling_dim(labels)
+    return at_places(labels.reshape(1), 0, 1) if dim is None else at_places(labels, dim, labels.shape[dim])
 
 
 _Route = tuple[tuple[tuple[str, str | None], ...], bool]

@@ -9,7 +9,9 @@ from functools import cached_property
 from budbreak.graph.channels import Channels, follow
 from budbreak.graph.links import Link, find_links
 from budbreak.graph.node import Kind, Node
+from budbreak.graph.reachability import Reachability, find_reachable
 from budbreak.graph.site import Site
+from budbreak.masks import Mask, check_mask
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,22 @@ class ModelGraph:
     def links(self) -> tuple[Link, ...]:
         """What feeds what: pairs of layers, and of layers with inputs, outputs and what cannot be followed."""
         return find_links(self.nodes, self.channels)
+
+    def reachable(self, mask: Mask) -> Reachability:
+        """Which outputs kept weights still connect to an input, and which weights lie on such a path.
+
+        A path leads from an input of the model through kept elements of layers to an output; biases, and other
+        constants, begin none. What a mask does not cover is kept. Units are whole: a channel is reached where any
+        of its positions is, through any element of a kernel. Exact so along layers, BatchNorm, sites, sums,
+        concatenation, pools and moves; a product of tensors passes on what either brings. Norms over units let every
+        unit reach every other one, by their mean or scale; and of attention, recurrent layers and what is opaque
+        anything that goes in reaches anything that comes out, unless all of their weights are pruned.
+
+        Raises:
+            MaskMismatch: if an entry does not have the shape of its weight.
+        """
+        check_mask(mask)
+        return find_reachable(self.nodes, self.channels, mask)
 
     def consumers(self) -> Sequence[tuple[int, ...]]:
         """For each node the nodes that its tensor enters, each once."""
