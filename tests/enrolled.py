@@ -133,7 +133,12 @@ ROWS = (
     # probes
     Row(evidence.Weights),
     Row(evidence.StartWeights),
-    Row(evidence.Gradients),
+    Row(
+        evidence.Gradients,
+        ({}, {"mode": "train", "temperature": 200.0}),
+        {"mode": "eval", "temperature": 1.0},
+        {"mode": st.sampled_from(["eval", "train"]), "temperature": st.floats(0.5, 300)},
+    ),
     Row(evidence.UnitCounts, ({}, {"threshold": 0.1}), {"threshold": 0.0}, {"threshold": st.floats(0, 10)}),
     Row(evidence.Unseen),
 )

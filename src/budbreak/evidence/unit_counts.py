@@ -12,8 +12,9 @@ from torch import Tensor
 
 from budbreak.checks import check_not_negative
 from budbreak.errors import MaskMismatch, NotFinite
-from budbreak.evidence.evidence import View
-from budbreak.graph import Site
+from budbreak.evidence.evidence import ProbeContext
+from budbreak.graph import Feed, Site
+from budbreak.masks import UnitLayout
 
 _INTEGERS = {torch.float32: torch.int32, torch.bfloat16: torch.int16, torch.float16: torch.int16}
 _SIGN_OFF = {torch.int32: 0x7FFFFFFF, torch.int16: 0x7FFF}
@@ -50,7 +51,7 @@ class UnitCounts:
         fix = "write threshold=0.0 for ReLU, threshold=0.01, say, for a smooth activation"
         check_not_negative("threshold", self.threshold, fix)
 
-    def start(self, view: View) -> Callable[[], Mapping[str, SiteCounts]]:
+    def start(self, context: ProbeContext) -> Callable[[], Mapping[str, SiteCounts]]:
         """See `Probe.start`."""
         running: dict[str, _Running] = {}
 
@@ -59,14 +60,24 @@ class UnitCounts:
                 running[site.name] = _Running(site, output)
             running[site.name].add(output, self.threshold)
 
-        view.on_activation(listen)
-        return lambda: _over_ranks(view, {name: state.result() for name, state in running.items()})
+        context.on_activation(listen)
+        return lambda: _over_ranks(context, {name: state.result() for name, state in running.items()})
+
+    def example(self, weights: Mapping[str, Tensor], generator: torch.Generator) -> Mapping[str, SiteCounts]:
+        """See `Probe`: ten samples, a site behind each weight whose rows are its units."""
+        counts: dict[str, SiteCounts] = {}
+        for order, (name, weight) in enumerate(weights.items()):
+            outputs = torch.randn(10, weight.shape[0], generator=generator).relu()
+            active = torch.from_numpy(count_active(outputs, self.threshold)).reshape(-1, 1)
+            site = Site(name.removesuffix(".weight"), Feed(name, UnitLayout(0)), unit_dims=(-1,), order=order)
+            counts[site.name] = SiteCounts(site, active, samples=10)
+        return counts
 
 
-def _over_ranks(view: View, mine: Mapping[str, SiteCounts]) -> Mapping[str, SiteCounts]:
+def _over_ranks(context: ProbeContext, mine: Mapping[str, SiteCounts]) -> Mapping[str, SiteCounts]:
     """The counts added up over the processes that observe together; one of them may have seen nothing."""
     total: dict[str, SiteCounts] = {}
-    for counts in view.processes.exchange("the counts of units", mine):
+    for counts in context.processes.exchange("the counts of units", mine):
         for name, count in counts.items():
             before = total.get(name)
             if before is None:

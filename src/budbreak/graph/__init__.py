@@ -18,7 +18,7 @@ from budbreak.graph.node import Kind, Node, replay
 from budbreak.graph.reachability import Reachability
 from budbreak.graph.site import Feed, Site
 from budbreak.graph.sites import SiteTracer
-from budbreak.graph.undisturbed import observing, recurrent_backward, requiring_grad, undisturbed
+from budbreak.graph.undisturbed import observing, recurrent_backward, requiring_grad, restored, uncompiled, undisturbed
 
 __all__ = [
     "Batches",
@@ -43,7 +43,9 @@ __all__ = [
     "recurrent_backward",
     "replay",
     "requiring_grad",
+    "restored",
     "target_of",
     "to_device",
+    "uncompiled",
     "undisturbed",
 ]

@@ -4,6 +4,7 @@ from budbreak.masks.coverage import Coverage, coverage
 from budbreak.masks.granularity import GRANULARITIES, Element, Granularity, Unit, count_removable
 from budbreak.masks.mask import Mask, check_mask
 from budbreak.masks.parametrized import parameters_with_layers
+from budbreak.masks.path import exponential_path
 from budbreak.masks.prunable import (
     Prunable,
     check_prunable,
@@ -47,6 +48,7 @@ __all__ = [
     "coverage",
     "every_weight",
     "excluding",
+    "exponential_path",
     "factor_for",
     "including",
     "output_layout",
