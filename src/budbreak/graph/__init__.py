@@ -1,5 +1,6 @@
 """How a live model is wired, seen while it runs: activation sites, their units and feeds, MACs."""
 
+from budbreak.graph.channels import groups_of
 from budbreak.graph.feeding import (
     Batches,
     Forward,
@@ -11,6 +12,7 @@ from budbreak.graph.feeding import (
     target_of,
     to_device,
 )
+from budbreak.graph.groups import Group, Member
 from budbreak.graph.links import Link, NormPassed
 from budbreak.graph.macs import Macs, count_macs
 from budbreak.graph.modelgraph import ModelGraph
@@ -24,10 +26,12 @@ __all__ = [
     "Batches",
     "Feed",
     "Forward",
+    "Group",
     "Kind",
     "Link",
     "Loss",
     "Macs",
+    "Member",
     "ModelGraph",
     "Node",
     "NormPassed",
@@ -36,6 +40,7 @@ __all__ = [
     "SiteTracer",
     "call_model",
     "count_macs",
+    "groups_of",
     "is_single",
     "loss_of",
     "observing",

@@ -11,8 +11,7 @@ from torch import Tensor
 from budbreak.graph.channels import Bundle, Channels, units_dim
 from budbreak.graph.labels import at_places, telling_dim
 from budbreak.graph.node import Kind, Node
-
-_PASSING = (Kind.SITE, Kind.NORM, Kind.MOVE, Kind.POOL, Kind.IDENTITY, Kind.ADD, Kind.MULTIPLY)
+from budbreak.graph.skips import find_skips
 
 
 @dataclass(frozen=True)
@@ -87,8 +86,7 @@ class _Finder:
     """
 
     def __init__(self, nodes: Sequence[Node], channels: Channels) -> None:
-        self.nodes, self.channels = nodes, channels
-        self.ancestors = _ancestors(nodes)
+        self.channels, self.skips = channels, find_skips(nodes)
 
     def to(self, end: Node, entering: Tensor) -> list[Link]:
         """All links to one end."""
@@ -119,7 +117,7 @@ class _Finder:
             behind = table.clone()
             behind[1] = parents[made]
             behind = behind[:, behind[1] != 0]
-            if self.is_skip(bundle.node, operand):
+            if (bundle.node.index, operand) in self.skips:
                 self._spread(waiting, ((), True), behind[:2])
             else:
                 self._spread(waiting, (norms, skip), behind)
@@ -129,30 +127,6 @@ class _Finder:
         numbers = self.channels.bundle_of(table[1])
         for number in numbers.unique().tolist():
             waiting.setdefault(number, {}).setdefault(route, []).append(table[:, numbers == number])
-
-    def is_skip(self, node: Node, operand: int) -> bool:
-        """Whether an operand of a sum is, but for norms, pools and the like, what other operands are made from."""
-        others = [other for other in node.inputs if other != operand]
-        if node.kind != Kind.ADD or not others:
-            return False
-        while True:
-            if any(self.ancestors[other] >> operand & 1 for other in others):
-                return True
-            at = self.nodes[operand]
-            if at.kind not in _PASSING or len(at.inputs) != 1:
-                return False
-            (operand,) = at.inputs
-
-
-def _ancestors(nodes: Sequence[Node]) -> list[int]:
-    """For each node, as bits: the nodes that its tensor is made from."""
-    found: list[int] = []
-    for node in nodes:
-        above = 0
-        for source in node.inputs:
-            above |= found[source] | 1 << source
-        found.append(above)
-    return found
 
 
 def _link(bundle: Bundle, end: Node, route: _Route, table: Tensor) -> Link:

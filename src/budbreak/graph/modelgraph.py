@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from budbreak.graph.channels import Channels, follow
+from budbreak.graph.groups import Group, find_groups
 from budbreak.graph.links import Link, find_links
 from budbreak.graph.node import Kind, Node
 from budbreak.graph.reachability import Reachability, find_reachable
 from budbreak.graph.site import Site
+from budbreak.graph.table import table
 from budbreak.masks import Mask, check_mask
 
 
@@ -28,6 +30,10 @@ class ModelGraph:
     nodes: tuple[Node, ...]
     unseen: tuple[str, ...] = ()
     uncalled: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """A table: sites, what feeds them and what they feed, groups, and what was not seen or not called."""
+        return table(self.nodes, self.groups(), self.unseen, self.uncalled)
 
     @property
     def sites(self) -> tuple[Site, ...]:
@@ -53,6 +59,17 @@ class ModelGraph:
     def links(self) -> tuple[Link, ...]:
         """What feeds what: pairs of layers, and of layers with inputs, outputs and what cannot be followed."""
         return find_links(self.nodes, self.channels)
+
+    def groups(self) -> tuple[Group, ...]:
+        """Units that can only be pruned together, with all slices of weights that go with them.
+
+        A sum or product ties what meets in it, unit by unit; a depthwise convolution its outputs to its inputs, one of
+        several groups all channels of a group; a weight that is called twice, or by two layers, its units in both.
+        Concatenation shifts columns, flattening multiplies them. What a model returns stays, and so does what enters
+        attention, a recurrent layer or anything that cannot be followed, or meets an input or a constant: such groups
+        are fixed, and say why.
+        """
+        return find_groups(self.nodes, self.channels)
 
     def reachable(self, mask: Mask) -> Reachability:
         """Which outputs kept weights still connect to an input, and which weights lie on such a path.
