@@ -14,7 +14,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from budbreak import criteria, diagnostics, evidence, masks, schedules, training
-from budbreak.iteration import ActivateWhilePruning, Retrain, SplitRemoval
+from budbreak.iteration import ActivateWhilePruning, Remove, Train
 
 Share = st.floats(0.001, 0.99)
 Betas = st.tuples(Share, Share)
@@ -76,8 +76,31 @@ ROWS = (
         {"q": 0.02, "variant": "lite"},
         {"q": Share, "variant": st.sampled_from(["lite", "pro"])},
     ),
-    Row(Retrain),
-    Row(SplitRemoval, ({}, {"q": 0.1}), {"q": 0.02}, {"q": Share}),
+    Row(
+        Remove,
+        ({}, {"q": 0.1}, {"criterion": criteria.LeastMovedNegative()}),
+        {"criterion": None, "q": 0.02},
+        {"criterion": st.none() | st.just(criteria.Random(seed=3)), "q": Share},
+    ),
+    Row(Train),
+    # scopes
+    Row(masks.Global),
+    Row(masks.Layer),
+    Row(masks.Rows),
+    Row(
+        masks.NM,
+        ({"n": 2, "of": 4}, {"n": 1, "of": 8, "remainder": "pad"}),
+        {"n": MISSING, "of": MISSING, "dim": 1, "remainder": "refuse"},
+        {
+            "n": st.integers(1, 7),
+            "of": st.integers(8, 32),
+            "dim": st.integers(0, 3),
+            "remainder": st.sampled_from(["refuse", "pad"]),
+        },
+    ),
+    # allocations
+    Row(masks.ERK),
+    Row(masks.Uniform),
     # granularities
     Row(masks.Element),
     Row(
@@ -139,6 +162,8 @@ ROWS = (
         {"mode": "eval", "temperature": 1.0},
         {"mode": st.sampled_from(["eval", "train"]), "temperature": st.floats(0.5, 300)},
     ),
+    Row(evidence.InputNorms),
+    Row(evidence.MeanActivations),
     Row(evidence.UnitCounts, ({}, {"threshold": 0.1}), {"threshold": 0.0}, {"threshold": st.floats(0, 10)}),
     Row(evidence.Unseen),
 )

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from budbreak.evidence.evidence import Evidence, Probe
 from budbreak.graph import Forward, Site
+from budbreak.masks import parameters_with_layers
 from budbreak.processes import Processes
 
 
@@ -59,6 +60,12 @@ class Context:
     def weights(self) -> Mapping[str, Tensor]:
         """See `ProbeContext`."""
         return {name: parameter.detach() for name, parameter in self.network.parameters.items()}
+
+    @property
+    def layers(self) -> Mapping[str, nn.Module]:
+        """See `ProbeContext`."""
+        owners = {name: layer for name, layer, _ in parameters_with_layers(self.network.model)}
+        return {name: owners[name] for name in self.network.parameters}
 
     @property
     def start_weights(self) -> Mapping[str, Tensor] | None:

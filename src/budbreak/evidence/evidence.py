@@ -29,6 +29,11 @@ class ProbeContext(Protocol):
         ...
 
     @property
+    def layers(self) -> Mapping[str, nn.Module]:
+        """The layer that owns each of these weights; of a tied one the first."""
+        ...
+
+    @property
     def start_weights(self) -> Mapping[str, Tensor] | None:
         """The weights at the start of this level, or None where nobody knows them."""
         ...

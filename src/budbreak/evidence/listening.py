@@ -38,9 +38,10 @@ def _hook(
 ) -> Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], None]:
     def hook(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         given = next((item for item in (*args, *kwargs.values()) if isinstance(item, Tensor)), None)
-        if given is not None:
-            with torch.no_grad():
-                for listener in listeners:
-                    listener(name, layer, given.detach())
+        if given is None:
+            return
+        with torch.no_grad() if torch.is_grad_enabled() else contextlib.nullcontext():
+            for listener in listeners:
+                listener(name, layer, given.detach())
 
     return hook

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-from budbreak import criteria, diagnostics, schedules
+from budbreak import diagnostics, schedules
+from budbreak.iteration import CRITERIA as CRITERIA
 from budbreak.iteration import FOLLOW_UPS as FOLLOW_UP_CLASSES
 from budbreak.iteration import ActivateWhilePruning
+from budbreak.masks import ALLOCATIONS as ALLOCATION_CLASSES
 from budbreak.masks import GRANULARITIES as GRANULARITY_CLASSES
+from budbreak.masks import SCOPES as SCOPE_CLASSES
 from budbreak.training import OPTIMIZERS as OPTIMIZER_CLASSES
 from budbreak.training import RATES as RATE_CLASSES
 from budbreak.training import AdamW
 from budbreak.values import Family
 
-CRITERIA = Family.of("criterion", criteria.ALL, needs=("needs",))
 SCHEDULES = Family.of(
     "schedule", schedules.ALL, needs=("levels",), example='{is = "geometric", rate = 0.2, levels = 12}'
 )
 FOLLOW_UPS = Family.of(
     "follow-up",
     FOLLOW_UP_CLASSES,
-    needs=("q", "retrains", "criterion"),
+    needs=("stages",),
     call=False,
     names={"ap": ActivateWhilePruning},
 )
 GRANULARITIES = Family.of(
     "granularity", GRANULARITY_CLASSES, needs=("fit", "merge", "shrink", "spread"), call=False, example='"unit"'
 )
+SCOPES = Family.of(
+    "scope", SCOPE_CLASSES, needs=("divides", "elementwise", "fit", "reach", "choose"), call=False, example='"layer"'
+)
+ALLOCATIONS = Family.of("allocation", ALLOCATION_CLASSES, example='"erk"')
 OPTIMIZERS = Family.of(
     "optimizer", OPTIMIZER_CLASSES, needs=("learning_rate", "build"), call=False, names={"adamw": AdamW}
 )
