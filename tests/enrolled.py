@@ -78,6 +78,12 @@ ROWS = (
     ),
     Row(Retrain),
     Row(SplitRemoval, ({}, {"q": 0.1}), {"q": 0.02}, {"q": Share}),
+    # scopes
+    Row(masks.Global),
+    Row(masks.Layer),
+    # allocations
+    Row(masks.ERK),
+    Row(masks.Uniform),
     # granularities
     Row(masks.Element),
     Row(

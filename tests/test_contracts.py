@@ -254,12 +254,12 @@ class Watcher:
 
     fault: str
 
-    def start(self, view):
+    def start(self, context):
         if self.fault == "counts passes":
             _PASSES.append(1)
             return lambda: len(_PASSES)
         if self.fault == "writes to the weights":
-            return lambda: float(view.weights["conv1.weight"].add_(1).isnan().sum())
+            return lambda: float(context.weights["conv1.weight"].add_(1).isnan().sum())
         if self.fault == "draws random numbers":
             torch.rand(1)
         if self.fault == "draws from numpy":

@@ -64,6 +64,46 @@ GOLDEN = {
     "mnist-lenet300 ap-lite": "499b58a576f1 6742d5336312",
     "mnist-lenet5 host": "7acea6affb5e 425d75735201",
     "mnist-lenet5 ap-lite": "7acea6affb5e 3e4a1631e0dc",
+    "fashion-lenet300-hosts magnitude": "b93c5f01cefb ae01c679f61b",
+    "fashion-lenet300-hosts magnitude-ap": "b93c5f01cefb 3cf3ee6c99d3",
+    "fashion-lenet300-hosts layer-magnitude": "b93c5f01cefb dac81acea8c4",
+    "fashion-lenet300-hosts layer-magnitude-ap": "b93c5f01cefb 9a1b0209acb5",
+    "fashion-lenet300-hosts taylor": "b93c5f01cefb 914ab430f9d1",
+    "fashion-lenet300-hosts taylor-ap": "b93c5f01cefb b3c87ba9930c",
+    "fashion-lenet300-hosts lamp": "b93c5f01cefb 1c23c6e4aa16",
+    "fashion-lenet300-hosts lamp-ap": "b93c5f01cefb fdf3209ea23e",
+    "fashion-lenet300-pro magnitude": "b93c5f01cefb ae01c679f61b",
+    "fashion-lenet300-pro retrain": "b93c5f01cefb 92d1720b5e11",
+    "fashion-lenet300-pro split": "b93c5f01cefb 754b012d9a12",
+    "fashion-lenet300-pro pro": "b93c5f01cefb 78f118347435",
+    "mnist-bncnn-hosts magnitude": "e63ebc170c4f c69268d4b9c6",
+    "mnist-bncnn-hosts magnitude-ap": "e63ebc170c4f 6a8cb8dc99c3",
+    "mnist-bncnn-hosts lamp": "e63ebc170c4f b9a4df2d1d0c",
+    "mnist-bncnn-hosts lamp-ap": "e63ebc170c4f 6b02ada1b97c",
+    "mnist-bncnn-hosts taylor": "e63ebc170c4f 35a904a19b81",
+    "mnist-bncnn-hosts taylor-ap": "e63ebc170c4f 02587d26ed5b",
+    "mnist-lenet300-hosts magnitude": "499b58a576f1 10ab53453c43",
+    "mnist-lenet300-hosts magnitude-ap": "499b58a576f1 6742d5336312",
+    "mnist-lenet300-hosts layer-magnitude": "499b58a576f1 9757a49dbab5",
+    "mnist-lenet300-hosts layer-magnitude-ap": "499b58a576f1 e75c56731683",
+    "mnist-lenet300-hosts gradient": "499b58a576f1 2e8c673b49e8",
+    "mnist-lenet300-hosts gradient-ap": "499b58a576f1 ce61d5c54862",
+    "mnist-lenet300-hosts taylor": "499b58a576f1 2d1277de5385",
+    "mnist-lenet300-hosts taylor-ap": "499b58a576f1 1ccc02a02c6c",
+    "mnist-lenet300-hosts displacement": "499b58a576f1 b3bd7ae4eb66",
+    "mnist-lenet300-hosts displacement-ap": "499b58a576f1 26a71967a63e",
+    "mnist-lenet300-hosts lamp": "499b58a576f1 93fadf6d6a58",
+    "mnist-lenet300-hosts lamp-ap": "499b58a576f1 458749157616",
+    "mnist-lenet300-pro magnitude": "499b58a576f1 10ab53453c43",
+    "mnist-lenet300-pro retrain": "499b58a576f1 8fd204db93c5",
+    "mnist-lenet300-pro split": "499b58a576f1 ff4bc9ba9c76",
+    "mnist-lenet300-pro pro": "499b58a576f1 b8754c669581",
+    "mnist-lenet5-hosts magnitude": "6975fa8f1f62 f6bd589dbdb6",
+    "mnist-lenet5-hosts magnitude-ap": "6975fa8f1f62 140494a5f7b5",
+    "mnist-lenet5-hosts lamp": "6975fa8f1f62 68555ba7d65e",
+    "mnist-lenet5-hosts lamp-ap": "6975fa8f1f62 92addd89712e",
+    "mnist-lenet5-hosts taylor": "6975fa8f1f62 cd05c6275962",
+    "mnist-lenet5-hosts taylor-ap": "6975fa8f1f62 bd9a30251cc5",
 }
 
 
@@ -128,7 +168,10 @@ LEVELS_CHANGES = [
     {"prune.then": ["ap"]},
     {"prune.then": [{"is": "ap", "q": 0.03}]},
     {"prune.scope": "layer"},
+    {"prune.scope": "layer", "prune.allocation": "erk"},
     {"prune.granularity": "unit"},
+    {"prune.floor": 2},
+    {"prune.floor": 0.01},
     {"prune.allow_collapse": True},
     {"prune.criterion": "taylor", "prune.images": 100},
 ]
@@ -186,17 +229,17 @@ def test_a_new_field_with_a_default_changes_neither_identity_nor_folder(monkeypa
     before, folder = names(), small().folder_name
 
     class More(sections.PruneSection):
-        floor: int = Field(0, description="new")
+        younger: int = Field(0, description="new")
 
     class MoreSetup(Setup):
         prune: More = Field(default_factory=lambda: More.model_validate({}))
 
     monkeypatch.setitem(sections.SECTIONS, "prune", More)
     monkeypatch.setattr(sections, "Setup", MoreSetup)
-    assert "floor" in small().arms[0].setup.plain()["prune"]
+    assert "younger" in small().arms[0].setup.plain()["prune"]
     assert (names(), small().folder_name) == (before, folder)
-    assert names({"prune.floor": 3})[1] != before[1]
-    assert names({"prune.floor": 3})[0] == before[0]
+    assert names({"prune.younger": 3})[1] != before[1]
+    assert names({"prune.younger": 3})[0] == before[0]
 
 
 def test_a_new_field_of_a_value_changes_neither_identity_nor_folder(mine):

@@ -1,6 +1,6 @@
 """What is observed of a network between trainings. Each probe is one file; `ALL` enrols it in the contract tests."""
 
-from budbreak.evidence.evidence import Evidence, Probe, View
+from budbreak.evidence.evidence import Evidence, Probe, ProbeContext
 from budbreak.evidence.gradients import Gradients
 from budbreak.evidence.probing import check_inputs, probe
 from budbreak.evidence.unit_counts import SiteCounts, UnitCounts, count_active
@@ -15,12 +15,12 @@ __all__ = [
     "Evidence",
     "Gradients",
     "Probe",
+    "ProbeContext",
     "Samples",
     "SiteCounts",
     "StartWeights",
     "UnitCounts",
     "Unseen",
-    "View",
     "Weights",
     "check_inputs",
     "count_active",

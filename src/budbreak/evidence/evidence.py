@@ -16,7 +16,7 @@ T_co = TypeVar("T_co", covariant=True)
 T = TypeVar("T")
 
 
-class View(Protocol):
+class ProbeContext(Protocol):
     """What a probe may look at. It registers listeners; the session removes every hook in the end."""
 
     @property
@@ -57,8 +57,8 @@ class Probe(Protocol[T_co]):
     Two probes that are equal are one observation. A new probe is one file in `budbreak.evidence`.
     """
 
-    def start(self, view: View) -> Callable[[], T_co]:
-        """Register listeners on ``view``; the returned function gives the result when the batches are done."""
+    def start(self, context: ProbeContext) -> Callable[[], T_co]:
+        """Register listeners on ``context``; the returned function gives the result when the batches are done."""
         ...
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from budbreak.errors import EmptyBatches
-from budbreak.evidence.evidence import View
+from budbreak.evidence.evidence import ProbeContext
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Gradients:
     labels that count) that mean was taken. Accumulated in float32 (float64 for float64 weights), in eval mode.
     """
 
-    def start(self, view: View) -> Callable[[], Mapping[str, Tensor]]:
+    def start(self, context: ProbeContext) -> Callable[[], Mapping[str, Tensor]]:
         """See `Probe.start`."""
         sums: dict[str, Tensor] = {}
         count = [0.0]
@@ -34,19 +34,21 @@ class Gradients:
                 else:
                     sums[name] = wide * samples
 
-        view.on_gradients(add)
-        return lambda: _mean(*_over_ranks(view, sums, count[0]))
+        context.on_gradients(add)
+        return lambda: _mean(*_over_ranks(context, sums, count[0]))
 
 
-def _over_ranks(view: View, sums: Mapping[str, Tensor], samples: float) -> tuple[Mapping[str, Tensor], float]:
+def _over_ranks(
+    context: ProbeContext, sums: Mapping[str, Tensor], samples: float
+) -> tuple[Mapping[str, Tensor], float]:
     """Both added up over the processes that observe together; one of them may have seen nothing."""
-    if view.processes.size == 1:
+    if context.processes.size == 1:
         return sums, samples
     empty = {
         name: torch.zeros_like(weight, dtype=torch.promote_types(weight.dtype, torch.float32))
-        for name, weight in view.weights.items()
+        for name, weight in context.weights.items()
     }
-    return view.processes.sum({**empty, **sums}), sum(view.processes.exchange("samples", samples))
+    return context.processes.sum({**empty, **sums}), sum(context.processes.exchange("samples", samples))
 
 
 def _mean(sums: Mapping[str, Tensor], samples: float) -> Mapping[str, Tensor]:

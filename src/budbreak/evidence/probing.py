@@ -141,7 +141,7 @@ def _try_out(session: _Session, calibration: _Calibration, device: torch.device)
 
 @dataclass
 class _Session:
-    """The `View` that probes register with."""
+    """The `ProbeContext` that probes register with."""
 
     model: nn.Module
     parameters: Mapping[str, nn.Parameter]

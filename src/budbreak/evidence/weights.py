@@ -8,29 +8,29 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from budbreak.errors import MissingEvidence
-from budbreak.evidence.evidence import View
+from budbreak.evidence.evidence import ProbeContext
 
 
 @dataclass(frozen=True)
 class Weights:
     """The prunable weights as they are: name -> tensor, detached, not copied."""
 
-    def start(self, view: View) -> Callable[[], Mapping[str, Tensor]]:
+    def start(self, context: ProbeContext) -> Callable[[], Mapping[str, Tensor]]:
         """See `Probe.start`."""
-        return lambda: view.weights
+        return lambda: context.weights
 
 
 @dataclass(frozen=True)
 class StartWeights:
     """The prunable weights at the start of this level, after rewinding: name -> tensor, same shape and dtype."""
 
-    def start(self, view: View) -> Callable[[], Mapping[str, Tensor]]:
+    def start(self, context: ProbeContext) -> Callable[[], Mapping[str, Tensor]]:
         """See `Probe.start`.
 
         Raises:
             MissingEvidence: if the session was not told the start weights.
         """
-        start = view.start_weights
+        start = context.start_weights
         if start is None:
             raise MissingEvidence(
                 "the weights at the start of the level are not known here",

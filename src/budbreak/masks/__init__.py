@@ -1,9 +1,15 @@
 """Which weights stay: masks, scores, what is prunable, what goes as one, and the exact selection."""
 
+from budbreak.masks.allocations import ERK, Allocation, Uniform
+from budbreak.masks.choices import ALLOCATIONS, GRANULARITIES, SCOPES, check_choices
+from budbreak.masks.contest import Contest, Scope
+from budbreak.masks.counts import check_collapse, survivors
 from budbreak.masks.coverage import Coverage, coverage
-from budbreak.masks.granularity import GRANULARITIES, Element, Granularity, Unit, count_removable
+from budbreak.masks.floors import check_floor
+from budbreak.masks.granularity import Element, Granularity, Unit, count_removable
 from budbreak.masks.mask import Mask, check_mask
 from budbreak.masks.parametrized import parameters_with_layers
+from budbreak.masks.path import exponential_path
 from budbreak.masks.prunable import (
     Prunable,
     check_prunable,
@@ -15,18 +21,25 @@ from budbreak.masks.prunable import (
     unwrap,
     warn_of_uncovered,
 )
+from budbreak.masks.scopes import Global, Layer
 from budbreak.masks.scores import Score, Scores, ScoreSlice
-from budbreak.masks.selection import Allocation, Scope, check_collapse, check_scope, competing, select, survivors
+from budbreak.masks.selection import check_targets, competing, select
 from budbreak.masks.shares import ShareScore
 from budbreak.masks.units import UnitLayout, output_layout
 from budbreak.masks.zeroing import bits, factor_for, zero_pruned
 
 __all__ = [
+    "ALLOCATIONS",
+    "ERK",
     "GRANULARITIES",
+    "SCOPES",
     "Allocation",
+    "Contest",
     "Coverage",
     "Element",
+    "Global",
     "Granularity",
+    "Layer",
     "Mask",
     "Prunable",
     "Scope",
@@ -34,19 +47,23 @@ __all__ = [
     "ScoreSlice",
     "Scores",
     "ShareScore",
+    "Uniform",
     "Unit",
     "UnitLayout",
     "bits",
+    "check_choices",
     "check_collapse",
+    "check_floor",
     "check_mask",
     "check_prunable",
-    "check_scope",
+    "check_targets",
     "competing",
     "conv_and_linear",
     "count_removable",
     "coverage",
     "every_weight",
     "excluding",
+    "exponential_path",
     "factor_for",
     "including",
     "output_layout",
