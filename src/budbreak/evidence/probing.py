@@ -21,7 +21,7 @@ from budbreak.graph import (
     Forward,
     Loss,
     Site,
-    SiteTracer,
+    SiteWatcher,
     call_model,
     is_single,
     loss_of,
@@ -149,7 +149,7 @@ class _Session:
     processes: Processes = field(default_factory=Processes)
     activation_listeners: list[Callable[[Site, Tensor], None]] = field(default_factory=list)
     gradient_listeners: list[Callable[[Mapping[str, Tensor], float], None]] = field(default_factory=list)
-    tracer: SiteTracer | None = None
+    tracer: SiteWatcher | None = None
 
     @property
     def weights(self) -> Mapping[str, Tensor]:
@@ -169,11 +169,11 @@ class _Session:
         if not self.activation_listeners:
             return contextlib.nullcontext()
         names = {id(parameter): name for name, parameter in self.parameters.items()}
-        self.tracer = SiteTracer(self.model, names, self.heard)
+        self.tracer = SiteWatcher(self.model, names, self.heard)
         return self.tracer
 
     def unseen(self) -> tuple[str, ...]:
-        return tuple(self.tracer.unseen.calls) if self.tracer is not None else ()
+        return self.tracer.unseen if self.tracer is not None else ()
 
     def following(self) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext() if self.tracer is None else self.tracer.following()
@@ -182,7 +182,7 @@ class _Session:
         if self.tracer is not None:  # a user's forward may use parts of the model, without calling it
             self.tracer.end_pass()
 
-    def heard(self, site: Site, output: Tensor) -> None:
+    def heard(self, site: Site, given: Tensor, output: Tensor) -> None:
         for listener in self.activation_listeners:
             listener(site, output)
 

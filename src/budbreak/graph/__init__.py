@@ -15,8 +15,9 @@ from budbreak.graph.macs import Macs, count_macs
 from budbreak.graph.modelgraph import ModelGraph
 from budbreak.graph.node import Kind, Node, replay
 from budbreak.graph.site import Feed, Site
-from budbreak.graph.sites import SiteTracer
+from budbreak.graph.tracing import trace
 from budbreak.graph.undisturbed import observing, recurrent_backward, requiring_grad, undisturbed
+from budbreak.graph.watching import SiteWatcher
 
 __all__ = [
     "Batches",
@@ -28,7 +29,7 @@ __all__ = [
     "ModelGraph",
     "Node",
     "Site",
-    "SiteTracer",
+    "SiteWatcher",
     "call_model",
     "count_macs",
     "is_single",
@@ -40,5 +41,6 @@ __all__ = [
     "requiring_grad",
     "target_of",
     "to_device",
+    "trace",
     "undisturbed",
 ]
