@@ -14,7 +14,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from budbreak import criteria, diagnostics, evidence, masks, schedules, training
-from budbreak.iteration import ActivateWhilePruning, Retrain, SplitRemoval
+from budbreak.iteration import ActivateWhilePruning, Remove, Train
 
 Share = st.floats(0.001, 0.99)
 Betas = st.tuples(Share, Share)
@@ -76,8 +76,13 @@ ROWS = (
         {"q": 0.02, "variant": "lite"},
         {"q": Share, "variant": st.sampled_from(["lite", "pro"])},
     ),
-    Row(Retrain),
-    Row(SplitRemoval, ({}, {"q": 0.1}), {"q": 0.02}, {"q": Share}),
+    Row(
+        Remove,
+        ({}, {"q": 0.1}, {"criterion": criteria.LeastMovedNegative()}),
+        {"criterion": None, "q": 0.02},
+        {"criterion": st.none() | st.just(criteria.Random(seed=3)), "q": Share},
+    ),
+    Row(Train),
     # scopes
     Row(masks.Global),
     Row(masks.Layer),

@@ -8,7 +8,7 @@ from budbreak import criteria, diagnostics, errors, evidence, graph, iteration, 
 from budbreak._version import __version__
 from budbreak.evidence import Evidence, probe
 from budbreak.graph import trace
-from budbreak.iteration import ActivateWhilePruning, Plan, Retrain, SplitRemoval, Step, iterate
+from budbreak.iteration import ActivateWhilePruning, Plan, Remove, Step, Train, iterate
 from budbreak.live import dead_neurons, hold, prune, rewind
 from budbreak.masks import Element, Mask, Scores, Unit, excluding, including, select
 
@@ -18,10 +18,10 @@ __all__ = [
     "Evidence",
     "Mask",
     "Plan",
-    "Retrain",
+    "Remove",
     "Scores",
-    "SplitRemoval",
     "Step",
+    "Train",
     "Unit",
     "__version__",
     "criteria",

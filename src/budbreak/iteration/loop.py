@@ -16,6 +16,7 @@ from budbreak.errors import InvalidValue
 from budbreak.evidence import Probe, Samples, check_inputs
 from budbreak.graph import Batches, Forward, Loss
 from budbreak.iteration.course import Course
+from budbreak.iteration.followups import criteria_of
 from budbreak.iteration.identity import Setup
 from budbreak.iteration.levels import Levels
 from budbreak.iteration.plan import Plan
@@ -211,8 +212,7 @@ def _check_dense(dense: object, store: object, processes: int) -> None:
 
 def needs_of(plan: Plan) -> Sequence[Probe[object]]:
     """What the criteria of a plan look at, the host's first."""
-    criteria = [plan.criterion, *(f.criterion for f in plan.then if f.criterion is not None)]
-    return [need for criterion in criteria for need in criterion.needs]
+    return [need for criterion in criteria_of(plan.criterion, plan.then) for need in criterion.needs]
 
 
 def _check_counts(plan: Plan, mask: Mask) -> None:

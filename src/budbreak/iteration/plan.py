@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from numbers import Real
 from typing import Any, Literal, cast
 
 from torch import nn
@@ -15,18 +13,17 @@ from budbreak import criteria, schedules
 from budbreak.checks import (
     check_count,
     check_criterion,
-    check_fraction,
     check_instance,
-    exact,
     shown,
 )
 from budbreak.criteria import Criterion, Magnitude
 from budbreak.errors import InvalidValue
 from budbreak.graph import count_macs
 from budbreak.iteration import followups
-from budbreak.iteration.followups import FollowUp
+from budbreak.iteration.followups import FollowUp, Remove, Stage, Train, stages_of
 from budbreak.iteration.preview import Preview, preview_rows
 from budbreak.iteration.step import Step
+from budbreak.iteration.targets import LevelTarget, count_level
 from budbreak.masks import (
     Allocation,
     Element,
@@ -41,38 +38,11 @@ from budbreak.masks import (
     conv_and_linear,
     count_removable,
     coverage,
-    survivors,
     unwrap,
 )
 from budbreak.schedules import NotForeseen, Progress, Schedule, foresee, reads_of
 
 RewindTo = Step | Literal["learning-rate"] | None
-
-
-@dataclass(frozen=True)
-class LevelTarget:
-    """How many weights (units, for `Unit`) go in one level.
-
-    Args:
-        alive: before the level; ``keep``: after it, ``round(density * prunable)``.
-        host: removed by the host criterion; ``shares``: by each follow-up. All add up to alive - keep.
-    """
-
-    level: int
-    alive: int
-    keep: int
-    host: int
-    shares: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Removal:
-    """The next mask, and who removed how many; ``shortfall`` is the part of ``host`` that follow-ups left over."""
-
-    mask: Mask
-    host: int
-    follow_ups: tuple[int, ...]
-    shortfall: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +58,8 @@ class Plan:
         floor: how many weights stay in each layer at least, or which share of each, follow-ups included; units, for
             `Unit`.
         prunable: ``(name, module, parameter) -> bool``: the weights that the mask covers.
-        then: what follows the host within each level, e.g. ``[ActivateWhilePruning(q=0.02)]``.
+        then: the stages that follow the host within each level: `Remove`, `Train`, or a short name for several,
+            e.g. ``[ActivateWhilePruning(q=0.02)]``. The level ends with one more training.
         rewind_to: after each pruning, weights and buffers, optimizer and ``resets`` return to this step
             (`Step.start` is initialization); ``"learning-rate"``: weights stay, optimizer and ``resets``
             return to the start; None: nothing returns (fine-tuning).
@@ -112,11 +83,11 @@ class Plan:
     def __post_init__(self) -> None:
         _check_parts(self)
         object.__setattr__(self, "then", tuple(self.then))
-        if self.then and not isinstance(self.granularity, Element):
+        if not isinstance(self.granularity, Element) and (own := [r for r in self.removals if r.criterion is not None]):
             raise InvalidValue(
-                f"{self.then[0]} after a host of granularity {self.granularity}",
-                "a follow-up removes single weights: it goes with Element() only",
-                "write granularity=bb.Element(), or leave then out",
+                f"{own[0]} after a host of granularity {self.granularity}",
+                "a criterion of its own removes single weights: it goes with Element() only",
+                "write granularity=bb.Element(), or leave it out of then",
             )
 
     @property
@@ -130,60 +101,50 @@ class Plan:
         return Plan(schedule=schedules.Dense(), prunable=self.prunable, rewind_to=self.rewind_to)
 
     @property
-    def retraining(self) -> tuple[FollowUp, ...]:
-        """The follow-ups that have a stage of their own."""
-        return tuple(follow_up for follow_up in self.then if follow_up.retrains)
+    def stages(self) -> tuple[Stage, ...]:
+        """What follows the host within each level, short names spelt out; one more training ends the level."""
+        return stages_of(self.then)
 
-    def stages(self, level: int) -> int:
-        """The trainings of a level: one, and one for each follow-up that retrains."""
-        return 1 if level == 0 else 1 + len(self.retraining)
+    @property
+    def removals(self) -> tuple[Remove, ...]:
+        """Those of `stages` that remove weights."""
+        return tuple(stage for stage in self.stages if isinstance(stage, Remove))
+
+    def removing(self, stage: int) -> list[int]:
+        """Which of `removals` act right before the training that `Level.stage` counts as ``stage``."""
+        places, place, trained = list[int](), 0, 0
+        for follower in self.stages:
+            if isinstance(follower, Train):
+                trained += 1
+                continue
+            places += [place] if trained == stage else []
+            place += 1
+        return places
+
+    def trainings_of(self, level: int) -> int:
+        """How often a level trains: once, and once more for each `Train`."""
+        return 1 if level == 0 else 1 + sum(isinstance(stage, Train) for stage in self.stages)
 
     @property
     def trainings(self) -> list[tuple[int, int]]:
         """(level, stage) of all trainings, in their order."""
-        return [(level, stage) for level in range(self.levels + 1) for stage in range(self.stages(level))]
+        return [(level, stage) for level in range(self.levels + 1) for stage in range(self.trainings_of(level))]
 
     def target(self, progress: Progress, *, total: int, alive: int) -> LevelTarget:
         """The counts of a level.
 
-        keep = round((1 - sparsity) * total); a follow-up's share is floor(q * alive), with q the decimal number
+        keep = round((1 - sparsity) * total); the share of a `Remove` is floor(q * alive), with q the decimal number
         that was written; the host removes the rest. A level that removes nothing removes nothing by anybody.
 
         Raises:
-            InvalidValue: if the schedule leaves [0, 1), revives weights, keeps none, or if the follow-ups want
-                more than the level removes.
+            InvalidValue: if the schedule leaves [0, 1), revives weights, keeps none, or if what follows the
+                host wants more than the level removes.
         """
-        return self._target(progress.level, self.schedule(progress), total=total, alive=alive)
+        return self._target(progress.level, self.schedule(progress), total, alive)
 
-    def _target(self, level: int, sparsity: float | Fraction, *, total: int, alive: int) -> LevelTarget:
-        number = isinstance(sparsity, Real) and not isinstance(sparsity, bool)  # pyright: ignore[reportUnnecessaryIsInstance]
-        if not number or not 0 <= sparsity < 1:
-            said = float(sparsity) if number else shown(sparsity)
-            value = f"the schedule says sparsity {said} at level {level}"
-            raise InvalidValue(value, "it is a share in [0, 1)", "write pruned / prunable, as a float or a Fraction")
-        keep = survivors(sparsity, total)
+    def _target(self, level: int, sparsity: float | Fraction, total: int, alive: int) -> LevelTarget:
         where = f"level {level} of {self.schedule}"
-        if keep < 1:
-            raise InvalidValue(
-                f"{where} keeps none of {total}", "at least one must stay in each level", "end at a lower sparsity"
-            )
-        if keep > alive:
-            raise InvalidValue(
-                f"{where} keeps {keep}, but only {alive} are alive",
-                "sparsity rises from level to level: what was pruned does not come back",
-                "start at a higher sparsity",
-            )
-        if keep == alive:
-            return LevelTarget(level, alive, keep, 0, (0,) * len(self.then))
-        shares = tuple(math.floor(exact(f.q) * alive) for f in self.then)
-        host = alive - keep - sum(shares)
-        if host < 0:
-            raise InvalidValue(
-                f"{where} removes {alive - keep}, its follow-ups want {sum(shares)}",
-                "the host removes what the follow-ups leave of the level's total",
-                "choose a smaller q",
-            )
-        return LevelTarget(level, alive, keep, host, shares)
+        return count_level(where, level, sparsity, [removal.q for removal in self.removals], total=total, alive=alive)
 
     def targets(self, total: int, alive: int | None = None) -> list[LevelTarget]:
         """The counts of the levels that are known in advance; ``alive`` (all unless given) are left at level 0.
@@ -191,13 +152,13 @@ class Plan:
         They end before the first level for which the schedule looks at metrics or steps.
         """
         start = total if alive is None else alive
-        targets = [LevelTarget(0, alive=start, keep=start, host=0, shares=(0,) * len(self.then))]
+        targets = [LevelTarget(0, alive=start, keep=start, host=0, shares=(0,) * len(self.removals))]
         for level in range(1, self.levels + 1):
             try:
                 sparsity = foresee(self.schedule, level)
             except NotForeseen:
                 break
-            targets.append(self._target(level, sparsity, total=total, alive=targets[-1].keep))
+            targets.append(self._target(level, sparsity, total, targets[-1].keep))
         return targets
 
     def lacking(self, metrics: Mapping[str, float]) -> list[str]:
@@ -243,7 +204,7 @@ class Plan:
         plan.check_targets(mask)
         total, _ = plan.count(mask)
         macs = None if example is None else count_macs(model, example)
-        trainings = [self.stages(level) for level in range(self.levels + 1)]
+        trainings = [self.trainings_of(level) for level in range(self.levels + 1)]
         spared = tuple(plan.granularity.spared)
         shrinking = Mask({name: entry for name, entry in mask.items() if name not in spared})
         rows = preview_rows(self.targets(total), shrinking, macs, trainings)
@@ -282,11 +243,14 @@ def _check_reads(schedule: Schedule) -> None:
 def _check_then(then: object) -> None:
     if not isinstance(then, list | tuple):
         own = then if isinstance(then, followups.ALL) else "bb.ActivateWhilePruning(q=0.02)"
-        raise InvalidValue(f"then is {shown(then)}", "it is a list of follow-ups", f"write then=[{own}]")
+        raise InvalidValue(f"then is {shown(then)}", "it is a list of stages", f"write then=[{own}]")
     for follow_up in cast(Sequence[object], then):
-        attributes, example = ("q", "retrains", "criterion"), "[bb.ActivateWhilePruning(q=0.02)]"
-        check_instance("then", follow_up, attributes, example, call=False, choices=followups.ALL)
-        check_fraction(f"q of {type(follow_up).__name__}", cast(FollowUp, follow_up).q)
+        example = "[bb.ActivateWhilePruning(q=0.02)]"
+        check_instance("then", follow_up, ("stages",), example, call=False, choices=followups.ALL)
+        stages = cast(object, cast(FollowUp, follow_up).stages)
+        if not isinstance(stages, tuple) or not all(isinstance(s, Stage) for s in cast(Sequence[object], stages)):
+            value = f"stages of {type(follow_up).__name__} is {shown(stages)}"
+            raise InvalidValue(value, "it is a tuple of Remove(...) and Train()", "write return (bb.Train(),)")
 
 
 def _is(value: object, text: str) -> bool:

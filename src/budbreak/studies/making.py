@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from budbreak.data import DataSet, Images, Split, load, split
-from budbreak.iteration import Plan, Step
+from budbreak.iteration import Plan, Step, Train, stages_of
 from budbreak.masks import conv_and_linear, excluding
 from budbreak.networks import build
 from budbreak.studies.sections import DataSection, NetworkSection, Setup
@@ -93,8 +93,8 @@ def epochs_before(setup: Setup, level: int) -> int:
     """How many epochs all trainings before a level take, the dense one included."""
     if level == 0:
         return 0
-    stages = 1 + sum(follow_up.retrains for follow_up in setup.prune.then)
-    return epochs_of(setup, 0) + (level - 1) * stages * epochs_of(setup, 1)
+    trainings = 1 + sum(isinstance(stage, Train) for stage in stages_of(setup.prune.then))
+    return epochs_of(setup, 0) + (level - 1) * trainings * epochs_of(setup, 1)
 
 
 def epochs_in_all(setup: Setup) -> int:

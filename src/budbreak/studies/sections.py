@@ -116,8 +116,8 @@ class PruneSection(Section):
     schedule: Annotated[Schedule, read_one(SCHEDULES, "prune.schedule")] = Field(
         Geometric(rate=0.2, levels=12), description="how sparse the network is at each level"
     )
-    then: Annotated[tuple[FollowUp, ...], read_many(FOLLOW_UPS, "prune.then")] = Field(
-        (), description='what follows in each level, e.g. ["ap"], [{is = "ap", q = 0.05}]'
+    then: Annotated[tuple[FollowUp, ...], read_many(FOLLOW_UPS, "prune.then", twice=True)] = Field(
+        (), description='what follows in each level, e.g. ["ap"], ["train", {is = "remove", q = 0.02}]'
     )
     scope: Annotated[Scope, read_one(SCOPES, "prune.scope")] = Field(
         Global(), description='where scores compete: over all layers, or in each, "layer"'
