@@ -19,8 +19,9 @@ from budbreak.graph.modelgraph import ModelGraph
 from budbreak.graph.node import Kind, Node, replay
 from budbreak.graph.reachability import Reachability
 from budbreak.graph.site import Feed, Site
-from budbreak.graph.sites import SiteTracer
+from budbreak.graph.tracing import trace
 from budbreak.graph.undisturbed import observing, recurrent_backward, requiring_grad, restored, uncompiled, undisturbed
+from budbreak.graph.watching import SiteWatcher
 
 __all__ = [
     "Batches",
@@ -37,7 +38,7 @@ __all__ = [
     "NormPassed",
     "Reachability",
     "Site",
-    "SiteTracer",
+    "SiteWatcher",
     "call_model",
     "count_macs",
     "groups_of",
@@ -51,6 +52,7 @@ __all__ = [
     "restored",
     "target_of",
     "to_device",
+    "trace",
     "uncompiled",
     "undisturbed",
 ]
