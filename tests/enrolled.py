@@ -51,6 +51,7 @@ ROWS = (
         criteria.LeastMovedNegative,
         oracle=lambda w, start, g: max(w - start, start - w) if w < 0 else math.inf,
     ),
+    Row(criteria.Lookahead, ({}, {"norm": True}), {"norm": False}, {"norm": st.booleans()}),
     Row(criteria.Magnitude, oracle=lambda w, start, g: w if w > 0 else -w),
     Row(criteria.Random, ({}, {"seed": 7}), {"seed": 0}, {"seed": st.integers(0, 2**63 - 1)}),
     Row(criteria.Taylor, oracle=lambda w, start, g: math.fabs(w * g)),
@@ -166,6 +167,7 @@ ROWS = (
     Row(evidence.MeanActivations),
     Row(evidence.UnitCounts, ({}, {"threshold": 0.1}), {"threshold": 0.0}, {"threshold": st.floats(0, 10)}),
     Row(evidence.Unseen),
+    Row(evidence.Wiring),
 )
 
 BY_KIND: Mapping[type, Row] = {row.kind: row for row in ROWS}

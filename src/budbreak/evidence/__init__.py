@@ -10,8 +10,9 @@ from budbreak.evidence.unit_counts import SiteCounts, UnitCounts, count_active
 from budbreak.evidence.unseen import Unseen
 from budbreak.evidence.weighing import Samples
 from budbreak.evidence.weights import StartWeights, Weights
+from budbreak.evidence.wiring import Wired, Wiring
 
-ALL = (Weights, StartWeights, Gradients, InputNorms, MeanActivations, UnitCounts, Unseen)
+ALL = (Weights, StartWeights, Gradients, InputNorms, MeanActivations, UnitCounts, Unseen, Wiring)
 
 __all__ = [
     "ALL",
@@ -29,6 +30,8 @@ __all__ = [
     "UnitCounts",
     "Unseen",
     "Weights",
+    "Wired",
+    "Wiring",
     "check_inputs",
     "check_rereadable",
     "count_active",
