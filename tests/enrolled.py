@@ -18,6 +18,8 @@ from budbreak.iteration import ActivateWhilePruning, Remove, Train
 
 Share = st.floats(0.001, 0.99)
 Betas = st.tuples(Share, Share)
+Mode = st.sampled_from(["eval", "train"])
+Temperature = st.floats(0.5, 300)
 Warmup = {"warmup": Share}
 
 
@@ -44,9 +46,16 @@ class Row:
 
 ROWS = (
     # criteria
+    Row(criteria.APoZ, ({}, {"threshold": 0.1}), {"threshold": 0.0}, {"threshold": st.floats(0, 10)}),
     Row(criteria.Displacement, oracle=lambda w, start, g: max(w - start, start - w)),
     Row(criteria.Gradient, oracle=lambda w, start, g: math.fabs(g)),
     Row(criteria.Lamp),
+    Row(
+        criteria.GraSP,
+        ({}, {"temperature": 1.0, "mode": "eval"}),
+        {"temperature": 200.0, "mode": "train"},
+        {"temperature": Temperature, "mode": Mode},
+    ),
     Row(
         criteria.LeastMovedNegative,
         oracle=lambda w, start, g: max(w - start, start - w) if w < 0 else math.inf,
@@ -54,7 +63,16 @@ ROWS = (
     Row(criteria.Lookahead, ({}, {"norm": True}), {"norm": False}, {"norm": st.booleans()}),
     Row(criteria.Magnitude, oracle=lambda w, start, g: w if w > 0 else -w),
     Row(criteria.Random, ({}, {"seed": 7}), {"seed": 0}, {"seed": st.integers(0, 2**63 - 1)}),
+    Row(criteria.RIA, ({}, {"alpha": 0.0}), {"alpha": 0.5}, {"alpha": st.floats(0, 2)}),
+    Row(
+        criteria.Snip,
+        ({}, {"mode": "train"}),
+        {"mode": "eval"},
+        {"mode": Mode},
+        oracle=lambda w, start, g: math.fabs(w * g),
+    ),
     Row(criteria.Taylor, oracle=lambda w, start, g: math.fabs(w * g)),
+    Row(criteria.Wanda),
     # schedules
     Row(
         schedules.Cubic,
@@ -106,9 +124,23 @@ ROWS = (
     Row(masks.Element),
     Row(
         masks.Unit,
-        ({}, {"dim": 0, "outputs": ()}),
-        {"dim": None, "outputs": None},
-        {"dim": st.none() | st.integers(0, 3), "outputs": st.none() | st.just(("fc.weight",))},
+        ({}, {"dim": 0, "outputs": ()}, {"budget": "weights"}),
+        {"dim": None, "outputs": None, "budget": "units"},
+        {
+            "dim": st.none() | st.integers(0, 3),
+            "outputs": st.none() | st.just(("fc.weight",)),
+            "budget": st.sampled_from(["units", "weights"]),
+        },
+    ),
+    Row(
+        masks.Block,
+        ({"rows": 1, "columns": 16}, {"rows": 3, "columns": 2}),
+        {"rows": MISSING, "columns": MISSING, "budget": "blocks"},
+        {
+            "rows": st.integers(1, 64),
+            "columns": st.integers(1, 64),
+            "budget": st.sampled_from(["blocks", "weights"]),
+        },
     ),
     # optimizers
     Row(
@@ -161,7 +193,13 @@ ROWS = (
         evidence.Gradients,
         ({}, {"mode": "train", "temperature": 200.0}),
         {"mode": "eval", "temperature": 1.0},
-        {"mode": st.sampled_from(["eval", "train"]), "temperature": st.floats(0.5, 300)},
+        {"mode": Mode, "temperature": Temperature},
+    ),
+    Row(
+        evidence.HessianGradients,
+        ({}, {"mode": "train", "temperature": 200.0}),
+        {"mode": "eval", "temperature": 1.0},
+        {"mode": Mode, "temperature": Temperature},
     ),
     Row(evidence.InputNorms),
     Row(evidence.MeanActivations),

@@ -3,6 +3,7 @@
 from budbreak.evidence.evidence import Evidence, Probe, ProbeContext
 from budbreak.evidence.examples import drawn, drawn_like
 from budbreak.evidence.gradients import Gradients
+from budbreak.evidence.hessian_gradients import HessianGradients
 from budbreak.evidence.input_norms import ColumnNorms, InputNorms
 from budbreak.evidence.mean_activations import MeanActivations, SiteMeans
 from budbreak.evidence.probing import check_inputs, check_rereadable, probe
@@ -12,13 +13,14 @@ from budbreak.evidence.weighing import Samples
 from budbreak.evidence.weights import StartWeights, Weights
 from budbreak.evidence.wiring import Wired, Wiring
 
-ALL = (Weights, StartWeights, Gradients, InputNorms, MeanActivations, UnitCounts, Unseen, Wiring)
+ALL = (Weights, StartWeights, Gradients, HessianGradients, InputNorms, MeanActivations, UnitCounts, Unseen, Wiring)
 
 __all__ = [
     "ALL",
     "ColumnNorms",
     "Evidence",
     "Gradients",
+    "HessianGradients",
     "InputNorms",
     "MeanActivations",
     "Probe",
