@@ -12,7 +12,7 @@ from torch.nn.utils import prune
 
 from budbreak.errors import InvalidValue, MaskMismatch, NotFinite, UnknownName
 from budbreak.masks import Element, Mask, Score, Scores, Unit, competing, select, threshold
-from budbreak.masks.selection import proportional
+from budbreak.masks.allocations import proportional
 
 HEAVY_TIES = [-math.inf, -1.0, -0.0, 0.0, 1.0, 2.5, math.inf]
 STREAMS = [(1 << 18, 512, 512), (7, 1, 64), (13, 3, 5), (3, 1, 1)]

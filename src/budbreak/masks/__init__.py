@@ -1,5 +1,7 @@
 """Which weights stay: masks, scores, what is prunable, what goes as one, and the exact selection."""
 
+from budbreak.masks.allocations import Allocation
+from budbreak.masks.counts import check_collapse, survivors
 from budbreak.masks.coverage import Coverage, coverage
 from budbreak.masks.granularity import GRANULARITIES, Element, Granularity, Unit, count_removable
 from budbreak.masks.mask import Mask, check_mask
@@ -16,7 +18,7 @@ from budbreak.masks.prunable import (
     warn_of_uncovered,
 )
 from budbreak.masks.scores import Score, Scores, ScoreSlice
-from budbreak.masks.selection import Allocation, Scope, check_collapse, check_scope, competing, select, survivors
+from budbreak.masks.selection import Scope, check_scope, competing, select
 from budbreak.masks.shares import ShareScore
 from budbreak.masks.units import UnitLayout, output_layout
 from budbreak.masks.zeroing import bits, factor_for, zero_pruned

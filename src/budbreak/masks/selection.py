@@ -4,30 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from fractions import Fraction
-from typing import Literal, Protocol
+from typing import Literal
 
-import torch
 from torch import Tensor
 
-from budbreak.checks import check_count, check_function, check_granularity, exact, shown
-from budbreak.errors import InvalidValue, LayerCollapsed, MaskMismatch, did_you_mean
+from budbreak.checks import check_count, check_function, check_granularity, shown
+from budbreak.errors import InvalidValue, MaskMismatch, did_you_mean
+from budbreak.masks.allocations import Allocation, check_shares, proportional
 from budbreak.masks.granularity import Element, Granularity
 from budbreak.masks.mask import Mask, check_mask
 from budbreak.masks.scores import Scores
 from budbreak.masks.threshold import capacity, count_below, select_competing
 
 Scope = Literal["global", "layer"]
-
-
-class Allocation(Protocol):
-    """How a target is divided over layers (scope "layer"): ``(shapes, capacities, keep) -> name -> keep``."""
-
-    def __call__(
-        self, shapes: Mapping[str, torch.Size], capacities: Mapping[str, int], keep: int, /
-    ) -> Mapping[str, int]:
-        """Divide ``keep`` exactly; no layer gets more than its capacity."""
-        ...
 
 
 def select(
@@ -72,7 +61,7 @@ def select(
     else:
         shapes = {name: score.shape for name, score in merged.items()}
         shares = (allocation or proportional)(shapes, capacities, keep)
-        _check_shares(shares, capacities, keep)
+        check_shares(shares, capacities, keep)
         kept = {name: select_competing({name: score}, shares[name], limits)[name] for name, score in merged.items()}
     return _spread(kept, scores, granularity, within)
 
@@ -83,82 +72,6 @@ def _spread(kept: Mapping[str, Tensor], scores: Scores, granularity: Granularity
     if within is not None and not isinstance(granularity, Element):
         spread = {name: entry & within[name] for name, entry in spread.items()}
     return Mask.owning(spread)
-
-
-def survivors(sparsity: float | Fraction, total: int) -> int:
-    """How many of ``total`` stay: ``round((1 - sparsity) * total)``, in the decimal digits of ``sparsity``.
-
-    >>> survivors(0.9, 15), round((1 - 0.9) * 15)  # 1.5 rounds to even; the float falls short of it
-    (2, 1)
-    """
-    return round((1 - exact(sparsity)) * total)
-
-
-def check_collapse(mask: Mask, *, before: Mask, allowed: bool) -> None:
-    """Refuse a mask that cuts the network in two, unless ``allowed``.
-
-    Args:
-        mask: what would stay.
-        before: what was alive: a layer without weights there is said to have had none.
-        allowed: whether a layer may lose all its weights.
-
-    Raises:
-        LayerCollapsed: with the first layer that keeps nothing.
-    """
-    collapsed = mask.collapsed()
-    if not collapsed or allowed:
-        return
-    name = collapsed[0]
-    if before.kept_in(name) == 0:
-        raise LayerCollapsed(
-            f"{name!r} has no living weight before the pruning already",
-            "no signal passes a layer without weights; exact zeros count as pruned unless a mask says otherwise",
-            "give mask=bb.Mask.dense(model) if its zeros are alive, or allow_collapse=True to see what happens",
-        )
-    raise LayerCollapsed(
-        f"{name!r} would lose all its weights at density {mask.density:.4f}",
-        "no signal passes a layer without weights",
-        "stop at a higher density, use scope='layer', or allow_collapse=True to see what happens",
-    )
-
-
-def proportional(shapes: Mapping[str, torch.Size], capacities: Mapping[str, int], keep: int) -> dict[str, int]:
-    """The same density in every layer, exactly ``keep`` in total, no layer above its capacity.
-
-    What a full layer cannot take is divided among the others by size; remainders go to the largest
-    fractions, of equal ones to the earlier layer.
-
-    >>> sizes = {"a": torch.Size([6]), "b": torch.Size([3])}
-    >>> proportional(sizes, {"a": 6, "b": 3}, 4)
-    {'a': 3, 'b': 1}
-    """
-    shares = dict.fromkeys(shapes, 0)
-    room = {name: capacities[name] for name in shapes if capacities[name] > 0}
-    left = keep
-    while left > 0:
-        size = sum(shapes[name].numel() for name in room)
-        # exact: floats miscount beyond 2^53, and equal remainders must stay equal
-        ideal = {name: Fraction(left * shapes[name].numel(), size) for name in room}
-        full = [name for name in room if ideal[name] >= room[name]]
-        if not full:
-            for name, extra in _largest_remainders(ideal, left, room).items():
-                shares[name] += extra
-            break
-        for name in full:
-            shares[name] += room[name]
-            left -= room.pop(name)
-    return shares
-
-
-def _largest_remainders(ideal: Mapping[str, Fraction], total: int, room: Mapping[str, int]) -> dict[str, int]:
-    whole = {name: min(math.floor(share), room[name]) for name, share in ideal.items()}
-    order = sorted(ideal, key=lambda name: whole[name] - ideal[name])  # stable: the earlier layer of equal ones
-    missing = total - sum(whole.values())
-    for name in order:
-        if missing and whole[name] < room[name]:
-            whole[name] += 1
-            missing -= 1
-    return whole
 
 
 def competing(scores: Scores, within: Mask | None = None) -> int:
@@ -222,13 +135,3 @@ def _check_keep(keep: int, capacity: int) -> None:
     check_count("keep", keep, least=0)
     if keep > capacity:
         raise InvalidValue(f"keep is {keep}", f"only {capacity} compete", f"keep at most {capacity}")
-
-
-def _check_shares(shares: Mapping[str, int], capacities: Mapping[str, int], keep: int) -> None:
-    fits = shares.keys() == capacities.keys() and all(0 <= shares[name] <= room for name, room in capacities.items())
-    if not fits or sum(shares.values()) != keep:
-        raise InvalidValue(
-            f"the allocation divides {keep} into {dict(shares)}",
-            f"the shares must add up to {keep} and be at most {dict(capacities)}",
-            "mend the allocation",
-        )
