@@ -24,7 +24,7 @@ torch.manual_seed(0)
 x, y = torch.randn(500, 10), torch.randint(0, 2, (500,))
 model = nn.Sequential(nn.Linear(10, 50), nn.ReLU(), nn.Linear(50, 2))
 optimizer = torch.optim.AdamW(model.parameters())
-plan = bb.Plan(criterion=TowardsZero(), schedule=bb.schedules.OneShot(sparsity=0.8), scope="layer")
+plan = bb.Plan(criterion=TowardsZero(), schedule=bb.schedules.OneShot(sparsity=0.8), scope=bb.masks.Layer())
 with bb.iterate(model, optimizer, plan) as levels:
     for level in levels:
         for _ in level.epochs(20):

@@ -78,6 +78,9 @@ ROWS = (
     ),
     Row(Retrain),
     Row(SplitRemoval, ({}, {"q": 0.1}), {"q": 0.02}, {"q": Share}),
+    # scopes
+    Row(masks.Global),
+    Row(masks.Layer),
     # granularities
     Row(masks.Element),
     Row(

@@ -44,7 +44,7 @@ def scored(formula):
         (lambda: bb.prune(mlp().state_dict(), sparsity=0.5), "load_state_dict"),
         (lambda: iterate(store=""), "store is ''"),
         (lambda: iterate(resets=[torch.optim.lr_scheduler.StepLR]), "resets holds the class StepLR"),
-        (lambda: bb.Plan(schedule=GEOMETRIC, scope="local"), "write scope='layer'"),
+        (lambda: bb.Plan(schedule=GEOMETRIC, scope="local"), "write scope=bb.masks.Layer\\(\\)"),
         (lambda: bb.Plan(schedule=GEOMETRIC, rewind_to="lr"), "write rewind_to='learning-rate'"),
         (lambda: bb.ActivateWhilePruning(q=0.02, variant="Pro"), "write variant='pro'"),
         (lambda: bb.Mask.load("/"), "/ is a folder"),

@@ -45,7 +45,9 @@ PLANS = {
     "AP lite": geometric(then=[bb.ActivateWhilePruning(q=0.05)]),
     "learning rate": geometric(rewind_to="learning-rate"),
     "fine-tuning": geometric(rewind_to=None),
-    "units": geometric(granularity=bb.Unit(), scope="layer", criterion=bb.criteria.Taylor(), rewind_to=bb.Step(2)),
+    "units": geometric(
+        granularity=bb.Unit(), scope=bb.masks.Layer(), criterion=bb.criteria.Taylor(), rewind_to=bb.Step(2)
+    ),
     "two follow-ups": geometric(then=[*PRO, bb.Retrain()], criterion=bb.criteria.Random(seed=4)),
     "another layer only": geometric(prunable=bb.including("4.*"), allow_collapse=True),
 }
@@ -183,7 +185,7 @@ def _kill(now):
 
 
 def test_several_arms_take_over_from_one_store_at_once_and_leave_it_alone(tmp_path):
-    plans = [geometric(), geometric(3), geometric(then=PRO), geometric(granularity=bb.Unit(), scope="layer")]
+    plans = [geometric(), geometric(3), geometric(then=PRO), geometric(granularity=bb.Unit(), scope=bb.masks.Layer())]
     dense = train_dense(tmp_path / "dense", plans[0])
     before = {path: path.read_bytes() for path in dense.rglob("*") if path.is_file()}
     with Parts().iterate(plans[0].dense, store=dense):  # even beside one that holds its lock
@@ -379,7 +381,12 @@ def test_a_dense_that_is_a_link_to_itself_is_refused(tmp_path):
 
 def test_the_dense_plan_keeps_what_decides_level_0_and_nothing_else():
     plan = geometric(
-        3, then=PRO, prunable=bb.masks.every_weight, rewind_to=bb.Step(2), criterion=bb.criteria.Taylor(), scope="layer"
+        3,
+        then=PRO,
+        prunable=bb.masks.every_weight,
+        rewind_to=bb.Step(2),
+        criterion=bb.criteria.Taylor(),
+        scope=bb.masks.Layer(),
     )
     assert plan.dense == bb.Plan(schedule=bb.schedules.Dense(), prunable=bb.masks.every_weight, rewind_to=bb.Step(2))
     assert plan.dense.dense == plan.dense

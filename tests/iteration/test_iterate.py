@@ -80,7 +80,7 @@ def by_hand(state):
     share=st.floats(0.01, 0.3),
     levels=st.integers(1, 3),
     seed=st.integers(0, 5),
-    scope=st.sampled_from(["global", "layer"]),
+    scope=st.sampled_from([bb.masks.Global(), bb.masks.Layer()]),
 )
 def test_equal_survivors_after_every_level_in_all_arms(rate, share, levels, seed, scope):
     q, total = rate * share, 6 * 9 + 9 * 3

@@ -309,7 +309,12 @@ OTHERS = {
     "rate": (Parts, geometric(2, 0.4), {}, "plan.schedule.rate: 0.3 -> 0.4"),
     "criterion": (Parts, geometric(criterion=bb.criteria.Random(3)), {}, "plan.criterion"),
     "criterion's seed": (Parts, geometric(criterion=bb.criteria.Random(4)), {}, "plan.criterion"),
-    "scope": (Parts, geometric(scope="layer"), {}, "plan.scope: (not given) -> 'layer'"),
+    "scope": (
+        Parts,
+        geometric(scope=bb.masks.Layer()),
+        {},
+        "(not given) -> {'is': 'budbreak.masks.scopes:Layer'}",
+    ),
     "prunable": (Parts, geometric(prunable=bb.masks.every_weight), {}, "every_weight"),
     "then": (Parts, geometric(then=[bb.Retrain()]), {}, "plan.then"),
     "rewind": (Parts, geometric(rewind_to=bb.Step(2)), {}, "plan.rewind_to: (not given) -> {"),

@@ -77,7 +77,7 @@ def test_probes_are_a_list_of_instances(probes):
         ((3, SCORES), {}, "scores is 3\nit must be Scores"),
         (({"w": torch.rand(3)}, 3), {}, r"scores is \{.*\nit must be Scores\nwrite bb\.Scores\.of"),
         ((SCORES, 3), {"within": {"w": torch.ones(2, 3)}}, "within is .*\nit must be a Mask"),
-        ((SCORES, 3), {"scope": "layer", "allocation": "erk"}, "allocation is 'erk'"),
+        ((SCORES, 3), {"scope": bb.masks.Layer(), "allocation": "erk"}, "allocation is 'erk'"),
         ((SCORES, 3), {"granularity": bb.Unit}, "granularity is the class Unit"),
     ],
 )

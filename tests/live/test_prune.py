@@ -31,7 +31,7 @@ def test_the_smallest_weights_go_and_nothing_else_changes():
             assert torch.equal(mask[name], tensor != 0)
 
 
-@given(st.floats(0, 0.995), st.sampled_from(["global", "layer"]))
+@given(st.floats(0, 0.995), st.sampled_from([bb.masks.Global(), bb.masks.Layer()]))
 def test_exactly_the_promised_count_stays(sparsity, scope):
     model = mlp()
     mask = bb.prune(model, sparsity=sparsity, scope=scope, allow_collapse=True)
@@ -40,7 +40,7 @@ def test_exactly_the_promised_count_stays(sparsity, scope):
 
 
 def test_layer_scope_gives_every_layer_its_share():
-    mask = bb.prune(mlp(), sparsity=0.5, scope="layer")
+    mask = bb.prune(mlp(), sparsity=0.5, scope=bb.masks.Layer())
     assert [mask.kept_in(n) for n in mask] == [64, 128, 24]
 
 
@@ -196,4 +196,4 @@ def test_a_layer_that_was_empty_before_is_said_to_have_been():
     with pytest.raises(LayerCollapsed, match=r"'2\.weight' has no living weight before") as caught:
         bb.prune(model, sparsity=0.5)
     assert "mask=bb.Mask.dense(model)" in str(caught.value)
-    assert bb.prune(model, sparsity=0.5, mask=bb.Mask.dense(model), scope="layer").kept_in("2.weight") == 6
+    assert bb.prune(model, sparsity=0.5, mask=bb.Mask.dense(model), scope=bb.masks.Layer()).kept_in("2.weight") == 6

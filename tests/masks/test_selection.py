@@ -11,9 +11,9 @@ from torch import nn
 from torch.nn.utils import prune
 
 from budbreak.errors import InvalidValue, MaskMismatch, NotFinite, UnknownName
-from budbreak.masks import Element, Mask, Score, Scores, Unit, competing, select, threshold
-from budbreak.masks.allocations import proportional
+from budbreak.masks import Element, Global, Layer, Mask, Score, Scores, Uniform, Unit, competing, select, threshold
 
+proportional = Uniform()
 HEAVY_TIES = [-math.inf, -1.0, -0.0, 0.0, 1.0, 2.5, math.inf]
 STREAMS = [(1 << 18, 512, 512), (7, 1, 64), (13, 3, 5), (3, 1, 1)]
 """(elements in a chunk, sample blocks, elements in a block): the default, and three that stream small tensors."""
@@ -239,7 +239,7 @@ def test_nan_is_refused_by_the_name_of_its_layer(keep, position):
         select(Scores.of(tensors), keep)
 
 
-@pytest.mark.parametrize("scope", ["global", "layer"])
+@pytest.mark.parametrize("scope", [Global(), Layer()])
 def test_nan_outside_within_does_not_compete(scope):
     tensors = {"w": torch.tensor([math.nan, 1.0, 3.0, 2.0])}
     within = Mask({"w": torch.tensor([False, True, True, True])})
@@ -302,7 +302,7 @@ def test_scope_and_allocation_must_fit():
     with pytest.raises(InvalidValue, match="'local'"):
         select(scores, 1, scope="local")
     with pytest.raises(InvalidValue, match="allocation"):
-        select(scores, 1, allocation=proportional)
+        select(scores, 1, allocation=Uniform())
 
 
 # --- scope "layer" -----------------------------------------------------------------------------------------
@@ -363,7 +363,7 @@ def test_proportional_by_hand():
 def test_layer_scope_is_the_sort_within_each_layer(stream, case):
     tensors, keep, within = case
     with streaming(*stream):
-        mask = select(Scores.of(tensors), keep, scope="layer", within=within)
+        mask = select(Scores.of(tensors), keep, scope=Layer(), within=within)
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
     room = {name: tensor.numel() if within is None else within.kept_in(name) for name, tensor in tensors.items()}
     shares = proportional(shapes, room, keep)
@@ -375,7 +375,7 @@ def test_layer_scope_is_the_sort_within_each_layer(stream, case):
 
 def test_an_allocation_divides_as_it_says():
     scores = Scores.of({"a": torch.arange(4.0), "b": torch.arange(4.0)})
-    mask = select(scores, 3, scope="layer", allocation=lambda shapes, capacities, keep: {"a": 0, "b": keep})
+    mask = select(scores, 3, scope=Layer(), allocation=lambda shapes, capacities, keep: {"a": 0, "b": keep})
     assert (mask.kept_in("a"), mask["b"].tolist()) == (0, [False, True, True, True])
 
 
@@ -383,7 +383,7 @@ def test_an_allocation_divides_as_it_says():
 def test_an_allocation_that_does_not_add_up_is_refused(shares):
     scores = Scores.of({"a": torch.arange(4.0), "b": torch.arange(4.0)})
     with pytest.raises(InvalidValue, match="allocation divides 3"):
-        select(scores, 3, scope="layer", allocation=lambda *_: shares)
+        select(scores, 3, scope=Layer(), allocation=lambda *_: shares)
 
 
 # --- whole units -------------------------------------------------------------------------------------------
@@ -406,7 +406,7 @@ def unit_scores(tensor, dim, within):
     return torch.tensor([sum(numbers) / max(len(numbers), 1) for numbers in living])
 
 
-@given(layers(), st.sampled_from(["global", "layer"]), st.data())
+@given(layers(), st.sampled_from([Global(), Layer()]), st.data())
 def test_units_are_kept_whole(case, scope, data):
     tensors, within, dim = case
     means = {n: unit_scores(tensor, dim, None if within is None else within[n]) for n, tensor in tensors.items()}
@@ -419,7 +419,7 @@ def test_units_are_kept_whole(case, scope, data):
     shares = proportional({n: units.shape for n, units in means.items()}, room, keep)
     units_kept = brute_force(means, keep, alive)
     for name, tensor in tensors.items():
-        if scope == "layer":
+        if scope == Layer():
             alone = None if alive is None else Mask({name: alive[name]})
             kept = brute_force({name: means[name]}, shares[name], alone)[name]
         else:

@@ -179,7 +179,7 @@ def test_select_takes_fitted_units():
         bb.select(bb.Scores.of({"w": torch.rand(2, 3)}), 1, granularity=fitted)
 
 
-@pytest.mark.parametrize("scope", ["global", "layer"])
+@pytest.mark.parametrize("scope", [bb.masks.Global(), bb.masks.Layer()])
 def test_records_say_how_many_units_and_how_many_weights(scope):
     torch.manual_seed(0)
     model, (x, y) = mlp(), separable(64)

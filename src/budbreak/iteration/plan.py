@@ -16,7 +16,6 @@ from budbreak.checks import (
     check_count,
     check_criterion,
     check_fraction,
-    check_granularity,
     check_instance,
     exact,
     shown,
@@ -29,15 +28,15 @@ from budbreak.iteration.followups import FollowUp
 from budbreak.iteration.preview import Preview, preview_rows
 from budbreak.iteration.step import Step
 from budbreak.masks import (
-    GRANULARITIES,
     Allocation,
     Element,
+    Global,
     Granularity,
     Mask,
     Prunable,
     Scope,
+    check_choices,
     check_prunable,
-    check_scope,
     conv_and_linear,
     count_removable,
     coverage,
@@ -82,9 +81,9 @@ class Plan:
     Args:
         schedule: the sparsity of each level; decides the survivors exactly, whatever follows the host.
         criterion: the host: what is removed first.
-        scope: ``"global"``: scores compete over all layers; ``"layer"``: within each.
+        scope: where scores compete, e.g. `masks.Layer`.
         granularity: what goes as one; for `Unit` all counts are of units, the classifier's aside.
-        allocation: divides a target over layers (scope ``"layer"`` only).
+        allocation: divides a target over layers , for scope `masks.Layer`: `masks.Uniform` unless given.
         prunable: ``(name, module, parameter) -> bool``: the weights that the mask covers.
         then: what follows the host within each level, e.g. ``[ActivateWhilePruning(q=0.02)]``.
         rewind_to: after each pruning, weights and buffers, optimizer and ``resets`` return to this step
@@ -98,7 +97,7 @@ class Plan:
 
     schedule: Schedule
     criterion: Criterion = Magnitude()
-    scope: Scope = "global"
+    scope: Scope = Global()
     granularity: Granularity = Element()
     allocation: Allocation | None = None
     prunable: Prunable = conv_and_linear
@@ -207,7 +206,8 @@ class Plan:
 
     def fit(self, model: nn.Module) -> Plan:
         """The same plan for the layers of this model: `Unit` knows where their units lie, and which are spared."""
-        return replace(self, granularity=self.granularity.fit(model, self.prunable))
+        scope, granularity = (part.fit(model, self.prunable) for part in (self.scope, self.granularity))
+        return replace(self, scope=scope, granularity=granularity)
 
     def preview(self, model: nn.Module, *, example: Any = None) -> Preview:
         """The table of levels before anything is trained, and which weights stay dense.
@@ -243,8 +243,7 @@ def _check_parts(plan: Plan) -> None:
     check_count("schedule.levels", plan.schedule.levels, least=0)
     _check_reads(plan.schedule)
     check_criterion(plan.criterion, criteria.ALL)
-    check_granularity(plan.granularity, GRANULARITIES)
-    check_scope(plan.scope, plan.allocation)
+    check_choices(scope=plan.scope, granularity=plan.granularity, allocation=plan.allocation)
     check_prunable(plan.prunable)
     _check_then(plan.then)
     if not (plan.rewind_to is None or isinstance(plan.rewind_to, Step) or _is(plan.rewind_to, "learning-rate")):

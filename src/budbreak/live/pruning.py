@@ -6,7 +6,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from budbreak import criteria
-from budbreak.checks import check_criterion, check_fraction, check_granularity, check_optimizer
+from budbreak.checks import check_criterion, check_fraction, check_optimizer
 from budbreak.criteria import Criterion, Magnitude
 from budbreak.errors import InvalidValue
 from budbreak.evidence import Samples, probe
@@ -14,13 +14,14 @@ from budbreak.graph import Batches, Forward, Loss
 from budbreak.live.holding import apply_mask
 from budbreak.live.optimizers import check_ownership
 from budbreak.masks import (
-    GRANULARITIES,
     Allocation,
     Element,
+    Global,
     Granularity,
     Mask,
     Prunable,
     Scope,
+    check_choices,
     check_collapse,
     check_mask,
     conv_and_linear,
@@ -37,7 +38,7 @@ def prune(
     *,
     sparsity: float,
     criterion: Criterion | None = None,
-    scope: Scope = "global",
+    scope: Scope | None = None,
     granularity: Granularity | None = None,
     allocation: Allocation | None = None,
     prunable: Prunable = conv_and_linear,
@@ -59,9 +60,9 @@ def prune(
             ``round((1 - sparsity) * prunable)`` weights stay. For `Unit` it counts units, those of the classifier
             aside, and the mask's ``sparsity`` of weights is another number.
         criterion: `criteria.Magnitude` unless given.
-        scope: ``"global"`` or ``"layer"``.
+        scope: where scores compete: `masks.Global` unless given.
         granularity: `Element` unless given.
-        allocation: divides the target over layers; for scope ``"layer"``.
+        allocation: divides the target over layers, for scope `masks.Layer`: `masks.Uniform` unless given.
         prunable: which weights may go.
         mask: what is still alive; `Mask.from_zeros` unless given, so that zeros stay zeros.
         optimizer: refused if it does not hold the pruned parameters, which catches a stale one.
@@ -91,9 +92,10 @@ def prune(
         check_mask(mask)
     warn_of_uncovered(model, prunable)
     alive = Mask.from_zeros(model, prunable) if mask is None else mask
+    scope = Global() if scope is None else scope
     granularity = Element() if granularity is None else granularity
-    check_granularity(granularity, GRANULARITIES)
-    granularity = granularity.fit(model, prunable)
+    check_choices(scope=scope, granularity=granularity, allocation=allocation)
+    scope, granularity = scope.fit(model, prunable), granularity.fit(model, prunable)
     evidence = probe(
         model, criterion.needs, batches=batches, loss=loss, forward=forward, prunable=prunable, samples=samples
     )

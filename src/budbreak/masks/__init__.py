@@ -1,9 +1,11 @@
 """Which weights stay: masks, scores, what is prunable, what goes as one, and the exact selection."""
 
-from budbreak.masks.allocations import Allocation
+from budbreak.masks.allocations import Allocation, Uniform
+from budbreak.masks.choices import ALLOCATIONS, GRANULARITIES, SCOPES, check_choices
+from budbreak.masks.contest import Contest, Scope
 from budbreak.masks.counts import check_collapse, survivors
 from budbreak.masks.coverage import Coverage, coverage
-from budbreak.masks.granularity import GRANULARITIES, Element, Granularity, Unit, count_removable
+from budbreak.masks.granularity import Element, Granularity, Unit, count_removable
 from budbreak.masks.mask import Mask, check_mask
 from budbreak.masks.parametrized import parameters_with_layers
 from budbreak.masks.prunable import (
@@ -17,18 +19,24 @@ from budbreak.masks.prunable import (
     unwrap,
     warn_of_uncovered,
 )
+from budbreak.masks.scopes import Global, Layer
 from budbreak.masks.scores import Score, Scores, ScoreSlice
-from budbreak.masks.selection import Scope, check_scope, competing, select
+from budbreak.masks.selection import competing, select
 from budbreak.masks.shares import ShareScore
 from budbreak.masks.units import UnitLayout, output_layout
 from budbreak.masks.zeroing import bits, factor_for, zero_pruned
 
 __all__ = [
+    "ALLOCATIONS",
     "GRANULARITIES",
+    "SCOPES",
     "Allocation",
+    "Contest",
     "Coverage",
     "Element",
+    "Global",
     "Granularity",
+    "Layer",
     "Mask",
     "Prunable",
     "Scope",
@@ -36,13 +44,14 @@ __all__ = [
     "ScoreSlice",
     "Scores",
     "ShareScore",
+    "Uniform",
     "Unit",
     "UnitLayout",
     "bits",
+    "check_choices",
     "check_collapse",
     "check_mask",
     "check_prunable",
-    "check_scope",
     "competing",
     "conv_and_linear",
     "count_removable",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Protocol
 
@@ -13,32 +14,49 @@ from budbreak.errors import InvalidValue
 
 
 class Allocation(Protocol):
-    """How a target is divided over layers (scope "layer"): ``(shapes, capacities, keep) -> name -> keep``."""
+    """How a target is divided over layers (scopes `Layer` and `Rows`): ``(shapes, capacities, keep) -> name -> keep``.
+
+    A function will do; one of a class of its own may have ``elementwise = True``, if it is of single weights only.
+    """
 
     def __call__(
         self, shapes: Mapping[str, torch.Size], capacities: Mapping[str, int], keep: int, /
     ) -> Mapping[str, int]:
-        """Divide ``keep`` exactly; no layer gets more than its capacity."""
+        """Divide ``keep`` exactly; no layer gets more than its capacity.
+
+        Args:
+            shapes: of what goes as one in each layer: the weight's own for `Element`.
+            capacities: how many of it are alive.
+            keep: 0 to the sum of the capacities.
+        """
         ...
 
 
-def proportional(shapes: Mapping[str, torch.Size], capacities: Mapping[str, int], keep: int) -> dict[str, int]:
-    """The same density in every layer, exactly ``keep`` in total, no layer above its capacity.
+@dataclass(frozen=True)
+class Uniform:
+    """The same density in every layer, as far as what is alive allows.
 
-    What a full layer cannot take is divided among the others by size; remainders go to the largest
-    fractions, of equal ones to the earlier layer.
+    What a full layer cannot take is divided among the others by size; remainders go to the largest fractions, of
+    equal ones to the earlier layer.
 
-    >>> sizes = {"a": torch.Size([6]), "b": torch.Size([3])}
-    >>> proportional(sizes, {"a": 6, "b": 3}, 4)
+    >>> Uniform()({"a": torch.Size([6]), "b": torch.Size([3])}, {"a": 6, "b": 3}, 4)
     {'a': 3, 'b': 1}
     """
-    shares = dict.fromkeys(shapes, 0)
-    room = {name: capacities[name] for name in shapes if capacities[name] > 0}
+
+    def __call__(self, shapes: Mapping[str, torch.Size], capacities: Mapping[str, int], keep: int, /) -> dict[str, int]:
+        """See `Allocation`."""
+        return _divide({name: shape.numel() for name, shape in shapes.items()}, capacities, keep)
+
+
+def _divide(weights: Mapping[str, int], capacities: Mapping[str, int], keep: int) -> dict[str, int]:
+    """Exactly ``keep``, in proportion to the weights, no share above its capacity."""
+    shares = dict.fromkeys(weights, 0)
+    room = {name: capacities[name] for name in weights if capacities[name] > 0}
     left = keep
     while left > 0:
-        size = sum(shapes[name].numel() for name in room)
+        whole = sum(weights[name] for name in room)
         # exact: floats miscount beyond 2^53, and equal remainders must stay equal
-        ideal = {name: Fraction(left * shapes[name].numel(), size) for name in room}
+        ideal = {name: Fraction(left * weights[name], whole) for name in room}
         full = [name for name in room if ideal[name] >= room[name]]
         if not full:
             for name, extra in _largest_remainders(ideal, left, room).items():

@@ -247,6 +247,3 @@ def _means(layout: UnitLayout, score: Score, entry: Tensor | None) -> Callable[[
         # where, not a product: a pruned weight's score may be inf or NaN; units without life do not compete
         means = torch.where(alive, members, 0).sum(1) / alive.sum(1).clamp(min=1)
     return lambda lo, hi: means[lo:hi]
-
-
-GRANULARITIES = (Element, Unit)

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Literal
 
 from torch import Tensor
 
-from budbreak.checks import check_count, check_function, check_granularity, shown
+from budbreak.checks import check_count, shown
 from budbreak.errors import InvalidValue, MaskMismatch, did_you_mean
-from budbreak.masks.allocations import Allocation, check_shares, proportional
+from budbreak.masks.allocations import Allocation
+from budbreak.masks.choices import check_choices
+from budbreak.masks.contest import Contest, Scope
 from budbreak.masks.granularity import Element, Granularity
 from budbreak.masks.mask import Mask, check_mask
+from budbreak.masks.scopes import Global
 from budbreak.masks.scores import Scores
-from budbreak.masks.threshold import capacity, count_below, select_competing
-
-Scope = Literal["global", "layer"]
+from budbreak.masks.threshold import count_below
 
 
 def select(
     scores: Scores,
     keep: int,
     *,
-    scope: Scope = "global",
+    scope: Scope | None = None,
     granularity: Granularity | None = None,
     allocation: Allocation | None = None,
     within: Mask | None = None,
@@ -36,10 +36,10 @@ def select(
     Args:
         scores: higher = keep, +inf = never prune; float64, float32, bfloat16 or float16.
         keep: how many stay: weights for `Element`, units for `Unit`; 0 to all that compete.
-        scope: ``"global"``: all compete; ``"layer"``: within each layer, by ``allocation``.
+        scope: where scores compete: `Global` unless given.
         granularity: what goes as one; `Element` unless given. There is no model here, so units are given by their
             dimension, ``Unit(dim=0)``, and none are spared; or fitted: ``Unit().fit(model)``.
-        allocation: divides ``keep`` over layers; the same density everywhere unless given.
+        allocation: divides ``keep`` over layers, for scope `Layer`: `Uniform` unless given.
         within: only what this mask keeps competes, and nothing else is kept.
 
     Raises:
@@ -47,23 +47,16 @@ def select(
         NotFinite: if a competing score is NaN; names the layer.
         MaskMismatch: if ``within`` does not fit the scores.
     """
-    _check(scores, scope, allocation, within)
+    _check(scores, within)
+    scope = Global() if scope is None else scope
     granularity = Element() if granularity is None else granularity
-    check_granularity(granularity)
-    merged = {
-        name: granularity.merge(name, score, None if within is None else within[name]) for name, score in scores.items()
-    }
+    check_choices(scope=scope, granularity=granularity, allocation=allocation)
+    entries = dict.fromkeys(scores) if within is None else {name: within[name] for name in scores}
+    merged = {name: granularity.merge(name, score, entries[name]) for name, score in scores.items()}
     limits = None if within is None else {name: granularity.shrink(name, within[name]) for name in scores}
-    capacities = {name: capacity(score, limits, name) for name, score in merged.items()}
-    _check_keep(keep, sum(capacities.values()))
-    if scope == "global":
-        kept = select_competing(merged, keep, limits)
-    else:
-        shapes = {name: score.shape for name, score in merged.items()}
-        shares = (allocation or proportional)(shapes, capacities, keep)
-        check_shares(shares, capacities, keep)
-        kept = {name: select_competing({name: score}, shares[name], limits)[name] for name, score in merged.items()}
-    return _spread(kept, scores, granularity, within)
+    contest = Contest(merged, keep, limits, allocation)
+    _check_keep(keep, sum(contest.capacities.values()))
+    return _spread(scope.choose(contest), scores, granularity, within)
 
 
 def _spread(kept: Mapping[str, Tensor], scores: Scores, granularity: Granularity, within: Mask | None) -> Mask:
@@ -83,36 +76,16 @@ def competing(scores: Scores, within: Mask | None = None) -> int:
 # --- checks ------------------------------------------------------------------------------------------------
 
 
-def _check(scores: Scores, scope: str, allocation: Allocation | None, within: Mask | None) -> None:
+def _check(scores: Scores, within: Mask | None) -> None:
     if not isinstance(scores, Scores):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidValue(
             f"scores is {shown(scores)}",
             "it must be Scores",
             "write bb.Scores.of({name: tensor}), or criterion(evidence)",
         )
-    check_scope(scope, allocation)
     if within is not None:
         check_mask(within, "within")
         _check_within(scores, within)
-
-
-def check_scope(scope: object, allocation: object) -> None:
-    """Refuse a scope that is none, and an allocation that is none or has nothing to divide.
-
-    Raises:
-        InvalidValue: with what to write.
-    """
-    if scope not in ("global", "layer"):
-        near = "layer" if isinstance(scope, str) and scope.lower() in ("local", "layerwise", "layers") else "global"
-        raise InvalidValue(f"scope is {shown(scope)}", "it must be 'global' or 'layer'", f"write scope={near!r}")
-    if allocation is not None:
-        check_function("allocation", allocation, "a function (shapes, capacities, keep) -> name -> keep")
-    if allocation is not None and scope == "global":
-        raise InvalidValue(
-            "an allocation was given for scope 'global'",
-            "an allocation divides a target over layers; globally the scores alone decide",
-            "use scope='layer', or leave the allocation out",
-        )
 
 
 def _check_within(scores: Scores, within: Mask) -> None:

@@ -6,6 +6,7 @@ from budbreak import criteria, diagnostics, schedules
 from budbreak.iteration import FOLLOW_UPS as FOLLOW_UP_CLASSES
 from budbreak.iteration import ActivateWhilePruning
 from budbreak.masks import GRANULARITIES as GRANULARITY_CLASSES
+from budbreak.masks import SCOPES as SCOPE_CLASSES
 from budbreak.training import OPTIMIZERS as OPTIMIZER_CLASSES
 from budbreak.training import RATES as RATE_CLASSES
 from budbreak.training import AdamW
@@ -25,6 +26,7 @@ FOLLOW_UPS = Family.of(
 GRANULARITIES = Family.of(
     "granularity", GRANULARITY_CLASSES, needs=("fit", "merge", "shrink", "spread"), call=False, example='"unit"'
 )
+SCOPES = Family.of("scope", SCOPE_CLASSES, needs=("divides", "fit", "choose"), call=False, example='"layer"')
 OPTIMIZERS = Family.of(
     "optimizer", OPTIMIZER_CLASSES, needs=("learning_rate", "build"), call=False, names={"adamw": AdamW}
 )

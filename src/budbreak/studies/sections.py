@@ -13,7 +13,7 @@ from budbreak.data import PAD, find
 from budbreak.diagnostics import DeadUnits, Diagnostic
 from budbreak.errors import InvalidValue
 from budbreak.iteration import FollowUp
-from budbreak.masks import Element, Granularity
+from budbreak.masks import Element, Global, Granularity, Scope
 from budbreak.networks import check_init, check_network
 from budbreak.schedules import Geometric, Schedule
 from budbreak.studies.families import (
@@ -24,6 +24,7 @@ from budbreak.studies.families import (
     OPTIMIZERS,
     RATES,
     SCHEDULES,
+    SCOPES,
 )
 from budbreak.studies.refusals import in_our_words
 from budbreak.training import SGD, Constant, OptimizerValue, RateSchedule
@@ -149,7 +150,9 @@ class PruneSection(Section):
     then: Annotated[tuple[FollowUp, ...], _many(FOLLOW_UPS, "prune.then")] = Field(
         (), description='what follows in each level, e.g. ["ap"], [{is = "ap", q = 0.05}]'
     )
-    scope: Literal["global", "layer"] = Field("global", description="where scores compete: global or layer")
+    scope: Annotated[Scope, _one(SCOPES, "prune.scope")] = Field(
+        Global(), description='where scores compete: over all layers, or in each, "layer"'
+    )
     granularity: Annotated[Granularity, _one(GRANULARITIES, "prune.granularity")] = Field(
         Element(), description="what goes as one"
     )
@@ -227,6 +230,7 @@ FAMILIES: Mapping[tuple[str, str], Family[Any]] = {
     ("prune", "criterion"): CRITERIA,
     ("prune", "schedule"): SCHEDULES,
     ("prune", "then"): FOLLOW_UPS,
+    ("prune", "scope"): SCOPES,
     ("prune", "granularity"): GRANULARITIES,
     ("measure", "diagnostics"): DIAGNOSTICS,
 }

@@ -1,0 +1,45 @@
+"""What a selection can be made of, and which of it goes together."""
+
+from __future__ import annotations
+
+import re
+from typing import cast
+
+from budbreak.checks import check_function, check_granularity, check_instance, shown
+from budbreak.errors import InvalidValue
+from budbreak.masks.allocations import Uniform
+from budbreak.masks.contest import Scope
+from budbreak.masks.granularity import Element, Unit
+from budbreak.masks.scopes import Global, Layer
+
+SCOPES = (Global, Layer)
+GRANULARITIES = (Element, Unit)
+ALLOCATIONS = (Uniform,)
+
+
+def check_choices(*, scope: object, granularity: object, allocation: object) -> None:
+    """Refuse a scope, granularity or allocation that is none, and such as do not go together.
+
+    Raises:
+        InvalidValue: with what to write.
+    """
+    if isinstance(scope, str):
+        raise _no_name(scope)
+    attributes = ("divides", "fit", "choose")
+    check_instance("scope", scope, attributes, "bb.masks.Layer()", call=False, choices=SCOPES)
+    check_granularity(granularity, GRANULARITIES)
+    if allocation is None:
+        return
+    check_function("allocation", allocation, "bb.masks.Uniform()")
+    if not cast(Scope, scope).divides:
+        raise InvalidValue(
+            f"an allocation was given for scope {scope}",
+            "an allocation divides a target over layers, and here the scores alone decide",
+            "use scope=bb.masks.Layer(), or leave the allocation out",
+        )
+
+
+def _no_name(scope: str) -> InvalidValue:
+    rule = f"it is a value: {', '.join(f'{kind.__name__}(...)' for kind in SCOPES)} of bb.masks, or your own"
+    meant = "Layer" if re.search("lay|loc", scope.lower()) else "Global"
+    return InvalidValue(f"scope is {shown(scope)}", rule, f"write scope=bb.masks.{meant}()")

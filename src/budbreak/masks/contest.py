@@ -1,0 +1,69 @@
+"""Who competes with whom: the protocol of scopes, and what they are given."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor, nn
+
+from budbreak.masks.allocations import Allocation, Uniform, check_shares
+from budbreak.masks.prunable import Prunable, conv_and_linear
+from budbreak.masks.scores import Score
+from budbreak.masks.threshold import capacity
+
+
+@dataclass(frozen=True)
+class Contest:
+    """What competes in one selection.
+
+    Args:
+        scores: name of a weight -> the scores of what goes as one in it: of its weights, for `Element`.
+        keep: how many are kept, 0 to as many as compete.
+        limits: name -> bool: what competes; None: all.
+        allocation: how ``keep`` is divided over layers, where a scope does; None: `Uniform`.
+    """
+
+    scores: Mapping[str, Score]
+    keep: int
+    limits: Mapping[str, Tensor] | None = None
+    allocation: Allocation | None = None
+
+    @functools.cached_property
+    def capacities(self) -> Mapping[str, int]:
+        """Name -> how many compete."""
+        return {name: capacity(score, self.limits, name) for name, score in self.scores.items()}
+
+    def shares(self) -> Mapping[str, int]:
+        """Name -> how many are kept there, by the allocation.
+
+        Raises:
+            InvalidValue: if a user's own allocation does not add up.
+        """
+        shapes = {name: score.shape for name, score in self.scores.items()}
+        shares = (self.allocation or Uniform())(shapes, self.capacities, self.keep)
+        check_shares(shares, self.capacities, self.keep)
+        return shares
+
+
+class Scope(Protocol):
+    """Where scores compete: a scope divides what there is into arenas, and keeps the highest scores of each."""
+
+    @property
+    def divides(self) -> bool:
+        """Whether a target is divided over layers first: then it can be given an `Allocation`."""
+        ...
+
+    def fit(self, model: nn.Module, prunable: Prunable = conv_and_linear) -> Scope:
+        """The same for this model's kinds of layers; `prune`, `Plan.preview` and `iterate` call it.
+
+        Raises:
+            InvalidValue: if it cannot be used on one of the weights.
+        """
+        ...
+
+    def choose(self, contest: Contest) -> dict[str, Tensor]:
+        """Name -> bool, of the shapes of the scores: exactly ``contest.keep`` of them are True."""
+        ...
