@@ -81,6 +81,9 @@ ROWS = (
     # scopes
     Row(masks.Global),
     Row(masks.Layer),
+    # allocations
+    Row(masks.ERK),
+    Row(masks.Uniform),
     # granularities
     Row(masks.Element),
     Row(

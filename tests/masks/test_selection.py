@@ -1,11 +1,10 @@
 import contextlib
 import math
-from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils import prune
@@ -308,56 +307,6 @@ def test_scope_and_allocation_must_fit():
 # --- scope "layer" -----------------------------------------------------------------------------------------
 
 
-@st.composite
-def divisions(draw, largest=200):
-    sizes = draw(st.lists(st.integers(1, largest), min_size=1, max_size=6))
-    capacities = [draw(st.integers(0, size)) for size in sizes]
-    keep = draw(st.integers(0, sum(capacities)))
-    names = [f"w{i}" for i in range(len(sizes))]
-    return (
-        {name: torch.Size([size]) for name, size in zip(names, sizes, strict=True)},
-        dict(zip(names, capacities, strict=True)),
-        keep,
-    )
-
-
-@given(divisions())
-def test_proportional_shares_are_exact_and_fit(division):
-    shapes, capacities, keep = division
-    shares = proportional(shapes, capacities, keep)
-    assert sum(shares.values()) == keep
-    assert all(0 <= shares[name] <= capacities[name] for name in shapes)
-
-
-@given(divisions())
-@example(({"a": torch.Size([1]), "b": torch.Size([1])}, {"a": 1, "b": 1}, 1))
-def test_proportional_shares_are_within_one_of_the_same_density(division):
-    shapes, _, keep = division
-    sizes = {name: shape.numel() for name, shape in shapes.items()}
-    keep = min(keep, sum(sizes.values()))
-    for name, share in proportional(shapes, sizes, keep).items():
-        assert abs(share - Fraction(keep * sizes[name], sum(sizes.values()))) < 1
-
-
-@given(divisions(largest=10**12))
-def test_proportional_counts_beyond_the_integers_of_a_float(division):
-    shapes, capacities, keep = division  # 10^12 * 10^12 > 2^53: floats would lose single weights
-    assert sum(proportional(shapes, capacities, keep).values()) == keep
-
-
-def test_proportional_by_hand():
-    sizes = {"a": torch.Size([10]), "b": torch.Size([30]), "c": torch.Size([20])}
-    # density 31/60: ideal 5.17, 15.5, 10.33; whole 5, 15, 10; the one left goes to the largest fraction, b
-    assert proportional(sizes, {"a": 10, "b": 30, "c": 20}, 31) == {"a": 5, "b": 16, "c": 10}
-    # b takes only 3; the other 28 are divided as 10 : 20, ideal 9.33, 18.67
-    assert proportional(sizes, {"a": 10, "b": 3, "c": 20}, 31) == {"a": 9, "b": 3, "c": 19}
-    # of equal fractions the earlier layer
-    # 1/3, 10 1/3, 1/3: in floats 10 1/3 - 10 is larger than 1/3
-    uneven = {"a": torch.Size([1]), "b": torch.Size([31]), "c": torch.Size([1])}
-    assert proportional(uneven, {"a": 1, "b": 31, "c": 1}, 11) == {"a": 1, "b": 10, "c": 0}
-    assert proportional({"a": torch.Size([3]), "b": torch.Size([3])}, {"a": 3, "b": 3}, 3) == {"a": 2, "b": 1}
-
-
 @pytest.mark.parametrize("stream", STREAMS)
 @given(case=cases(values=st.lists(st.integers(-3, 3).map(float), min_size=1)))
 def test_layer_scope_is_the_sort_within_each_layer(stream, case):
@@ -371,19 +320,6 @@ def test_layer_scope_is_the_sort_within_each_layer(stream, case):
         alone = None if within is None else Mask({name: within[name]})
         assert torch.equal(mask[name], brute_force({name: tensor}, shares[name], alone)[name])
     assert mask.kept == keep
-
-
-def test_an_allocation_divides_as_it_says():
-    scores = Scores.of({"a": torch.arange(4.0), "b": torch.arange(4.0)})
-    mask = select(scores, 3, scope=Layer(), allocation=lambda shapes, capacities, keep: {"a": 0, "b": keep})
-    assert (mask.kept_in("a"), mask["b"].tolist()) == (0, [False, True, True, True])
-
-
-@pytest.mark.parametrize("shares", [{"a": 1, "b": 1}, {"a": 5, "b": -2}, {"a": 3}, {"a": -1, "b": 4}, {"a": 3, "c": 0}])
-def test_an_allocation_that_does_not_add_up_is_refused(shares):
-    scores = Scores.of({"a": torch.arange(4.0), "b": torch.arange(4.0)})
-    with pytest.raises(InvalidValue, match="allocation divides 3"):
-        select(scores, 3, scope=Layer(), allocation=lambda *_: shares)
 
 
 # --- whole units -------------------------------------------------------------------------------------------

@@ -19,6 +19,8 @@ IDLE = [
     ({**DENSE, "prune.criterion": "taylor"}, "nothing is pruned"),
     ({**DENSE, "prune.then": ["ap"]}, "nothing is pruned"),
     ({**DENSE, "prune.scope": "layer"}, "nothing is pruned"),
+    ({**DENSE, "prune.allocation": "erk"}, "nothing is pruned"),
+    ({"prune.allocation": "erk"}, "no target is divided over layers"),
     ({**DENSE, "prune.granularity": "unit"}, "nothing is pruned"),
     ({**DENSE, "prune.allow_collapse": True}, "nothing is pruned"),
     ({**DENSE, "prune.rewind": "none"}, "nothing is pruned"),

@@ -110,6 +110,11 @@ WRONG = [
     ("mlp", {"train.schedule": "cosine", "prune.rewind": "none"}, ["ends at the rate 0", 'rewind = "learning-rate"']),
     ("mlp", {"prune.then": [{"is": "ap", "q": 0.5}]}, ["its follow-ups want"]),
     ("mlp", {"prune.then": ["ap"], "prune.granularity": "unit"}, ["goes with Element() only"]),
+    (
+        "mlp",
+        {"prune.scope": "layer", "prune.allocation": "erk", "prune.granularity": "unit"},
+        ["ERK looks at the dimensions of weights"],
+    ),
     ("mlp", {"prune.exclude": ["*"]}, ["prunable"]),
     ("mlp", {"measure.diagnostics": ["dead-units", {"is": "dead-units", "threshold": 0.1}]}, ["named once"]),
 ]  # fmt: skip

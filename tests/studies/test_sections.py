@@ -39,6 +39,8 @@ WRONG = [
     ({"train.optimizer": "adamm"}, UnknownName, "did you mean 'adam'?"),
     ({"train.schedule": "cosin"}, UnknownName, "did you mean 'cosine'?"),
     ({"prune.granularity": "units"}, UnknownName, "did you mean 'unit'?"),
+    ({"prune.scope": "layers"}, UnknownName, "did you mean 'layer'?"),
+    ({"prune.allocation": "erks"}, UnknownName, "did you mean 'erk'?"),
     ({"measure.diagnostics": ["dead-unit"]}, UnknownName, "did you mean 'dead-units'?"),
     ({"prune.schedule": {"is": "geometric", "rate": 20, "levels": 1}}, InvalidValue, "write 0.2"),
     ({"prune.schedule": {"is": "geometric", "rate": 0.2, "levels": 0}}, InvalidValue, "levels is 0"),

@@ -128,6 +128,7 @@ LEVELS_CHANGES = [
     {"prune.then": ["ap"]},
     {"prune.then": [{"is": "ap", "q": 0.03}]},
     {"prune.scope": "layer"},
+    {"prune.scope": "layer", "prune.allocation": "erk"},
     {"prune.granularity": "unit"},
     {"prune.allow_collapse": True},
     {"prune.criterion": "taylor", "prune.images": 100},

@@ -1,6 +1,6 @@
 """Which weights stay: masks, scores, what is prunable, what goes as one, and the exact selection."""
 
-from budbreak.masks.allocations import Allocation, Uniform
+from budbreak.masks.allocations import ERK, Allocation, Uniform
 from budbreak.masks.choices import ALLOCATIONS, GRANULARITIES, SCOPES, check_choices
 from budbreak.masks.contest import Contest, Scope
 from budbreak.masks.counts import check_collapse, survivors
@@ -28,6 +28,7 @@ from budbreak.masks.zeroing import bits, factor_for, zero_pruned
 
 __all__ = [
     "ALLOCATIONS",
+    "ERK",
     "GRANULARITIES",
     "SCOPES",
     "Allocation",

@@ -7,14 +7,14 @@ from typing import cast
 
 from budbreak.checks import check_function, check_granularity, check_instance, shown
 from budbreak.errors import InvalidValue
-from budbreak.masks.allocations import Uniform
+from budbreak.masks.allocations import ERK, Uniform
 from budbreak.masks.contest import Scope
 from budbreak.masks.granularity import Element, Unit
 from budbreak.masks.scopes import Global, Layer
 
 SCOPES = (Global, Layer)
 GRANULARITIES = (Element, Unit)
-ALLOCATIONS = (Uniform,)
+ALLOCATIONS = (Uniform, ERK)
 
 
 def check_choices(*, scope: object, granularity: object, allocation: object) -> None:
@@ -36,6 +36,17 @@ def check_choices(*, scope: object, granularity: object, allocation: object) -> 
             f"an allocation was given for scope {scope}",
             "an allocation divides a target over layers, and here the scores alone decide",
             "use scope=bb.masks.Layer(), or leave the allocation out",
+        )
+    _check_elementwise(allocation, granularity)
+
+
+def _check_elementwise(part: object, granularity: object) -> None:
+    """Refuse what is of single weights where something else goes as one."""
+    if getattr(part, "elementwise", False) and not isinstance(granularity, Element):
+        raise InvalidValue(
+            f"{part} was given with granularity {granularity}",
+            f"{type(part).__name__} looks at the dimensions of weights: it is of single ones",
+            "use granularity=bb.Element(), or another one than " + str(part),
         )
 
 

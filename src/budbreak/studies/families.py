@@ -5,6 +5,7 @@ from __future__ import annotations
 from budbreak import criteria, diagnostics, schedules
 from budbreak.iteration import FOLLOW_UPS as FOLLOW_UP_CLASSES
 from budbreak.iteration import ActivateWhilePruning
+from budbreak.masks import ALLOCATIONS as ALLOCATION_CLASSES
 from budbreak.masks import GRANULARITIES as GRANULARITY_CLASSES
 from budbreak.masks import SCOPES as SCOPE_CLASSES
 from budbreak.training import OPTIMIZERS as OPTIMIZER_CLASSES
@@ -27,6 +28,7 @@ GRANULARITIES = Family.of(
     "granularity", GRANULARITY_CLASSES, needs=("fit", "merge", "shrink", "spread"), call=False, example='"unit"'
 )
 SCOPES = Family.of("scope", SCOPE_CLASSES, needs=("divides", "fit", "choose"), call=False, example='"layer"')
+ALLOCATIONS = Family.of("allocation", ALLOCATION_CLASSES, example='"erk"')
 OPTIMIZERS = Family.of(
     "optimizer", OPTIMIZER_CLASSES, needs=("learning_rate", "build"), call=False, names={"adamw": AdamW}
 )

@@ -55,7 +55,12 @@ class Rehearsal:
                 fitted.criterion,
                 few,
                 lambda scores: select(
-                    scores, self.keep, scope=fitted.scope, granularity=fitted.granularity, within=mask
+                    scores,
+                    self.keep,
+                    scope=fitted.scope,
+                    granularity=fitted.granularity,
+                    allocation=fitted.allocation,
+                    within=mask,
                 ),
             )
         for follow_up in self.plan.then if self.plan.levels else ():

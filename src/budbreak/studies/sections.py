@@ -13,10 +13,11 @@ from budbreak.data import PAD, find
 from budbreak.diagnostics import DeadUnits, Diagnostic
 from budbreak.errors import InvalidValue
 from budbreak.iteration import FollowUp
-from budbreak.masks import Element, Global, Granularity, Scope
+from budbreak.masks import Allocation, Element, Global, Granularity, Scope, Uniform
 from budbreak.networks import check_init, check_network
 from budbreak.schedules import Geometric, Schedule
 from budbreak.studies.families import (
+    ALLOCATIONS,
     CRITERIA,
     DIAGNOSTICS,
     FOLLOW_UPS,
@@ -153,6 +154,9 @@ class PruneSection(Section):
     scope: Annotated[Scope, _one(SCOPES, "prune.scope")] = Field(
         Global(), description='where scores compete: over all layers, or in each, "layer"'
     )
+    allocation: Annotated[Allocation, _one(ALLOCATIONS, "prune.allocation")] = Field(
+        Uniform(), description='how a target is divided over layers, for scope = "layer"'
+    )
     granularity: Annotated[Granularity, _one(GRANULARITIES, "prune.granularity")] = Field(
         Element(), description="what goes as one"
     )
@@ -231,6 +235,7 @@ FAMILIES: Mapping[tuple[str, str], Family[Any]] = {
     ("prune", "schedule"): SCHEDULES,
     ("prune", "then"): FOLLOW_UPS,
     ("prune", "scope"): SCOPES,
+    ("prune", "allocation"): ALLOCATIONS,
     ("prune", "granularity"): GRANULARITIES,
     ("measure", "diagnostics"): DIAGNOSTICS,
 }
