@@ -5,6 +5,7 @@ from budbreak.masks.choices import ALLOCATIONS, GRANULARITIES, SCOPES, check_cho
 from budbreak.masks.contest import Contest, Scope
 from budbreak.masks.counts import check_collapse, survivors
 from budbreak.masks.coverage import Coverage, coverage
+from budbreak.masks.floors import check_floor
 from budbreak.masks.granularity import Element, Granularity, Unit, count_removable
 from budbreak.masks.mask import Mask, check_mask
 from budbreak.masks.parametrized import parameters_with_layers
@@ -21,7 +22,7 @@ from budbreak.masks.prunable import (
 )
 from budbreak.masks.scopes import Global, Layer
 from budbreak.masks.scores import Score, Scores, ScoreSlice
-from budbreak.masks.selection import competing, select
+from budbreak.masks.selection import check_targets, competing, select
 from budbreak.masks.shares import ShareScore
 from budbreak.masks.units import UnitLayout, output_layout
 from budbreak.masks.zeroing import bits, factor_for, zero_pruned
@@ -51,8 +52,10 @@ __all__ = [
     "bits",
     "check_choices",
     "check_collapse",
+    "check_floor",
     "check_mask",
     "check_prunable",
+    "check_targets",
     "competing",
     "conv_and_linear",
     "count_removable",

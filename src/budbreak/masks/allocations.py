@@ -104,6 +104,39 @@ def _largest_remainders(ideal: Mapping[str, Fraction], total: int, room: Mapping
     return whole
 
 
+def allocate(
+    allocation: Allocation,
+    shapes: Mapping[str, torch.Size],
+    capacities: Mapping[str, int],
+    keep: int,
+    floors: Mapping[str, int],
+) -> dict[str, int]:
+    """Name -> its share of ``keep``, at least its floor.
+
+    A layer whose share would be below its floor has its floor, and what is left is divided anew among the others.
+
+    Args:
+        allocation: divides.
+        shapes: of what goes as one.
+        capacities: how many of it are alive.
+        keep: at least the sum of the floors.
+        floors: each at most the capacity.
+
+    Raises:
+        InvalidValue: if a user's own allocation does not add up.
+    """
+    fixed: dict[str, int] = {}
+    while True:
+        rest = {name: shape for name, shape in shapes.items() if name not in fixed}
+        room, left = {name: capacities[name] for name in rest}, keep - sum(fixed.values())
+        shares = allocation(rest, room, left)
+        check_shares(shares, room, left)
+        short = {name: floors[name] for name in rest if shares[name] < floors[name]}
+        if not short:
+            return {name: fixed[name] if name in fixed else shares[name] for name in shapes}
+        fixed |= short
+
+
 def check_shares(shares: Mapping[str, int], capacities: Mapping[str, int], keep: int) -> None:
     """Refuse what does not add up.
 

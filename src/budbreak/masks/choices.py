@@ -9,6 +9,7 @@ from budbreak.checks import check_function, check_granularity, check_instance, s
 from budbreak.errors import InvalidValue
 from budbreak.masks.allocations import ERK, Uniform
 from budbreak.masks.contest import Scope
+from budbreak.masks.floors import check_floor
 from budbreak.masks.granularity import Element, Unit
 from budbreak.masks.scopes import Global, Layer
 
@@ -17,8 +18,8 @@ GRANULARITIES = (Element, Unit)
 ALLOCATIONS = (Uniform, ERK)
 
 
-def check_choices(*, scope: object, granularity: object, allocation: object) -> None:
-    """Refuse a scope, granularity or allocation that is none, and such as do not go together.
+def check_choices(*, scope: object, granularity: object, allocation: object, floor: object = 0) -> None:
+    """Refuse a scope, granularity, allocation or floor that is none, and such as do not go together.
 
     Raises:
         InvalidValue: with what to write.
@@ -28,6 +29,7 @@ def check_choices(*, scope: object, granularity: object, allocation: object) -> 
     attributes = ("divides", "fit", "choose")
     check_instance("scope", scope, attributes, "bb.masks.Layer()", call=False, choices=SCOPES)
     check_granularity(granularity, GRANULARITIES)
+    check_floor(floor)
     if allocation is None:
         return
     check_function("allocation", allocation, "bb.masks.Uniform()")

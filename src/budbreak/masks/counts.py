@@ -42,5 +42,5 @@ def check_collapse(mask: Mask, *, before: Mask, allowed: bool) -> None:
     raise LayerCollapsed(
         f"{name!r} would lose all its weights at density {mask.density:.4f}",
         "no signal passes a layer without weights",
-        "stop at a higher density, use scope=bb.masks.Layer(), or allow_collapse=True to see what happens",
+        "stop at a higher density, give floor=1, or allow_collapse=True to see what happens",
     )

@@ -13,7 +13,11 @@ from budbreak.masks.threshold import select_competing
 
 @dataclass(frozen=True)
 class Global:
-    """All scores of all layers compete with each other."""
+    """All scores of all layers compete with each other.
+
+    With a floor, a layer that would keep less keeps its highest scores up to the floor, and the others compete for the
+    rest.
+    """
 
     divides = False
 
@@ -23,7 +27,17 @@ class Global:
 
     def choose(self, contest: Contest) -> dict[str, Tensor]:
         """See `Scope`."""
-        return select_competing(contest.scores, contest.keep, contest.limits)
+        fixed: dict[str, Tensor] = {}
+        left = contest.keep
+        while True:
+            rest = {name: score for name, score in contest.scores.items() if name not in fixed}
+            kept = {**fixed, **select_competing(rest, left, contest.limits)}
+            short = [name for name in rest if _is_below(kept[name], contest.floors[name])]
+            if not short:
+                return {name: kept[name] for name in contest.scores}
+            for name in short:
+                fixed[name] = _highest(contest, name, contest.floors[name])
+                left -= contest.floors[name]
 
 
 @dataclass(frozen=True)
@@ -38,8 +52,13 @@ class Layer:
 
     def choose(self, contest: Contest) -> dict[str, Tensor]:
         """See `Scope`."""
-        shares = contest.shares()
-        return {
-            name: select_competing({name: score}, shares[name], contest.limits)[name]
-            for name, score in contest.scores.items()
-        }
+        return {name: _highest(contest, name, share) for name, share in contest.shares().items()}
+
+
+def _highest(contest: Contest, name: str, keep: int) -> Tensor:
+    """The ``keep`` highest scores of one layer."""
+    return select_competing({name: contest.scores[name]}, keep, contest.limits)[name]
+
+
+def _is_below(kept: Tensor, floor: int) -> bool:
+    return floor > 0 and int(kept.count_nonzero()) < floor
