@@ -16,7 +16,7 @@ from budbreak.iteration.identity import Setup, mask_digest
 from budbreak.iteration.plan import LevelTarget, Plan, Removal
 from budbreak.iteration.state import DEFECT, LevelRecord, State, target_of, upcoming
 from budbreak.live import check_ownership, check_zeros, model_digest
-from budbreak.masks import Element, Mask, check_collapse, competing, prunable_parameters, select, unwrap
+from budbreak.masks import Mask, check_collapse, competing, prunable_parameters, select, unwrap
 
 
 def make_record(setup: Setup, state: State, *, seconds: float) -> LevelRecord:
@@ -204,6 +204,7 @@ def _host_removes(plan: Plan, evidence: Evidence, alive: Mask, count: int) -> Ma
         scope=plan.scope,
         granularity=plan.granularity,
         allocation=plan.allocation,
+        floor=plan.floor,
         within=alive,
     )
 
@@ -217,5 +218,5 @@ def _follow_up_removes(
     if follow_up.criterion is None:
         return _host_removes(plan, evidence, alive, share), share
     scores = follow_up.criterion(evidence)
-    count = min(share, competing(scores, alive))
-    return select(scores, alive.kept - count, granularity=Element(), within=alive), count
+    count = min(share, competing(scores, alive, floor=plan.floor))
+    return select(scores, alive.kept - count, floor=plan.floor, within=alive), count
