@@ -19,6 +19,7 @@ IDLE = [
     ({**DENSE, "prune.criterion": "taylor"}, "nothing is pruned"),
     ({**DENSE, "prune.then": ["ap"]}, "nothing is pruned"),
     ({**DENSE, "prune.scope": "layer"}, "nothing is pruned"),
+    ({**DENSE, "prune.floor": 1}, "nothing is pruned"),
     ({**DENSE, "prune.allocation": "erk"}, "nothing is pruned"),
     ({"prune.allocation": "erk"}, "no target is divided over layers"),
     ({**DENSE, "prune.granularity": "unit"}, "nothing is pruned"),

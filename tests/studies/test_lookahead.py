@@ -115,6 +115,7 @@ WRONG = [
         {"prune.scope": "layer", "prune.allocation": "erk", "prune.granularity": "unit"},
         ["ERK looks at the dimensions of weights"],
     ),
+    ("mlp", {"prune.floor": 0.9}, ["level 1 of", "floor is 0.9"]),
     ("mlp", {"prune.exclude": ["*"]}, ["prunable"]),
     ("mlp", {"measure.diagnostics": ["dead-units", {"is": "dead-units", "threshold": 0.1}]}, ["named once"]),
 ]  # fmt: skip

@@ -130,6 +130,8 @@ LEVELS_CHANGES = [
     {"prune.scope": "layer"},
     {"prune.scope": "layer", "prune.allocation": "erk"},
     {"prune.granularity": "unit"},
+    {"prune.floor": 2},
+    {"prune.floor": 0.01},
     {"prune.allow_collapse": True},
     {"prune.criterion": "taylor", "prune.images": 100},
 ]
@@ -187,17 +189,17 @@ def test_a_new_field_with_a_default_changes_neither_identity_nor_folder(monkeypa
     before, folder = names(), small().folder_name
 
     class More(sections.PruneSection):
-        floor: int = Field(0, description="new")
+        younger: int = Field(0, description="new")
 
     class MoreSetup(Setup):
         prune: More = Field(default_factory=lambda: More.model_validate({}))
 
     monkeypatch.setitem(sections.SECTIONS, "prune", More)
     monkeypatch.setattr(sections, "Setup", MoreSetup)
-    assert "floor" in small().arms[0].setup.plain()["prune"]
+    assert "younger" in small().arms[0].setup.plain()["prune"]
     assert (names(), small().folder_name) == (before, folder)
-    assert names({"prune.floor": 3})[1] != before[1]
-    assert names({"prune.floor": 3})[0] == before[0]
+    assert names({"prune.younger": 3})[1] != before[1]
+    assert names({"prune.younger": 3})[0] == before[0]
 
 
 def test_a_new_field_of_a_value_changes_neither_identity_nor_folder(mine):

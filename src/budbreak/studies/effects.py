@@ -53,7 +53,7 @@ def _of_pruning(name: str) -> Rule:
 
 
 RULES = (
-    *map(_of_pruning, ("criterion", "then", "scope", "allocation", "granularity")),
+    *map(_of_pruning, ("criterion", "then", "scope", "allocation", "floor", "granularity")),
     *map(_of_pruning, ("images", "allow_collapse", "rewind", "rewind_epoch")),
     Rule(
         "prune.allocation",

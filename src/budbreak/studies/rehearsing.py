@@ -60,6 +60,7 @@ class Rehearsal:
                     scope=fitted.scope,
                     granularity=fitted.granularity,
                     allocation=fitted.allocation,
+                    floor=fitted.floor,
                     within=mask,
                 ),
             )

@@ -13,7 +13,7 @@ from budbreak.data import PAD, find
 from budbreak.diagnostics import DeadUnits, Diagnostic
 from budbreak.errors import InvalidValue
 from budbreak.iteration import FollowUp
-from budbreak.masks import Allocation, Element, Global, Granularity, Scope, Uniform
+from budbreak.masks import Allocation, Element, Global, Granularity, Scope, Uniform, check_floor
 from budbreak.networks import check_init, check_network
 from budbreak.schedules import Geometric, Schedule
 from budbreak.studies.families import (
@@ -65,6 +65,16 @@ def _text(check: Callable[[str], object], where: str) -> PlainValidator:
             raise InvalidValue(f"{where} is {plain!r}", "it must be text in quotes")
         check(plain)
         return plain
+
+    return PlainValidator(read)
+
+
+def _floor(where: str) -> PlainValidator:
+    """A count or a share."""
+
+    def read(plain: object) -> int | float:
+        check_floor(plain, where)
+        return cast("int | float", plain)
 
     return PlainValidator(read)
 
@@ -156,6 +166,9 @@ class PruneSection(Section):
     )
     allocation: Annotated[Allocation, _one(ALLOCATIONS, "prune.allocation")] = Field(
         Uniform(), description='how a target is divided over layers, for scope = "layer"'
+    )
+    floor: Annotated[int | float, _floor("prune.floor")] = Field(
+        0, description="so many weights stay in each layer at least, or that share of each, e.g. 0.01"
     )
     granularity: Annotated[Granularity, _one(GRANULARITIES, "prune.granularity")] = Field(
         Element(), description="what goes as one"
