@@ -81,6 +81,18 @@ ROWS = (
     # scopes
     Row(masks.Global),
     Row(masks.Layer),
+    Row(masks.Rows),
+    Row(
+        masks.NM,
+        ({"n": 2, "of": 4}, {"n": 1, "of": 8, "remainder": "pad"}),
+        {"n": MISSING, "of": MISSING, "dim": 1, "remainder": "refuse"},
+        {
+            "n": st.integers(1, 7),
+            "of": st.integers(8, 32),
+            "dim": st.integers(0, 3),
+            "remainder": st.sampled_from(["refuse", "pad"]),
+        },
+    ),
     # allocations
     Row(masks.ERK),
     Row(masks.Uniform),

@@ -100,7 +100,8 @@ def prune(
     check_choices(scope=scope, granularity=granularity, allocation=allocation, floor=floor)
     scope, granularity = scope.fit(model, prunable), granularity.fit(model, prunable)
     keep = _survivors(sparsity, *count_removable(granularity, alive))
-    check_targets(alive, {f"sparsity is {sparsity}: {keep} stay": keep}, granularity=granularity, floor=floor)
+    targets = {f"sparsity is {sparsity}: {keep} stay": (keep, keep)}
+    check_targets(alive, targets, scope=scope, granularity=granularity, floor=floor)
     evidence = probe(
         model, criterion.needs, batches=batches, loss=loss, forward=forward, prunable=prunable, samples=samples
     )

@@ -3,12 +3,13 @@
 from budbreak.masks.allocations import ERK, Allocation, Uniform
 from budbreak.masks.choices import ALLOCATIONS, GRANULARITIES, SCOPES, check_choices
 from budbreak.masks.contest import Contest, Scope
-from budbreak.masks.counts import check_collapse, survivors
+from budbreak.masks.counts import check_collapse, sparsity_of, survivors
 from budbreak.masks.coverage import Coverage, coverage
 from budbreak.masks.floors import check_floor
 from budbreak.masks.granularity import Element, Granularity, Unit, count_removable
 from budbreak.masks.mask import Mask, check_mask
 from budbreak.masks.parametrized import parameters_with_layers
+from budbreak.masks.patterns import NM
 from budbreak.masks.prunable import (
     Prunable,
     check_prunable,
@@ -20,10 +21,11 @@ from budbreak.masks.prunable import (
     unwrap,
     warn_of_uncovered,
 )
-from budbreak.masks.scopes import Global, Layer
+from budbreak.masks.scopes import Global, Layer, Rows
 from budbreak.masks.scores import Score, Scores, ScoreSlice
-from budbreak.masks.selection import check_targets, competing, select
+from budbreak.masks.selection import competing, select
 from budbreak.masks.shares import ShareScore
+from budbreak.masks.targets import check_targets
 from budbreak.masks.units import UnitLayout, output_layout
 from budbreak.masks.zeroing import bits, factor_for, zero_pruned
 
@@ -31,6 +33,7 @@ __all__ = [
     "ALLOCATIONS",
     "ERK",
     "GRANULARITIES",
+    "NM",
     "SCOPES",
     "Allocation",
     "Contest",
@@ -41,6 +44,7 @@ __all__ = [
     "Layer",
     "Mask",
     "Prunable",
+    "Rows",
     "Scope",
     "Score",
     "ScoreSlice",
@@ -68,6 +72,7 @@ __all__ = [
     "parameters_with_layers",
     "prunable_parameters",
     "select",
+    "sparsity_of",
     "survivors",
     "unwrap",
     "warn_of_uncovered",

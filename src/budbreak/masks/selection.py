@@ -83,25 +83,6 @@ def competing(scores: Scores, within: Mask | None = None, *, floor: int | float 
     return sum(min(below[name], capacities[name] - floors[name]) for name in scores)
 
 
-def check_targets(alive: Mask, keeps: Mapping[str, int], *, granularity: Granularity, floor: int | float) -> None:
-    """Refuse, before anything is scored, to keep what cannot be kept.
-
-    Args:
-        alive: what competes.
-        keeps: what is asked, in words -> how many are to stay, of what the granularity counts.
-        granularity: fitted to the model.
-        floor: as in `select`.
-
-    Raises:
-        InvalidValue: if the floor wants more to stay.
-    """
-    shrunk = {name: granularity.shrink(name, entry) for name, entry in alive.items()}
-    sizes = {name: entry.numel() for name, entry in shrunk.items()}
-    floors = floors_of(floor, sizes, {name: int(entry.count_nonzero()) for name, entry in shrunk.items()})
-    for asked, keep in keeps.items():
-        check_floors(floor, floors, keep, asked)
-
-
 # --- checks ------------------------------------------------------------------------------------------------
 
 

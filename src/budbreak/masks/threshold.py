@@ -27,7 +27,7 @@ _WEIGHTS_PER_BLOCK = 1 << 16  # sorting a larger sample costs more than the narr
 
 def count_below(scores: Mapping[str, Score], limits: Mapping[str, Tensor] | None, value: float) -> int:
     """How many of the scores that compete are below a value."""
-    return sum(_count(values < value) for _, values in _Source(scores, limits).values())
+    return sum(_count(values < value) for _, values in Source(scores, limits).values())
 
 
 def capacity(score: Score, limits: Mapping[str, Tensor] | None, name: str) -> int:
@@ -35,8 +35,8 @@ def capacity(score: Score, limits: Mapping[str, Tensor] | None, name: str) -> in
     return score.shape.numel() if limits is None else int(limits[name].count_nonzero())
 
 
-class _Source:
-    """All competing scores, chunk by chunk, as comparable arrays of one dtype."""
+class Source:
+    """All competing scores, chunk by chunk, as comparable arrays of one dtype: float32, or float64 where one is."""
 
     def __init__(self, scores: Mapping[str, Score], limits: Mapping[str, Tensor] | None) -> None:
         self.scores, self.limits = scores, limits
@@ -62,6 +62,19 @@ class _Source:
                 )
             yield lo, hi, chunk
             del chunk
+
+    def whole(self, name: str) -> np.ndarray[Any, Any]:
+        """All scores of one weight at once, flat, on the CPU.
+
+        Raises:
+            NotFinite: if one that competes is NaN.
+        """
+        values = np.empty(self.scores[name].shape.numel(), np.float64 if self.dtype == torch.float64 else np.float32)
+        for lo, hi, chunk in self.chunks(name):
+            limit = self.limit(name, lo, hi, chunk)
+            _check_nan_free(name, chunk if limit is None else chunk[limit])
+            values[lo:hi] = _cpu(chunk)
+        return values
 
     def limit(self, name: str, lo: int, hi: int, like: Array) -> Array | None:
         """Bool for lo..hi where something competes; None where everything does."""
@@ -126,19 +139,19 @@ def select_competing(scores: Mapping[str, Score], keep: int, limits: Mapping[str
     shares = {name: score for name, score in scores.items() if isinstance(score, ShareScore)}
     if len(shares) == len(scores) and 0 < keep < total:
         return select_shares(shares, keep, limits)
-    source = _Source(scores, limits)
+    source = Source(scores, limits)
     cut = _find_cut(source, total, keep) if 0 < keep < total else _trivial_cut(source, keep)
     _check_spared(source, cut, keep)
     return _cut_masks(source, cut)
 
 
-def _trivial_cut(source: _Source, keep: int) -> _Cut:
+def _trivial_cut(source: Source, keep: int) -> _Cut:
     """Keep all or nothing; looks at the scores all the same, because NaN is refused always."""
     _census(source, math.inf, math.inf)
     return _Cut(-math.inf, keep) if keep else _Cut(math.inf, 0)
 
 
-def _find_cut(source: _Source, total: int, keep: int) -> _Cut:
+def _find_cut(source: Source, total: int, keep: int) -> _Cut:
     """The threshold of rank total - keep: bracket it by a sample, then count and gather in one pass.
 
     Where the bracket misses, or ends on a heap of equal scores, the next pass looks on the missed side with
@@ -166,7 +179,7 @@ def _find_cut(source: _Source, total: int, keep: int) -> _Cut:
             lo, hi = hi, _at(sample, middle + width)
 
 
-def _census(source: _Source, lo: float, hi: float) -> tuple[int, np.ndarray[Any, Any]]:
+def _census(source: Source, lo: float, hi: float) -> tuple[int, np.ndarray[Any, Any]]:
     """How many scores are <= lo, and the scores strictly between lo and hi."""
     upto, parts = 0, [np.empty(0, dtype=np.float32)]
     for name, values in source.values():
@@ -179,7 +192,7 @@ def _census(source: _Source, lo: float, hi: float) -> tuple[int, np.ndarray[Any,
     return upto, np.concatenate(parts)
 
 
-def _cut_masks(source: _Source, cut: _Cut) -> dict[str, Tensor]:
+def _cut_masks(source: Source, cut: _Cut) -> dict[str, Tensor]:
     masks: dict[str, Tensor] = {}
     ties = cut.ties
     for name, score in source.scores.items():
@@ -234,7 +247,7 @@ def _check_nan_free(name: str, values: Array) -> None:
         )
 
 
-def _check_spared(source: _Source, cut: _Cut, keep: int) -> None:
+def _check_spared(source: Source, cut: _Cut, keep: int) -> None:
     """Nothing with score +inf may fall below the cut or among the ties that lose."""
     if cut.threshold < math.inf:
         return
