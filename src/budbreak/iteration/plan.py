@@ -214,9 +214,12 @@ class Plan:
         Args:
             mask: what is alive at the start; the plan is fitted to its model.
         """
-        targets = self.targets(*self.count(mask))[1:]
-        keeps = {f"level {target.level} of {self.schedule}: {target.keep} stay": target.keep for target in targets}
-        check_targets(mask, keeps, granularity=self.granularity, floor=self.floor)
+        targets = {
+            f"level {target.level} of {self.schedule}: {target.keep} stay": (target.alive - target.host, target.keep)
+            for target in self.targets(*self.count(mask))
+            if target.keep < target.alive
+        }
+        check_targets(mask, targets, scope=self.scope, granularity=self.granularity, floor=self.floor)
 
     def fit(self, model: nn.Module) -> Plan:
         """The same plan for the layers of this model: `Unit` knows where their units lie, and which are spared."""
