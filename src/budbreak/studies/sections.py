@@ -120,7 +120,7 @@ class PruneSection(Section):
         (), description='what follows in each level, e.g. ["ap"], [{is = "ap", q = 0.05}]'
     )
     scope: Annotated[Scope, read_one(SCOPES, "prune.scope")] = Field(
-        Global(), description='where scores compete: over all layers, or in each, "layer"'
+        Global(), description='where scores compete, e.g. "layer", {is = "nm", n = 2, of = 4}'
     )
     allocation: Annotated[Allocation, read_one(ALLOCATIONS, "prune.allocation")] = Field(
         Uniform(), description='how a target is divided over layers, for scope = "layer"'
