@@ -16,7 +16,7 @@ from budbreak.iteration.identity import Setup, mask_digest
 from budbreak.iteration.plan import LevelTarget, Plan, Removal
 from budbreak.iteration.state import DEFECT, LevelRecord, State, target_of, upcoming
 from budbreak.live import check_ownership, check_zeros, model_digest
-from budbreak.masks import Mask, check_collapse, competing, prunable_parameters, select, unwrap
+from budbreak.masks import Mask, check_collapse, competing, has_budget, prunable_parameters, select, unwrap
 
 
 def make_record(setup: Setup, state: State, *, seconds: float) -> LevelRecord:
@@ -29,6 +29,7 @@ def make_record(setup: Setup, state: State, *, seconds: float) -> LevelRecord:
     everything = sum(parameter.numel() for parameter in model.parameters())
     total, alive = plan.count(mask)
     last = here.stage + 1 == plan.stages(here.level)
+    target = target_of(state, plan, here.level)
     return LevelRecord(
         level=here.level,
         stage=here.stage,
@@ -38,7 +39,7 @@ def make_record(setup: Setup, state: State, *, seconds: float) -> LevelRecord:
         density=mask.density,
         density_all=(everything - mask.total + mask.kept) / everything,
         counted=plan.granularity.counted,
-        counted_kept=alive,
+        counted_kept=target.keep if has_budget(plan.granularity) else alive,
         counted_total=total,
         spared=tuple(plan.granularity.spared),
         host_removed=here.host,
@@ -51,7 +52,7 @@ def make_record(setup: Setup, state: State, *, seconds: float) -> LevelRecord:
         mask_digest=mask_digest(mask),
         end_digest=model_digest(model),
         metrics=dict(here.metrics or {}),
-        invariants=assert_invariants(setup, state, keep=target_of(state, plan, here.level).keep if last else alive),
+        invariants=assert_invariants(setup, state, keep=target.keep if last else alive),
         world_size=setup.processes.size,
     )
 
@@ -72,7 +73,8 @@ def assert_invariants(setup: Setup, state: State, *, keep: int) -> dict[str, boo
     check_ownership(setup.optimizer, mask.parameters(setup.model))
     check_finite(setup.model)
     _, kept = setup.plan.count(mask)
-    if keep != kept:
+    exact = not has_budget(setup.plan.granularity)
+    if keep < kept or (exact and keep != kept):
         raise InvariantBroken(f"{kept} stay", f"the schedule says {keep}", DEFECT)
     if not mask.is_within(state.before):
         raise InvariantBroken("a pruned weight came back", "masks only shrink", DEFECT)
@@ -80,7 +82,7 @@ def assert_invariants(setup: Setup, state: State, *, keep: int) -> dict[str, boo
         "zeros held": True,
         "optimizer holds the live parameters": True,
         "parameters finite": True,
-        "exact count": True,
+        "exact count" if exact else "within budget": True,
         "nothing revived": True,
         "no layer collapsed": not mask.collapsed(),
     }
@@ -185,6 +187,7 @@ def _remove(plan: Plan, evidence: Evidence, alive: Mask, target: LevelTarget, *,
     """The host's removal before the first stage, then that of the follow-ups, each within what is left."""
     host = target.host if stage == 0 else 0
     mask = _host_removes(plan, evidence, alive, host)
+    host = plan.count(alive)[1] - plan.count(mask)[1]  # a budget of weights is not quite used up
     removed, short = [0] * len(plan.then), 0
     for place in _places(plan, stage):
         share = target.shares[place]

@@ -41,6 +41,7 @@ from budbreak.masks import (
     conv_and_linear,
     count_removable,
     coverage,
+    has_budget,
     survivors,
     unwrap,
 )
@@ -167,6 +168,7 @@ class Plan:
             raise InvalidValue(
                 f"{where} keeps none of {total}", "at least one must stay in each level", "end at a lower sparsity"
             )
+        keep = min(keep, alive) if has_budget(self.granularity) else keep  # a budget is not quite used up
         if keep > alive:
             raise InvalidValue(
                 f"{where} keeps {keep}, but only {alive} are alive",
@@ -248,7 +250,8 @@ class Plan:
         macs = None if example is None else count_macs(model, example)
         trainings = [self.stages(level) for level in range(self.levels + 1)]
         spared = tuple(plan.granularity.spared)
-        shrinking = Mask({name: entry for name, entry in mask.items() if name not in spared})
+        whole = () if has_budget(plan.granularity) else spared
+        shrinking = Mask({name: entry for name, entry in mask.items() if name not in whole})
         rows = preview_rows(self.targets(total), shrinking, macs, trainings)
         dense_macs = None if macs is None else macs.total
         return Preview(rows, coverage(unwrap(model), mask), dense_macs, plan.granularity.counted, spared)
