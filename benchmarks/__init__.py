@@ -8,12 +8,21 @@ from benchmarks.dnr_probe import DnrProbe
 from benchmarks.document import document, text_of, with_goals
 from benchmarks.findings import read_all
 from benchmarks.global_select import GlobalSelect
+from benchmarks.lamp_select import LampSelect
 from benchmarks.mask_step import MaskStep
 from benchmarks.settings import Benchmark, Settings, run
 from benchmarks.small_net_epoch import SmallNetEpoch
 from budbreak.errors import UnknownName, did_you_mean, one_of
 
-ALL: tuple[Benchmark, ...] = (MaskStep(), GlobalSelect(), DnrProbe(), SmallNetEpoch(), ConvEpoch(), ApEpoch())
+ALL: tuple[Benchmark, ...] = (
+    MaskStep(),
+    GlobalSelect(),
+    LampSelect(),
+    DnrProbe(),
+    SmallNetEpoch(),
+    ConvEpoch(),
+    ApEpoch(),
+)
 
 __all__ = ["ALL", "Benchmark", "Settings", "document", "find", "read_all", "run", "text_of", "with_goals"]
 

@@ -14,7 +14,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from budbreak import criteria, diagnostics, evidence, masks, schedules, training
-from budbreak.iteration import ActivateWhilePruning, Retrain, SplitRemoval
+from budbreak.iteration import ActivateWhilePruning, Remove, Train
 
 Share = st.floats(0.001, 0.99)
 Betas = st.tuples(Share, Share)
@@ -76,8 +76,13 @@ ROWS = (
         {"q": 0.02, "variant": "lite"},
         {"q": Share, "variant": st.sampled_from(["lite", "pro"])},
     ),
-    Row(Retrain),
-    Row(SplitRemoval, ({}, {"q": 0.1}), {"q": 0.02}, {"q": Share}),
+    Row(
+        Remove,
+        ({}, {"q": 0.1}, {"criterion": criteria.LeastMovedNegative()}),
+        {"criterion": None, "q": 0.02},
+        {"criterion": st.none() | st.just(criteria.Random(seed=3)), "q": Share},
+    ),
+    Row(Train),
     # scopes
     Row(masks.Global),
     Row(masks.Layer),
@@ -100,23 +105,9 @@ ROWS = (
     Row(masks.Element),
     Row(
         masks.Unit,
-        ({}, {"dim": 0, "outputs": ()}, {"budget": "weights"}),
-        {"dim": None, "outputs": None, "budget": "units"},
-        {
-            "dim": st.none() | st.integers(0, 3),
-            "outputs": st.none() | st.just(("fc.weight",)),
-            "budget": st.sampled_from(["units", "weights"]),
-        },
-    ),
-    Row(
-        masks.Block,
-        ({"rows": 1, "columns": 16}, {"rows": 3, "columns": 2}),
-        {"rows": MISSING, "columns": MISSING, "budget": "blocks"},
-        {
-            "rows": st.integers(1, 64),
-            "columns": st.integers(1, 64),
-            "budget": st.sampled_from(["blocks", "weights"]),
-        },
+        ({}, {"dim": 0, "outputs": ()}),
+        {"dim": None, "outputs": None},
+        {"dim": st.none() | st.integers(0, 3), "outputs": st.none() | st.just(("fc.weight",))},
     ),
     # optimizers
     Row(
@@ -165,7 +156,14 @@ ROWS = (
     # probes
     Row(evidence.Weights),
     Row(evidence.StartWeights),
-    Row(evidence.Gradients),
+    Row(
+        evidence.Gradients,
+        ({}, {"mode": "train", "temperature": 200.0}),
+        {"mode": "eval", "temperature": 1.0},
+        {"mode": st.sampled_from(["eval", "train"]), "temperature": st.floats(0.5, 300)},
+    ),
+    Row(evidence.InputNorms),
+    Row(evidence.MeanActivations),
     Row(evidence.UnitCounts, ({}, {"threshold": 0.1}), {"threshold": 0.0}, {"threshold": st.floats(0, 10)}),
     Row(evidence.Unseen),
 )

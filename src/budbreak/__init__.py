@@ -7,22 +7,21 @@ The verbs, and the values that they take, are here. Families stay in their rooms
 from budbreak import criteria, diagnostics, errors, evidence, graph, iteration, live, masks, schedules
 from budbreak._version import __version__
 from budbreak.evidence import Evidence, probe
-from budbreak.iteration import ActivateWhilePruning, Plan, Retrain, SplitRemoval, Step, iterate
+from budbreak.iteration import ActivateWhilePruning, Plan, Remove, Step, Train, iterate
 from budbreak.live import dead_neurons, hold, prune, rewind
-from budbreak.masks import NM, Block, Element, Mask, Scores, Unit, excluding, including, select
+from budbreak.masks import NM, Element, Mask, Scores, Unit, excluding, including, select
 
 __all__ = [
     "NM",
     "ActivateWhilePruning",
-    "Block",
     "Element",
     "Evidence",
     "Mask",
     "Plan",
-    "Retrain",
+    "Remove",
     "Scores",
-    "SplitRemoval",
     "Step",
+    "Train",
     "Unit",
     "__version__",
     "criteria",

@@ -15,7 +15,7 @@ VALUES = [
     "[1, 2, 3]", "0.999999999", "1.5", '{is = "ap", q = 0.02}', '[{is = "ap", q = 0.02, variant = "pro"}]', '["ap"]',
     '{is = "geometric", rate = 0.2, levels = 2}', '{is = "geometric", levels = 2}', '{is = "geometric", rate = 20}',
     '{is = "magnitude", alpha = 1}', '{is = "torch.nn:Linear"}', '{is = "dataclasses:Field"}', "{is = 3}", '{"" = ""}',
-    '"magnitude"', '"gradient"', '"adam"', '"cosine"', '"linear"', '"steps"', '"plateau"', '["retrain"]', '"weights"',
+    '"magnitude"', '"gradient"', '"adam"', '"cosine"', '"linear"', '"steps"', '"plateau"', '["train"]', '"weights"',
     '{is = "steps", milestones = [1]}', '{is = "steps", milestones = [99999]}', '"unit"', '{is = "unit", dim = 7}',
     '["dead-units", "gradient-norm"]', '{is = "random", seed = 1}', '"learning-rate"', '["*"]', '"layer"', '"mnist"',
     '{is = "sgd", learning_rate = 0}', '{is = "adamw", betas = [0.9]}', '"budbreak.criteria:Magnitude"', '"resnet-20"',

@@ -15,9 +15,9 @@ ARMS = """
 reference = "host-split"
 "prune.then" = [{is = "ap", q = 0.02, variant = "pro"}]
 [arms.host-split]
-"prune.then" = ["split-removal"]
+"prune.then" = ["train", "remove"]
 [arms.host-retrain-with-a-rather-long-name-yes]
-"prune.then" = ["retrain"]
+"prune.then" = ["train"]
 """
 RECIPE = """
 name = "a-run-with-a-rather-long-name"

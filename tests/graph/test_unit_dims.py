@@ -444,9 +444,9 @@ def test_what_listeners_compute_is_no_part_of_the_model():
 
     @dataclass(frozen=True)
     class Shares:
-        def start(self, view):
-            view.on_activation(lambda site, output: torch.relu(output.reshape(-1)))
-            return view.unseen
+        def start(self, context):
+            context.on_activation(lambda site, output: torch.relu(output.reshape(-1)))
+            return context.unseen
 
     assert bb.probe(nn.Sequential(nn.Linear(3, 3), nn.ReLU()), [Shares()], batches=[torch.ones(2, 3)])[Shares()] == ()
 

@@ -48,7 +48,7 @@ PLANS = {
     "units": geometric(
         granularity=bb.Unit(), scope=bb.masks.Layer(), criterion=bb.criteria.Taylor(), rewind_to=bb.Step(2)
     ),
-    "two follow-ups": geometric(then=[*PRO, bb.Retrain()], criterion=bb.criteria.Random(seed=4)),
+    "three trainings": geometric(then=[*PRO, bb.Train()], criterion=bb.criteria.Random(seed=4)),
     "another layer only": geometric(prunable=bb.including("4.*"), allow_collapse=True),
 }
 

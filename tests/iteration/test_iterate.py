@@ -31,8 +31,8 @@ ARMS = {
     "host": lambda q: [],
     "lite": lambda q: [LITE(q=q)],
     "pro": lambda q: [PRO(q)],
-    "split": lambda q: [bb.SplitRemoval(q=q)],
-    "retrain": lambda q: [bb.Retrain()],
+    "split": lambda q: [bb.Train(), bb.Remove(q=q)],
+    "retrain": lambda q: [bb.Train()],
     "lite and pro": lambda q: [LITE(q=q / 2), PRO(q / 2)],
 }
 
@@ -233,7 +233,7 @@ def test_split_removal_is_the_host_twice_with_a_rewind_between():
     model, optimizer = little(seed=3)
     start = flat(weights(model))
     ends, masks = {}, {}
-    with bb.iterate(model, optimizer, geometric(1, 0.3, then=[bb.SplitRemoval(q=q)])) as levels:
+    with bb.iterate(model, optimizer, geometric(1, 0.3, then=[bb.Train(), bb.Remove(q=q)])) as levels:
         for level in levels:
             here = (level.number, level.stage)
             masks[here] = {i for i, kept in enumerate(flat(level.mask)) if kept}
@@ -251,7 +251,7 @@ def test_retrain_trains_the_same_mask_from_the_same_start_with_other_batches():
         starts[level.number, level.stage] = by_hand(parts.model.state_dict())
         draws[level.number, level.stage] = torch.get_rng_state().numpy().tobytes()
 
-    _, history = run(parts, geometric(1, then=[bb.Retrain()]), epochs=1, each_level=each_level)
+    _, history = run(parts, geometric(1, then=[bb.Train()]), epochs=1, each_level=each_level)
     assert history[1].mask_digest == history[2].mask_digest
     assert starts[1, 0] == starts[1, 1]
     assert draws[1, 0] != draws[1, 1]
@@ -294,7 +294,7 @@ def test_too_few_ap_candidates_the_host_takes_the_remainder(negatives, taken):
 
 def test_follow_ups_that_want_more_than_the_level_removes_are_refused():
     model, optimizer = little()
-    with pytest.raises(InvalidValue, match=r"removes 8, its follow-ups want 24\n.*\nchoose a smaller q"):
+    with pytest.raises(InvalidValue, match=r"removes 8, what follows the host wants 24\n.*\nchoose a smaller q"):
         carry_out(model, optimizer, geometric(1, 0.1, then=[LITE(q=0.3)]))
 
 
@@ -816,7 +816,7 @@ GRADIENT = bb.criteria.Gradient()
         ({"criterion": "magnitude"}, "write criterion=bb.criteria.Magnitude()"),
         ({"schedule": "geometric"}, "schedule is 'geometric'"),
         ({"then": [bb.ActivateWhilePruning]}, "then is the class ActivateWhilePruning"),
-        ({"then": bb.ActivateWhilePruning()}, "it is a list of follow-ups"),
+        ({"then": bb.ActivateWhilePruning()}, "it is a list of stages"),
         ({"then": ["ap"]}, "then is 'ap'"),
     ],
 )

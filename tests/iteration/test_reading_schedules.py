@@ -79,7 +79,7 @@ def test_a_schedule_that_hides_what_it_reads_breaks_the_contract():
 
 
 def test_the_preview_shows_what_is_known():
-    plan = bb.Plan(schedule=UntilAccuracyFalls(), then=[bb.Retrain()])
+    plan = bb.Plan(schedule=UntilAccuracyFalls(), then=[bb.Train()])
     preview = plan.preview(mlp())
     assert [(row.level, row.keep, row.trainings) for row in preview.rows] == [
         (0, 432, 1),
@@ -92,7 +92,7 @@ def test_the_preview_shows_what_is_known():
     assert re.fullmatch(r" +2 +decided as it goes +2", lines[3])
     assert len(lines[3]) == len(lines[2])
     assert lines[5].startswith("7 trainings")
-    assert plan.targets(100) == [LevelTarget(0, 100, 100, 0, (0,)), LevelTarget(1, 100, 50, 50, (0,))]
+    assert plan.targets(100) == [LevelTarget(0, 100, 100, 0, ()), LevelTarget(1, 100, 50, 50, ())]
 
 
 @pytest.mark.parametrize("schedule", [Hides(), BySteps()])
@@ -137,7 +137,7 @@ def test_the_last_level_need_not_record_it():
 
 
 def test_of_several_stages_the_last_one_records_it():
-    plan = bb.Plan(schedule=UntilAccuracyFalls(metric="f1", levels=2), then=[bb.Retrain()])
+    plan = bb.Plan(schedule=UntilAccuracyFalls(metric="f1", levels=2), then=[bb.Train()])
     _, history = run(Parts(), plan, each_level=lambda _, level: level.record(f1=0.5) if level.last_stage else None)
     assert len(history) == 5
 

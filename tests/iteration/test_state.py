@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 import budbreak as bb
 from budbreak.errors import BudbreakError, InvalidValue, InvariantBroken
 from budbreak.iteration import state as states
-from budbreak.iteration.plan import Removal
 from budbreak.iteration.state import LevelRecord, State
+from budbreak.iteration.targets import Removal
 
 TOTAL = 16
 PLAN = bb.Plan(
@@ -31,7 +31,7 @@ def fresh():
 def record_of(state, **changes):
     here = state.here
     return LevelRecord(
-        level=here.level, stage=here.stage, last_stage=here.stage + 1 == PLAN.stages(here.level),
+        level=here.level, stage=here.stage, last_stage=here.stage + 1 == PLAN.trainings_of(here.level),
         kept=state.mask.kept, total=TOTAL, density=state.mask.density, density_all=1.0, counted="weights",
         counted_kept=state.mask.kept, counted_total=TOTAL, spared=(), host_removed=here.host,
         follow_ups_removed=here.follow_ups, shortfall=here.shortfall, steps=here.steps - here.first_step,

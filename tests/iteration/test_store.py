@@ -316,7 +316,7 @@ OTHERS = {
         "(not given) -> {'is': 'budbreak.masks.scopes:Layer'}",
     ),
     "prunable": (Parts, geometric(prunable=bb.masks.every_weight), {}, "every_weight"),
-    "then": (Parts, geometric(then=[bb.Retrain()]), {}, "plan.then"),
+    "then": (Parts, geometric(then=[bb.Train()]), {}, "plan.then"),
     "rewind": (Parts, geometric(rewind_to=bb.Step(2)), {}, "plan.rewind_to: (not given) -> {"),
     "width": (lambda: Parts(hidden=13), geometric(), {}, "model.0.weight[0][0]: 12 -> 13"),
     "activation": (Gelu, geometric(), {}, "modules.2: 'ReLU()' -> \"GELU(approximate='none')\""),

@@ -48,8 +48,8 @@ def test_every_rank_of_a_tensor_that_misleads_the_sample(stream, order, levels):
 def test_a_missed_bracket_costs_passes_but_not_exactness(order, keep, monkeypatch):
     values = arrange(np.arange(1200.0), order)
     passes = []
-    real = threshold._census
-    monkeypatch.setattr(threshold, "_census", lambda *args: passes.append(args[1:]) or real(*args))
+    real = threshold._look
+    monkeypatch.setattr(threshold, "_look", lambda *args: passes.append(args[1:]) or real(*args))
     with streaming(100, 1, 400):  # 400 of 1200: the bracket is 2 * (3 * 20 + 2) wide, well inside the sample
         mask = select(Scores.of({"w": torch.tensor(values)}), keep)
     assert len(passes) > 1
@@ -60,12 +60,12 @@ def test_a_missed_bracket_costs_passes_but_not_exactness(order, keep, monkeypatc
 def test_a_good_sample_needs_one_pass(keep, monkeypatch):
     values = np.random.default_rng(1).permutation(1200).astype(np.float32)
     passes = []
-    real = threshold._census
-    monkeypatch.setattr(threshold, "_census", lambda *args: passes.append(real(*args)) or passes[-1])
+    real = threshold._look
+    monkeypatch.setattr(threshold, "_look", lambda *args: passes.append(real(*args)) or passes[-1])
     with streaming(100, 1, 400):
         select(Scores.of({"w": torch.tensor(values)}), keep)
     assert len(passes) == 1
-    assert len(passes[0][1]) < 1200  # it gathered a bracket, not everything
+    assert len(passes[0].values) < 1200  # it gathered a bracket, not everything
 
 
 @given(

@@ -31,6 +31,8 @@ MNIST = Task((1, 28, 28))
         ("lenet-300-100", MNIST, 266_610),
         # 6 * 26 + 16 * 151 + 120 * 401 + 84 * 121 + 10 * 85
         ("lenet-5", MNIST, 61_706),
+        # 144 + 4,608 + 9,216 + 18,432, two numbers for each of 144 channels, 650
+        ("bn-cnn", MNIST, 33_338),
         # 269,722 of option A and two shortcuts: 16 * 32 + 64 and 32 * 64 + 128
         ("resnet-20", Task(), 272_474),
         # 64 * 100 + 100 + 100 * 50 + 50 + 50 * 10 + 10
@@ -48,7 +50,9 @@ def test_every_network_fits_every_shape(name: str, task: Task) -> None:
     assert model(torch.zeros(2, *task.shape)).shape == (2, task.classes)
 
 
-@pytest.mark.parametrize(("name", "relus"), [("lenet-300-100", 2), ("lenet-5", 4), ("mlp", 2), ("resnet-20", 19)])
+@pytest.mark.parametrize(
+    ("name", "relus"), [("lenet-300-100", 2), ("lenet-5", 4), ("bn-cnn", 4), ("mlp", 2), ("resnet-20", 19)]
+)
 def test_each_activation_is_a_module_used_once(name: str, relus: int) -> None:
     task = Task() if name == "resnet-20" else MNIST
     model, calls = build(name, task, seed=0).eval(), list[nn.Module]()

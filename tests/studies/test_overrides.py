@@ -83,7 +83,7 @@ def test_overrides_change_a_copy():
     before = repr(BASE)
     options = ["ap"]
     changed = overridden(BASE, {"train.epochs": 9, "prune.then": options})
-    options.append("retrain")
+    options.append("train")
     assert (changed["train"]["epochs"], changed["prune"]["then"]) == (9, ["ap"])
     assert changed["train"]["batch_size"] == 50
     assert repr(BASE) == before

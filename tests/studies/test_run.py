@@ -16,9 +16,9 @@ from budbreak.studies.tasks import tasks_of
 FIVE = {
     "host": {},
     "ap": {"prune.then": ["ap"]},
-    "split": {"prune.then": ["split-removal"]},
+    "split": {"prune.then": ["train", "remove"]},
     "pro": {"reference": "split", "prune.then": [{"is": "ap", "variant": "pro"}]},
-    "retrain": {"prune.then": ["retrain"]},
+    "retrain": {"prune.then": ["train"]},
 }
 TWO_LEVELS = {"prune.schedule": {"is": "geometric", "rate": 0.2, "levels": 2}}
 
@@ -423,9 +423,7 @@ class Builds:
 
 @dataclass(frozen=True)
 class Less:
-    q: float = -0.1
-    retrains = False
-    criterion = None
+    stages = ("train",)
 
 
 @dataclass(frozen=True)
@@ -442,14 +440,14 @@ class NoNumber:
     ("change", "words"),
     [
         ({"prune.criterion": "rogues:Draws"}, "Draws gave 'fc1.weight' two different scores for the same evidence"),
-        ({"prune.criterion": "rogues:Changes"}, "a criterion, or that of a follow-up, changed the weights"),
+        ({"prune.criterion": "rogues:Changes"}, "a criterion, or that of a stage, changed the weights"),
         ({"measure.diagnostics": ["rogues:Halves"]}, "a diagnostic changed the weights that it looked at"),
         ({"measure.diagnostics": ["rogues:NoNumber"]}, "a diagnostic gave ratio = nan on a fresh network"),
         ({"train.schedule": "rogues:Rates"}, "attaching Rates(fails='attach') raised KeyError"),
         ({"train.schedule": {"is": "rogues:Rates", "fails": "torch"}}, "'StepLR' object has no attribute 'after_step'"),
         ({"train.schedule": {"is": "rogues:Rates", "fails": "negative"}}, "the factor after 0 steps is -1.0"),
         ({"train.optimizer": "rogues:Builds"}, "building Builds(learning_rate=0.1) raised AttributeError"),
-        ({"prune.then": ["rogues:Less"]}, "q of Less is -0.1"),
+        ({"prune.then": ["rogues:Less"]}, "stages of Less is ('train',), a tuple"),
     ],
 )
 def test_own_values_that_break_their_promises_are_refused_before_the_first_epoch(change, words, mine, tmp_path):

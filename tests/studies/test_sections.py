@@ -54,7 +54,7 @@ WRONG = [
     ({"prune.schedule": {"is": "cubic", "sparsity": 0.1, "levels": 10**8}}, InvalidValue, "at most 1,000"),
     ({"prune.schedule": {"rate": 0.2, "levels": 1}}, InvalidValue, "without `is`"),
     ({"prune.then": [{"is": "ap", "q": 0}]}, InvalidValue, "q is 0"),
-    ({"prune.then": ["ap", "ap"]}, InvalidValue, "twice"),
+    ({"measure.diagnostics": ["dead-units", "dead-units"]}, InvalidValue, "twice"),
     ({"prune.then": "ap"}, InvalidValue, "it must be a list"),
     ({"train.epochs": 2.5}, InvalidValue, "train.epochs is 2.5\nit must be a whole number"),
     ({"train.epochs": True}, InvalidValue, "train.epochs is True"),

@@ -54,7 +54,7 @@ def test_a_name_that_is_not_known_is_refused_with_the_nearest(plain, fix):
         ("pluggable:Unhashable", "unhashable type: 'list'"),
         ("pluggable:Hidden", "Hidden takes (alpha), and its fields are ()"),
         ("pluggable:Raises", "raised KeyError: 'out of milk'"),
-        ("budbreak.iteration.followups:Retrain", "Retrain has no needs and __call__"),
+        ("budbreak.iteration.followups:Train", "Train has no needs and __call__"),
     ],
 )
 def test_a_class_that_will_not_do_is_refused_in_words(name, words):

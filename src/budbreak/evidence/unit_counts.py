@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,11 +13,12 @@ from torch import Tensor
 
 from budbreak.checks import check_not_negative
 from budbreak.errors import MaskMismatch, NotFinite
-from budbreak.evidence.evidence import View
-from budbreak.graph import Site
+from budbreak.evidence.evidence import ProbeContext
+from budbreak.graph import Feed, Site
+from budbreak.masks import UnitLayout
 
 _INTEGERS = {torch.float32: torch.int32, torch.bfloat16: torch.int16, torch.float16: torch.int16}
-_SIGN_OFF = {torch.int32: 0x7FFFFFFF, torch.int16: 0x7FFF}
+_BLOCK = 1 << 18  # bytes: rows are read once, and looked at several times while a core's cache holds them
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class UnitCounts:
         fix = "write threshold=0.0 for ReLU, threshold=0.01, say, for a smooth activation"
         check_not_negative("threshold", self.threshold, fix)
 
-    def start(self, view: View) -> Callable[[], Mapping[str, SiteCounts]]:
+    def start(self, context: ProbeContext) -> Callable[[], Mapping[str, SiteCounts]]:
         """See `Probe.start`."""
         running: dict[str, _Running] = {}
 
@@ -59,14 +61,24 @@ class UnitCounts:
                 running[site.name] = _Running(site, output)
             running[site.name].add(output, self.threshold)
 
-        view.on_activation(listen)
-        return lambda: _over_ranks(view, {name: state.result() for name, state in running.items()})
+        context.on_activation(listen)
+        return lambda: _over_ranks(context, {name: state.result() for name, state in running.items()})
+
+    def example(self, weights: Mapping[str, Tensor], generator: torch.Generator) -> Mapping[str, SiteCounts]:
+        """See `Probe`: ten samples, a site behind each weight whose rows are its units."""
+        counts: dict[str, SiteCounts] = {}
+        for order, (name, weight) in enumerate(weights.items()):
+            outputs = torch.randn(10, weight.shape[0], generator=generator).relu()
+            active = torch.from_numpy(count_active(outputs, self.threshold)).reshape(-1, 1)
+            site = Site(name.removesuffix(".weight"), Feed(name, UnitLayout(0)), unit_dims=(-1,), order=order)
+            counts[site.name] = SiteCounts(site, active, samples=10)
+        return counts
 
 
-def _over_ranks(view: View, mine: Mapping[str, SiteCounts]) -> Mapping[str, SiteCounts]:
+def _over_ranks(context: ProbeContext, mine: Mapping[str, SiteCounts]) -> Mapping[str, SiteCounts]:
     """The counts added up over the processes that observe together; one of them may have seen nothing."""
     total: dict[str, SiteCounts] = {}
-    for counts in view.processes.exchange("the counts of units", mine):
+    for counts in context.processes.exchange("the counts of units", mine):
         for name, count in counts.items():
             before = total.get(name)
             if before is None:
@@ -91,13 +103,14 @@ class _Running:
 
     def add(self, output: Tensor, threshold: float) -> None:
         rows = self._rows(output)
-        if bool(torch.isnan(rows.sum())) and bool(torch.isnan(rows).any()):  # the sum is NaN for inf - inf as well
+        active, holds_nan = _count(rows, threshold)
+        if holds_nan:
             raise NotFinite(
                 f"site {self.site.name!r} gave NaN in {int(torch.isnan(rows).sum())} of {rows.numel()} outputs",
                 "NaN is neither zero nor active",
                 "look for NaN in the batches, or in the weights",
             )
-        self.active += count_active(rows, threshold)
+        self.active += active
         self.samples += len(rows)
 
     def _arranged(self, output: Tensor) -> Tensor:
@@ -141,26 +154,55 @@ def _other_positions(site: str, shape: tuple[int, ...], before: tuple[int, ...])
 
 
 def count_active(rows: Tensor, threshold: float) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """int64 [columns]: in how many rows |value| > threshold.
+    """int64 [columns]: in how many rows |value| > threshold; NaN counts as active.
 
     Args:
         rows: [rows, columns], any floating dtype, any device.
         threshold: >= 0.
     """
-    integer = _INTEGERS.get(rows.dtype)
+    return _count(rows, threshold)[0]
+
+
+def _count(rows: Tensor, threshold: float) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], bool]:
+    """(see `count_active`, whether there is NaN among the values)."""
     limit = _at_most(threshold, rows.dtype)
-    if rows.device.type != "cpu" or integer is None or rows.numel() == 0:
-        return (~(rows.abs() <= limit)).sum(0).cpu().numpy()  # not ">": NaN counts as active
-    rows = rows.contiguous()
-    if threshold == 0 and rows.dtype == torch.float32:
-        active = (rows.numpy() != 0).view(np.uint8)
-    else:
-        magnitudes = rows.view(integer).numpy() & _SIGN_OFF[integer]
-        active = (magnitudes > int(limit.view(integer))).view(np.uint8)
-    total = np.zeros(active.shape[1], dtype=np.int64)
-    for first in range(0, len(active), 255):  # a byte holds a sum of 255 ones
-        total += np.add.reduce(active[first : first + 255], axis=0, dtype=np.uint8)
-    return total
+    if rows.device.type != "cpu" or rows.dtype not in _INTEGERS or rows.numel() == 0:
+        active = (~(rows.abs() <= limit)).sum(0).cpu().numpy()  # not ">": NaN counts as active
+        return active, bool(torch.isnan(rows).any())
+    integer = _INTEGERS[rows.dtype]
+    values = rows.contiguous().view(integer).numpy().view(f"u{rows.element_size()}")
+    look = _Block(values, int(limit.view(integer)), int(torch.tensor(math.inf, dtype=rows.dtype).view(integer)))
+    total, holds_nan = np.zeros(values.shape[1], dtype=np.int64), False
+    for first in range(0, len(values), 255):  # a byte holds a sum of 255 ones
+        part, counts = values[first : first + 255], np.zeros(values.shape[1], dtype=np.uint8)
+        for lo in range(0, len(part), look.rows):
+            active, nan = look(part[lo : lo + look.rows])
+            counts += np.add.reduce(active, axis=0, dtype=np.uint8)
+            holds_nan |= nan
+        total += counts
+    return total, holds_nan
+
+
+class _Block:
+    """A few rows, looked at several times while a core's cache holds them; memory is used again.
+
+    Args:
+        values: the bits of floats.
+        limit, infinity: those of the threshold, and of infinity.
+    """
+
+    def __init__(self, values: np.ndarray[Any, Any], limit: int, infinity: int) -> None:
+        self.rows = max(1, _BLOCK // (values.shape[1] * values.itemsize))
+        self._limit, self._infinity = limit, infinity
+        self._active = np.empty((self.rows, values.shape[1]), dtype=np.bool_)
+
+    def __call__(self, values: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, np.dtype[np.uint8]], bool]:
+        """(1 where a value is beyond the limit, whether there is NaN)."""
+        nan = False
+        if int(values.max()) > self._infinity:  # the sign is the highest bit: something is negative, or NaN
+            values = values & (np.iinfo(values.dtype).max >> 1)
+            nan = int(values.max()) > self._infinity
+        return np.greater(values, self._limit, out=self._active[: len(values)]).view(np.uint8), nan
 
 
 def _at_most(threshold: float, dtype: torch.dtype) -> Tensor:

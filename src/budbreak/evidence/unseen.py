@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-from budbreak.evidence.evidence import View
+from budbreak.evidence.evidence import ProbeContext
 from budbreak.graph import Site
 
 
@@ -15,15 +16,19 @@ from budbreak.graph import Site
 class Unseen:
     """Functional activations and the like, in words: e.g. "F.relu called in block2 (net.py:41)"; () if none."""
 
-    def start(self, view: View) -> Callable[[], tuple[str, ...]]:
+    def start(self, context: ProbeContext) -> Callable[[], tuple[str, ...]]:
         """See `Probe.start`."""
 
         def listen(site: Site, output: Tensor) -> None:
             """What is missed shows only where somebody listens."""
 
         def collect() -> tuple[str, ...]:
-            of_all = view.processes.exchange("what was not seen", view.unseen())
+            of_all = context.processes.exchange("what was not seen", context.unseen())
             return tuple(dict.fromkeys(call for calls in of_all for call in calls))
 
-        view.on_activation(listen)
+        context.on_activation(listen)
         return collect
+
+    def example(self, weights: Mapping[str, Tensor], generator: torch.Generator) -> tuple[str, ...]:
+        """See `Probe`: nothing was missed."""
+        return ()

@@ -2,17 +2,28 @@
 
 from budbreak.iteration.checkpoint import Checkpoint
 from budbreak.iteration.followups import ALL as FOLLOW_UPS
-from budbreak.iteration.followups import ActivateWhilePruning, FollowUp, Retrain, SplitRemoval
+from budbreak.iteration.followups import (
+    CRITERIA,
+    ActivateWhilePruning,
+    FollowUp,
+    Remove,
+    Stage,
+    Train,
+    criteria_of,
+    stages_of,
+)
 from budbreak.iteration.identity import differences
 from budbreak.iteration.levels import Level, Levels
 from budbreak.iteration.loop import iterate
-from budbreak.iteration.plan import LevelTarget, Plan
+from budbreak.iteration.plan import Plan
 from budbreak.iteration.preview import Preview
 from budbreak.iteration.state import LevelRecord
 from budbreak.iteration.step import Step
 from budbreak.iteration.store import Store, read_records
+from budbreak.iteration.targets import LevelTarget
 
 __all__ = [
+    "CRITERIA",
     "FOLLOW_UPS",
     "ActivateWhilePruning",
     "Checkpoint",
@@ -23,11 +34,14 @@ __all__ = [
     "Levels",
     "Plan",
     "Preview",
-    "Retrain",
-    "SplitRemoval",
+    "Remove",
+    "Stage",
     "Step",
     "Store",
+    "Train",
+    "criteria_of",
     "differences",
     "iterate",
     "read_records",
+    "stages_of",
 ]

@@ -10,15 +10,17 @@ from typing import Any
 
 from budbreak.errors import InvalidValue
 from budbreak.iteration import state as states
-from budbreak.iteration.between import check_finite, make_record, remove
 from budbreak.iteration.checkpoint import Checkpoint
 from budbreak.iteration.dense import take_dense_level
 from budbreak.iteration.identity import Setup, identity, start_identity
 from budbreak.iteration.network import LiveNetwork
-from budbreak.iteration.plan import Plan, Removal
+from budbreak.iteration.plan import Plan
 from budbreak.iteration.ranks import SharedStore, check_same_iteration, check_same_network, common_metrics
+from budbreak.iteration.recording import check_finite, make_record
+from budbreak.iteration.removing import remove
 from budbreak.iteration.state import Position, State
 from budbreak.iteration.store import Store
+from budbreak.iteration.targets import Removal
 
 _LOG = logging.getLogger(__name__)
 
@@ -221,7 +223,7 @@ class Course:
         """Refuse to end a level without a metric by which the schedule decides the next one."""
         here, plan = self.state.here, self.setup.plan
         lacking = plan.lacking(here.metrics or {})
-        if lacking and here.level < plan.levels and here.stage + 1 == plan.stages(here.level):
+        if lacking and here.level < plan.levels and here.stage + 1 == plan.trainings_of(here.level):
             raise InvalidValue(
                 f"level {here.level} has recorded {', '.join(here.metrics or {}) or 'nothing'}, not {lacking[0]!r}",
                 f"{plan.schedule} looks at it to decide the next level",

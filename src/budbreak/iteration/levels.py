@@ -19,7 +19,7 @@ class Level:
 
     Attributes:
         number: the level; 0 is dense.
-        stage: 0, or 1 and on where a follow-up retrains within the level (AP pro).
+        stage: which of the level's trainings: 0, or 1 and on where stages of the plan train again (AP pro).
         last_stage: whether the level ends with this training.
         start_step: the optimizer step that this training starts from: that of ``rewind_to``, 0 in level 0.
     """
@@ -29,7 +29,7 @@ class Level:
         rewound = plan.rewind_to.count if here.level > 0 and isinstance(plan.rewind_to, Step) else 0
         self._course, self._mask = course, course.state.mask
         self.number, self.stage, self.start_step = here.level, here.stage, rewound
-        self.last_stage = here.stage + 1 == plan.stages(here.level)
+        self.last_stage = here.stage + 1 == plan.trainings_of(here.level)
         self._given = self._in_epochs = False
 
     def __repr__(self) -> str:

@@ -1,15 +1,15 @@
 """Which weights stay: masks, scores, what is prunable, what goes as one, and the exact selection."""
 
 from budbreak.masks.allocations import ERK, Allocation, Uniform
-from budbreak.masks.blocks import Block
 from budbreak.masks.choices import ALLOCATIONS, GRANULARITIES, SCOPES, check_choices
 from budbreak.masks.contest import Contest, Scope
 from budbreak.masks.counts import check_collapse, sparsity_of, survivors
 from budbreak.masks.coverage import Coverage, coverage
 from budbreak.masks.floors import check_floor
-from budbreak.masks.granularity import Element, Granularity, Unit, count_removable, has_budget
+from budbreak.masks.granularity import Element, Granularity, Unit, count_removable
 from budbreak.masks.mask import Mask, check_mask
 from budbreak.masks.parametrized import parameters_with_layers
+from budbreak.masks.path import exponential_path
 from budbreak.masks.patterns import NM
 from budbreak.masks.prunable import (
     Prunable,
@@ -37,7 +37,6 @@ __all__ = [
     "NM",
     "SCOPES",
     "Allocation",
-    "Block",
     "Contest",
     "Coverage",
     "Element",
@@ -68,8 +67,8 @@ __all__ = [
     "coverage",
     "every_weight",
     "excluding",
+    "exponential_path",
     "factor_for",
-    "has_budget",
     "including",
     "output_layout",
     "parameters_with_layers",

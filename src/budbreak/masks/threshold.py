@@ -125,14 +125,6 @@ def _first_score(name: str, score: Score) -> Tensor:
     return first
 
 
-@dataclass(frozen=True)
-class _Cut:
-    """Keep scores above ``threshold``, and the first ``ties`` of those equal to it."""
-
-    threshold: float
-    ties: int
-
-
 def select_competing(scores: Mapping[str, Score], keep: int, limits: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
     """Keep exactly ``keep`` of the scores that compete: name -> bool; see `budbreak.select`."""
     total = sum(capacity(score, limits, name) for name, score in scores.items())
@@ -140,83 +132,127 @@ def select_competing(scores: Mapping[str, Score], keep: int, limits: Mapping[str
     if len(shares) == len(scores) and 0 < keep < total:
         return select_shares(shares, keep, limits)
     source = Source(scores, limits)
-    cut = _find_cut(source, total, keep) if 0 < keep < total else _trivial_cut(source, keep)
-    _check_spared(source, cut, keep)
-    return _cut_masks(source, cut)
+    flat = _select(source, total, keep)
+    return {name: flat[name].reshape(score.shape) for name, score in scores.items()}
 
 
-def _trivial_cut(source: Source, keep: int) -> _Cut:
-    """Keep all or nothing; looks at the scores all the same, because NaN is refused always."""
-    _census(source, math.inf, math.inf)
-    return _Cut(-math.inf, keep) if keep else _Cut(math.inf, 0)
+@dataclass(frozen=True)
+class _Near:
+    """Scores of one chunk within the bracket: the indices in their weight, ascending, and their values."""
+
+    name: str
+    indices: np.ndarray[Any, np.dtype[np.int64]]
+    values: np.ndarray[Any, Any]
 
 
-def _find_cut(source: Source, total: int, keep: int) -> _Cut:
-    """The threshold of rank total - keep: bracket it by a sample, then count and gather in one pass.
+@dataclass(frozen=True)
+class _Look:
+    """One pass: what has at least the upper end of a bracket is kept, what lies within it is gathered.
 
-    Where the bracket misses, or ends on a heap of equal scores, the next pass looks on the missed side with
-    a bracket four times as wide; the last bracket is the whole line, so this ends.
+    Args:
+        masks: name -> flat bool, True where a score that competes has at least the upper end; ``sure``: how many.
+        near: strictly between both ends.
     """
-    rank = total - keep
-    sample = source.sample()
-    share = rank / total
+
+    masks: dict[str, Tensor]
+    sure: int
+    near: list[_Near]
+
+    @property
+    def values(self) -> np.ndarray[Any, Any]:
+        """All that is near, in the order of flat indices."""
+        return np.concatenate([np.empty(0, dtype=np.float32), *(near.values for near in self.near)])
+
+
+def _select(source: Source, total: int, keep: int) -> dict[str, Tensor]:
+    """The flat masks of the ``keep`` highest: bracket the threshold by a sample, then one pass, and settle the rest.
+
+    Where the bracket misses, the next pass looks on the missed side with a bracket four times as wide. Scores that
+    equal its lower end may be a heap, most of all there are: they are counted, and never gathered.
+    """
+    sample = source.sample() if 0 < keep < total else np.empty(0, dtype=np.float32)
+    share = (total - keep) / max(total, 1)
     middle, width = share * len(sample), 6 * math.sqrt(share * (1 - share) * len(sample)) + 2  # six deviations
     lo, hi = _at(sample, middle - width), _at(sample, middle + width)
+    if keep in (0, total):
+        lo = hi = -math.inf if keep else math.inf
     while True:
-        upto, between = _census(source, lo, hi)
-        if rank < upto:
-            below = sum(_count(values < lo) for _, values in source.values())
-            if rank >= below:
-                return _Cut(lo, keep - (total - upto))
-            width *= 4
-            lo, hi = _at(sample, middle - width), lo
-        elif rank < upto + len(between):
-            threshold = np.partition(between, rank - upto)[rank - upto]
-            above = total - upto - int(np.count_nonzero(between <= threshold))
-            return _Cut(float(threshold), keep - above)
-        else:
+        look = _look(source, lo, hi)
+        wanted = keep - look.sure
+        if wanted < 0:
+            _check_spared(look.sure, keep, hi)
             width *= 4
             lo, hi = hi, _at(sample, middle + width)
+        elif wanted <= sum(len(near.values) for near in look.near):
+            _keep_highest(look, wanted)
+            return look.masks
+        elif lo < hi and _keep_equal(source, look, lo, keep):
+            return look.masks
+        else:
+            width *= 4
+            lo, hi = _at(sample, middle - width), lo
 
 
-def _census(source: Source, lo: float, hi: float) -> tuple[int, np.ndarray[Any, Any]]:
-    """How many scores are <= lo, and the scores strictly between lo and hi."""
-    upto, parts = 0, [np.empty(0, dtype=np.float32)]
-    for name, values in source.values():
-        _check_nan_free(name, values)
-        between = values > lo
-        upto += len(values) - _count(between)
-        between &= values < hi
-        parts.append(_cpu(values[between]))
-        del values, between  # before the next slice is made: two slices at a time are 2 MiB
-    return upto, np.concatenate(parts)
-
-
-def _cut_masks(source: Source, cut: _Cut) -> dict[str, Tensor]:
-    masks: dict[str, Tensor] = {}
-    ties = cut.ties
+def _look(source: Source, lo: float, hi: float) -> _Look:
+    look, sure = _Look({}, 0, []), 0
     for name, score in source.scores.items():
-        flat = torch.empty(score.shape.numel(), dtype=torch.bool)
-        for lo, hi, values in source.chunks(name):
-            limit = source.limit(name, lo, hi, values)
-            kept = _above(values, cut.threshold, flat[lo:hi])
+        flat = look.masks[name] = torch.empty(score.shape.numel(), dtype=torch.bool)
+        for first, last, values in source.chunks(name):
+            limit = source.limit(name, first, last, values)
+            if _holds_nan(values):
+                _check_nan_free(name, values if limit is None else values[limit])
+            kept = _at_least(values, hi, flat[first:last])
+            near = values > lo
+            near &= values < hi
             if limit is not None:
                 kept &= limit
-            if ties:
-                equal = values == cut.threshold
-                first = _first(equal if limit is None else equal & limit, ties)
-                kept[first] = True
-                ties -= len(first)
+                near &= limit
+            sure += _count(kept)
             if not isinstance(kept, np.ndarray):
-                flat[lo:hi] = kept
-            del values
-        masks[name] = flat.reshape(score.shape)
-    return masks
+                flat[first:last] = kept
+            indices = near.nonzero()[0] if isinstance(near, np.ndarray) else near.nonzero().flatten()
+            look.near.append(_Near(name, _cpu(indices) + first, _cpu(values[indices])))
+            del values, near, kept  # before the next slice is made: two slices at a time are 2 MiB
+    return _Look(look.masks, sure, look.near)
 
 
-def _above(values: Array, threshold: float, target: Tensor) -> Array:
-    """Which values are larger; on the CPU written straight into ``target``."""
-    return np.greater(values, threshold, out=target.numpy()) if isinstance(values, np.ndarray) else values > threshold
+def _keep_highest(look: _Look, wanted: int) -> None:
+    """Of what is near, keep the ``wanted`` highest; of equal ones those that come first."""
+    values = look.values
+    if not wanted:
+        return
+    threshold = np.partition(values, len(values) - wanted)[len(values) - wanted]
+    ties = wanted - int(np.count_nonzero(values > threshold))
+    for near in look.near:
+        first = np.flatnonzero(near.values == threshold)[:ties]
+        ties -= len(first)
+        flat = look.masks[near.name].numpy()
+        flat[near.indices[near.values > threshold]] = True
+        flat[near.indices[first]] = True
+
+
+def _keep_equal(source: Source, look: _Look, lo: float, keep: int) -> bool:
+    """Keep all that is near, and of the scores that equal ``lo`` the first, if they are enough."""
+    ties = keep - look.sure - sum(len(near.values) for near in look.near)
+    if sum(_count(values == lo) for _, values in source.values()) < ties:
+        return False
+    for near in look.near:
+        look.masks[near.name].numpy()[near.indices] = True
+    for name in source.scores:
+        for first, last, values in source.chunks(name):
+            if not ties:
+                return True
+            limit, equal = source.limit(name, first, last, values), values == lo
+            places = _first(equal if limit is None else equal & limit, ties)
+            look.masks[name][first:last][torch.from_numpy(_cpu(places))] = True
+            ties -= len(places)
+            del values, equal
+    return True
+
+
+def _at_least(values: Array, bound: float, target: Tensor) -> Array:
+    """Which values have at least the bound; on the CPU written straight into ``target``."""
+    return np.greater_equal(values, bound, out=target.numpy()) if isinstance(values, np.ndarray) else values >= bound
 
 
 def _first(flags: Array, count: int) -> Array:
@@ -238,8 +274,12 @@ def _at(sample: np.ndarray[Any, Any], position: float) -> float:
     return float(sample[int(position)]) if position < len(sample) else math.inf
 
 
+def _holds_nan(values: Array) -> bool:
+    return math.isnan(float(values.min()))  # the minimum of anything with NaN is NaN
+
+
 def _check_nan_free(name: str, values: Array) -> None:
-    if len(values) and math.isnan(float(values.min())):  # the minimum of anything with NaN is NaN
+    if len(values) and _holds_nan(values):
         raise NotFinite(
             f"a score of {name!r} is NaN",
             "NaN has no rank",
@@ -247,14 +287,11 @@ def _check_nan_free(name: str, values: Array) -> None:
         )
 
 
-def _check_spared(source: Source, cut: _Cut, keep: int) -> None:
-    """Nothing with score +inf may fall below the cut or among the ties that lose."""
-    if cut.threshold < math.inf:
-        return
-    spared = sum(_count(values == math.inf) for _, values in source.values())
-    if spared > keep:
+def _check_spared(sure: int, keep: int, bound: float) -> None:
+    """Nothing with score +inf may go."""
+    if bound == math.inf:
         raise InvalidValue(
-            f"keep is {keep}, but {spared} scores are +inf",
+            f"keep is {keep}, but {sure} scores are +inf",
             "+inf means never prune",
-            f"keep at least {spared}, or score fewer weights with +inf",
+            f"keep at least {sure}, or score fewer weights with +inf",
         )

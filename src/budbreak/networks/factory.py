@@ -12,6 +12,7 @@ from torch import nn
 from budbreak.checks import check_known
 from budbreak.errors import InvalidValue, UnknownName, did_you_mean, one_of
 from budbreak.foreign import call_foreign, find_callable
+from budbreak.networks.bn_cnn import bn_cnn
 from budbreak.networks.initialisation import INITIALISATIONS, initialise
 from budbreak.networks.lenet import lenet_5, lenet_300_100, small_mlp
 from budbreak.networks.resnet import resnet_20
@@ -20,6 +21,7 @@ Factory = Callable[[Sequence[int], int], nn.Module]
 """(shape of one image as (C, H, W), classes) -> a network whose every activation is a module of its own."""
 
 NETWORKS: Mapping[str, Factory] = {
+    "bn-cnn": bn_cnn,
     "lenet-300-100": lenet_300_100,
     "lenet-5": lenet_5,
     "mlp": small_mlp,

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from budbreak.errors import InvalidValue
 from budbreak.evidence import StartWeights, Weights
+from budbreak.iteration import criteria_of
 from budbreak.studies.sections import Setup
 
 
@@ -40,8 +41,8 @@ class Rule:
 
 
 def _data_free(setup: Setup) -> bool:
-    criteria = [setup.prune.criterion, *(f.criterion for f in setup.prune.then if f.criterion is not None)]
-    return all(isinstance(need, Weights | StartWeights) for criterion in criteria for need in criterion.needs)
+    needs = [need for criterion in criteria_of(setup.prune.criterion, setup.prune.then) for need in criterion.needs]
+    return all(isinstance(need, Weights | StartWeights) for need in needs)
 
 
 def _never_prunes(setup: Setup) -> bool:
@@ -54,7 +55,7 @@ def _of_pruning(name: str) -> Rule:
 
 RULES = (
     *map(_of_pruning, ("criterion", "then", "scope", "allocation", "floor", "granularity")),
-    *map(_of_pruning, ("images", "allow_collapse", "rewind", "rewind_epoch")),
+    *map(_of_pruning, ("images", "allow_collapse", "rewind", "rewind_epoch", "rounds")),
     Rule(
         "prune.allocation",
         lambda setup: not setup.prune.scope.divides,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from budbreak import criteria, diagnostics, schedules
+from budbreak import diagnostics, schedules
+from budbreak.iteration import CRITERIA as CRITERIA
 from budbreak.iteration import FOLLOW_UPS as FOLLOW_UP_CLASSES
 from budbreak.iteration import ActivateWhilePruning
 from budbreak.masks import ALLOCATIONS as ALLOCATION_CLASSES
@@ -13,14 +14,13 @@ from budbreak.training import RATES as RATE_CLASSES
 from budbreak.training import AdamW
 from budbreak.values import Family
 
-CRITERIA = Family.of("criterion", criteria.ALL, needs=("needs",))
 SCHEDULES = Family.of(
     "schedule", schedules.ALL, needs=("levels",), example='{is = "geometric", rate = 0.2, levels = 12}'
 )
 FOLLOW_UPS = Family.of(
     "follow-up",
     FOLLOW_UP_CLASSES,
-    needs=("q", "retrains", "criterion"),
+    needs=("stages",),
     call=False,
     names={"ap": ActivateWhilePruning},
 )

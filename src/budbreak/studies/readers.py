@@ -17,15 +17,15 @@ def read_one(family: Family[Any], where: str) -> PlainValidator:
     return PlainValidator(lambda plain: decode(plain, family, field=where))
 
 
-def read_many(family: Family[Any], where: str) -> PlainValidator:
-    """A field that holds a list of them, none twice."""
+def read_many(family: Family[Any], where: str, *, twice: bool = False) -> PlainValidator:
+    """A field that holds a list of them, none twice unless that is said."""
 
     def read(plain: object) -> tuple[Any, ...]:
         if not isinstance(plain, list | tuple):
             raise InvalidValue(f"{where} is {plain!r}", "it must be a list", f"write [{family.example}], or []")
         items = enumerate(cast("list[object]", plain))
         values = tuple(decode(item, family, field=f"{where}[{index}]") for index, item in items)
-        if len(set(values)) < len(values):
+        if not twice and len(set(values)) < len(values):
             raise InvalidValue(f"{where} has a {family.what} twice", "each is in the list once", "take one out")
         return values
 

@@ -16,7 +16,7 @@ from budbreak.diagnostics import Diagnostic, quantities_of
 from budbreak.errors import InvalidValue
 from budbreak.evidence import Evidence, probe
 from budbreak.foreign import call_foreign
-from budbreak.iteration import Plan
+from budbreak.iteration import Plan, criteria_of
 from budbreak.live import model_digest
 from budbreak.masks import Mask, Scores, competing, prunable_parameters, select
 from budbreak.studies.measuring import measure
@@ -64,10 +64,9 @@ class Rehearsal:
                     within=mask,
                 ),
             )
-        for follow_up in self.plan.then if self.plan.levels else ():
-            if follow_up.criterion is not None:
-                self._score(follow_up.criterion, few, lambda scores: competing(scores, mask))
-        self._check_untouched(before, "criterion, or that of a follow-up,")
+        for criterion in criteria_of(self.plan.criterion, self.plan.then)[1:] if self.plan.levels else ():
+            self._score(criterion, few, lambda scores: competing(scores, mask))
+        self._check_untouched(before, "criterion, or that of a stage,")
         self._measure(few, mask)
         self._check_untouched(before, "diagnostic")
 

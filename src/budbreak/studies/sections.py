@@ -35,6 +35,7 @@ from budbreak.values import Family, encode, telling
 _MOST_IMAGES = 10**9
 _MOST_EPOCHS = 100_000  # more is a slip of the pen, and would list rows for hours
 _MOST_LEVELS = 1000
+_MOST_ROUNDS = 10_000
 _MOST_ITEMS = 100  # of a list
 
 Images = Annotated[int, Field(ge=0, le=_MOST_IMAGES)]
@@ -79,7 +80,7 @@ class NetworkSection(Section):
     """``[network]``: what learns it."""
 
     name: Annotated[str, read_text(check_network, "network.name")] = Field(
-        description="lenet-300-100, lenet-5, resnet-20, mlp, or package.module:factory"
+        description="lenet-300-100, lenet-5, bn-cnn, resnet-20, mlp, or package.module:factory"
     )
     init: Annotated[str, read_text(lambda name: name == "auto" or check_init(name), "network.init")] = Field(
         "auto", description="kaiming, lth (open_lth), xavier, own (as a factory made it); auto: own for a factory only"
@@ -116,17 +117,17 @@ class PruneSection(Section):
     schedule: Annotated[Schedule, read_one(SCHEDULES, "prune.schedule")] = Field(
         Geometric(rate=0.2, levels=12), description="how sparse the network is at each level"
     )
-    then: Annotated[tuple[FollowUp, ...], read_many(FOLLOW_UPS, "prune.then")] = Field(
-        (), description='what follows in each level, e.g. ["ap"], [{is = "ap", q = 0.05}]'
+    then: Annotated[tuple[FollowUp, ...], read_many(FOLLOW_UPS, "prune.then", twice=True)] = Field(
+        (), description='what follows in each level, e.g. ["ap"], ["train", {is = "remove", q = 0.02}]'
     )
     scope: Annotated[Scope, read_one(SCOPES, "prune.scope")] = Field(
-        Global(), description='where scores compete: in all layers, in each ("layer"), in its rows, in groups of N:M'
+        Global(), description='where scores compete, e.g. "layer", {is = "nm", n = 2, of = 4}'
     )
     allocation: Annotated[Allocation, read_one(ALLOCATIONS, "prune.allocation")] = Field(
-        Uniform(), description='how a target is divided over layers, for the scopes "layer" and "rows"'
+        Uniform(), description='how a target is divided over layers, for scope = "layer"'
     )
     floor: Annotated[int | float, read_floor("prune.floor")] = Field(
-        0, description="so many weights, or that share (such as 0.01), stay in each layer at least"
+        0, description="so many weights stay in each layer at least, or that share of each, e.g. 0.01"
     )
     granularity: Annotated[Granularity, read_one(GRANULARITIES, "prune.granularity")] = Field(
         Element(), description="what goes as one"
@@ -140,12 +141,23 @@ class PruneSection(Section):
     )
     images: Images = Field(2000, description="training images for criteria that look at data; 0: all")
     allow_collapse: bool = Field(False, description="go on when a layer has lost all its weights")
+    train_dense: bool = Field(True, description="train before the first pruning; false: prune at initialization")
+    rounds: Annotated[int, Field(ge=0, le=_MOST_ROUNDS)] = Field(
+        0, description="rounds of each pruning, the network observed anew in each; 0: as many as the criterion has"
+    )
 
     @model_validator(mode="after")
     def _levels_end(self) -> PruneSection:
         if self.schedule.levels > _MOST_LEVELS:
             value = f"prune.schedule has {self.schedule.levels:,} levels"
             raise InvalidValue(value, f"it has at most {_MOST_LEVELS:,}", "give fewer")
+        return self
+
+    @model_validator(mode="after")
+    def _rewinds_to_what_there_is(self) -> PruneSection:
+        if self.rewind_epoch and not self.train_dense:
+            value = f"prune.rewind_epoch is {self.rewind_epoch}, and prune.train_dense is false"
+            raise InvalidValue(value, "it is an epoch of level 0, and there is none", "take one of them out")
         return self
 
 

@@ -138,5 +138,5 @@ def _remarks(stages: Sequence[LevelRecord], layers: object, *, lost: int) -> lis
         remarks.append(f"notes.json of this task was lost in part: the curve lacks {lost} points")
     short = sum(stage.shortfall for stage in stages)
     if short:
-        remarks.append(f"follow-ups found {short} candidates too few: the host removed them instead")
+        remarks.append(f"what follows the host found {short} candidates too few: the host removed them instead")
     return remarks

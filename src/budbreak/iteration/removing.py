@@ -1,0 +1,173 @@
+"""What goes before a training: the host's removal, then those that follow it, each within what is left."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from budbreak.criteria import Criterion
+from budbreak.errors import InvalidValue
+from budbreak.evidence import Evidence, StartWeights, probe
+from budbreak.iteration.identity import Setup
+from budbreak.iteration.plan import Plan
+from budbreak.iteration.state import State, target_of, upcoming
+from budbreak.iteration.targets import LevelTarget, Removal
+from budbreak.live import emptying
+from budbreak.masks import Mask, Scores, check_collapse, competing, exponential_path, prunable_parameters, select
+
+Choose = Callable[[Scores, int, Mask], Mask]
+"""(scores, how many stay, what is alive) -> mask."""
+
+
+def remove(setup: Setup, state: State, start_weights: Mapping[str, Tensor]) -> Removal:
+    """What goes before the next training; the network is as it was afterwards.
+
+    Args:
+        setup: what the user gave.
+        state: the training before is over.
+        start_weights: those that it started from; none before the first training.
+
+    Raises:
+        LayerCollapsed: if a layer would lose all its weights, and the plan does not allow that.
+        InvalidValue: see `check_moved` and `Plan.target`.
+    """
+    plan = setup.plan
+    level, stage = upcoming(state, plan) or (plan.levels, 0)
+    target = target_of(state, plan, level)
+    acting = _acting(plan, target, stage)
+    if not acting:
+        return Removal(state.mask, 0, (0,) * len(plan.removals), 0)
+    check_moved(setup, state, acting, start_weights)
+    remover = _Remover(setup, start_weights or None, observe(setup, [plan.criterion, *acting], start_weights or None))
+    removal = _remove(plan, remover, state.mask, target, stage=stage)
+    check_collapse(removal.mask, before=state.mask, allowed=plan.allow_collapse)
+    return removal
+
+
+def observe(setup: Setup, criteria: Sequence[Criterion], start_weights: Mapping[str, Tensor] | None) -> Evidence:
+    """What these criteria need."""
+    return probe(
+        setup.model,
+        [need for criterion in criteria for need in criterion.needs],
+        batches=setup.batches,
+        loss=setup.loss,
+        forward=setup.forward,
+        samples=setup.samples,
+        prunable=setup.plan.prunable,
+        start=start_weights,
+        group=setup.processes,
+    )
+
+
+def check_moved(setup: Setup, state: State, acting: Sequence[Criterion], start_weights: Mapping[str, Tensor]) -> None:
+    """Refuse to remove by displacement what was not trained: all scores would be equal, and the index would decide.
+
+    Args:
+        setup: what the user gave.
+        state: the training before is over.
+        acting: the criteria that are about to remove something.
+        start_weights: from the start of that training.
+
+    Raises:
+        InvalidValue: if one of them looks at start weights, and no step was taken.
+    """
+    looking = [criterion for criterion in acting if StartWeights() in criterion.needs]
+    now = prunable_parameters(setup.model, setup.plan.prunable)
+    if not looking or not all(torch.equal(weight.detach(), start_weights[name]) for name, weight in now.items()):
+        return
+    value = f"{looking[0]} is to remove weights, but none has moved in the training before"
+    rule = "it looks at how far weights moved: where none did, their index alone decides"
+    if state.here.steps == state.here.first_step:
+        raise InvalidValue(value, rule, "train first, in level 0 too, or use a criterion that does not look at it")
+    if not setup.plan.allow_collapse:
+        warnings.warn(f"{value}: {rule}. Is the network dead, the learning rate 0, or all of it frozen?", stacklevel=6)
+
+
+def _acting(plan: Plan, target: LevelTarget, stage: int) -> list[Criterion]:
+    """The criteria that remove something before a stage; what they leave over, the host takes."""
+    host = [plan.criterion] if stage == 0 and target.host else []
+    acting = [plan.removals[place] for place in plan.removing(stage) if target.shares[place]]
+    return [*host, *(plan.criterion if removal.criterion is None else removal.criterion for removal in acting)]
+
+
+def _remove(plan: Plan, remover: _Remover, alive: Mask, target: LevelTarget, *, stage: int) -> Removal:
+    """The host's removal before the first stage, then those that follow, each within what is left."""
+    host = target.host if stage == 0 else 0
+    mask = remover.by_host(alive, host)
+    removed, short = [0] * len(plan.removals), 0
+    for place in plan.removing(stage):
+        own, share = plan.removals[place].criterion, target.shares[place]
+        mask, removed[place] = (remover.by_host(mask, share), share) if own is None else remover.by(own, mask, share)
+        short += share - removed[place]
+    mask = remover.by_host(mask, short)
+    return Removal(mask, host + short, tuple(removed), short)
+
+
+@dataclass(frozen=True)
+class _Remover:
+    """Removes by criteria, each in as many rounds as it has.
+
+    Args:
+        setup: what the user gave.
+        start_weights: see `observe`.
+        evidence: of the network as it is: what each criterion looks at in its first round.
+    """
+
+    setup: Setup
+    start_weights: Mapping[str, Tensor] | None
+    evidence: Evidence
+
+    def by_host(self, alive: Mask, count: int) -> Mask:
+        """Remove ``count`` weights (units) by the host's criterion."""
+        if count == 0:
+            return alive
+        plan, left = self.setup.plan, self.setup.plan.count(alive)[1]
+        path = exponential_path(left, left - count, plan.rounds_of(plan.criterion))
+        scores = plan.criterion(self.evidence)
+        return self._in_rounds(plan.criterion, scores, alive, path=path, choose=_as_the_host(plan))
+
+    def by(self, criterion: Criterion, alive: Mask, share: int) -> tuple[Mask, int]:
+        """Remove up to ``share`` weights by another criterion, globally; also how many it could remove."""
+        if share == 0:
+            return alive, 0
+        scores = criterion(self.evidence)
+        plan = self.setup.plan
+        count = min(share, competing(scores, alive, floor=plan.floor))
+        path = exponential_path(alive.kept, alive.kept - count, plan.rounds_of(criterion))
+        return self._in_rounds(criterion, scores, alive, path=path, choose=_globally(plan)), count
+
+    def _in_rounds(
+        self, criterion: Criterion, scores: Scores, alive: Mask, *, path: Sequence[int], choose: Choose
+    ) -> Mask:
+        """Each round looks at the network without what is gone by then; ``scores`` are those of the first."""
+        mask = choose(scores, path[0], alive)
+        with emptying(self.setup.model) as empty:
+            for before, keep in itertools.pairwise(path):
+                if keep < before:
+                    empty(mask)
+                    evidence = observe(self.setup, [criterion], self.start_weights)
+                    mask = choose(criterion(evidence), keep, mask)
+        return mask
+
+
+def _as_the_host(plan: Plan) -> Choose:
+    """Select where, and what, the plan says."""
+    return lambda scores, keep, within: select(
+        scores,
+        keep,
+        scope=plan.scope,
+        granularity=plan.granularity,
+        allocation=plan.allocation,
+        floor=plan.floor,
+        within=within,
+    )
+
+
+def _globally(plan: Plan) -> Choose:
+    """Select among all single weights, down to the plan's floor."""
+    return lambda scores, keep, within: select(scores, keep, floor=plan.floor, within=within)
