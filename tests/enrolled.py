@@ -109,6 +109,12 @@ ROWS = (
         {"dim": None, "outputs": None},
         {"dim": st.none() | st.integers(0, 3), "outputs": st.none() | st.just(("fc.weight",))},
     ),
+    Row(
+        masks.Block,
+        ({"rows": 1, "columns": 16}, {"rows": 3, "columns": 2}),
+        {"rows": MISSING, "columns": MISSING},
+        {"rows": st.integers(1, 64), "columns": st.integers(1, 64)},
+    ),
     # optimizers
     Row(
         training.SGD,

@@ -1,6 +1,7 @@
 """Which weights stay: masks, scores, what is prunable, what goes as one, and the exact selection."""
 
 from budbreak.masks.allocations import ERK, Allocation, Uniform
+from budbreak.masks.blocks import Block
 from budbreak.masks.choices import ALLOCATIONS, GRANULARITIES, SCOPES, check_choices
 from budbreak.masks.contest import Contest, Scope
 from budbreak.masks.counts import check_collapse, sparsity_of, survivors
@@ -37,6 +38,7 @@ __all__ = [
     "NM",
     "SCOPES",
     "Allocation",
+    "Block",
     "Contest",
     "Coverage",
     "Element",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -13,7 +13,7 @@ from budbreak.checks import check_known
 from budbreak.errors import InvalidValue, NothingToPrune
 from budbreak.masks.parametrized import check_whole_units, parameters_with_layers
 from budbreak.masks.prunable import Prunable, conv_and_linear, prunable_parameters, unwrap
-from budbreak.masks.scores import Score
+from budbreak.masks.scores import Score, ScoreSlice
 from budbreak.masks.units import UnitLayout, is_producer, output_layout
 
 
@@ -238,12 +238,16 @@ def _names(covered: Mapping[str, nn.Parameter], parameters: Iterable[nn.Paramete
     return {name for name, parameter in covered.items() if id(parameter) in wanted}
 
 
-def _means(layout: UnitLayout, score: Score, entry: Tensor | None) -> Callable[[int, int], Tensor]:
+def _means(layout: UnitLayout, score: Score, entry: Tensor | None) -> ScoreSlice:
     members = layout.members(score.tensor())
-    if entry is None:
-        means = members.mean(1)
-    else:
-        alive = layout.members(entry.to(members.device))
-        # where, not a product: a pruned weight's score may be inf or NaN; units without life do not compete
-        means = torch.where(alive, members, 0).sum(1) / alive.sum(1).clamp(min=1)
+    alive = None if entry is None else layout.members(entry.to(members.device))
+    means = living_means(members, alive)
     return lambda lo, hi: means[lo:hi]
+
+
+def living_means(members: Tensor, alive: Tensor | None) -> Tensor:
+    """[units] from the scores [units, members] of what is alive; 0 where nothing is."""
+    if alive is None:
+        return members.mean(1)
+    # where, not a product: a pruned weight's score may be inf or NaN; units without life do not compete
+    return torch.where(alive, members, 0).sum(1) / alive.sum(1).clamp(min=1)
