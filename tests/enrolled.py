@@ -105,15 +105,23 @@ ROWS = (
     Row(masks.Element),
     Row(
         masks.Unit,
-        ({}, {"dim": 0, "outputs": ()}),
-        {"dim": None, "outputs": None},
-        {"dim": st.none() | st.integers(0, 3), "outputs": st.none() | st.just(("fc.weight",))},
+        ({}, {"dim": 0, "outputs": ()}, {"budget": "weights"}),
+        {"dim": None, "outputs": None, "budget": "units"},
+        {
+            "dim": st.none() | st.integers(0, 3),
+            "outputs": st.none() | st.just(("fc.weight",)),
+            "budget": st.sampled_from(["units", "weights"]),
+        },
     ),
     Row(
         masks.Block,
         ({"rows": 1, "columns": 16}, {"rows": 3, "columns": 2}),
-        {"rows": MISSING, "columns": MISSING},
-        {"rows": st.integers(1, 64), "columns": st.integers(1, 64)},
+        {"rows": MISSING, "columns": MISSING, "budget": "blocks"},
+        {
+            "rows": st.integers(1, 64),
+            "columns": st.integers(1, 64),
+            "budget": st.sampled_from(["blocks", "weights"]),
+        },
     ),
     # optimizers
     Row(

@@ -128,9 +128,7 @@ def test_a_plan_counts_blocks():
         assert {int(n) for n in padded.sum((1, 3)).flatten()} <= {0, 4, 8}
 
 
-@pytest.mark.parametrize(
-    ("size", "words"), [((0, 4), "rows is 0"), ((4, 1.5), "columns is 1.5"), ((True, 4), "rows")]
-)
+@pytest.mark.parametrize(("size", "words"), [((0, 4), "rows is 0"), ((4, 1.5), "columns is 1.5"), ((True, 4), "rows")])
 def test_a_block_has_whole_sides(size, words):
     with pytest.raises(InvalidValue, match=words):
         bb.Block(*size)

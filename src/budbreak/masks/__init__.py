@@ -7,7 +7,7 @@ from budbreak.masks.contest import Contest, Scope
 from budbreak.masks.counts import check_collapse, sparsity_of, survivors
 from budbreak.masks.coverage import Coverage, coverage
 from budbreak.masks.floors import check_floor
-from budbreak.masks.granularity import Element, Granularity, Unit, count_removable
+from budbreak.masks.granularity import Element, Granularity, Unit, count_removable, has_budget
 from budbreak.masks.mask import Mask, check_mask
 from budbreak.masks.parametrized import parameters_with_layers
 from budbreak.masks.path import exponential_path
@@ -71,6 +71,7 @@ __all__ = [
     "excluding",
     "exponential_path",
     "factor_for",
+    "has_budget",
     "including",
     "output_layout",
     "parameters_with_layers",

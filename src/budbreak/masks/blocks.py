@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from budbreak.checks import check_count
-from budbreak.masks.granularity import living_means
+from budbreak.masks.granularity import check_budget, counted_in, living_means
 from budbreak.masks.prunable import Prunable, conv_and_linear
 from budbreak.masks.scores import Score, ScoreSlice
 from budbreak.masks.units import UnitLayout, unusual_layouts
@@ -21,6 +22,7 @@ class _Tiles:
 
     rows: int
     columns: int
+    budget: Literal["blocks", "weights"] = "blocks"
 
     def layout(self, name: str) -> UnitLayout:
         """Where the units of this weight lie."""
@@ -33,6 +35,10 @@ class _Tiles:
     def shrink(self, name: str, entry: Tensor) -> Tensor:
         """See `Granularity`."""
         return self._tiles(name, entry).any(1).reshape(self._grid(name, entry.shape))
+
+    def weigh(self, name: str, entry: Tensor) -> Tensor:
+        """Int [of the merged shape]: how many weights of each block are kept."""
+        return self._tiles(name, entry).sum(1).reshape(self._grid(name, entry.shape))
 
     def spread(self, name: str, entry: Tensor, shape: torch.Size) -> Tensor:
         """See `Granularity`."""
@@ -77,6 +83,8 @@ class Block(_Tiles):
     Args:
         rows: how many units.
         columns: how many weights of each: ``Block(1, 16)`` is a run of 16 weights of one unit.
+        budget: ``"blocks"``: what is kept is a number of blocks; ``"weights"``: a number of weights: as many blocks
+            stay, of the highest scores, as hold no more living weights than that; see `Unit`.
     """
 
     counted: str = field(default="blocks", init=False, repr=False)
@@ -85,6 +93,8 @@ class Block(_Tiles):
     def __post_init__(self) -> None:
         check_count("rows", self.rows)
         check_count("columns", self.columns)
+        check_budget(self.budget, "blocks")
+        object.__setattr__(self, "counted", counted_in(self.budget))
 
     def layout(self, name: str) -> UnitLayout:
         """Along dimension 0: no model is known."""
@@ -93,7 +103,7 @@ class Block(_Tiles):
     def fit(self, model: nn.Module, prunable: Prunable = conv_and_linear) -> Block | FittedBlocks:
         """See `Granularity`."""
         layouts = unusual_layouts(model, prunable)
-        return FittedBlocks(self.rows, self.columns, layouts) if layouts else self
+        return FittedBlocks(self.rows, self.columns, self.budget, layouts) if layouts else self
 
 
 @dataclass(frozen=True)
@@ -104,9 +114,12 @@ class FittedBlocks(_Tiles):
         layouts: (name, layout) of the weights whose outputs do not lie along dimension 0.
     """
 
-    layouts: tuple[tuple[str, UnitLayout], ...]
+    layouts: tuple[tuple[str, UnitLayout], ...] = ()
     counted: str = field(default="blocks", init=False, repr=False)
     spared: tuple[str, ...] = field(default=(), init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "counted", counted_in(self.budget))
 
     def layout(self, name: str) -> UnitLayout:
         """Where the units of this weight lie."""
