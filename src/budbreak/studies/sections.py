@@ -121,7 +121,7 @@ class PruneSection(Section):
         (), description='what follows in each level, e.g. ["ap"], ["train", {is = "remove", q = 0.02}]'
     )
     scope: Annotated[Scope, read_one(SCOPES, "prune.scope")] = Field(
-        Global(), description='where scores compete: in all layers, in each ("layer"), in groups of N:M, ...'
+        Global(), description='where scores compete: in all layers, in each ("layer"), in its rows, in groups of N:M'
     )
     allocation: Annotated[Allocation, read_one(ALLOCATIONS, "prune.allocation")] = Field(
         Uniform(), description='how a target is divided over layers, for the scopes "layer" and "rows"'
