@@ -54,7 +54,7 @@ def _of_pruning(name: str) -> Rule:
 
 
 RULES = (
-    *map(_of_pruning, ("criterion", "then", "scope", "granularity", "images", "allow_collapse", "rewind")),
+    *map(_of_pruning, ("criterion", "then", "scope", "granularity", "images", "allow_collapse", "rewind", "rounds")),
     _of_pruning("rewind_epoch"),
     Rule("prune.images", _data_free, "the criterion looks at weights only", "take it out, or choose another criterion"),
     Rule(

@@ -33,6 +33,7 @@ from budbreak.values import Family, decode, encode, telling
 _MOST_IMAGES = 10**9
 _MOST_EPOCHS = 100_000  # more is a slip of the pen, and would list rows for hours
 _MOST_LEVELS = 1000
+_MOST_ROUNDS = 10_000
 _MOST_ITEMS = 100  # of a list
 
 
@@ -165,12 +166,23 @@ class PruneSection(Section):
     )
     images: Images = Field(2000, description="training images for criteria that look at data; 0: all")
     allow_collapse: bool = Field(False, description="go on when a layer has lost all its weights")
+    train_dense: bool = Field(True, description="train before the first pruning; false: prune at initialization")
+    rounds: Annotated[int, Field(ge=0, le=_MOST_ROUNDS)] = Field(
+        0, description="rounds of each pruning, the network observed anew in each; 0: as many as the criterion has"
+    )
 
     @model_validator(mode="after")
     def _levels_end(self) -> PruneSection:
         if self.schedule.levels > _MOST_LEVELS:
             value = f"prune.schedule has {self.schedule.levels:,} levels"
             raise InvalidValue(value, f"it has at most {_MOST_LEVELS:,}", "give fewer")
+        return self
+
+    @model_validator(mode="after")
+    def _rewinds_to_what_there_is(self) -> PruneSection:
+        if self.rewind_epoch and not self.train_dense:
+            value = f"prune.rewind_epoch is {self.rewind_epoch}, and prune.train_dense is false"
+            raise InvalidValue(value, "it is an epoch of level 0, and there is none", "take one of them out")
         return self
 
 
