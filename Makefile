@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: demo test fast lint types layers examples smoke campaigns bench clean
+.PHONY: demo test fast lint types layers examples smoke campaigns bench reproduction clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -49,6 +49,9 @@ campaigns: .venv/installed  ## a short round of each; more: python tests/campaig
 
 bench: .venv/installed  ## measure against the peers; a part, or a look: make bench ARGS="mask-step --quick"
 	$(BIN)/python -m benchmarks $(ARGS)
+
+reproduction: .venv/installed  ## write docs/reproduction/ap.md from the stored cells; new ones: python -m reproductions harvest runs/NAME
+	$(BIN)/python -m reproductions write
 
 clean:
 	rm -rf .venv build dist

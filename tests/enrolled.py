@@ -86,6 +86,21 @@ ROWS = (
     # scopes
     Row(masks.Global),
     Row(masks.Layer),
+    Row(masks.Rows),
+    Row(
+        masks.NM,
+        ({"n": 2, "of": 4}, {"n": 1, "of": 8, "remainder": "pad"}),
+        {"n": MISSING, "of": MISSING, "dim": 1, "remainder": "refuse"},
+        {
+            "n": st.integers(1, 7),
+            "of": st.integers(8, 32),
+            "dim": st.integers(0, 3),
+            "remainder": st.sampled_from(["refuse", "pad"]),
+        },
+    ),
+    # allocations
+    Row(masks.ERK),
+    Row(masks.Uniform),
     # granularities
     Row(masks.Element),
     Row(
@@ -141,7 +156,14 @@ ROWS = (
     # probes
     Row(evidence.Weights),
     Row(evidence.StartWeights),
-    Row(evidence.Gradients),
+    Row(
+        evidence.Gradients,
+        ({}, {"mode": "train", "temperature": 200.0}),
+        {"mode": "eval", "temperature": 1.0},
+        {"mode": st.sampled_from(["eval", "train"]), "temperature": st.floats(0.5, 300)},
+    ),
+    Row(evidence.InputNorms),
+    Row(evidence.MeanActivations),
     Row(evidence.UnitCounts, ({}, {"threshold": 0.1}), {"threshold": 0.0}, {"threshold": st.floats(0, 10)}),
     Row(evidence.Unseen),
 )

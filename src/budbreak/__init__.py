@@ -9,9 +9,10 @@ from budbreak._version import __version__
 from budbreak.evidence import Evidence, probe
 from budbreak.iteration import ActivateWhilePruning, Plan, Remove, Step, Train, iterate
 from budbreak.live import dead_neurons, hold, prune, rewind
-from budbreak.masks import Element, Mask, Scores, Unit, excluding, including, select
+from budbreak.masks import NM, Element, Mask, Scores, Unit, excluding, including, select
 
 __all__ = [
+    "NM",
     "ActivateWhilePruning",
     "Element",
     "Evidence",

@@ -1,81 +1,16 @@
-import contextlib
 import math
-from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
+from sorting import STREAMS, arrange, brute_force, cases, spared, streaming
 from torch import nn
 from torch.nn.utils import prune
 
 from budbreak.errors import InvalidValue, MaskMismatch, NotFinite, UnknownName
 from budbreak.masks import Element, Global, Layer, Mask, Score, Scores, Uniform, Unit, competing, select, threshold
-
-proportional = Uniform()
-HEAVY_TIES = [-math.inf, -1.0, -0.0, 0.0, 1.0, 2.5, math.inf]
-STREAMS = [(1 << 18, 512, 512), (7, 1, 64), (13, 3, 5), (3, 1, 1)]
-"""(elements in a chunk, sample blocks, elements in a block): the default, and three that stream small tensors."""
-
-
-@contextlib.contextmanager
-def streaming(chunk, blocks, block):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(threshold, "_CHUNK", {"cpu": chunk})
-        patch.setattr(threshold, "_SAMPLE_BLOCKS", blocks)
-        patch.setattr(threshold, "_SAMPLE_BLOCK", block)
-        yield
-
-
-def brute_force(tensors, keep, within=None):
-    """Sort all competing (-score, flat index) and keep the first: another form of the same rule."""
-    flat = [float(x) for tensor in tensors.values() for x in tensor.double().reshape(-1).tolist()]
-    if within is None:
-        competitors = range(len(flat))
-    else:
-        allowed = [bool(x) for name in tensors for x in within[name].reshape(-1).tolist()]
-        competitors = [i for i, ok in enumerate(allowed) if ok]
-    chosen = set(sorted(competitors, key=lambda i: (-flat[i], i))[:keep])
-    bits = [i in chosen for i in range(len(flat))]
-    entries, start = {}, 0
-    for name, tensor in tensors.items():
-        entries[name] = torch.tensor(bits[start : start + tensor.numel()], dtype=torch.bool).reshape(tensor.shape)
-        start += tensor.numel()
-    return Mask(entries)
-
-
-def spared(tensors, within=None):
-    return sum(int(((t == math.inf) & (True if within is None else within[n])).sum()) for n, t in tensors.items())
-
-
-def arrange(values, order):
-    """Orders that make a sample of the middle block unrepresentative, so that its bracket misses."""
-    rising = np.sort(values)
-    from_middle = np.argsort(np.abs(np.arange(len(values)) - len(values) / 2), kind="stable")
-    low_middle, high_middle = np.empty_like(rising), np.empty_like(rising)
-    low_middle[from_middle], high_middle[from_middle] = rising, rising[::-1]
-    orders = {"sorted": rising, "falling": rising[::-1], "low middle": low_middle, "high middle": high_middle}
-    return orders[order].copy()
-
-
-@st.composite
-def cases(draw, values=None, dtypes=(torch.float32, torch.float64)):
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    shapes = draw(st.lists(st.sampled_from([(0,), (1,), (3, 2), (5, 7), (2, 3, 4, 1), (130,), (17, 11)]), min_size=1))
-    pool = draw(st.lists(st.sampled_from(HEAVY_TIES), min_size=1, max_size=4) if values is None else values)
-    order = draw(st.sampled_from(["shuffled", "sorted", "low middle", "high middle"]))
-    tensors = {}
-    for number, shape in enumerate(shapes[:4]):
-        picked = rng.choice(pool, size=math.prod(shape))
-        picked = picked if order == "shuffled" else arrange(picked, order)
-        tensors[f"w{number}"] = torch.tensor(picked, dtype=draw(st.sampled_from(dtypes))).reshape(shape)
-    within = None
-    if draw(st.booleans()):
-        share = draw(st.sampled_from([0.0, 0.05, 0.5, 0.95]))
-        within = Mask({name: torch.tensor(rng.random(tensor.shape) < share) for name, tensor in tensors.items()})
-    capacity = sum(t.numel() for t in tensors.values()) if within is None else within.kept
-    return tensors, draw(st.integers(0, capacity)), within
 
 
 @pytest.mark.parametrize("stream", STREAMS)
@@ -308,56 +243,6 @@ def test_scope_and_allocation_must_fit():
 # --- scope "layer" -----------------------------------------------------------------------------------------
 
 
-@st.composite
-def divisions(draw, largest=200):
-    sizes = draw(st.lists(st.integers(1, largest), min_size=1, max_size=6))
-    capacities = [draw(st.integers(0, size)) for size in sizes]
-    keep = draw(st.integers(0, sum(capacities)))
-    names = [f"w{i}" for i in range(len(sizes))]
-    return (
-        {name: torch.Size([size]) for name, size in zip(names, sizes, strict=True)},
-        dict(zip(names, capacities, strict=True)),
-        keep,
-    )
-
-
-@given(divisions())
-def test_proportional_shares_are_exact_and_fit(division):
-    shapes, capacities, keep = division
-    shares = proportional(shapes, capacities, keep)
-    assert sum(shares.values()) == keep
-    assert all(0 <= shares[name] <= capacities[name] for name in shapes)
-
-
-@given(divisions())
-@example(({"a": torch.Size([1]), "b": torch.Size([1])}, {"a": 1, "b": 1}, 1))
-def test_proportional_shares_are_within_one_of_the_same_density(division):
-    shapes, _, keep = division
-    sizes = {name: shape.numel() for name, shape in shapes.items()}
-    keep = min(keep, sum(sizes.values()))
-    for name, share in proportional(shapes, sizes, keep).items():
-        assert abs(share - Fraction(keep * sizes[name], sum(sizes.values()))) < 1
-
-
-@given(divisions(largest=10**12))
-def test_proportional_counts_beyond_the_integers_of_a_float(division):
-    shapes, capacities, keep = division  # 10^12 * 10^12 > 2^53: floats would lose single weights
-    assert sum(proportional(shapes, capacities, keep).values()) == keep
-
-
-def test_proportional_by_hand():
-    sizes = {"a": torch.Size([10]), "b": torch.Size([30]), "c": torch.Size([20])}
-    # density 31/60: ideal 5.17, 15.5, 10.33; whole 5, 15, 10; the one left goes to the largest fraction, b
-    assert proportional(sizes, {"a": 10, "b": 30, "c": 20}, 31) == {"a": 5, "b": 16, "c": 10}
-    # b takes only 3; the other 28 are divided as 10 : 20, ideal 9.33, 18.67
-    assert proportional(sizes, {"a": 10, "b": 3, "c": 20}, 31) == {"a": 9, "b": 3, "c": 19}
-    # of equal fractions the earlier layer
-    # 1/3, 10 1/3, 1/3: in floats 10 1/3 - 10 is larger than 1/3
-    uneven = {"a": torch.Size([1]), "b": torch.Size([31]), "c": torch.Size([1])}
-    assert proportional(uneven, {"a": 1, "b": 31, "c": 1}, 11) == {"a": 1, "b": 10, "c": 0}
-    assert proportional({"a": torch.Size([3]), "b": torch.Size([3])}, {"a": 3, "b": 3}, 3) == {"a": 2, "b": 1}
-
-
 @pytest.mark.parametrize("stream", STREAMS)
 @given(case=cases(values=st.lists(st.integers(-3, 3).map(float), min_size=1)))
 def test_layer_scope_is_the_sort_within_each_layer(stream, case):
@@ -366,24 +251,11 @@ def test_layer_scope_is_the_sort_within_each_layer(stream, case):
         mask = select(Scores.of(tensors), keep, scope=Layer(), within=within)
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
     room = {name: tensor.numel() if within is None else within.kept_in(name) for name, tensor in tensors.items()}
-    shares = proportional(shapes, room, keep)
+    shares = Uniform()(shapes, room, keep)
     for name, tensor in tensors.items():
         alone = None if within is None else Mask({name: within[name]})
         assert torch.equal(mask[name], brute_force({name: tensor}, shares[name], alone)[name])
     assert mask.kept == keep
-
-
-def test_an_allocation_divides_as_it_says():
-    scores = Scores.of({"a": torch.arange(4.0), "b": torch.arange(4.0)})
-    mask = select(scores, 3, scope=Layer(), allocation=lambda shapes, capacities, keep: {"a": 0, "b": keep})
-    assert (mask.kept_in("a"), mask["b"].tolist()) == (0, [False, True, True, True])
-
-
-@pytest.mark.parametrize("shares", [{"a": 1, "b": 1}, {"a": 5, "b": -2}, {"a": 3}, {"a": -1, "b": 4}, {"a": 3, "c": 0}])
-def test_an_allocation_that_does_not_add_up_is_refused(shares):
-    scores = Scores.of({"a": torch.arange(4.0), "b": torch.arange(4.0)})
-    with pytest.raises(InvalidValue, match="allocation divides 3"):
-        select(scores, 3, scope=Layer(), allocation=lambda *_: shares)
 
 
 # --- whole units -------------------------------------------------------------------------------------------
@@ -416,7 +288,7 @@ def test_units_are_kept_whole(case, scope, data):
     room = {name: len(units) if alive is None else alive.kept_in(name) for name, units in means.items()}
     keep = data.draw(st.integers(0, sum(room.values())))
     mask = select(Scores.of(tensors), keep, scope=scope, granularity=Unit(dim), within=within)
-    shares = proportional({n: units.shape for n, units in means.items()}, room, keep)
+    shares = Uniform()({n: units.shape for n, units in means.items()}, room, keep)
     units_kept = brute_force(means, keep, alive)
     for name, tensor in tensors.items():
         if scope == Layer():

@@ -110,6 +110,18 @@ WRONG = [
     ("mlp", {"train.schedule": "cosine", "prune.rewind": "none"}, ["ends at the rate 0", 'rewind = "learning-rate"']),
     ("mlp", {"prune.then": [{"is": "ap", "q": 0.5}]}, ["what follows the host wants"]),
     ("mlp", {"prune.then": ["ap"], "prune.granularity": "unit"}, ["goes with Element() only"]),
+    (
+        "mlp",
+        {"prune.scope": "layer", "prune.allocation": "erk", "prune.granularity": "unit"},
+        ["ERK looks at the dimensions of weights"],
+    ),
+    ("mlp", {"prune.scope": {"is": "nm", "n": 2, "of": 4}}, ["'fc3.weight' has 50 weights", "a multiple of 4"]),
+    (
+        "mlp",
+        {"prune.scope": {"is": "nm", "n": 2, "of": 4}, "prune.exclude": ["fc3.*"]},
+        ["level 1 of", "2:4 keeps exactly 5700 of these 11400", ": 0.5"],
+    ),
+    ("mlp", {"prune.floor": 0.9}, ["level 1 of", "floor is 0.9"]),
     ("mlp", {"prune.exclude": ["*"]}, ["prunable"]),
     ("mlp", {"measure.diagnostics": ["dead-units", {"is": "dead-units", "threshold": 0.1}]}, ["named once"]),
 ]  # fmt: skip

@@ -66,8 +66,8 @@ GOLDEN = {
     "mnist-lenet5 ap-lite": "7acea6affb5e 3e4a1631e0dc",
     "fashion-lenet300-hosts magnitude": "b93c5f01cefb ae01c679f61b",
     "fashion-lenet300-hosts magnitude-ap": "b93c5f01cefb 3cf3ee6c99d3",
-    "fashion-lenet300-hosts layer-magnitude": "b93c5f01cefb dac81acea8c4",
-    "fashion-lenet300-hosts layer-magnitude-ap": "b93c5f01cefb 9a1b0209acb5",
+    "fashion-lenet300-hosts layer-magnitude": "b93c5f01cefb c91f321a46e6",
+    "fashion-lenet300-hosts layer-magnitude-ap": "b93c5f01cefb 9be54f157ba0",
     "fashion-lenet300-hosts taylor": "b93c5f01cefb 914ab430f9d1",
     "fashion-lenet300-hosts taylor-ap": "b93c5f01cefb b3c87ba9930c",
     "fashion-lenet300-hosts lamp": "b93c5f01cefb 1c23c6e4aa16",
@@ -84,8 +84,8 @@ GOLDEN = {
     "mnist-bncnn-hosts taylor-ap": "e63ebc170c4f 02587d26ed5b",
     "mnist-lenet300-hosts magnitude": "499b58a576f1 10ab53453c43",
     "mnist-lenet300-hosts magnitude-ap": "499b58a576f1 6742d5336312",
-    "mnist-lenet300-hosts layer-magnitude": "499b58a576f1 9757a49dbab5",
-    "mnist-lenet300-hosts layer-magnitude-ap": "499b58a576f1 e75c56731683",
+    "mnist-lenet300-hosts layer-magnitude": "499b58a576f1 7a15790d0ac9",
+    "mnist-lenet300-hosts layer-magnitude-ap": "499b58a576f1 ce658eaa02c2",
     "mnist-lenet300-hosts gradient": "499b58a576f1 2e8c673b49e8",
     "mnist-lenet300-hosts gradient-ap": "499b58a576f1 ce61d5c54862",
     "mnist-lenet300-hosts taylor": "499b58a576f1 2d1277de5385",
@@ -104,6 +104,27 @@ GOLDEN = {
     "mnist-lenet5-hosts lamp-ap": "6975fa8f1f62 92addd89712e",
     "mnist-lenet5-hosts taylor": "6975fa8f1f62 cd05c6275962",
     "mnist-lenet5-hosts taylor-ap": "6975fa8f1f62 bd9a30251cc5",
+    "mnist-lenet300-ablation magnitude": "499b58a576f1 10ab53453c43",
+    "mnist-lenet300-ablation ap": "499b58a576f1 6742d5336312",
+    "mnist-lenet300-ablation positive": "499b58a576f1 ad30df4598ae",
+    "mnist-lenet300-ablation any-sign": "499b58a576f1 0f4c8836458e",
+    "mnist-lenet300-ablation most-moved": "499b58a576f1 d96fa680a78b",
+    "mnist-lenet300-ablation smallest": "499b58a576f1 637f95649da4",
+    "mnist-lenet300-ablation at-random": "499b58a576f1 01bbf69f1e74",
+    "mnist-lenet300-ablation each-layer": "499b58a576f1 3372543c9ed5",
+    "mnist-lenet300-ablation hidden": "499b58a576f1 ce6d0662e6bc",
+    "mnist-lenet300-ablation hidden-scaled": "499b58a576f1 bfee96de0f65",
+    "mnist-lenet300-ablation first-layer": "499b58a576f1 670a2f6e2eae",
+    "mnist-lenet300-ablation q1": "499b58a576f1 b4ba3832f544",
+    "mnist-lenet300-ablation q3": "499b58a576f1 b3e031d4eb16",
+    "mnist-lenet300-ablation q4": "499b58a576f1 eba177cadde7",
+    "mnist-lenet300-ablation q5": "499b58a576f1 6dd69ae29b12",
+    "mnist-lenet300-ablation before-host": "499b58a576f1 347cb469d22e",
+    "mnist-lenet300-ablation alone": "499b58a576f1 2dd5eb59a8b9",
+    "mnist-lenet300-ablation magnitude-no-rewind": "ea99b0efec67 fb31bd3ad480",
+    "mnist-lenet300-ablation ap-no-rewind": "ea99b0efec67 6e24b2ea79ef",
+    "mnist-lenet300-ablation magnitude-rate-rewind": "3138249c4e7d cbdb68c1830a",
+    "mnist-lenet300-ablation ap-rate-rewind": "3138249c4e7d f184749c37e0",
 }
 
 
@@ -168,7 +189,13 @@ LEVELS_CHANGES = [
     {"prune.then": ["ap"]},
     {"prune.then": [{"is": "ap", "q": 0.03}]},
     {"prune.scope": "layer"},
+    {"prune.scope": "layer", "prune.allocation": "erk"},
+    {"prune.scope": "rows"},
+    {"prune.scope": {"is": "nm", "n": 2, "of": 4}},
+    {"prune.scope": {"is": "nm", "n": 2, "of": 4, "remainder": "pad"}},
     {"prune.granularity": "unit"},
+    {"prune.floor": 2},
+    {"prune.floor": 0.01},
     {"prune.allow_collapse": True},
     {"prune.criterion": "taylor", "prune.images": 100},
 ]
@@ -226,17 +253,17 @@ def test_a_new_field_with_a_default_changes_neither_identity_nor_folder(monkeypa
     before, folder = names(), small().folder_name
 
     class More(sections.PruneSection):
-        floor: int = Field(0, description="new")
+        younger: int = Field(0, description="new")
 
     class MoreSetup(Setup):
         prune: More = Field(default_factory=lambda: More.model_validate({}))
 
     monkeypatch.setitem(sections.SECTIONS, "prune", More)
     monkeypatch.setattr(sections, "Setup", MoreSetup)
-    assert "floor" in small().arms[0].setup.plain()["prune"]
+    assert "younger" in small().arms[0].setup.plain()["prune"]
     assert (names(), small().folder_name) == (before, folder)
-    assert names({"prune.floor": 3})[1] != before[1]
-    assert names({"prune.floor": 3})[0] == before[0]
+    assert names({"prune.younger": 3})[1] != before[1]
+    assert names({"prune.younger": 3})[0] == before[0]
 
 
 def test_a_new_field_of_a_value_changes_neither_identity_nor_folder(mine):

@@ -1,5 +1,6 @@
 """How a live model is wired, seen while it runs: activation sites, their units and feeds, MACs."""
 
+from budbreak.graph.channels import groups_of
 from budbreak.graph.feeding import (
     Batches,
     Forward,
@@ -11,28 +12,45 @@ from budbreak.graph.feeding import (
     target_of,
     to_device,
 )
+from budbreak.graph.groups import Group, Member
+from budbreak.graph.links import Link, NormPassed
 from budbreak.graph.macs import Macs, count_macs
+from budbreak.graph.modelgraph import ModelGraph
+from budbreak.graph.node import Kind, Node, replay
+from budbreak.graph.reachability import Reachability
 from budbreak.graph.site import Feed, Site
 from budbreak.graph.sites import SiteTracer
-from budbreak.graph.undisturbed import observing, recurrent_backward, requiring_grad, undisturbed
+from budbreak.graph.undisturbed import observing, recurrent_backward, requiring_grad, restored, uncompiled, undisturbed
 
 __all__ = [
     "Batches",
     "Feed",
     "Forward",
+    "Group",
+    "Kind",
+    "Link",
     "Loss",
     "Macs",
+    "Member",
+    "ModelGraph",
+    "Node",
+    "NormPassed",
+    "Reachability",
     "Site",
     "SiteTracer",
     "call_model",
     "count_macs",
+    "groups_of",
     "is_single",
     "loss_of",
     "observing",
     "outputs_of",
     "recurrent_backward",
+    "replay",
     "requiring_grad",
+    "restored",
     "target_of",
     "to_device",
+    "uncompiled",
     "undisturbed",
 ]

@@ -25,7 +25,8 @@ class Site:
     """One place in the network where a nonlinearity sits.
 
     Args:
-        name: the module's name; "#k" is appended for the (k+1)-th call of a module used more than once.
+        name: of a module, its path; of a function, the path of the module that calls it and the function:
+            "block1.relu", or "relu" in the model itself. "#k" is appended for the (k+1)-th of the same name.
         feed: the prunable weight whose output, through nothing but norm, dropout, pooling or moving values about,
             enters here; None after a residual sum and wherever else that is not the whole story.
         unit_dims: the dimensions of the output that together count units, from the end: (-1,) after Linear, (-3,)
@@ -33,6 +34,7 @@ class Site:
         order: the position in the forward pass, from 0.
         exact_zeros: whether this nonlinearity gives exact zeros (ReLU does, GELU and Sigmoid do not).
         assumed: whether ``unit_dims`` is a rule's choice, because the way to here could not be followed.
+        where: "file:line" where a function is called; "" for a module.
     """
 
     name: str
@@ -41,3 +43,4 @@ class Site:
     order: int
     exact_zeros: bool = True
     assumed: bool = False
+    where: str = ""

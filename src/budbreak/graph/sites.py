@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Callable, Generator, Mapping
 from types import TracebackType
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -18,6 +16,7 @@ from budbreak.graph.following import Follower
 from budbreak.graph.layouts import Call, Layout
 from budbreak.graph.nonlinearities import ACTIVATIONS, may_be_activation, module_is_exact
 from budbreak.graph.site import Site
+from budbreak.graph.undisturbed import uncompiled
 
 
 class SiteTracer:
@@ -77,7 +76,7 @@ class SiteTracer:
         """Around each forward pass: watched closely as long as activations wait to be met."""
         self.is_following = bool(self.waiting) or not self.sites
         try:
-            with _uncompiled(), self.follower if self.is_following else contextlib.nullcontext():
+            with uncompiled(), self.follower if self.is_following else contextlib.nullcontext():
                 yield
         finally:
             self.is_following = False
@@ -168,12 +167,6 @@ class SiteTracer:
             feed = at.feed if at else None
             self.sites[name, call] = Site(label, feed, dims, len(self.sites), self.exact[name], assumed)
         return self.sites[name, call]
-
-
-def _uncompiled() -> contextlib.AbstractContextManager[object]:
-    """Compiled parts run as they were written: a compiled one calls no hooks, or compiles ours with it."""
-    loaded = "torch._dynamo" in sys.modules  # else nothing was compiled, and loading it takes seconds
-    return torch.compiler.set_stance("force_eager") if loaded else contextlib.nullcontext()
 
 
 def _by_rule(output: Tensor) -> tuple[tuple[int, ...], bool]:

@@ -223,7 +223,7 @@ def _check_counts(plan: Plan, mask: Mask) -> None:
     Only for our own schedules, which look at the level alone: others may look at steps and metrics to come.
     """
     if isinstance(plan.schedule, schedules.ALL):
-        plan.targets(*plan.count(mask))
+        plan.check_targets(mask)
 
 
 def _check_batches(batches: object) -> None:

@@ -30,6 +30,7 @@ from budbreak.masks import (
     Scope,
     check_choices,
     check_prunable,
+    check_targets,
     conv_and_linear,
     count_removable,
     coverage,
@@ -50,6 +51,8 @@ class Plan:
         scope: where scores compete, e.g. `masks.Layer`.
         granularity: what goes as one; for `Unit` all counts are of units, the classifier's aside.
         allocation: divides a target over layers , for scope `masks.Layer`: `masks.Uniform` unless given.
+        floor: how many weights stay in each layer at least, or which share of each, follow-ups included; units, for
+            `Unit`.
         prunable: ``(name, module, parameter) -> bool``: the weights that the mask covers.
         then: the stages that follow the host within each level: `Remove`, `Train`, or a short name for several,
             e.g. ``[ActivateWhilePruning(q=0.02)]``. The level ends with one more training.
@@ -72,6 +75,7 @@ class Plan:
     scope: Scope = Global()
     granularity: Granularity = Element()
     allocation: Allocation | None = None
+    floor: int | float = 0
     prunable: Prunable = conv_and_linear
     then: Sequence[FollowUp] = ()
     rewind_to: RewindTo = Step(0)
@@ -175,6 +179,19 @@ class Plan:
         """(total, alive) weights of a mask; units, for `Unit`."""
         return count_removable(self.granularity, mask)
 
+    def check_targets(self, mask: Mask) -> None:
+        """Refuse counts that cannot work, as far as they are known in advance.
+
+        Args:
+            mask: what is alive at the start; the plan is fitted to its model.
+        """
+        targets = {
+            f"level {target.level} of {self.schedule}: {target.keep} stay": (target.alive - target.host, target.keep)
+            for target in self.targets(*self.count(mask))
+            if target.keep < target.alive
+        }
+        check_targets(mask, targets, scope=self.scope, granularity=self.granularity, floor=self.floor)
+
     def fit(self, model: nn.Module) -> Plan:
         """The same plan for the layers of this model: `Unit` knows where their units lie, and which are spared."""
         scope, granularity = (part.fit(model, self.prunable) for part in (self.scope, self.granularity))
@@ -197,6 +214,7 @@ class Plan:
         """
         mask = Mask.dense(model, self.prunable)
         plan = self.fit(model)
+        plan.check_targets(mask)
         total, _ = plan.count(mask)
         macs = None if example is None else count_macs(model, example)
         trainings = [self.trainings_of(level) for level in range(self.levels + 1)]
@@ -214,7 +232,7 @@ def _check_parts(plan: Plan) -> None:
     check_count("schedule.levels", plan.schedule.levels, least=0)
     check_reads(plan.schedule)
     check_criterion(plan.criterion, criteria.ALL)
-    check_choices(scope=plan.scope, granularity=plan.granularity, allocation=plan.allocation)
+    check_choices(scope=plan.scope, granularity=plan.granularity, allocation=plan.allocation, floor=plan.floor)
     check_prunable(plan.prunable)
     check_then(plan.then)
     check_rewind(plan.rewind_to)

@@ -136,9 +136,10 @@ class _Remover:
         if share == 0:
             return alive, 0
         scores = criterion(self.evidence)
-        count = min(share, competing(scores, alive))
-        path = exponential_path(alive.kept, alive.kept - count, self.setup.plan.rounds_of(criterion))
-        return self._in_rounds(criterion, scores, alive, path=path, choose=_globally), count
+        plan = self.setup.plan
+        count = min(share, competing(scores, alive, floor=plan.floor))
+        path = exponential_path(alive.kept, alive.kept - count, plan.rounds_of(criterion))
+        return self._in_rounds(criterion, scores, alive, path=path, choose=_globally(plan)), count
 
     def _in_rounds(
         self, criterion: Criterion, scores: Scores, alive: Mask, *, path: Sequence[int], choose: Choose
@@ -162,9 +163,11 @@ def _as_the_host(plan: Plan) -> Choose:
         scope=plan.scope,
         granularity=plan.granularity,
         allocation=plan.allocation,
+        floor=plan.floor,
         within=within,
     )
 
 
-def _globally(scores: Scores, keep: int, within: Mask) -> Mask:
-    return select(scores, keep, within=within)
+def _globally(plan: Plan) -> Choose:
+    """Select among all single weights, down to the plan's floor."""
+    return lambda scores, keep, within: select(scores, keep, floor=plan.floor, within=within)

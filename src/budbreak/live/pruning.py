@@ -24,6 +24,7 @@ from budbreak.masks import (
     check_choices,
     check_collapse,
     check_mask,
+    check_targets,
     conv_and_linear,
     count_removable,
     prunable_parameters,
@@ -41,6 +42,7 @@ def prune(
     scope: Scope | None = None,
     granularity: Granularity | None = None,
     allocation: Allocation | None = None,
+    floor: int | float = 0,
     prunable: Prunable = conv_and_linear,
     mask: Mask | None = None,
     optimizer: Optimizer | None = None,
@@ -63,6 +65,7 @@ def prune(
         scope: where scores compete: `masks.Global` unless given.
         granularity: `Element` unless given.
         allocation: divides the target over layers, for scope `masks.Layer`: `masks.Uniform` unless given.
+        floor: how many weights stay in each layer at least, or which share of each; units, for `Unit`.
         prunable: which weights may go.
         mask: what is still alive; `Mask.from_zeros` unless given, so that zeros stay zeros.
         optimizer: refused if it does not hold the pruned parameters, which catches a stale one.
@@ -94,14 +97,23 @@ def prune(
     alive = Mask.from_zeros(model, prunable) if mask is None else mask
     scope = Global() if scope is None else scope
     granularity = Element() if granularity is None else granularity
-    check_choices(scope=scope, granularity=granularity, allocation=allocation)
+    check_choices(scope=scope, granularity=granularity, allocation=allocation, floor=floor)
     scope, granularity = scope.fit(model, prunable), granularity.fit(model, prunable)
+    keep = _survivors(sparsity, *count_removable(granularity, alive))
+    targets = {f"sparsity is {sparsity}: {keep} stay": (keep, keep)}
+    check_targets(alive, targets, scope=scope, granularity=granularity, floor=floor)
     evidence = probe(
         model, criterion.needs, batches=batches, loss=loss, forward=forward, prunable=prunable, samples=samples
     )
-    scores = criterion(evidence)
-    keep = _survivors(sparsity, *count_removable(granularity, alive))
-    chosen = select(scores, keep, scope=scope, granularity=granularity, allocation=allocation, within=alive)
+    chosen = select(
+        criterion(evidence),
+        keep,
+        scope=scope,
+        granularity=granularity,
+        allocation=allocation,
+        floor=floor,
+        within=alive,
+    )
     check_collapse(chosen, before=alive, allowed=allow_collapse)
     apply_mask(model, chosen)
     return chosen

@@ -48,6 +48,31 @@ class Uniform:
         return _divide({name: shape.numel() for name, shape in shapes.items()}, capacities, keep)
 
 
+@dataclass(frozen=True)
+class ERK:
+    """Erdos-Renyi-Kernel: small layers keep more than large ones.
+
+    density of a layer = epsilon * (sum of the sizes of its dimensions) / (product of them), at most 1; with epsilon
+    such that all layers together keep exactly as many as they should. For a convolution that is epsilon * (inputs +
+    outputs + height + width) / (inputs * outputs * height * width), for a Linear epsilon * (inputs + outputs) /
+    (inputs * outputs). So a layer keeps in proportion to the sum of its dimensions; one that would keep more than it
+    has (is alive of it) keeps all, and epsilon rises for the others. Remainders go as in `Uniform`.
+
+    Source: Evci et al. 2020 (RigL), arXiv 1911.11134, section 3; Mocanu et al. 2018 for Linear. Differs: the counts are
+    exact, where the published code rounds each layer down. Inputs of a grouped convolution are those of a group.
+
+    >>> shapes = {"a": torch.Size([8, 8]), "b": torch.Size([2, 2])}
+    >>> ERK()(shapes, {"a": 64, "b": 4}, 24)  # in proportion to 16 : 4 b would keep 4.8 of 4
+    {'a': 20, 'b': 4}
+    """
+
+    elementwise = True
+
+    def __call__(self, shapes: Mapping[str, torch.Size], capacities: Mapping[str, int], keep: int, /) -> dict[str, int]:
+        """See `Allocation`."""
+        return _divide({name: sum(shape) for name, shape in shapes.items()}, capacities, keep)
+
+
 def _divide(weights: Mapping[str, int], capacities: Mapping[str, int], keep: int) -> dict[str, int]:
     """Exactly ``keep``, in proportion to the weights, no share above its capacity."""
     shares = dict.fromkeys(weights, 0)
@@ -77,6 +102,39 @@ def _largest_remainders(ideal: Mapping[str, Fraction], total: int, room: Mapping
             whole[name] += 1
             missing -= 1
     return whole
+
+
+def allocate(
+    allocation: Allocation,
+    shapes: Mapping[str, torch.Size],
+    capacities: Mapping[str, int],
+    keep: int,
+    floors: Mapping[str, int],
+) -> dict[str, int]:
+    """Name -> its share of ``keep``, at least its floor.
+
+    A layer whose share would be below its floor has its floor, and what is left is divided anew among the others.
+
+    Args:
+        allocation: divides.
+        shapes: of what goes as one.
+        capacities: how many of it are alive.
+        keep: at least the sum of the floors.
+        floors: each at most the capacity.
+
+    Raises:
+        InvalidValue: if a user's own allocation does not add up.
+    """
+    fixed: dict[str, int] = {}
+    while True:
+        rest = {name: shape for name, shape in shapes.items() if name not in fixed}
+        room, left = {name: capacities[name] for name in rest}, keep - sum(fixed.values())
+        shares = allocation(rest, room, left)
+        check_shares(shares, room, left)
+        short = {name: floors[name] for name in rest if shares[name] < floors[name]}
+        if not short:
+            return {name: fixed[name] if name in fixed else shares[name] for name in shapes}
+        fixed |= short
 
 
 def check_shares(shares: Mapping[str, int], capacities: Mapping[str, int], keep: int) -> None:

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
-from budbreak.masks.allocations import Allocation, Uniform, check_shares
+from budbreak.masks.allocations import Allocation, Uniform, allocate
 from budbreak.masks.prunable import Prunable, conv_and_linear
 from budbreak.masks.scores import Score
 from budbreak.masks.threshold import capacity
@@ -23,12 +23,14 @@ class Contest:
         scores: name of a weight -> the scores of what goes as one in it: of its weights, for `Element`.
         keep: how many are kept, 0 to as many as compete.
         limits: name -> bool: what competes; None: all.
+        floors: name -> how many are kept there at least; all together at most ``keep``.
         allocation: how ``keep`` is divided over layers, where a scope does; None: `Uniform`.
     """
 
     scores: Mapping[str, Score]
     keep: int
-    limits: Mapping[str, Tensor] | None = None
+    limits: Mapping[str, Tensor] | None
+    floors: Mapping[str, int]
     allocation: Allocation | None = None
 
     @functools.cached_property
@@ -37,15 +39,14 @@ class Contest:
         return {name: capacity(score, self.limits, name) for name, score in self.scores.items()}
 
     def shares(self) -> Mapping[str, int]:
-        """Name -> how many are kept there, by the allocation.
+        """Name -> how many are kept there, by the allocation and the floors.
 
         Raises:
             InvalidValue: if a user's own allocation does not add up.
         """
         shapes = {name: score.shape for name, score in self.scores.items()}
-        shares = (self.allocation or Uniform())(shapes, self.capacities, self.keep)
-        check_shares(shares, self.capacities, self.keep)
-        return shares
+        allocation = Uniform() if self.allocation is None else self.allocation
+        return allocate(allocation, shapes, self.capacities, self.keep, self.floors)
 
 
 class Scope(Protocol):
@@ -56,6 +57,11 @@ class Scope(Protocol):
         """Whether a target is divided over layers first: then it can be given an `Allocation`."""
         ...
 
+    @property
+    def elementwise(self) -> bool:
+        """Whether it is of single weights only."""
+        ...
+
     def fit(self, model: nn.Module, prunable: Prunable = conv_and_linear) -> Scope:
         """The same for this model's kinds of layers; `prune`, `Plan.preview` and `iterate` call it.
 
@@ -64,6 +70,13 @@ class Scope(Protocol):
         """
         ...
 
+    def reach(self, alive: Mapping[str, Tensor]) -> Mapping[str, int] | None:
+        """Name -> how many stay there, of what is alive, where nothing else is possible; None: any number."""
+        ...
+
     def choose(self, contest: Contest) -> dict[str, Tensor]:
-        """Name -> bool, of the shapes of the scores: exactly ``contest.keep`` of them are True."""
+        """Name -> bool, of the shapes of the scores: exactly ``contest.keep`` of them are True.
+
+        In each layer at least as many as its floor; only what competes; of equal scores the lower flat index.
+        """
         ...

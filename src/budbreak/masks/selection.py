@@ -12,11 +12,12 @@ from budbreak.errors import InvalidValue, MaskMismatch, did_you_mean
 from budbreak.masks.allocations import Allocation
 from budbreak.masks.choices import check_choices
 from budbreak.masks.contest import Contest, Scope
+from budbreak.masks.floors import check_floors, floors_of
 from budbreak.masks.granularity import Element, Granularity
 from budbreak.masks.mask import Mask, check_mask
 from budbreak.masks.scopes import Global
 from budbreak.masks.scores import Scores
-from budbreak.masks.threshold import count_below
+from budbreak.masks.threshold import capacity, count_below
 
 
 def select(
@@ -26,6 +27,7 @@ def select(
     scope: Scope | None = None,
     granularity: Granularity | None = None,
     allocation: Allocation | None = None,
+    floor: int | float = 0,
     within: Mask | None = None,
 ) -> Mask:
     """Keep exactly the ``keep`` highest scores.
@@ -40,6 +42,8 @@ def select(
         granularity: what goes as one; `Element` unless given. There is no model here, so units are given by their
             dimension, ``Unit(dim=0)``, and none are spared; or fitted: ``Unit().fit(model)``.
         allocation: divides ``keep`` over layers, for scope `Layer`: `Uniform` unless given.
+        floor: how many stay in each layer at least, of what ``keep`` counts; all that are alive, where they are
+            fewer. A float: that share of the layer, rounded up.
         within: only what this mask keeps competes, and nothing else is kept.
 
     Raises:
@@ -50,12 +54,15 @@ def select(
     _check(scores, within)
     scope = Global() if scope is None else scope
     granularity = Element() if granularity is None else granularity
-    check_choices(scope=scope, granularity=granularity, allocation=allocation)
+    check_choices(scope=scope, granularity=granularity, allocation=allocation, floor=floor)
     entries = dict.fromkeys(scores) if within is None else {name: within[name] for name in scores}
     merged = {name: granularity.merge(name, score, entries[name]) for name, score in scores.items()}
     limits = None if within is None else {name: granularity.shrink(name, within[name]) for name in scores}
-    contest = Contest(merged, keep, limits, allocation)
-    _check_keep(keep, sum(contest.capacities.values()))
+    capacities = {name: capacity(score, limits, name) for name, score in merged.items()}
+    _check_keep(keep, sum(capacities.values()))
+    floors = floors_of(floor, {name: score.shape.numel() for name, score in merged.items()}, capacities)
+    check_floors(floor, floors, keep, f"keep is {keep}")
+    contest = Contest(merged, keep, limits, floors, allocation)
     return _spread(scope.choose(contest), scores, granularity, within)
 
 
@@ -67,10 +74,13 @@ def _spread(kept: Mapping[str, Tensor], scores: Scores, granularity: Granularity
     return Mask.owning(spread)
 
 
-def competing(scores: Scores, within: Mask | None = None) -> int:
-    """How many weights may be pruned: those kept by ``within`` whose score is below +inf."""
+def competing(scores: Scores, within: Mask | None = None, *, floor: int | float = 0) -> int:
+    """How many weights may be pruned: those kept by ``within`` whose score is below +inf, and the floor can spare."""
     limits = None if within is None else {name: within[name] for name in scores}
-    return count_below(dict(scores), limits, math.inf)
+    below = {name: count_below({name: score}, limits, math.inf) for name, score in scores.items()}
+    capacities = {name: capacity(score, limits, name) for name, score in scores.items()}
+    floors = floors_of(floor, {name: score.shape.numel() for name, score in scores.items()}, capacities)
+    return sum(min(below[name], capacities[name] - floors[name]) for name in scores)
 
 
 # --- checks ------------------------------------------------------------------------------------------------

@@ -1,10 +1,11 @@
 """Recipes, arms and seeds: what the command runs, and how it is compared."""
 
+from budbreak.studies.compare import paired_differences
 from budbreak.studies.executors import EXECUTORS, check_executor, open_executor, usual_executor
 from budbreak.studies.fields import Explained, recipe_fields, recipe_values
-from budbreak.studies.folder import TASKS
+from budbreak.studies.folder import TASKS, read_tasks
 from budbreak.studies.inspect import Request, Subject, find_subject, measure_subject, save_measurement
-from budbreak.studies.intervals import Estimate, estimate
+from budbreak.studies.intervals import Estimate, estimate, holm
 from budbreak.studies.listing import StoredRun, list_runs
 from budbreak.studies.lookahead import duration, epochs_of_choice, look_ahead, share_cores
 from budbreak.studies.overrides import parse_set
@@ -56,6 +57,7 @@ __all__ = [
     "epochs_of_choice",
     "estimate",
     "find_subject",
+    "holm",
     "import_folders",
     "list_runs",
     "load_recipe",
@@ -64,7 +66,9 @@ __all__ = [
     "make_recipe",
     "measure_subject",
     "open_executor",
+    "paired_differences",
     "parse_set",
+    "read_tasks",
     "recipe_fields",
     "recipe_values",
     "run",

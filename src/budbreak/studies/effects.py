@@ -54,8 +54,14 @@ def _of_pruning(name: str) -> Rule:
 
 
 RULES = (
-    *map(_of_pruning, ("criterion", "then", "scope", "granularity", "images", "allow_collapse", "rewind", "rounds")),
-    _of_pruning("rewind_epoch"),
+    *map(_of_pruning, ("criterion", "then", "scope", "allocation", "floor", "granularity")),
+    *map(_of_pruning, ("images", "allow_collapse", "rewind", "rewind_epoch", "rounds")),
+    Rule(
+        "prune.allocation",
+        lambda setup: not setup.prune.scope.divides,
+        "in this scope no target is divided over layers",
+        'take it out, or write scope = "layer"',
+    ),
     Rule("prune.images", _data_free, "the criterion looks at weights only", "take it out, or choose another criterion"),
     Rule(
         "prune.rewind_epoch",

@@ -6,6 +6,7 @@ from budbreak import diagnostics, schedules
 from budbreak.iteration import CRITERIA as CRITERIA
 from budbreak.iteration import FOLLOW_UPS as FOLLOW_UP_CLASSES
 from budbreak.iteration import ActivateWhilePruning
+from budbreak.masks import ALLOCATIONS as ALLOCATION_CLASSES
 from budbreak.masks import GRANULARITIES as GRANULARITY_CLASSES
 from budbreak.masks import SCOPES as SCOPE_CLASSES
 from budbreak.training import OPTIMIZERS as OPTIMIZER_CLASSES
@@ -26,7 +27,10 @@ FOLLOW_UPS = Family.of(
 GRANULARITIES = Family.of(
     "granularity", GRANULARITY_CLASSES, needs=("fit", "merge", "shrink", "spread"), call=False, example='"unit"'
 )
-SCOPES = Family.of("scope", SCOPE_CLASSES, needs=("divides", "fit", "choose"), call=False, example='"layer"')
+SCOPES = Family.of(
+    "scope", SCOPE_CLASSES, needs=("divides", "elementwise", "fit", "reach", "choose"), call=False, example='"layer"'
+)
+ALLOCATIONS = Family.of("allocation", ALLOCATION_CLASSES, example='"erk"')
 OPTIMIZERS = Family.of(
     "optimizer", OPTIMIZER_CLASSES, needs=("learning_rate", "build"), call=False, names={"adamw": AdamW}
 )

@@ -68,6 +68,8 @@ def make_plan(setup: Setup, *, seed: int, steps: int) -> Plan:
         criterion=_replicated(prune.criterion, seed),
         schedule=prune.schedule,
         scope=prune.scope,
+        allocation=prune.allocation if prune.scope.divides else None,
+        floor=prune.floor,
         granularity=prune.granularity,
         prunable=excluding(*prune.exclude) if prune.exclude else conv_and_linear,
         then=tuple(_replicated(follow_up, seed) for follow_up in prune.then),

@@ -55,7 +55,13 @@ class Rehearsal:
                 fitted.criterion,
                 few,
                 lambda scores: select(
-                    scores, self.keep, scope=fitted.scope, granularity=fitted.granularity, within=mask
+                    scores,
+                    self.keep,
+                    scope=fitted.scope,
+                    granularity=fitted.granularity,
+                    allocation=fitted.allocation,
+                    floor=fitted.floor,
+                    within=mask,
                 ),
             )
         for criterion in criteria_of(self.plan.criterion, self.plan.then)[1:] if self.plan.levels else ():

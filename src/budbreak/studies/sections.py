@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, Strict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from budbreak.criteria import Criterion, Magnitude
@@ -13,10 +13,11 @@ from budbreak.data import PAD, find
 from budbreak.diagnostics import DeadUnits, Diagnostic
 from budbreak.errors import InvalidValue
 from budbreak.iteration import FollowUp
-from budbreak.masks import Element, Global, Granularity, Scope
+from budbreak.masks import Allocation, Element, Global, Granularity, Scope, Uniform
 from budbreak.networks import check_init, check_network
 from budbreak.schedules import Geometric, Schedule
 from budbreak.studies.families import (
+    ALLOCATIONS,
     CRITERIA,
     DIAGNOSTICS,
     FOLLOW_UPS,
@@ -26,48 +27,16 @@ from budbreak.studies.families import (
     SCHEDULES,
     SCOPES,
 )
+from budbreak.studies.readers import read_floor, read_many, read_one, read_text
 from budbreak.studies.refusals import in_our_words
 from budbreak.training import SGD, Constant, OptimizerValue, RateSchedule
-from budbreak.values import Family, decode, encode, telling
+from budbreak.values import Family, encode, telling
 
 _MOST_IMAGES = 10**9
 _MOST_EPOCHS = 100_000  # more is a slip of the pen, and would list rows for hours
 _MOST_LEVELS = 1000
 _MOST_ROUNDS = 10_000
 _MOST_ITEMS = 100  # of a list
-
-
-def _one(family: Family[Any], where: str) -> PlainValidator:
-    """A field that holds one value of a family."""
-    return PlainValidator(lambda plain: decode(plain, family, field=where))
-
-
-def _many(family: Family[Any], where: str, *, twice: bool = False) -> PlainValidator:
-    """A field that holds a list of them, none twice unless that is said."""
-
-    def read(plain: object) -> tuple[Any, ...]:
-        if not isinstance(plain, list | tuple):
-            raise InvalidValue(f"{where} is {plain!r}", "it must be a list", f"write [{family.example}], or []")
-        items = enumerate(cast("list[object]", plain))
-        values = tuple(decode(item, family, field=f"{where}[{index}]") for index, item in items)
-        if not twice and len(set(values)) < len(values):
-            raise InvalidValue(f"{where} has a {family.what} twice", "each is in the list once", "take one out")
-        return values
-
-    return PlainValidator(read)
-
-
-def _text(check: Callable[[str], object], where: str) -> PlainValidator:
-    """A text that a function of ours checks."""
-
-    def read(plain: object) -> str:
-        if not isinstance(plain, str):
-            raise InvalidValue(f"{where} is {plain!r}", "it must be text in quotes")
-        check(plain)
-        return plain
-
-    return PlainValidator(read)
-
 
 Images = Annotated[int, Field(ge=0, le=_MOST_IMAGES)]
 Patterns = Annotated[tuple[str, ...], Strict(False), Field(max_length=_MOST_ITEMS)]
@@ -88,7 +57,7 @@ class Section(BaseModel):
 class DataSection(Section):
     """``[data]``: what is learnt."""
 
-    name: Annotated[str, _text(find, "data.name")] = Field(
+    name: Annotated[str, read_text(find, "data.name")] = Field(
         description="digits, mnist, fashion-mnist, cifar10 or cifar100"
     )
     validation: Images = Field(0, description="training images held out for every choice; 0: as many as is usual")
@@ -110,10 +79,10 @@ class DataSection(Section):
 class NetworkSection(Section):
     """``[network]``: what learns it."""
 
-    name: Annotated[str, _text(check_network, "network.name")] = Field(
+    name: Annotated[str, read_text(check_network, "network.name")] = Field(
         description="lenet-300-100, lenet-5, bn-cnn, resnet-20, mlp, or package.module:factory"
     )
-    init: Annotated[str, _text(lambda name: name == "auto" or check_init(name), "network.init")] = Field(
+    init: Annotated[str, read_text(lambda name: name == "auto" or check_init(name), "network.init")] = Field(
         "auto", description="kaiming, lth (open_lth), xavier, own (as a factory made it); auto: own for a factory only"
     )
 
@@ -128,10 +97,10 @@ class TrainSection(Section):
 
     epochs: Annotated[int, Field(ge=1, le=_MOST_EPOCHS)] = Field(description="epochs of each training")
     batch_size: Annotated[int, Field(ge=1, le=_MOST_IMAGES)] = Field(128, description="images in an optimizer step")
-    optimizer: Annotated[OptimizerValue, _one(OPTIMIZERS, "train.optimizer")] = Field(
+    optimizer: Annotated[OptimizerValue, read_one(OPTIMIZERS, "train.optimizer")] = Field(
         SGD(), description='what takes the steps, e.g. {is = "sgd", learning_rate = 0.05}'
     )
-    schedule: Annotated[RateSchedule, _one(RATES, "train.schedule")] = Field(
+    schedule: Annotated[RateSchedule, read_one(RATES, "train.schedule")] = Field(
         Constant(), description='of the learning rate, e.g. {is = "steps", milestones = [10, 13]}'
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
@@ -142,19 +111,25 @@ class TrainSection(Section):
 class PruneSection(Section):
     """``[prune]``: what goes, and when."""
 
-    criterion: Annotated[Criterion, _one(CRITERIA, "prune.criterion")] = Field(
+    criterion: Annotated[Criterion, read_one(CRITERIA, "prune.criterion")] = Field(
         Magnitude(), description='how much each weight matters, e.g. {is = "random", seed = 1}'
     )
-    schedule: Annotated[Schedule, _one(SCHEDULES, "prune.schedule")] = Field(
+    schedule: Annotated[Schedule, read_one(SCHEDULES, "prune.schedule")] = Field(
         Geometric(rate=0.2, levels=12), description="how sparse the network is at each level"
     )
-    then: Annotated[tuple[FollowUp, ...], _many(FOLLOW_UPS, "prune.then", twice=True)] = Field(
+    then: Annotated[tuple[FollowUp, ...], read_many(FOLLOW_UPS, "prune.then", twice=True)] = Field(
         (), description='what follows in each level, e.g. ["ap"], ["train", {is = "remove", q = 0.02}]'
     )
-    scope: Annotated[Scope, _one(SCOPES, "prune.scope")] = Field(
-        Global(), description='where scores compete: over all layers, or in each, "layer"'
+    scope: Annotated[Scope, read_one(SCOPES, "prune.scope")] = Field(
+        Global(), description='where scores compete, e.g. "layer", {is = "nm", n = 2, of = 4}'
     )
-    granularity: Annotated[Granularity, _one(GRANULARITIES, "prune.granularity")] = Field(
+    allocation: Annotated[Allocation, read_one(ALLOCATIONS, "prune.allocation")] = Field(
+        Uniform(), description='how a target is divided over layers, for scope = "layer"'
+    )
+    floor: Annotated[int | float, read_floor("prune.floor")] = Field(
+        0, description="so many weights stay in each layer at least, or that share of each, e.g. 0.01"
+    )
+    granularity: Annotated[Granularity, read_one(GRANULARITIES, "prune.granularity")] = Field(
         Element(), description="what goes as one"
     )
     exclude: Patterns = Field((), description='weights that are not prunable, e.g. ["fc.*"]')
@@ -189,7 +164,7 @@ class PruneSection(Section):
 class MeasureSection(Section):
     """``[measure]``: what is looked at beside the accuracy."""
 
-    diagnostics: Annotated[tuple[Diagnostic, ...], _many(DIAGNOSTICS, "measure.diagnostics")] = Field(
+    diagnostics: Annotated[tuple[Diagnostic, ...], read_many(DIAGNOSTICS, "measure.diagnostics")] = Field(
         (DeadUnits(),), description='what is measured, e.g. ["dead-units", "gradient-norm"]; [] for nothing'
     )
     images: Images = Field(2000, description="training images (not augmented) that they look at; 0: all")
@@ -243,6 +218,7 @@ FAMILIES: Mapping[tuple[str, str], Family[Any]] = {
     ("prune", "schedule"): SCHEDULES,
     ("prune", "then"): FOLLOW_UPS,
     ("prune", "scope"): SCOPES,
+    ("prune", "allocation"): ALLOCATIONS,
     ("prune", "granularity"): GRANULARITIES,
     ("measure", "diagnostics"): DIAGNOSTICS,
 }

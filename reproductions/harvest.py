@@ -1,0 +1,93 @@
+"""From the folders of runs to cells: every task that is over, whatever else is still being computed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import fmean
+
+from budbreak.errors import InvalidValue
+from budbreak.studies import EpochResult, LevelResult, RunResult, load_result, read_tasks
+from reproductions.cells import Cell, columns, write_cell
+
+
+def harvest(runs: Sequence[Path], folder: Path) -> list[Cell]:
+    """Write the cells of all tasks of some runs that are over; those that are there already stay.
+
+    Args:
+        runs: the folders of runs, also of ones that are still going on.
+        folder: where the cells go.
+
+    Returns:
+        The cells that are new.
+
+    Raises:
+        CorruptFile: if a run has no results.
+        InvalidValue: if a level broke an invariant, or a cell of another task has the name of one of these.
+    """
+    return [cell for run in runs for cell in cells_of_run(run) if write_cell(folder, cell)]
+
+
+def cells_of_run(run: Path) -> Iterator[Cell]:
+    """A cell for each arm and seed of a run that is over."""
+    result, tasks = load_result(run), read_tasks(run)
+    for arm in result.arms:
+        last = result.recipe["arms"][arm.name]["prune"]["schedule"]
+        for seed in result.seeds:
+            levels = [level for level in result.levels if (level.arm, level.seed) == (arm.name, seed)]
+            if levels and levels[-1].level == _levels_of(last, result):
+                yield _cell(result, run, arm.name, tasks[f"{arm.name} seed {seed}"], levels)
+
+
+def _levels_of(schedule: object, result: RunResult) -> int:
+    """The last level of an arm: that of its schedule where it says one, else the last of any."""
+    if isinstance(schedule, dict) and "levels" in schedule:
+        return int(schedule["levels"])
+    return max(level.level for level in result.levels)
+
+
+def _cell(result: RunResult, run: Path, arm: str, task: str, levels: Sequence[LevelResult]) -> Cell:
+    _check(levels)
+    (reference,) = [other.reference for other in result.arms if other.name == arm]
+    curves = [_last_training(level.curve) for level in levels]
+    return Cell(
+        recipe=result.name,
+        run=run.name,
+        task=task,
+        arm=arm,
+        reference=reference,
+        seed=levels[0].seed,
+        setup=result.recipe["arms"][arm],
+        environment=result.environment,
+        total=levels[0].total,
+        levels=tuple(level.level for level in levels),
+        kept=tuple(level.kept for level in levels),
+        density_all=tuple(round(level.density_all, 7) for level in levels),
+        epochs=tuple(level.epochs for level in levels),
+        steps=tuple(level.steps for level in levels),
+        seconds=tuple(round(level.seconds, 2) for level in levels),
+        end=columns([level.numbers for level in levels]),
+        rewound=columns([curve[0].numbers if curve else {} for curve in curves]),
+        during=columns([_means(curve[1:]) for curve in curves]),
+        notes=tuple((level.level, note) for level in levels for note in level.notes),
+    )
+
+
+def _last_training(curve: Sequence[EpochResult]) -> Sequence[EpochResult]:
+    """From the evaluation before the first epoch of a level's last training: the one without a training loss."""
+    begins = [place for place, point in enumerate(curve) if "train_loss" not in point.numbers]
+    return curve[begins[-1] :] if begins else ()
+
+
+def _means(points: Sequence[EpochResult]) -> dict[str, float]:
+    """Of each quantity over the epochs in which it was measured."""
+    names = dict.fromkeys(name for point in points for name in point.numbers)
+    return {name: fmean(point.numbers[name] for point in points if name in point.numbers) for name in names}
+
+
+def _check(levels: Sequence[LevelResult]) -> None:
+    for level in levels:
+        broken = [name for name, held in level.invariants.items() if not held]
+        if broken:
+            value = f"{level.arm} seed {level.seed} at level {level.level}: {broken[0]!r} does not hold"
+            raise InvalidValue(value, "only what kept all invariants is a result", "look at that task")

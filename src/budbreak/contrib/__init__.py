@@ -1,0 +1,10 @@
+"""What belongs to studies and not to the library: rules with one part exchanged, and published scripts as they are.
+
+Nothing of the library imports it; recipes name its values as ``budbreak.contrib:Class``.
+"""
+
+from budbreak.contrib.ap_script import ApScript, ScriptLevel, Trainee, follow
+from budbreak.contrib.negatives_first import NegativesFirst
+from budbreak.contrib.signed_order import SignedOrder
+
+__all__ = ["ApScript", "NegativesFirst", "ScriptLevel", "SignedOrder", "Trainee", "follow"]

@@ -1,0 +1,128 @@
+"""One step of a network: a call of a function, with what enters it and what it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from budbreak.graph.site import Site
+from budbreak.masks import UnitLayout
+
+
+class Kind(StrEnum):
+    """What a call does to units; a member equals its name in lower case."""
+
+    INPUT = "input"
+    """A tensor of the example."""
+    CONSTANT = "constant"
+    """What no input decides: a parameter that is added or joined, a buffer, a mask made from shapes."""
+    LAYER = "layer"
+    """A product with a weight: Linear, convolutions, embeddings, ``x @ W``."""
+    NORM = "norm"
+    """A normalisation; its gain, if it has one, is its weight. ``owner`` is the module."""
+    SITE = "site"
+    """A nonlinearity, each value for itself."""
+    ADD = "add"
+    """Sums and differences; with a single input: of a number."""
+    MULTIPLY = "multiply"
+    """Products and quotients, element by element, and selections by a mask; with a single input: by a number."""
+    CONCAT = "concat"
+    """Tensors side by side along one dimension (``cat``) or along a new one (``stack``)."""
+    MOVE = "move"
+    """Values moved about and left as they are: see `replay`."""
+    POOL = "pool"
+    """Positions made fewer or more, each unit for itself; or a reduction (mean, sum, amax) over dimensions."""
+    IDENTITY = "identity"
+    """Values and places stay: dropout in eval mode, contiguous, a cast."""
+    MATMUL = "matmul"
+    """A product of two tensors that both depend on inputs."""
+    ATTENTION = "attention"
+    """Attention in one call, or a softmax, by which values weigh each other."""
+    RECURRENT = "recurrent"
+    """GRU, LSTM, RNN: one call, with all their weights."""
+    OPAQUE = "opaque"
+    """Anything else; whatever goes in may decide whatever comes out."""
+    OUTPUT = "output"
+    """A tensor that the model returns."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """One tensor of a forward pass, and the call that gave it.
+
+    A call that gives several tensors (chunk, LSTM) is as many nodes, which differ in ``part``. What is computed
+    from parameters alone (a normalised, masked or transposed weight) is no node: it is the weight of the layer
+    that uses it.
+
+    Args:
+        index: its place among the nodes, which are in the order of the calls.
+        kind: what the call does.
+        call: the plain name of the function: "linear", "relu" (for relu_, too), "__getitem__"; of a `SITE` that is a
+            whole module, and of an `OPAQUE` one, the name of its class.
+        owner: the path of the module that called it; "" for the model itself.
+        inputs: the nodes whose tensors enter, in the order of the arguments; weights, biases and gains are not among
+            them. One may stand twice (``x + x``).
+        shape: of the tensor.
+        weights: state_dict names of the weights by which it multiplies, prunable or not: one of a layer or a norm;
+            all of a recurrent layer or an opaque module; of a constant, the parameters that it is or is made from.
+        units: where the units of the result lie in the weight of a `LAYER`; None where it is unknown.
+        groups: of a convolution.
+        unit_dims: the dimensions of the tensor that together count units, from the end, as in `Site`; None where
+            nothing is known.
+        site: of a `SITE`.
+        arguments: of a `MOVE`, `POOL` or `CONCAT` what was given after its tensors; ``options``: by keyword. Of
+            others: ().
+        part: which of several results it is.
+        where: "file:line" of the call, outside torch; "" inside a layer of torch.
+    """
+
+    index: int
+    kind: Kind
+    call: str
+    owner: str
+    inputs: tuple[int, ...]
+    shape: tuple[int, ...]
+    weights: tuple[str, ...] = ()
+    units: UnitLayout | None = None
+    groups: int = 1
+    unit_dims: tuple[int, ...] | None = None
+    site: Site | None = None
+    arguments: tuple[Any, ...] = field(default=(), compare=False, repr=False)
+    options: tuple[tuple[str, Any], ...] = field(default=(), compare=False, repr=False)
+    part: int = 0
+    where: str = ""
+
+    @property
+    def weight(self) -> str | None:
+        """The one weight by which it multiplies; None if there is none, or several."""
+        return self.weights[0] if len(self.weights) == 1 else None
+
+
+_PROPERTIES = ("T", "mT", "H", "mH", "data")
+
+
+def replay(node: Node, tensor: Tensor) -> Tensor:
+    """Move another tensor as a `MOVE` moved the one that entered it.
+
+    So where a channel went to is found with numbers in the place of values: give ``torch.arange`` of the channels,
+    spread over the shape of the input. Where the move pads, the padding has the value of the call, mostly 0.
+
+    Args:
+        node: of kind `MOVE`.
+        tensor: of the shape that the input had.
+
+    Returns:
+        What lies where the node's tensor does, of its shape.
+    """
+    if node.call in _PROPERTIES:
+        return getattr(tensor, node.call)
+    owner = next(owner for owner in (Tensor, functional, torch) if hasattr(owner, node.call))
+    run: Callable[..., Any] = getattr(owner, node.call)
+    moved = run(tensor, *node.arguments, **dict(node.options))
+    return moved[node.part] if isinstance(moved, list | tuple) else moved

@@ -1,0 +1,95 @@
+"""Runs to cells: what is over, with what a run measured, once."""
+
+from dataclasses import replace
+
+import pytest
+from made_cells import made_cell
+
+from budbreak.errors import InvalidValue
+from budbreak.studies import Choice, Place, make_recipe, run
+from reproductions import harvest, read_cells, write_cell
+from reproductions.cells import DURING, REWOUND
+from reproductions.harvest import cells_of_run
+
+RECIPE = {
+    "name": "tiny",
+    "seeds": 2,
+    "data": {"name": "digits", "limit": 200},
+    "network": {"name": "mlp"},
+    "train": {"epochs": 2, "batch_size": 50, "optimizer": {"is": "sgd", "learning_rate": 0.05}},
+    "prune": {"schedule": {"is": "geometric", "rate": 0.2, "levels": 2}},
+    "measure": {"images": 100},
+    "arms": {"host": {}, "pro": {"prune.then": [{"is": "ap", "variant": "pro"}]}},
+}
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """A run, and its result."""
+    recipe, out = make_recipe(RECIPE), tmp_path_factory.mktemp("runs")
+    choice = Choice(recipe, recipe.arms, out, Place(out / "tasks", None, 1), "here", 1)
+    return choice.folder, run(choice)
+
+
+def test_a_cell_holds_what_the_run_measured(ran, tmp_path):
+    folder, result = ran
+    cells = harvest([folder], tmp_path)
+    assert [(cell.arm, cell.seed) for cell in cells] == [("host", 0), ("host", 1), ("pro", 0), ("pro", 1)]
+    found = {(level.arm, level.seed, level.level): level for cell in cells for level in cell.results()}
+    assert len(found) == len(result.levels) == 12
+    for level in result.levels:
+        ours = found[level.arm, level.seed, level.level]
+        assert (ours.kept, ours.total, ours.epochs, ours.steps) == (level.kept, level.total, level.epochs, level.steps)
+        for name, number in level.numbers.items():
+            assert ours.numbers[name] == pytest.approx(number, abs=5e-8)
+    assert cells[2].reference == "host"
+    assert cells[2].setup["prune"]["then"] == [{"is": "ap", "variant": "pro"}]
+    assert cells[0].environment["threads"] == 1
+
+
+def test_a_cell_tells_the_moments_of_the_last_training_of_a_level_apart(ran):
+    folder, result = ran
+    (cell,) = [cell for cell in cells_of_run(folder) if (cell.arm, cell.seed) == ("pro", 1)]
+    ours = cell.results()[2].numbers
+    (level,) = [level for level in result.levels if (level.arm, level.seed, level.level) == ("pro", 1, 2)]
+    assert [point.epoch for point in level.curve] == [0, 1, 2, 2, 3, 4]  # two trainings of two epochs
+    total = [point.numbers["dead_units_total"] for point in level.curve]
+    assert ours[f"{REWOUND}dead_units_total"] == pytest.approx(total[3], abs=5e-8)
+    assert ours[f"{DURING}dead_units_total"] == pytest.approx((total[4] + total[5]) / 2, abs=5e-8)
+
+
+def test_a_second_harvest_finds_nothing_new_and_changes_nothing(ran, tmp_path):
+    harvest([ran[0]], tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.json")}
+    assert len(before) == 4
+    assert harvest([ran[0]], tmp_path) == []
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.json")} == before
+
+
+def test_cells_are_read_as_they_were_written(ran, tmp_path):
+    assert harvest([ran[0]], tmp_path) == read_cells(tmp_path)
+
+
+def test_what_is_not_over_is_left_out(ran, tmp_path):
+    _, result = ran
+    some = replace(result, levels=result.levels[:-1], differences=())  # the last level of pro, seed 1
+    some.save(tmp_path)
+    (tmp_path / "tasks.json").write_bytes((ran[0] / "tasks.json").read_bytes())
+    assert [(cell.arm, cell.seed) for cell in cells_of_run(tmp_path)] == [("host", 0), ("host", 1), ("pro", 0)]
+
+
+def test_a_broken_invariant_is_no_result(ran, tmp_path):
+    _, result = ran
+    broken = replace(result.levels[1], invariants={"zeros held": False})
+    replace(result, levels=(result.levels[0], broken, *result.levels[2:])).save(tmp_path)
+    (tmp_path / "tasks.json").write_bytes((ran[0] / "tasks.json").read_bytes())
+    with pytest.raises(InvalidValue, match="'zeros held' does not hold"):
+        list(cells_of_run(tmp_path))
+
+
+def test_the_cell_of_another_task_is_not_replaced(tmp_path):
+    assert write_cell(tmp_path, made_cell("host", 0, [0.9, 0.8]))
+    assert not write_cell(tmp_path, made_cell("host", 0, [0.9, 0.7]))  # the same task: who came first stays
+    with pytest.raises(InvalidValue, match=r"host-seed0\.json is of levels-host-0, not of levels-other"):
+        write_cell(tmp_path, made_cell("host", 0, [0.9, 0.8], task="levels-other"))
+    assert read_cells(tmp_path)[0].end["test_accuracy"] == (0.9, 0.8)
