@@ -67,7 +67,7 @@ def wired(rank):
     whole = Half(0, 1, wrap=False)
     batches = [whole.x] if rank in (None, 1) else []  # rank 0 has no batch to trace
     found = bb.probe(whole.plain, [Wiring()], batches=batches, group="alone" if rank is None else None)[Wiring()]
-    return [(link.source, link.target, link.units, link.columns) for link in found.links]
+    return [f"{link.source} {link.target} {link.units} {link.columns}" for link in found.links]
 
 
 def test_a_rank_without_a_batch_knows_the_wiring_that_another_has_traced(tmp_path):
