@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from budbreak.graph.channels import Bundle, Channels, groups_of, is_table, units_dim
+from budbreak.graph.labels import crossing
 from budbreak.graph.node import Kind, Node
 
 
@@ -126,10 +127,10 @@ class _Ties:
             self.pairs.append(torch.stack([same[:1].expand(len(same)), same]))
 
     def _fix_crossing(self, node: Node, places: Tensor, entering: Tensor) -> None:
-        """Columns that see several channels, each at its own position, are not columns of a unit."""
-        shared = torch.bincount(places)[places] > 1 if len(places) else places > 0
-        if bool(shared.any()):
-            self.reasons.append((entering[shared], f"enters {node.weight} along another dimension"))
+        """Columns that see several channels, each of which other columns see as well, are not columns of a unit."""
+        unclear = crossing(torch.stack([places, entering]))
+        if bool(unclear.any()):
+            self.reasons.append((entering[unclear], f"enters {node.weight} along another dimension"))
 
     def _norm(self, bundle: Bundle) -> None:
         node, made = bundle.node, torch.arange(bundle.first, bundle.first + bundle.count)
@@ -141,15 +142,17 @@ class _Ties:
             self._slice((node.weight, 0 if by_channel else -1), bundle.places, made)
 
     def _operand(self, bundle: Bundle, operand: int, parents: Tensor) -> None:
-        made = torch.arange(bundle.first, bundle.first + bundle.count)[parents != 0]
-        parents = parents[parents != 0]
+        made = torch.arange(bundle.first, bundle.first + bundle.count)
+        if not bool(parents.all()):
+            self.reasons.append((made[parents == 0], f"meets padding in {_said(bundle.node)}"))
+        made, parents = made[parents != 0], parents[parents != 0]
         of = self.channels.bundle_of(parents)
         whole = torch.tensor([one.is_whole for one in self.channels.bundles])[of]
         if bool(whole.any()):
             source = self.channels.bundles[int(of[whole][0])].node
             self.reasons.append((made[whole], f"meets {_said(source)}"))
         made, parents = made[~whole], parents[~whole]
-        if self._is_broadcast(bundle.node, operand):
+        if any(size == 1 for size in self._sizes(bundle.node, operand)):  # one value for several channels
             reason = f"is broadcast over units in {_said(bundle.node)}"
             self.reasons += [(made, reason), (parents, reason)]
         else:
@@ -160,23 +163,17 @@ class _Ties:
         labels = self.channels.labels[node.index].flatten()
         if node.kind == Kind.OUTPUT:
             self.reasons.append((labels[labels != 0], "is an output of the model"))
-        if node.kind in (Kind.ADD, Kind.MULTIPLY):
+        if node.kind in (Kind.ADD, Kind.MULTIPLY, Kind.CONCAT):
             for source in node.inputs:
-                if self.nodes[source].kind == Kind.CONSTANT and self._varies_along(node, source):
+                if self.nodes[source].kind == Kind.CONSTANT and any(size > 1 for size in self._sizes(node, source)):
                     self.reasons.append((labels[labels != 0], f"meets {_said(self.nodes[source])}"))
 
-    def _is_broadcast(self, node: Node, operand: int) -> bool:
-        """Whether an operand has one value where the result has several channels."""
-        return any(size == 1 for size in self._sizes(node, operand))
-
-    def _varies_along(self, node: Node, operand: int) -> bool:
-        return any(size > 1 for size in self._sizes(node, operand))
-
     def _sizes(self, node: Node, operand: int) -> list[int]:
-        """Of an operand, along the dimensions in which the channels of the result change."""
+        """Of an operand, along the dimensions in which the channels of the result change; not along that of a `cat`."""
         shape, labels = self.nodes[operand].shape, self.channels.labels[node.index]
+        joined = dict(node.options).get("dim", (*node.arguments, 0)[0]) if node.kind == Kind.CONCAT else None
         dims = [dim for dim in range(-labels.dim(), 0) if labels.shape[dim] > 1]
-        return [shape[dim] if -dim <= len(shape) else 1 for dim in dims]
+        return [shape[dim] if -dim <= len(shape) else 1 for dim in dims if joined not in (dim, dim + labels.dim())]
 
 
 def _in_groups(ties: _Ties) -> tuple[Group, ...]:
