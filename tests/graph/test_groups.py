@@ -97,3 +97,26 @@ def test_shuffled_pixels_cut_as_many_rows_as_a_column_needs():
     image = net.conv(net.input(2, 1, 2, 2), "conv", 8)
     net.conv(net.move(image, "pixel_shuffle", (2, 2, 4, 4), 2), "next", 3)
     assert outline(net.graph().groups()[0]) == (2, {("conv", 0): (0, 1, 2, 3), ("next", 1): (0,)}, "")
+
+
+def test_a_grouped_convolution_of_the_input_is_fixed_group_by_group():
+    net = Drawing()
+    net.conv(net.conv(net.input(2, 2, 3, 3), "first", 4, groups=2), "next", 3)
+    assert outline(net.graph().groups()[0]) == (
+        2,
+        {("first", 0): (0, 1), ("next", 1): (0, 1)},
+        "meets an input of the model",
+    )
+
+
+def test_a_token_that_cannot_be_followed_fixes_the_channels_behind_it_and_ties_none():
+    net = Drawing()
+    image = net.input(2, 5, 3)
+    both = net.cat(net.input(2, 1, 4), net.linear(image, "fc1", 4), dim=1)
+    normed = net.like(Kind.NORM, "layer_norm", both, owner="norm", weights=("norm.weight",))
+    net.linear(normed, "fc2", 2)
+    assert outline(net.graph().groups()[0]) == (
+        4,
+        {("fc1", 0): (0,), ("norm.weight", -1): (0,), ("fc2", 1): (0,)},
+        "meets an input of the model",
+    )

@@ -120,7 +120,7 @@ class _Follower:
         self.nodes = nodes
         self.labels: list[Tensor] = []
         self.bundles: list[Bundle] = []
-        self.next = 1
+        self.next, self.wholes = 1, list[int]()
         inner = {source for node in nodes if node.kind != Kind.OUTPUT for source in node.inputs}
         self.last = {source for node in nodes for source in node.inputs} - inner
 
@@ -136,8 +136,8 @@ class _Follower:
         channels = torch.cat([torch.zeros(0, dtype=torch.int64), *sources])
         channels = channels[channels != 0].unique()
         entering = torch.stack([torch.full_like(channels, -1), channels])
-        self.make(Bundle(node, self.next, 1, entering=entering))
-        return torch.full((1,) * len(node.shape), self.next - 1)
+        self.wholes.append(self.next)
+        return self.make(Bundle(node, self.next, 1, entering=entering)).reshape((1,) * len(node.shape))
 
     def make(self, bundle: Bundle) -> Tensor:
         """Number its channels."""
@@ -194,7 +194,9 @@ class _Follower:
         if labels.numel() == 1:
             return labels
         dim = 1 - len(shape) if node.call in _BY_CHANNEL else -1
-        unclear = dim == -1 and bool(crossing(at_places(labels, dim, shape[dim])).any())  # a norm over several
+        pairs = at_places(labels, dim, shape[dim])
+        apart = pairs[:, ~torch.isin(pairs[1], torch.tensor(self.wholes))]
+        unclear = dim == -1 and bool(crossing(apart).any())  # a norm over several dimensions
         places = torch.zeros(1, dtype=torch.int64) if unclear else torch.arange(1, shape[dim] + 1)
         places = places.reshape([-1 if place == dim else 1 for place in range(-len(shape), 0)])
         return self.combine(node, aligned([labels, places]), (source,))

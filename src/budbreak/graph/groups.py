@@ -77,6 +77,9 @@ class _Ties:
         self.slices: dict[_Slot, dict[int, int]] = {}
         self.made: set[_Slot] = set()
         self.count = channels.count
+        self.whole = torch.zeros(channels.count, dtype=torch.bool)
+        for bundle in channels.bundles:
+            self.whole[bundle.first : bundle.first + bundle.count] = bundle.is_whole
 
     def tie(self, bundle: Bundle) -> None:
         """What one node ties."""
@@ -103,38 +106,52 @@ class _Ties:
     def _layer(self, bundle: Bundle) -> None:
         node, made = bundle.node, torch.arange(bundle.first, bundle.first + bundle.count)
         weight, dim, groups = node.weights[0], node.units.dim if node.units else 0, groups_of(node)
-        places, entering = bundle.entering
-        if groups == 1:
-            self.made.add((weight, dim))
-            self._slice((weight, dim), torch.arange(bundle.count), made)
-            if not is_table(node):
-                self._slice((weight, 1 - dim), places, entering)
-                self._fix_crossing(node, places, entering)
+        if groups > 1:
+            self._convolution(bundle, made, groups)
             return
+        self.made.add((weight, dim))
+        self._slice((weight, dim), torch.arange(bundle.count), made)
+        if not is_table(node):
+            places, entering = self._followed(*bundle.entering)
+            self._slice((weight, 1 - dim), places, entering)
+            unclear = crossing(torch.stack([places, entering]))
+            if bool(unclear.any()):
+                self.reasons.append((entering[unclear], f"enters {node.weight} along another dimension"))
+
+    def _convolution(self, bundle: Bundle, made: Tensor, groups: int) -> None:
+        """Of a group of a convolution all channels are pruned or none."""
+        node, (places, entering) = bundle.node, bundle.entering
         columns = self.nodes[node.inputs[0]].shape[units_dim(node) or -1]
         of_units, of_columns = torch.arange(bundle.count) * groups // bundle.count, places * groups // columns
-        if dim == 0:
-            self.made.add((weight, 0))
-            self._slice((weight, 0), torch.arange(bundle.count), made)
+        if node.units and node.units.dim == 0:
+            self.made.add((node.weights[0], 0))
+            self._slice((node.weights[0], 0), torch.arange(bundle.count), made)
         else:
-            self._slice((weight, 0), places, entering)
-        self._together(torch.cat([of_units, of_columns]), torch.cat([made, entering]))
-
-    def _together(self, groups: Tensor, channels: Tensor) -> None:
-        """All channels with the same number belong together: of a group of a convolution all or none are pruned."""
-        for group in groups.unique():
-            same = channels[groups == group]
+            followed = ~self.whole[entering]
+            self._slice((node.weights[0], 0), places[followed], entering[followed])
+        numbers, channels = self._followed(torch.cat([of_units, of_columns]), torch.cat([made, entering]))
+        for number in numbers.unique():
+            same = channels[numbers == number]
             self.pairs.append(torch.stack([same[:1].expand(len(same)), same]))
 
-    def _fix_crossing(self, node: Node, places: Tensor, entering: Tensor) -> None:
-        """Columns that see several channels, each of which other columns see as well, are not columns of a unit."""
-        unclear = crossing(torch.stack([places, entering]))
-        if bool(unclear.any()):
-            self.reasons.append((entering[unclear], f"enters {node.weight} along another dimension"))
+    def _followed(self, places: Tensor, channels: Tensor) -> tuple[Tensor, Tensor]:
+        """What is left of (place, channel) without inputs and what cannot be followed, which fix what they meet."""
+        whole = self.whole[channels]
+        self._meet(channels[~whole & torch.isin(places, places[whole])], channels[whole])
+        return places[~whole], channels[~whole]
+
+    def _meet(self, channels: Tensor, wholes: Tensor) -> None:
+        """These channels meet inputs, or what cannot be followed."""
+        if len(wholes):
+            source = self.channels.bundles[int(self.channels.bundle_of(wholes[:1]))].node
+            self.reasons.append((channels, f"meets {_said(source)}"))
 
     def _norm(self, bundle: Bundle) -> None:
         node, made = bundle.node, torch.arange(bundle.first, bundle.first + bundle.count)
-        self.pairs.append(torch.stack([bundle.parents[0], made]))
+        (parents,) = bundle.parents
+        whole = self.whole[parents]
+        self._meet(made[whole], parents[whole])
+        self.pairs.append(torch.stack([parents[~whole], made[~whole]]))
         if bool((bundle.places < 0).any()) or node.call == "group_norm":
             self.reasons.append((made, f"enters {_said(node)}"))
         elif node.weight is not None:
@@ -146,11 +163,8 @@ class _Ties:
         if not bool(parents.all()):
             self.reasons.append((made[parents == 0], f"meets padding in {_said(bundle.node)}"))
         made, parents = made[parents != 0], parents[parents != 0]
-        of = self.channels.bundle_of(parents)
-        whole = torch.tensor([one.is_whole for one in self.channels.bundles])[of]
-        if bool(whole.any()):
-            source = self.channels.bundles[int(of[whole][0])].node
-            self.reasons.append((made[whole], f"meets {_said(source)}"))
+        whole = self.whole[parents]
+        self._meet(made[whole], parents[whole])
         made, parents = made[~whole], parents[~whole]
         if any(size == 1 for size in self._sizes(bundle.node, operand)):  # one value for several channels
             reason = f"is broadcast over units in {_said(bundle.node)}"
