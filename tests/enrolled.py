@@ -19,6 +19,7 @@ from budbreak.iteration import ActivateWhilePruning, Remove, Train
 Share = st.floats(0.001, 0.99)
 Betas = st.tuples(Share, Share)
 Mode = st.sampled_from(["eval", "train"])
+Shape = st.none() | st.just((3, 8, 8))
 Temperature = st.floats(0.5, 300)
 Warmup = {"warmup": Share}
 
@@ -70,6 +71,12 @@ ROWS = (
         {"mode": "eval"},
         {"mode": Mode},
         oracle=lambda w, start, g: math.fabs(w * g),
+    ),
+    Row(
+        criteria.SynFlow,
+        ({}, {"rounds": 1, "shape": (3, 8, 8)}),
+        {"rounds": 100, "shape": None},
+        {"rounds": st.integers(1, 1000), "shape": Shape},
     ),
     Row(criteria.Taylor, oracle=lambda w, start, g: math.fabs(w * g)),
     Row(criteria.Wanda),
@@ -203,6 +210,7 @@ ROWS = (
     ),
     Row(evidence.InputNorms),
     Row(evidence.MeanActivations),
+    Row(evidence.SynapticFlow, ({}, {"shape": (3, 8, 8)}), {"shape": None}, {"shape": Shape}),
     Row(evidence.UnitCounts, ({}, {"threshold": 0.1}), {"threshold": 0.0}, {"threshold": st.floats(0, 10)}),
     Row(evidence.Unseen),
     Row(evidence.Wiring),

@@ -12,24 +12,14 @@ from budbreak.criteria.magnitude import Magnitude
 from budbreak.criteria.random import Random
 from budbreak.criteria.ria import RIA
 from budbreak.criteria.snip import Snip
+from budbreak.criteria.synflow import SynFlow
 from budbreak.criteria.taylor import Taylor
 from budbreak.criteria.wanda import Wanda
 
 ALL = (
-    APoZ,
-    Displacement,
-    Gradient,
-    GraSP,
-    Lamp,
-    LeastMovedNegative,
-    Lookahead,
-    Magnitude,
-    RIA,
-    Random,
-    Snip,
-    Taylor,
+    APoZ, Displacement, Gradient, GraSP, Lamp, LeastMovedNegative, Lookahead, Magnitude, Random, RIA, Snip, SynFlow, Taylor,
     Wanda,
-)
+)  # fmt: skip
 
 __all__ = [
     "ALL",
@@ -45,6 +35,7 @@ __all__ = [
     "Magnitude",
     "Random",
     "Snip",
+    "SynFlow",
     "Taylor",
     "Wanda",
 ]

@@ -155,8 +155,8 @@ class Plan:
 
     def _target(self, level: int, sparsity: float | Fraction, total: int, alive: int) -> LevelTarget:
         where = f"level {level} of {self.schedule}"
-        shares, budget = [removal.q for removal in self.removals], has_budget(self.granularity)
-        return count_level(where, level, sparsity, shares, total=total, alive=alive, at_most=budget)
+        shares, at_most = [removal.q for removal in self.removals], has_budget(self.granularity)
+        return count_level(where, level, sparsity, shares, total=total, alive=alive, at_most=at_most)
 
     def targets(self, total: int, alive: int | None = None) -> list[LevelTarget]:
         """The counts of the levels that are known in advance; ``alive`` (all unless given) are left at level 0.

@@ -32,7 +32,7 @@ def make_record(setup: Setup, state: State, *, seconds: float) -> LevelRecord:
         density=mask.density,
         density_all=(everything - mask.total + mask.kept) / everything,
         counted=plan.granularity.counted,
-        counted_kept=target.keep if has_budget(plan.granularity) else alive,
+        counted_kept=target.keep if last and has_budget(plan.granularity) else alive,
         counted_total=total,
         spared=tuple(plan.granularity.spared),
         host_removed=here.host,

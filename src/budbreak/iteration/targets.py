@@ -47,7 +47,7 @@ def count_level(
     *,
     total: int,
     alive: int,
-    at_most: bool = False,
+    at_most: bool,
 ) -> LevelTarget:
     """The counts of a level; see `Plan.target`.
 
@@ -58,7 +58,7 @@ def count_level(
         shares: q of each removal that follows the host.
         total: prunable weights (units, for `Unit`).
         alive: those before the level.
-        at_most: whether the schedule gives a budget, which the level before may not quite have used up.
+        at_most: whether they are a budget, which may not be used up: then fewer can be alive than may stay.
 
     Raises:
         InvalidValue: with what does not add up.
@@ -68,8 +68,7 @@ def count_level(
         raise InvalidValue(
             f"{where} keeps none of {total}", "at least one must stay in each level", "end at a lower sparsity"
         )
-    if at_most:
-        keep = min(keep, alive)
+    keep = min(keep, alive) if at_most else keep
     if keep > alive:
         raise InvalidValue(
             f"{where} keeps {keep}, but only {alive} are alive",

@@ -73,7 +73,7 @@ class _Tiles:
 
 @dataclass(frozen=True)
 class Block(_Tiles):
-    """Rectangles of ``rows`` units times ``columns`` of their weights, scored by the mean of their living weights.
+    """Rectangles: some units times some of the weights of each, scored by the mean of their living weights.
 
     A weight is seen as a matrix [units, members]: those of Linear as they are, of convolutions input channels, height
     and width one after the other; a weight of fewer than two dimensions is one row. Where the matrix is no multiple of

@@ -85,9 +85,10 @@ def _choose_within(
 ) -> dict[str, Tensor]:
     """What is kept where ``keep`` is a budget of weights; those that are spared are part of it."""
     sizes = {name: cast(Any, granularity).weigh(name, alive[name]) for name in contest.scores}
-    total = sum(int(entry.count_nonzero()) for entry in alive.values())
-    _check_keep(contest.keep, total)
-    spared = total - sum(int(size.sum()) for size in sizes.values())
+    check_count("keep", contest.keep, least=0)
+    spared = sum(int(entry.count_nonzero()) for entry in alive.values()) - sum(
+        int(size.sum()) for size in sizes.values()
+    )
     return choose_within(scope, contest, sizes, contest.keep - spared)
 
 
