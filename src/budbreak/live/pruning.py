@@ -65,7 +65,7 @@ def prune(
         criterion: `criteria.Magnitude` unless given.
         scope: where scores compete: `masks.Global` unless given.
         granularity: `Element` unless given.
-        allocation: divides the target over layers, for scope `masks.Layer`: `masks.Uniform` unless given.
+        allocation: divides the target over layers, in scopes `masks.Layer` and `masks.Rows`; `masks.Uniform` if None.
         floor: how many weights stay in each layer at least, or which share of each; units, for `Unit`.
         prunable: which weights may go.
         mask: what is still alive; `Mask.from_zeros` unless given, so that zeros stay zeros.
