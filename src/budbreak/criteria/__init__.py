@@ -7,6 +7,7 @@ from budbreak.criteria.gradient import Gradient
 from budbreak.criteria.grasp import GraSP
 from budbreak.criteria.lamp import Lamp
 from budbreak.criteria.least_moved_negative import LeastMovedNegative
+from budbreak.criteria.lookahead import Lookahead
 from budbreak.criteria.magnitude import Magnitude
 from budbreak.criteria.random import Random
 from budbreak.criteria.ria import RIA
@@ -16,7 +17,8 @@ from budbreak.criteria.taylor import Taylor
 from budbreak.criteria.wanda import Wanda
 
 ALL = (
-    APoZ, Displacement, Gradient, GraSP, Lamp, LeastMovedNegative, Magnitude, Random, RIA, Snip, SynFlow, Taylor, Wanda,
+    APoZ, Displacement, Gradient, GraSP, Lamp, LeastMovedNegative, Lookahead, Magnitude, Random, RIA, Snip, SynFlow, Taylor,
+    Wanda,
 )  # fmt: skip
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "Gradient",
     "Lamp",
     "LeastMovedNegative",
+    "Lookahead",
     "Magnitude",
     "Random",
     "Snip",

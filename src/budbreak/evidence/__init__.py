@@ -12,9 +12,11 @@ from budbreak.evidence.unit_counts import SiteCounts, UnitCounts, count_active
 from budbreak.evidence.unseen import Unseen
 from budbreak.evidence.weighing import Samples
 from budbreak.evidence.weights import StartWeights, Weights
+from budbreak.evidence.wiring import Wired, Wiring
 
 ALL = (
     Weights, StartWeights, Gradients, HessianGradients, InputNorms, MeanActivations, SynapticFlow, UnitCounts, Unseen,
+    Wiring,
 )  # fmt: skip
 
 __all__ = [
@@ -35,6 +37,8 @@ __all__ = [
     "UnitCounts",
     "Unseen",
     "Weights",
+    "Wired",
+    "Wiring",
     "check_inputs",
     "check_rereadable",
     "count_active",

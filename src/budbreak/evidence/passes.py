@@ -23,7 +23,7 @@ from budbreak.graph import (
     Forward,
     Loss,
     Site,
-    SiteTracer,
+    SiteWatcher,
     call_model,
     loss_of,
     observing,
@@ -65,7 +65,7 @@ class Pass:
         self.calibration, self.conditions = calibration, conditions
         self.wants_loss = any(context.wants_loss for context in contexts)
         self.weigher = Weigher(calibration.loss if self.wants_loss else None, calibration.samples)
-        self.tracer: SiteTracer | None = None
+        self.tracer: SiteWatcher | None = None
 
     def run(self) -> None:
         """Look at all of them, together with the other processes.
@@ -94,7 +94,7 @@ class Pass:
         training = self.conditions.mode == "train"
         return observing(self.network.model, self.network.device, self.calibration.batches, training=training)
 
-    def _heard(self, site: Site, output: Tensor) -> None:
+    def _heard(self, site: Site, given: Tensor, output: Tensor) -> None:
         for context in self.contexts:
             for listener in context.activation_listeners:
                 listener(site, output)
@@ -105,7 +105,7 @@ class Pass:
         listeners = [listener for context in self.contexts for listener in context.input_listeners]
         if any(context.activation_listeners for context in self.contexts):
             names = {id(parameter): name for name, parameter in parameters.items()}
-            self.tracer = SiteTracer(model, names, self._heard)
+            self.tracer = SiteWatcher(model, names, self._heard)
         with self.tracer or contextlib.nullcontext(), hearing_inputs(model, parameters, listeners):
             yield
 
@@ -138,7 +138,7 @@ class Pass:
         if used:
             self.tracer.check_heard()
         for context in self.contexts:
-            context.missed = tuple(self.tracer.unseen.calls)
+            context.missed = self.tracer.unseen
 
     def _lose(self, batch: Any) -> tuple[Any, float]:
         """The loss of a batch, and how much the batch counts."""

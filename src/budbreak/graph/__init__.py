@@ -20,8 +20,9 @@ from budbreak.graph.node import Kind, Node, replay
 from budbreak.graph.nonlinearities import FUNCTIONS as ACTIVATION_FUNCTIONS
 from budbreak.graph.reachability import Reachability
 from budbreak.graph.site import Feed, Site
-from budbreak.graph.sites import SiteTracer
+from budbreak.graph.tracing import trace
 from budbreak.graph.undisturbed import observing, recurrent_backward, requiring_grad, restored, uncompiled, undisturbed
+from budbreak.graph.watching import SiteWatcher
 
 __all__ = [
     "ACTIVATION_FUNCTIONS",
@@ -39,7 +40,7 @@ __all__ = [
     "NormPassed",
     "Reachability",
     "Site",
-    "SiteTracer",
+    "SiteWatcher",
     "call_model",
     "count_macs",
     "groups_of",
@@ -53,6 +54,7 @@ __all__ = [
     "restored",
     "target_of",
     "to_device",
+    "trace",
     "uncompiled",
     "undisturbed",
 ]

@@ -65,7 +65,8 @@ def prune(
         model: the live model.
         sparsity: pruned / prunable in the end, in [0, 1): a total, not a step; exactly
             ``round((1 - sparsity) * prunable)`` weights stay. For `Unit` it counts units, those of the classifier
-            aside, and the mask's ``sparsity`` of weights is another number.
+            aside, and the mask's ``sparsity`` of weights is another number; with ``budget="weights"`` it is at least
+            this one.
         criterion: `criteria.Magnitude` unless given.
         scope: where scores compete: `masks.Global` unless given.
         granularity: `Element` unless given.
