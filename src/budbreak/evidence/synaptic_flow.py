@@ -58,10 +58,10 @@ class SynapticFlow:
     def start(self, context: ProbeContext) -> Callable[[], Mapping[str, Tensor]]:
         """See `Probe.start`.
 
-        Raises (the result):
-            InvalidValue: if a flow is negative, as where a skip is subtracted; if there is none.
-            LayerCollapsed: if there is none, because a layer has no living weight.
-            NotFinite: if it is too large for float64.
+        Raises:
+            InvalidValue: by the result, if a flow is negative, as where a skip is subtracted; if there is none.
+            LayerCollapsed: by the result, if there is none because a layer has no living weight.
+            NotFinite: by the result, if it is too large for float64.
         """
         names, flow = list(context.weights), dict[str, Tensor]()
 
