@@ -24,6 +24,7 @@ from budbreak.graph import (
     Loss,
     Site,
     SiteWatcher,
+    as_written,
     call_model,
     loss_of,
     observing,
@@ -33,7 +34,6 @@ from budbreak.graph import (
     restored,
     target_of,
     to_device,
-    uncompiled,
 )
 
 
@@ -96,6 +96,8 @@ class Pass:
 
     def _heard(self, site: Site, given: Tensor, output: Tensor) -> None:
         for context in self.contexts:
+            for listener in context.preactivation_listeners:
+                listener(site, given)
             for listener in context.activation_listeners:
                 listener(site, output)
 
@@ -103,16 +105,17 @@ class Pass:
     def _hooks(self) -> Generator[None, None, None]:
         model, parameters = self.network.model, self.network.parameters
         listeners = [listener for context in self.contexts for listener in context.input_listeners]
-        if any(context.activation_listeners for context in self.contexts):
+        if any(context.wants_sites for context in self.contexts):
             names = {id(parameter): name for name, parameter in parameters.items()}
-            self.tracer = SiteWatcher(model, names, self._heard)
+            entering = any(context.preactivation_listeners for context in self.contexts)
+            self.tracer = SiteWatcher(model, names, self._heard, keep_inputs=entering)
         with self.tracer or contextlib.nullcontext(), hearing_inputs(model, parameters, listeners):
             yield
 
     @contextlib.contextmanager
     def _forward(self) -> Generator[None, None, None]:
         """Around each forward pass."""
-        with uncompiled(), self.tracer.following() if self.tracer is not None else contextlib.nullcontext():
+        with as_written(), self.tracer.following() if self.tracer is not None else contextlib.nullcontext():
             yield
 
     def _run(self) -> int:

@@ -21,8 +21,8 @@ from budbreak.graph.nonlinearities import FUNCTIONS as ACTIVATION_FUNCTIONS
 from budbreak.graph.reachability import Reachability
 from budbreak.graph.site import Feed, Site
 from budbreak.graph.tracing import trace
-from budbreak.graph.undisturbed import observing, recurrent_backward, requiring_grad, restored, uncompiled, undisturbed
-from budbreak.graph.watching import SiteWatcher
+from budbreak.graph.undisturbed import observing, recurrent_backward, requiring_grad, restored, undisturbed
+from budbreak.graph.watching import SiteWatcher, as_written
 
 __all__ = [
     "ACTIVATION_FUNCTIONS",
@@ -41,6 +41,7 @@ __all__ = [
     "Reachability",
     "Site",
     "SiteWatcher",
+    "as_written",
     "call_model",
     "count_macs",
     "groups_of",
@@ -55,6 +56,5 @@ __all__ = [
     "target_of",
     "to_device",
     "trace",
-    "uncompiled",
     "undisturbed",
 ]
