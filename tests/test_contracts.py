@@ -53,7 +53,7 @@ def test_each_row_is_of_a_class_that_is_enrolled():
 @pytest.mark.parametrize("criterion", cases(criteria.ALL))
 def test_criteria_keep_their_contract(criterion):
     check_criterion(criterion)
-    check_criterion(criterion, toy_evidence(mlp(), seed=3))
+    check_criterion(criterion, toy_evidence(mlp(), probes=criterion.needs, seed=3))
 
 
 @pytest.mark.parametrize("schedule", cases(schedules.ALL))
@@ -71,7 +71,7 @@ def test_probes_keep_their_contract(probe):
 @pytest.mark.parametrize("diagnostic", cases(diagnostics.ALL))
 def test_diagnostics_keep_their_contract(diagnostic):
     check_diagnostic(diagnostic)
-    check_diagnostic(diagnostic, toy_evidence(mlp(), seed=3))
+    check_diagnostic(diagnostic, toy_evidence(mlp(), probes=(Weights(), *diagnostic.needs), seed=3))
     assert isinstance(diagnostic, diagnostics.Diagnostic)
 
 
@@ -143,7 +143,7 @@ class Broken:
             "no probes": ("Weights",),
             "a list": [Weights()],
             "too many": (Weights(), Gradients()),
-            "unknown": (UnitCounts(threshold=0.7),),
+            "unknown": (Watcher("no example"),),
         }
         return wanted.get(self.how, (Weights(),))
 
@@ -295,7 +295,7 @@ class Gauge:
 
     @property
     def needs(self):
-        wanted = {"no probes": ("Weights",), "too many": (Weights(), Gradients()), "unknown": (UnitCounts(0.7),)}
+        wanted = {"no probes": ("Weights",), "too many": (Weights(), Gradients()), "unknown": (Watcher("no example"),)}
         return wanted.get(self.fault, (Weights(),))
 
     @property
@@ -373,6 +373,9 @@ def test_separable_data_is_learnt_by_a_linear_layer():
 def test_toy_evidence_holds_what_every_probe_of_the_library_gives():
     evidence = toy_evidence()
     assert {type(probe) for probe in evidence} == set(PROBES)
+    alone = toy_evidence(probes=[Gradients()])
+    assert list(alone) == [Gradients()]
+    assert torch.equal(alone[Gradients()]["fc.weight"], evidence[Gradients()]["fc.weight"])
     counts = evidence[UnitCounts()]
     assert {c.active.shape for c in counts.values()} == {(4, 1), (3, 1)}
     assert all(0 <= int(c.active.min()) <= int(c.active.max()) <= c.samples for c in counts.values())

@@ -9,9 +9,11 @@ from torch import nn
 import budbreak as bb
 from budbreak.iteration import Store
 
+GEOMETRIC = bb.schedules.Geometric(rate=0.3, levels=2)
 ARMS = {
-    "lite": [bb.ActivateWhilePruning(q=0.1)],
-    "pro": [bb.ActivateWhilePruning(q=0.1, variant="pro")],
+    "lite": bb.Plan(schedule=GEOMETRIC, then=[bb.ActivateWhilePruning(q=0.1)], rewind_to=bb.Step(2)),
+    "pro": bb.Plan(schedule=GEOMETRIC, then=[bb.ActivateWhilePruning(q=0.1, variant="pro")], rewind_to=bb.Step(2)),
+    "at initialization": bb.Plan(schedule=GEOMETRIC, then=[bb.Train()], train_dense=False, rounds=3),
 }
 
 
@@ -27,8 +29,7 @@ def train(store: Path, arm: str) -> list[str]:
     model = nn.Sequential(nn.Linear(5, 12), nn.BatchNorm1d(12), nn.ReLU(), nn.Dropout(0.2), nn.Linear(12, 2))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.2, momentum=0.9)
     scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 2, gamma=0.5)
-    plan = bb.Plan(schedule=bb.schedules.Geometric(rate=0.3, levels=2), then=ARMS[arm], rewind_to=bb.Step(2))
-    with bb.iterate(model, optimizer, plan, resets=[scheduler], store=store) as levels:
+    with bb.iterate(model, optimizer, ARMS[arm], resets=[scheduler], store=store) as levels:
         for level in levels:
             for _ in level.epochs(2):
                 for batch in torch.randperm(24).split(8):
@@ -55,7 +56,9 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, method: str, count: int, *, before:
     monkeypatch.setattr(Store, method, stopping)
 
 
-@pytest.mark.parametrize(("arm", "before"), [("lite", True), ("pro", True), ("pro", False)])
+@pytest.mark.parametrize(
+    ("arm", "before"), [("lite", True), ("pro", True), ("pro", False), ("at initialization", True)]
+)
 @pytest.mark.parametrize("method", ["save_checkpoint", "save_records", "save_mask", "save"])
 def test_stopped_at_each_write_it_ends_with_the_same_bits(tmp_path, monkeypatch, arm, before, method):
     straight = train(tmp_path / "straight", arm)

@@ -168,7 +168,12 @@ def refusal(call):
 
 def three_runs(rank):
     outcomes = []
-    for plan in (geometric(), geometric(then=[bb.ActivateWhilePruning(q=0.05)]), geometric(rewind_to=bb.Step(3))):
+    for plan in (
+        geometric(),
+        geometric(then=[bb.ActivateWhilePruning(q=0.05)]),
+        geometric(rewind_to=bb.Step(3)),
+        geometric(train_dense=False, rounds=3),
+    ):
         half = Half(rank)
         draws = []
         levels = carry_out(half, plan, each=lambda half, draws=draws: draws.append(torch.rand(1).item()))
@@ -181,8 +186,8 @@ def three_runs(rank):
 def test_ranks_with_other_batches_end_with_one_network_and_one_history(tmp_path):
     for first, second in zip(*launch(three_runs, tmp_path), strict=True):
         assert first[:3] == second[:3]
-        assert [record["world_size"] for record in first[0]] == [2, 2, 2]
-        assert len({record["mask_digest"] for record in first[0]}) == 3
+        assert {record["world_size"] for record in first[0]} == {2}
+        assert len({record["mask_digest"] for record in first[0]}) == len(first[0]) >= 2
         assert not set(first[3]) & set(second[3])  # dropout and augmentation are each rank's own
 
 

@@ -115,6 +115,12 @@ WRONG = [
         {"prune.scope": "layer", "prune.allocation": "erk", "prune.granularity": "unit"},
         ["ERK looks at the dimensions of weights"],
     ),
+    ("mlp", {"prune.scope": {"is": "nm", "n": 2, "of": 4}}, ["'fc3.weight' has 50 weights", "a multiple of 4"]),
+    (
+        "mlp",
+        {"prune.scope": {"is": "nm", "n": 2, "of": 4}, "prune.exclude": ["fc3.*"]},
+        ["level 1 of", "2:4 keeps exactly 5700 of these 11400", ": 0.5"],
+    ),
     ("mlp", {"prune.floor": 0.9}, ["level 1 of", "floor is 0.9"]),
     ("mlp", {"prune.exclude": ["*"]}, ["prunable"]),
     ("mlp", {"measure.diagnostics": ["dead-units", {"is": "dead-units", "threshold": 0.1}]}, ["named once"]),

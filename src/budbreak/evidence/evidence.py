@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeVar, cast, runtime_checkable
+from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from budbreak.errors import MissingEvidence
-from budbreak.graph import Site
+from budbreak.graph import Forward, Site
 from budbreak.processes import Processes
 
 T_co = TypeVar("T_co", covariant=True)
@@ -17,11 +17,20 @@ T = TypeVar("T")
 
 
 class ProbeContext(Protocol):
-    """What a probe may look at. It registers listeners; the session removes every hook in the end."""
+    """What a probe may look at. It registers listeners; every hook is removed in the end.
+
+    Listeners of batches share a pass with those of other probes, in the mode that the probe names. They see tensors
+    of the running network: detached, on its device, in its dtype; they may read them and keep none.
+    """
 
     @property
     def weights(self) -> Mapping[str, Tensor]:
         """The live prunable weights, detached, by state_dict name, in state_dict order."""
+        ...
+
+    @property
+    def layers(self) -> Mapping[str, nn.Module]:
+        """The layer that owns each of these weights; of a tied one the first."""
         ...
 
     @property
@@ -34,8 +43,21 @@ class ProbeContext(Protocol):
         """Who observes together, each on its own batches: what is summed up is summed over them as well."""
         ...
 
+    @property
+    def evidence(self) -> Evidence:
+        """What the probes named in ``after`` saw; for listeners and for the result, not yet in `Probe.start`."""
+        ...
+
     def on_activation(self, listener: Callable[[Site, Tensor], None]) -> None:
         """Call ``listener(site, output)`` for each nonlinearity in each forward pass, without autograd."""
+        ...
+
+    def on_input(self, listener: Callable[[str, nn.Module, Tensor], None]) -> None:
+        """Call ``listener(weight_name, layer, input)`` for each call of a layer that owns a prunable weight.
+
+        The input is the first tensor that the layer is called with. What is computed with the weight without a call
+        of its layer (nn.MultiheadAttention reads ``out_proj.weight`` so) is not heard.
+        """
         ...
 
     def unseen(self) -> tuple[str, ...]:
@@ -49,12 +71,40 @@ class ProbeContext(Protocol):
         """
         ...
 
+    def on_loss(self, listener: Callable[[Tensor, Mapping[str, nn.Parameter], float], None]) -> None:
+        """Call ``listener(value, parameters, weight)`` with each batch's mean loss, its graph alive.
+
+        For derivatives of any order by ``torch.autograd.grad(value, ..., create_graph=True)``, which must leave the
+        graph as it is for the next listener. The parameters are the prunable ones; the weight as in `on_gradients`.
+        """
+        ...
+
+    def on_model(self, function: Callable[[nn.Module], None]) -> None:
+        """Call ``function(model)`` once, without batches, in eval mode.
+
+        It may change parameters and buffers in any way, their dtype too: everything is put back.
+        """
+        ...
+
+    def on_example(self, function: Callable[[nn.Module, Any, Forward], None]) -> None:
+        """Call ``function(model, batch, forward)`` once, with the first batch, as `on_model` does.
+
+        Of several processes those that have no batch do not call it.
+        """
+        ...
+
 
 @runtime_checkable
 class Probe(Protocol[T_co]):
     """What must be observed: a frozen, hashable value that knows how to collect itself.
 
-    Two probes that are equal are one observation. A new probe is one file in `budbreak.evidence`.
+    Two probes that are equal are one observation. A new probe is one file in `budbreak.evidence`. It may also have
+
+    - ``mode``: "eval" (taken unless it says otherwise) or "train": how the network runs. Buffers are put back;
+    - ``temperature``: a number that outputs are divided by before the loss; 1.0 unless it says so;
+    - ``after``: probes that must have seen all batches before it; their results are in `ProbeContext.evidence`;
+    - ``example(weights, generator)``: what it might have seen in a network with these weights, drawn by the generator,
+      some exact zeros among them: `budbreak.testing` checks criteria with it.
     """
 
     def start(self, context: ProbeContext) -> Callable[[], T_co]:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from budbreak.errors import EmptyBatches
+from budbreak.evidence.averaging import WeightedMean
 from budbreak.evidence.evidence import ProbeContext
+from budbreak.evidence.examples import drawn_like
+from budbreak.evidence.steps import Conditions
 
 
 @dataclass(frozen=True)
@@ -17,41 +19,25 @@ class Gradients:
     """The gradient of the mean loss over all batches as if they were one: name -> tensor.
 
     g = (1/N) sum over batches of n * gradient of the batch's mean loss, N = sum of n, n = over how many terms (samples,
-    labels that count) that mean was taken. Accumulated in float32 (float64 for float64 weights), in eval mode.
+    labels that count) that mean was taken. Accumulated in float32 (float64 for float64 weights).
+
+    Args:
+        mode: "eval", or "train": norms by the statistics of each batch, dropout at work.
+        temperature: outputs are divided by it before the loss, > 0.
     """
+
+    mode: str = "eval"
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        Conditions.of(self)
 
     def start(self, context: ProbeContext) -> Callable[[], Mapping[str, Tensor]]:
         """See `Probe.start`."""
-        sums: dict[str, Tensor] = {}
-        count = [0.0]
+        mean = WeightedMean(context)
+        context.on_gradients(mean.add)
+        return mean.result
 
-        def add(gradients: Mapping[str, Tensor], samples: float) -> None:
-            count[0] += samples
-            for name, gradient in gradients.items():
-                wide = gradient.to(torch.promote_types(gradient.dtype, torch.float32))
-                if name in sums:
-                    sums[name].add_(wide, alpha=samples)
-                else:
-                    sums[name] = wide * samples
-
-        context.on_gradients(add)
-        return lambda: _mean(*_over_ranks(context, sums, count[0]))
-
-
-def _over_ranks(
-    context: ProbeContext, sums: Mapping[str, Tensor], samples: float
-) -> tuple[Mapping[str, Tensor], float]:
-    """Both added up over the processes that observe together; one of them may have seen nothing."""
-    if context.processes.size == 1:
-        return sums, samples
-    empty = {
-        name: torch.zeros_like(weight, dtype=torch.promote_types(weight.dtype, torch.float32))
-        for name, weight in context.weights.items()
-    }
-    return context.processes.sum({**empty, **sums}), sum(context.processes.exchange("samples", samples))
-
-
-def _mean(sums: Mapping[str, Tensor], samples: float) -> Mapping[str, Tensor]:
-    if samples == 0:
-        raise EmptyBatches("no label of the batches counts", "a gradient needs at least one", "give more batches")
-    return {name: total / samples for name, total in sums.items()}
+    def example(self, weights: Mapping[str, Tensor], generator: torch.Generator) -> Mapping[str, Tensor]:
+        """See `Probe`."""
+        return {name: drawn_like(weight, generator) for name, weight in weights.items()}

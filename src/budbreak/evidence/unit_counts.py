@@ -14,7 +14,8 @@ from torch import Tensor
 from budbreak.checks import check_not_negative
 from budbreak.errors import MaskMismatch, NotFinite
 from budbreak.evidence.evidence import ProbeContext
-from budbreak.graph import Site
+from budbreak.graph import Feed, Site
+from budbreak.masks import UnitLayout
 
 _INTEGERS = {torch.float32: torch.int32, torch.bfloat16: torch.int16, torch.float16: torch.int16}
 _BLOCK = 1 << 18  # bytes: rows are read once, and looked at several times while a core's cache holds them
@@ -62,6 +63,16 @@ class UnitCounts:
 
         context.on_activation(listen)
         return lambda: _over_ranks(context, {name: state.result() for name, state in running.items()})
+
+    def example(self, weights: Mapping[str, Tensor], generator: torch.Generator) -> Mapping[str, SiteCounts]:
+        """See `Probe`: ten samples, a site behind each weight whose rows are its units."""
+        counts: dict[str, SiteCounts] = {}
+        for order, (name, weight) in enumerate(weights.items()):
+            outputs = torch.randn(10, weight.shape[0], generator=generator).relu()
+            active = torch.from_numpy(count_active(outputs, self.threshold)).reshape(-1, 1)
+            site = Site(name.removesuffix(".weight"), Feed(name, UnitLayout(0)), unit_dims=(-1,), order=order)
+            counts[site.name] = SiteCounts(site, active, samples=10)
+        return counts
 
 
 def _over_ranks(context: ProbeContext, mine: Mapping[str, SiteCounts]) -> Mapping[str, SiteCounts]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from budbreak.evidence.evidence import ProbeContext
@@ -27,3 +28,7 @@ class Unseen:
 
         context.on_activation(listen)
         return collect
+
+    def example(self, weights: Mapping[str, Tensor], generator: torch.Generator) -> tuple[str, ...]:
+        """See `Probe`: nothing was missed."""
+        return ()

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from budbreak.errors import MissingEvidence
 from budbreak.evidence.evidence import ProbeContext
+from budbreak.evidence.examples import drawn_like
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,10 @@ class Weights:
     def start(self, context: ProbeContext) -> Callable[[], Mapping[str, Tensor]]:
         """See `Probe.start`."""
         return lambda: context.weights
+
+    def example(self, weights: Mapping[str, Tensor], generator: torch.Generator) -> Mapping[str, Tensor]:
+        """See `Probe`: these weights."""
+        return weights
 
 
 @dataclass(frozen=True)
@@ -38,3 +44,7 @@ class StartWeights:
                 "prune inside bb.iterate, or give start=<state_dict copied before the training>",
             )
         return lambda: start
+
+    def example(self, weights: Mapping[str, Tensor], generator: torch.Generator) -> Mapping[str, Tensor]:
+        """See `Probe`."""
+        return {name: drawn_like(weight, generator) for name, weight in weights.items()}

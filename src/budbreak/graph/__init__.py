@@ -1,5 +1,6 @@
 """How a live model is wired, seen while it runs: activation sites, their units and feeds, MACs."""
 
+from budbreak.graph.channels import groups_of
 from budbreak.graph.feeding import (
     Batches,
     Forward,
@@ -11,27 +12,38 @@ from budbreak.graph.feeding import (
     target_of,
     to_device,
 )
+from budbreak.graph.groups import Group, Member
+from budbreak.graph.links import Link, NormPassed
 from budbreak.graph.macs import Macs, count_macs
 from budbreak.graph.modelgraph import ModelGraph
 from budbreak.graph.node import Kind, Node, replay
+from budbreak.graph.nonlinearities import FUNCTIONS as ACTIVATION_FUNCTIONS
+from budbreak.graph.reachability import Reachability
 from budbreak.graph.site import Feed, Site
 from budbreak.graph.tracing import trace
-from budbreak.graph.undisturbed import observing, recurrent_backward, requiring_grad, undisturbed
+from budbreak.graph.undisturbed import observing, recurrent_backward, requiring_grad, restored, uncompiled, undisturbed
 from budbreak.graph.watching import SiteWatcher
 
 __all__ = [
+    "ACTIVATION_FUNCTIONS",
     "Batches",
     "Feed",
     "Forward",
+    "Group",
     "Kind",
+    "Link",
     "Loss",
     "Macs",
+    "Member",
     "ModelGraph",
     "Node",
+    "NormPassed",
+    "Reachability",
     "Site",
     "SiteWatcher",
     "call_model",
     "count_macs",
+    "groups_of",
     "is_single",
     "loss_of",
     "observing",
@@ -39,8 +51,10 @@ __all__ = [
     "recurrent_backward",
     "replay",
     "requiring_grad",
+    "restored",
     "target_of",
     "to_device",
     "trace",
+    "uncompiled",
     "undisturbed",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, cast
 
@@ -36,11 +37,33 @@ def undisturbed(model: nn.Module, batches: object = None) -> Generator[None, Non
 
 
 @contextlib.contextmanager
-def observing(model: nn.Module, device: torch.device, batches: object) -> Generator[None, None, None]:
-    """Eval mode inside, without autocast; everything as before outside."""
+def observing(
+    model: nn.Module, device: torch.device, batches: object, *, training: bool = False
+) -> Generator[None, None, None]:
+    """Eval mode inside (or training mode), without autocast; everything as before outside."""
     with undisturbed(model, batches), torch.inference_mode(False), torch.autocast(device.type, enabled=False):
-        model.eval()
+        model.train(training)
         yield
+
+
+@contextlib.contextmanager
+def restored(model: nn.Module) -> Generator[None, None, None]:
+    """Whatever is done inside to parameters, their dtype and their gradients included, and to buffers is undone."""
+    owners = [(module, dict(module._parameters)) for module in model.modules()]  # pyright: ignore[reportPrivateUsage]
+    undo = [_buffers(model), *map(_parameter, model.parameters())]
+    try:
+        yield
+    finally:
+        for module, own in owners:
+            module._parameters.update(own)  # pyright: ignore[reportPrivateUsage]
+        for put_back in undo:
+            put_back()
+
+
+def uncompiled() -> contextlib.AbstractContextManager[object]:
+    """Compiled parts run as they were written: a compiled one calls no hooks, or compiles ours with it."""
+    loaded = "torch._dynamo" in sys.modules  # else nothing was compiled, and loading it takes seconds
+    return torch.compiler.set_stance("force_eager") if loaded else contextlib.nullcontext()
 
 
 @contextlib.contextmanager
@@ -92,6 +115,23 @@ def _modes(model: nn.Module) -> Callable[[], None]:
     def put_back() -> None:
         for module, training in modes:
             module.training = training
+
+    return put_back
+
+
+def _parameter(parameter: nn.Parameter) -> Callable[[], None]:
+    """Back in the same memory, which an optimizer's hooks may know."""
+    memory, numbers = parameter.data, parameter.detach().clone()
+    gradient, required = parameter.grad, parameter.requires_grad
+    parameter.grad = None
+
+    def put_back() -> None:
+        parameter.grad = None
+        parameter.data = memory
+        if not torch.equal(memory, numbers):
+            memory.copy_(numbers)
+        parameter.grad = gradient
+        parameter.requires_grad_(required)
 
     return put_back
 

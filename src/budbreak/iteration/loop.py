@@ -56,10 +56,10 @@ def iterate(
 ) -> Levels:
     """Carry out a plan around the user's own training loop.
 
-    A context manager that iterates over trainings: level 0 dense, then for each level prune, rewind, hold, and
-    hand the `Level` to the loop body, which trains and records. At each level the optimizer's whole state and
-    param_groups and everything in ``resets`` return to the rewind point, and all random generators are seeded
-    from (seed, level, stage), so that arms with the same seed see the same batches.
+    A context manager that iterates over trainings: level 0 dense (unless the plan prunes at initialization), then for
+    each level prune, rewind, hold, and hand the `Level` to the loop body, which trains and records. At each level the
+    optimizer's whole state and param_groups and everything in ``resets`` return to the rewind point, and all random
+    generators are seeded from (seed, level, stage), so that arms with the same seed see the same batches.
 
     Args:
         model: the live model; no key, module or hook of it is changed.
@@ -152,7 +152,7 @@ def check_arguments(setup: Setup, store: object, dense: object) -> None:
     """
     check_count("seed", setup.seed, least=0)
     _check_folder("store", store, "runs/first")
-    _check_dense(dense, store, setup.processes.size)
+    _check_dense(dense, store, setup)
     _check_also(setup.also, store)
     if not isinstance(setup.mask, Mask | None):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidValue(f"mask is {shown(setup.mask)}", "it must be a Mask", "write bb.Mask({name: tensor})")
@@ -192,17 +192,19 @@ def _check_also(also: object, store: object) -> None:
         raise InvalidValue(f"also is {shown(also)}", "it is compared with what a store holds", "give store= as well")
 
 
-def _check_dense(dense: object, store: object, processes: int) -> None:
+def _check_dense(dense: object, store: object, setup: Setup) -> None:
     """Refuse a dense store that there is nowhere to take over to, or nobody to take over for."""
     _check_folder("dense", dense, "runs/dense")
     if dense is None:
         return
     said = f"dense is {shown(dense)}"
+    if not setup.plan.train_dense:
+        raise InvalidValue(said, "a plan with train_dense=False has no level 0", "leave dense out")
     if store is None:
         raise InvalidValue(said, "level 0 is taken over into a store", "give store= as well")
     if os.path.realpath(cast(str, dense)) == os.path.realpath(cast(str, store)):
         raise InvalidValue(said, "it is the store of another iteration", "give another folder as store")
-    if processes > 1:
+    if (processes := setup.processes.size) > 1:
         raise InvalidValue(
             f"{said}, for {processes} processes",
             "level 0 is taken over by a process alone so far",

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from torch import nn
 
 from budbreak import criteria, schedules
-from budbreak.checks import (
-    check_count,
-    check_criterion,
-    check_instance,
-    shown,
-)
+from budbreak.checks import check_count, check_criterion, check_instance, shown
 from budbreak.criteria import Criterion, Magnitude
 from budbreak.errors import InvalidValue
+from budbreak.evidence import StartWeights
 from budbreak.graph import count_macs
-from budbreak.iteration import followups
 from budbreak.iteration.followups import FollowUp, Remove, Stage, Train, stages_of
+from budbreak.iteration.plancheck import check_reads, check_rewind, check_then
 from budbreak.iteration.preview import Preview, preview_rows
 from budbreak.iteration.step import Step
 from budbreak.iteration.targets import LevelTarget, count_level
@@ -38,6 +34,7 @@ from budbreak.masks import (
     conv_and_linear,
     count_removable,
     coverage,
+    has_budget,
     unwrap,
 )
 from budbreak.schedules import NotForeseen, Progress, Schedule, foresee, reads_of
@@ -64,6 +61,11 @@ class Plan:
             (`Step.start` is initialization); ``"learning-rate"``: weights stay, optimizer and ``resets``
             return to the start; None: nothing returns (fine-tuning).
         allow_collapse: whether a layer may lose all its weights; if not, `LayerCollapsed` is raised.
+        train_dense: whether level 0 is trained. False prunes at initialization: there is no level 0, and level 1
+            begins with the network as it is.
+        rounds: in how many rounds the host removes: in each, what is removed already is zero, the network is observed
+            again, and about the same share of what is left goes (`masks.exponential_path`). None: as many as the
+            criterion's own ``rounds``, one if it has none.
 
     Raises:
         InvalidValue: for combinations that cannot work.
@@ -79,25 +81,29 @@ class Plan:
     then: Sequence[FollowUp] = ()
     rewind_to: RewindTo = Step(0)
     allow_collapse: bool = False
+    train_dense: bool = True
+    rounds: int | None = None
 
     def __post_init__(self) -> None:
         _check_parts(self)
         object.__setattr__(self, "then", tuple(self.then))
-        if not isinstance(self.granularity, Element) and (own := [r for r in self.removals if r.criterion is not None]):
-            raise InvalidValue(
-                f"{own[0]} after a host of granularity {self.granularity}",
-                "a criterion of its own removes single weights: it goes with Element() only",
-                "write granularity=bb.Element(), or leave it out of then",
-            )
+        _check_together(self)
 
     @property
     def levels(self) -> int:
-        """Prunings; with the dense level 0, one training more."""
+        """Prunings; the dense level 0 comes before them."""
         return self.schedule.levels
 
     @property
     def dense(self) -> Plan:
-        """The plan of level 0 alone, the same for all plans that share it: see ``dense`` of `budbreak.iterate`."""
+        """The plan of level 0 alone, the same for all plans that share it: see ``dense`` of `budbreak.iterate`.
+
+        Raises:
+            InvalidValue: if this plan has no level 0.
+        """
+        if not self.train_dense:
+            rule = "level 0 is not trained where a network is pruned at initialization"
+            raise InvalidValue("the plan has train_dense=False", rule, "do without a dense store")
         return Plan(schedule=schedules.Dense(), prunable=self.prunable, rewind_to=self.rewind_to)
 
     @property
@@ -122,13 +128,18 @@ class Plan:
         return places
 
     def trainings_of(self, level: int) -> int:
-        """How often a level trains: once, and once more for each `Train`."""
-        return 1 if level == 0 else 1 + sum(isinstance(stage, Train) for stage in self.stages)
+        """How often a level trains: once, and once more for each `Train`; level 0 once or not at all."""
+        return int(self.train_dense) if level == 0 else 1 + sum(isinstance(stage, Train) for stage in self.stages)
 
     @property
     def trainings(self) -> list[tuple[int, int]]:
         """(level, stage) of all trainings, in their order."""
         return [(level, stage) for level in range(self.levels + 1) for stage in range(self.trainings_of(level))]
+
+    def rounds_of(self, criterion: Criterion) -> int:
+        """In how many rounds a criterion removes."""
+        own = getattr(criterion, "rounds", 1)
+        return self.rounds if self.rounds is not None and criterion == self.criterion else own
 
     def target(self, progress: Progress, *, total: int, alive: int) -> LevelTarget:
         """The counts of a level.
@@ -144,7 +155,8 @@ class Plan:
 
     def _target(self, level: int, sparsity: float | Fraction, total: int, alive: int) -> LevelTarget:
         where = f"level {level} of {self.schedule}"
-        return count_level(where, level, sparsity, [removal.q for removal in self.removals], total=total, alive=alive)
+        shares, at_most = [removal.q for removal in self.removals], has_budget(self.granularity)
+        return count_level(where, level, sparsity, shares, total=total, alive=alive, at_most=at_most)
 
     def targets(self, total: int, alive: int | None = None) -> list[LevelTarget]:
         """The counts of the levels that are known in advance; ``alive`` (all unless given) are left at level 0.
@@ -175,9 +187,12 @@ class Plan:
         Args:
             mask: what is alive at the start; the plan is fitted to its model.
         """
-        targets = self.targets(*self.count(mask))[1:]
-        keeps = {f"level {target.level} of {self.schedule}: {target.keep} stay": target.keep for target in targets}
-        check_targets(mask, keeps, granularity=self.granularity, floor=self.floor)
+        targets = {
+            f"level {target.level} of {self.schedule}: {target.keep} stay": (target.alive - target.host, target.keep)
+            for target in self.targets(*self.count(mask))
+            if target.keep < target.alive
+        }
+        check_targets(mask, targets, scope=self.scope, granularity=self.granularity, floor=self.floor)
 
     def fit(self, model: nn.Module) -> Plan:
         """The same plan for the layers of this model: `Unit` knows where their units lie, and which are spared."""
@@ -206,7 +221,8 @@ class Plan:
         macs = None if example is None else count_macs(model, example)
         trainings = [self.trainings_of(level) for level in range(self.levels + 1)]
         spared = tuple(plan.granularity.spared)
-        shrinking = Mask({name: entry for name, entry in mask.items() if name not in spared})
+        whole = () if has_budget(plan.granularity) else spared
+        shrinking = Mask({name: entry for name, entry in mask.items() if name not in whole})
         rows = preview_rows(self.targets(total), shrinking, macs, trainings)
         dense_macs = None if macs is None else macs.total
         return Preview(rows, coverage(unwrap(model), mask), dense_macs, plan.granularity.counted, spared)
@@ -217,42 +233,73 @@ def _check_parts(plan: Plan) -> None:
     example = "bb.schedules.Geometric(rate=0.2, levels=12)"
     check_instance("schedule", plan.schedule, ("levels",), example, choices=schedules.ALL)
     check_count("schedule.levels", plan.schedule.levels, least=0)
-    _check_reads(plan.schedule)
+    check_reads(plan.schedule)
     check_criterion(plan.criterion, criteria.ALL)
     check_choices(scope=plan.scope, granularity=plan.granularity, allocation=plan.allocation, floor=plan.floor)
     check_prunable(plan.prunable)
-    _check_then(plan.then)
-    if not (plan.rewind_to is None or isinstance(plan.rewind_to, Step) or _is(plan.rewind_to, "learning-rate")):
-        near = f"bb.Step({max(0, int(plan.rewind_to))})" if isinstance(plan.rewind_to, int) else "bb.Step(0)"
-        near = "'learning-rate'" if _is(plan.rewind_to, "lr") else near
-        rule = "it must be a Step, 'learning-rate' or None"
-        raise InvalidValue(f"rewind_to is {shown(plan.rewind_to)}", rule, f"write rewind_to={near}")
-    if not isinstance(plan.allow_collapse, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
-        value = f"allow_collapse is {shown(plan.allow_collapse)}"
-        raise InvalidValue(value, "it is True or False", "write allow_collapse=True")
+    check_then(plan.then)
+    check_rewind(plan.rewind_to)
+    for name, value in (("allow_collapse", plan.allow_collapse), ("train_dense", plan.train_dense)):
+        if not isinstance(value, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidValue(f"{name} is {shown(value)}", "it is True or False", f"write {name}=True")
+    if plan.rounds is not None:
+        check_count("rounds", plan.rounds)
 
 
-def _check_reads(schedule: Schedule) -> None:
-    reads = getattr(schedule, "reads", ())
-    if not isinstance(reads, list | tuple) or not all(isinstance(name, str) for name in cast(Sequence[object], reads)):
-        example = f"({reads!r},)" if isinstance(reads, str) else '("accuracy",)'
-        value = f"schedule.reads is {shown(reads)}"
-        raise InvalidValue(value, "it is a tuple of the names of metrics", f"write reads = {example}")
+def _check_together(plan: Plan) -> None:
+    """Refuse parts that cannot work together."""
+    for removal in plan.removals:
+        if removal.criterion is not None and not isinstance(plan.granularity, Element):
+            raise InvalidValue(
+                f"{removal} after a host of granularity {plan.granularity}",
+                "a criterion of its own removes single weights: it goes with Element() only",
+                "write granularity=bb.Element(), or leave it out of then",
+            )
+    if not plan.train_dense:
+        _check_untrained(plan)
+    for criterion, trained in _acting(plan):
+        check_count(f"rounds of {criterion}", getattr(criterion, "rounds", 1))
+        if trained and getattr(criterion, "at_initialization", False):
+            raise InvalidValue(
+                f"{criterion} is to remove weights after a training",
+                "it scores a network at initialization",
+                _initially(plan),
+            )
+        if not trained and StartWeights() in criterion.needs:
+            raise InvalidValue(
+                f"{criterion} is to remove weights before the first training (train_dense=False)",
+                f"it needs {StartWeights()}, from the start of a training that is over",
+                "let a Train() come before it, or leave train_dense out",
+            )
 
 
-def _check_then(then: object) -> None:
-    if not isinstance(then, list | tuple):
-        own = then if isinstance(then, followups.ALL) else "bb.ActivateWhilePruning(q=0.02)"
-        raise InvalidValue(f"then is {shown(then)}", "it is a list of stages", f"write then=[{own}]")
-    for follow_up in cast(Sequence[object], then):
-        example = "[bb.ActivateWhilePruning(q=0.02)]"
-        check_instance("then", follow_up, ("stages",), example, call=False, choices=followups.ALL)
-        stages = cast(object, cast(FollowUp, follow_up).stages)
-        if not isinstance(stages, tuple) or not all(isinstance(s, Stage) for s in cast(Sequence[object], stages)):
-            value = f"stages of {type(follow_up).__name__} is {shown(stages)}"
-            raise InvalidValue(value, "it is a tuple of Remove(...) and Train()", "write return (bb.Train(),)")
+def _acting(plan: Plan) -> Iterator[tuple[Criterion, bool]]:
+    """The criteria that remove weights in the first two levels, each with whether a training comes before it."""
+    for level in range(1, min(plan.levels, 2) + 1):
+        for stage in range(plan.trainings_of(level)):
+            trained = plan.train_dense or (level, stage) > (1, 0)
+            removing = [plan.removals[place].criterion for place in plan.removing(stage)]
+            for criterion in [*([None] if stage == 0 else []), *removing]:
+                yield plan.criterion if criterion is None else criterion, trained
 
 
-def _is(value: object, text: str) -> bool:
-    """Equal, for values whose own ``==`` is no bool (tensors)."""
-    return isinstance(value, str) and value == text
+def _initially(plan: Plan) -> str:
+    """What to do with a criterion that scores a network at initialization."""
+    if plan.train_dense:
+        return "write train_dense=False; after a training, SNIP's formula is that of criteria.Taylor()"
+    return "prune in one level, as schedules.OneShot does, and after a Train() by another criterion"
+
+
+def _check_untrained(plan: Plan) -> None:
+    """Refuse what there is not without a level 0."""
+    if plan.levels == 0:
+        rule = "without level 0 and without a pruning, nothing would be trained"
+        raise InvalidValue("train_dense is False with a schedule of no levels", rule, "leave train_dense out")
+    if isinstance(plan.rewind_to, Step) and plan.rewind_to.count > 0:
+        rule = "the step to rewind to lies within the training of level 0, and there is none"
+        raise InvalidValue(f"rewind_to is {plan.rewind_to}, train_dense False", rule, "write rewind_to=bb.Step(0)")
+    if reads := reads_of(plan.schedule):
+        value = f"train_dense is False, and {plan.schedule} looks at {', '.join(reads)}"
+        raise InvalidValue(
+            value, "nothing is recorded before level 1", "choose a schedule that looks at the level alone"
+        )

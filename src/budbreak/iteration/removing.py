@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -11,21 +13,24 @@ from torch import Tensor
 from budbreak.criteria import Criterion
 from budbreak.errors import InvalidValue
 from budbreak.evidence import Evidence, StartWeights, probe
-from budbreak.iteration.followups import Remove
 from budbreak.iteration.identity import Setup
 from budbreak.iteration.plan import Plan
 from budbreak.iteration.state import State, target_of, upcoming
 from budbreak.iteration.targets import LevelTarget, Removal
-from budbreak.masks import Mask, check_collapse, competing, prunable_parameters, select
+from budbreak.live import emptying
+from budbreak.masks import Mask, Scores, check_collapse, competing, exponential_path, prunable_parameters, select
+
+Choose = Callable[[Scores, int, Mask], Mask]
+"""(scores, how many stay, what is alive) -> mask."""
 
 
 def remove(setup: Setup, state: State, start_weights: Mapping[str, Tensor]) -> Removal:
-    """What goes before the next training; the network is only looked at.
+    """What goes before the next training; the network is as it was afterwards.
 
     Args:
         setup: what the user gave.
         state: the training before is over.
-        start_weights: those that it started from.
+        start_weights: those that it started from; none before the first training.
 
     Raises:
         LayerCollapsed: if a layer would lose all its weights, and the plan does not allow that.
@@ -38,13 +43,13 @@ def remove(setup: Setup, state: State, start_weights: Mapping[str, Tensor]) -> R
     if not acting:
         return Removal(state.mask, 0, (0,) * len(plan.removals), 0)
     check_moved(setup, state, acting, start_weights)
-    evidence = observe(setup, [plan.criterion, *acting], start_weights)
-    removal = _remove(plan, evidence, state.mask, target, stage=stage)
+    remover = _Remover(setup, start_weights or None, observe(setup, [plan.criterion, *acting], start_weights or None))
+    removal = _remove(plan, remover, state.mask, target, stage=stage)
     check_collapse(removal.mask, before=state.mask, allowed=plan.allow_collapse)
     return removal
 
 
-def observe(setup: Setup, criteria: Sequence[Criterion], start_weights: Mapping[str, Tensor]) -> Evidence:
+def observe(setup: Setup, criteria: Sequence[Criterion], start_weights: Mapping[str, Tensor] | None) -> Evidence:
     """What these criteria need."""
     return probe(
         setup.model,
@@ -71,13 +76,13 @@ def check_moved(setup: Setup, state: State, acting: Sequence[Criterion], start_w
     Raises:
         InvalidValue: if one of them looks at start weights, and no step was taken.
     """
-    now, before = prunable_parameters(setup.model, setup.plan.prunable), state.here
     looking = [criterion for criterion in acting if StartWeights() in criterion.needs]
+    now = prunable_parameters(setup.model, setup.plan.prunable)
     if not looking or not all(torch.equal(weight.detach(), start_weights[name]) for name, weight in now.items()):
         return
     value = f"{looking[0]} is to remove weights, but none has moved in the training before"
     rule = "it looks at how far weights moved: where none did, their index alone decides"
-    if before.steps == before.first_step:
+    if state.here.steps == state.here.first_step:
         raise InvalidValue(value, rule, "train first, in level 0 too, or use a criterion that does not look at it")
     if not setup.plan.allow_collapse:
         warnings.warn(f"{value}: {rule}. Is the network dead, the learning rate 0, or all of it frozen?", stacklevel=6)
@@ -90,40 +95,80 @@ def _acting(plan: Plan, target: LevelTarget, stage: int) -> list[Criterion]:
     return [*host, *(plan.criterion if removal.criterion is None else removal.criterion for removal in acting)]
 
 
-def _remove(plan: Plan, evidence: Evidence, alive: Mask, target: LevelTarget, *, stage: int) -> Removal:
+def _remove(plan: Plan, remover: _Remover, alive: Mask, target: LevelTarget, *, stage: int) -> Removal:
     """The host's removal before the first stage, then those that follow, each within what is left."""
     host = target.host if stage == 0 else 0
-    mask = _host_removes(plan, evidence, alive, host)
-    removed, short = [0] * len(plan.removals), 0
+    mask = remover.by_host(alive, host)
+    gone, removed, short = plan.count(alive)[1] - plan.count(mask)[1], [0] * len(plan.removals), 0
     for place in plan.removing(stage):
-        share = target.shares[place]
-        mask, removed[place] = _follow_up_removes(plan, plan.removals[place], evidence, mask, share=share)
-        short += share - removed[place]
-    mask = _host_removes(plan, evidence, mask, short)
-    return Removal(mask, host + short, tuple(removed), short)
+        own, share, before = plan.removals[place].criterion, target.shares[place], plan.count(mask)[1]
+        mask = remover.by_host(mask, share) if own is None else remover.by(own, mask, share)
+        removed[place] = before - plan.count(mask)[1]  # may be more, where a budget of weights is not used up
+        short += max(0, share - removed[place])
+    mask = remover.by_host(mask, short)
+    return Removal(mask, gone + short, tuple(removed), short)
 
 
-def _host_removes(plan: Plan, evidence: Evidence, alive: Mask, count: int) -> Mask:
-    """Remove ``count`` weights (units) by the host's criterion."""
-    if count == 0:
-        return alive
-    return select(
-        plan.criterion(evidence),
-        plan.count(alive)[1] - count,
+@dataclass(frozen=True)
+class _Remover:
+    """Removes by criteria, each in as many rounds as it has.
+
+    Args:
+        setup: what the user gave.
+        start_weights: see `observe`.
+        evidence: of the network as it is: what each criterion looks at in its first round.
+    """
+
+    setup: Setup
+    start_weights: Mapping[str, Tensor] | None
+    evidence: Evidence
+
+    def by_host(self, alive: Mask, count: int) -> Mask:
+        """Remove ``count`` weights (units) by the host's criterion."""
+        if count == 0:
+            return alive
+        plan, left = self.setup.plan, self.setup.plan.count(alive)[1]
+        path = exponential_path(left, left - count, plan.rounds_of(plan.criterion))
+        scores = plan.criterion(self.evidence)
+        return self._in_rounds(plan.criterion, scores, alive, path=path, choose=_as_the_host(plan))
+
+    def by(self, criterion: Criterion, alive: Mask, share: int) -> Mask:
+        """Remove up to ``share`` weights by another criterion, globally: as many as it can."""
+        if share == 0:
+            return alive
+        scores = criterion(self.evidence)
+        plan = self.setup.plan
+        count = min(share, competing(scores, alive, floor=plan.floor))
+        path = exponential_path(alive.kept, alive.kept - count, plan.rounds_of(criterion))
+        return self._in_rounds(criterion, scores, alive, path=path, choose=_globally(plan))
+
+    def _in_rounds(
+        self, criterion: Criterion, scores: Scores, alive: Mask, *, path: Sequence[int], choose: Choose
+    ) -> Mask:
+        """Each round looks at the network without what is gone by then; ``scores`` are those of the first."""
+        mask = choose(scores, path[0], alive)
+        with emptying(self.setup.model) as empty:
+            for before, keep in itertools.pairwise(path):
+                if keep < before:
+                    empty(mask)
+                    evidence = observe(self.setup, [criterion], self.start_weights)
+                    mask = choose(criterion(evidence), keep, mask)
+        return mask
+
+
+def _as_the_host(plan: Plan) -> Choose:
+    """Select where, and what, the plan says."""
+    return lambda scores, keep, within: select(
+        scores,
+        keep,
         scope=plan.scope,
         granularity=plan.granularity,
         allocation=plan.allocation,
         floor=plan.floor,
-        within=alive,
+        within=within,
     )
 
 
-def _follow_up_removes(plan: Plan, removal: Remove, evidence: Evidence, alive: Mask, *, share: int) -> tuple[Mask, int]:
-    """Remove up to ``share`` weights, globally; also how many it could remove."""
-    if share == 0:
-        return alive, 0
-    if removal.criterion is None:
-        return _host_removes(plan, evidence, alive, share), share
-    scores = removal.criterion(evidence)
-    count = min(share, competing(scores, alive, floor=plan.floor))
-    return select(scores, alive.kept - count, floor=plan.floor, within=alive), count
+def _globally(plan: Plan) -> Choose:
+    """Select among all single weights, down to the plan's floor."""
+    return lambda scores, keep, within: select(scores, keep, floor=plan.floor, within=within)

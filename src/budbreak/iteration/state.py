@@ -30,8 +30,9 @@ class LevelRecord:
             whether the level ends here.
         kept: weights that stay, of ``total`` prunable ones; ``density`` = kept / total.
         density_all: parameters that are not pruned / all parameters of the model.
-        counted: what the schedule counts, "weights" or "units", of which ``counted_kept`` of ``counted_total`` stay;
-            ``spared``: the weights whose units are never pruned, and are not counted (the classifier's).
+        counted: what the schedule counts, "weights", "units" or "blocks", of which ``counted_kept`` of
+            ``counted_total`` stay; "weights at most": a budget, where ``kept`` says what was reached; ``spared``: the
+            weights whose units are never pruned, and are not counted (the classifier's).
         host_removed: by the host before this training; ``follow_ups_removed``: by each `Remove` of the plan, in
             their order; ``shortfall``: what they could not remove, and the host took instead.
         steps: optimizer steps in this training; ``epochs``: those that `Level.epochs` counted; ``seconds``: its
@@ -112,7 +113,7 @@ class State:
     Args:
         mask: what stays now; ``before``: what stayed in the training before.
         records: of all trainings that are over, in their order.
-        position: of the training that runs, or that ended last; None before level 0.
+        position: of the training that runs, or that ended last; None before the first one.
     """
 
     mask: Mask
@@ -125,7 +126,7 @@ class State:
         """Where it stands.
 
         Raises:
-            InvalidValue: if level 0 has not begun.
+            InvalidValue: if no level has begun.
         """
         if self.position is None:
             raise InvalidValue(
@@ -260,7 +261,7 @@ def upcoming(state: State, plan: Plan) -> tuple[int, int] | None:
     """(level, stage) of the training that runs, or else of the next one; None after the last."""
     here = state.position
     if here is None:
-        return 0, 0
+        return plan.trainings[0]
     if not here.ended:
         return here.level, here.stage
     left = plan.trainings[plan.trainings.index((here.level, here.stage)) + 1 :]
@@ -277,10 +278,11 @@ def progress(state: State, level: int) -> Progress:
 
 def target_of(state: State, plan: Plan, level: int) -> LevelTarget:
     """The counts of a level that runs, or comes next; above level 0 the schedule is asked."""
-    here, (total, now) = state.here, plan.count(state.mask)
+    here, (total, now) = state.position, plan.count(state.mask)
     if level == 0:
         return LevelTarget(0, alive=now, keep=now, host=0, shares=(0,) * len(plan.removals))
-    return plan.target(progress(state, level), total=total, alive=here.alive if level == here.level else now)
+    alive = here.alive if here is not None and level == here.level else now
+    return plan.target(progress(state, level), total=total, alive=alive)
 
 
 def is_done(state: State, *, alone: bool) -> bool:

@@ -2,6 +2,7 @@
 
 from budbreak.live.averages import check_averages, mask_averages
 from budbreak.live.dead_units import dead_neurons
+from budbreak.live.emptying import emptying
 from budbreak.live.holding import Hold, apply_mask, check_zeros, hold
 from budbreak.live.measuring import measure
 from budbreak.live.modelstate import extra_states, load_state, model_digest, model_state, state_digest
@@ -22,6 +23,7 @@ __all__ = [
     "check_resettable",
     "check_zeros",
     "dead_neurons",
+    "emptying",
     "extra_states",
     "hold",
     "load_state",

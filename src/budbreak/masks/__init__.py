@@ -1,15 +1,17 @@
 """Which weights stay: masks, scores, what is prunable, what goes as one, and the exact selection."""
 
 from budbreak.masks.allocations import ERK, Allocation, Uniform
+from budbreak.masks.blocks import Block
 from budbreak.masks.choices import ALLOCATIONS, GRANULARITIES, SCOPES, check_choices
 from budbreak.masks.contest import Contest, Scope
-from budbreak.masks.counts import check_collapse, survivors
+from budbreak.masks.counts import check_collapse, sparsity_of, survivors
 from budbreak.masks.coverage import Coverage, coverage
 from budbreak.masks.floors import check_floor
-from budbreak.masks.granularity import Element, Granularity, Unit, count_removable
+from budbreak.masks.granularity import Element, Granularity, Unit, count_removable, has_budget
 from budbreak.masks.mask import Mask, check_mask
 from budbreak.masks.parametrized import parameters_with_layers
 from budbreak.masks.path import exponential_path
+from budbreak.masks.patterns import NM
 from budbreak.masks.prunable import (
     Prunable,
     check_prunable,
@@ -17,14 +19,16 @@ from budbreak.masks.prunable import (
     every_weight,
     excluding,
     including,
+    parameter_named,
     prunable_parameters,
     unwrap,
     warn_of_uncovered,
 )
-from budbreak.masks.scopes import Global, Layer
+from budbreak.masks.scopes import Global, Layer, Rows
 from budbreak.masks.scores import Score, Scores, ScoreSlice
-from budbreak.masks.selection import check_targets, competing, select
+from budbreak.masks.selection import competing, select
 from budbreak.masks.shares import ShareScore
+from budbreak.masks.targets import check_targets
 from budbreak.masks.units import UnitLayout, output_layout
 from budbreak.masks.zeroing import bits, factor_for, zero_pruned
 
@@ -32,8 +36,10 @@ __all__ = [
     "ALLOCATIONS",
     "ERK",
     "GRANULARITIES",
+    "NM",
     "SCOPES",
     "Allocation",
+    "Block",
     "Contest",
     "Coverage",
     "Element",
@@ -42,6 +48,7 @@ __all__ = [
     "Layer",
     "Mask",
     "Prunable",
+    "Rows",
     "Scope",
     "Score",
     "ScoreSlice",
@@ -65,11 +72,14 @@ __all__ = [
     "excluding",
     "exponential_path",
     "factor_for",
+    "has_budget",
     "including",
     "output_layout",
+    "parameter_named",
     "parameters_with_layers",
     "prunable_parameters",
     "select",
+    "sparsity_of",
     "survivors",
     "unwrap",
     "warn_of_uncovered",

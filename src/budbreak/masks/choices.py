@@ -8,13 +8,21 @@ from typing import cast
 from budbreak.checks import check_function, check_granularity, check_instance, shown
 from budbreak.errors import InvalidValue
 from budbreak.masks.allocations import ERK, Uniform
+from budbreak.masks.blocks import Block
 from budbreak.masks.contest import Scope
 from budbreak.masks.floors import check_floor
 from budbreak.masks.granularity import Element, Unit
-from budbreak.masks.scopes import Global, Layer
+from budbreak.masks.patterns import NM
+from budbreak.masks.scopes import Global, Layer, Rows
 
-SCOPES = (Global, Layer)
-GRANULARITIES = (Element, Unit)
+SCOPES = (Global, Layer, Rows, NM)
+GRANULARITIES = (Element, Unit, Block)
+_MEANT = {  # what names of scopes most likely mean
+    "lay|loc": "bb.masks.Layer()",
+    "row|out": "bb.masks.Rows()",
+    r"nm|n:m|\d": "bb.NM(2, 4)",
+    "": "bb.masks.Global()",
+}
 ALLOCATIONS = (Uniform, ERK)
 
 
@@ -26,10 +34,11 @@ def check_choices(*, scope: object, granularity: object, allocation: object, flo
     """
     if isinstance(scope, str):
         raise _no_name(scope)
-    attributes = ("divides", "fit", "choose")
+    attributes = ("divides", "elementwise", "fit", "reach", "choose")
     check_instance("scope", scope, attributes, "bb.masks.Layer()", call=False, choices=SCOPES)
     check_granularity(granularity, GRANULARITIES)
     check_floor(floor)
+    _check_elementwise(scope, granularity)
     if allocation is None:
         return
     check_function("allocation", allocation, "bb.masks.Uniform()")
@@ -54,5 +63,5 @@ def _check_elementwise(part: object, granularity: object) -> None:
 
 def _no_name(scope: str) -> InvalidValue:
     rule = f"it is a value: {', '.join(f'{kind.__name__}(...)' for kind in SCOPES)} of bb.masks, or your own"
-    meant = "Layer" if re.search("lay|loc", scope.lower()) else "Global"
-    return InvalidValue(f"scope is {shown(scope)}", rule, f"write scope=bb.masks.{meant}()")
+    meant = [value for pattern, value in _MEANT.items() if re.search(pattern, scope.lower())]
+    return InvalidValue(f"scope is {shown(scope)}", rule, f"write scope={meant[0]}")

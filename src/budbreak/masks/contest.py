@@ -57,12 +57,21 @@ class Scope(Protocol):
         """Whether a target is divided over layers first: then it can be given an `Allocation`."""
         ...
 
+    @property
+    def elementwise(self) -> bool:
+        """Whether it is of single weights only."""
+        ...
+
     def fit(self, model: nn.Module, prunable: Prunable = conv_and_linear) -> Scope:
         """The same for this model's kinds of layers; `prune`, `Plan.preview` and `iterate` call it.
 
         Raises:
             InvalidValue: if it cannot be used on one of the weights.
         """
+        ...
+
+    def reach(self, alive: Mapping[str, Tensor]) -> Mapping[str, int] | None:
+        """Name -> how many stay there, of what is alive, where nothing else is possible; None: any number."""
         ...
 
     def choose(self, contest: Contest) -> dict[str, Tensor]:

@@ -18,6 +18,16 @@ def survivors(sparsity: float | Fraction, total: int) -> int:
     return round((1 - exact(sparsity)) * total)
 
 
+def sparsity_of(keep: int, total: int) -> float:
+    """The sparsity with the fewest digits of which `survivors` makes ``keep`` of ``total``.
+
+    >>> sparsity_of(1, 3), sparsity_of(50, 100)
+    (0.7, 0.5)
+    """
+    short = (round(1 - keep / total, digits) for digits in range(17))
+    return next((sparsity for sparsity in short if survivors(sparsity, total) == keep), 1 - keep / total)
+
+
 def check_collapse(mask: Mask, *, before: Mask, allowed: bool) -> None:
     """Refuse a mask that cuts the network in two, unless ``allowed``.
 

@@ -56,3 +56,14 @@ def check_floors(floor: int | float, floors: Mapping[str, int], keep: int, asked
             "as many stay as all floors together, or more",
             f"keep at least {total}, or lower the floor",
         )
+
+
+def check_reached_floors(scope: object, kept: Mapping[str, int], floors: Mapping[str, int]) -> None:
+    """Refuse floors above what a scope keeps, where it can keep nothing else.
+
+    Raises:
+        InvalidValue: with the layer, and both numbers.
+    """
+    for name in (name for name in kept if kept[name] < floors[name]):
+        value = f"by the floor at least {floors[name]} stay in {name!r}"
+        raise InvalidValue(value, f"{scope} keeps exactly {kept[name]} there", "lower the floor, or leave it out")

@@ -1,14 +1,19 @@
-"""Where scores compete: over all layers, or within each."""
+"""Where scores compete: over all layers, within each, or within each of its rows."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
+from budbreak.masks.arenas import keep_highest, level_off
 from budbreak.masks.contest import Contest
 from budbreak.masks.prunable import Prunable, conv_and_linear
-from budbreak.masks.threshold import select_competing
+from budbreak.masks.threshold import Source, select_competing
+from budbreak.masks.units import UnitLayout, unusual_layouts
 
 
 @dataclass(frozen=True)
@@ -19,11 +24,14 @@ class Global:
     rest.
     """
 
-    divides = False
+    divides, elementwise = False, False
 
     def fit(self, model: nn.Module, prunable: Prunable = conv_and_linear) -> Global:
         """See `Scope`."""
         return self
+
+    def reach(self, alive: Mapping[str, Tensor]) -> None:
+        """See `Scope`: any number."""
 
     def choose(self, contest: Contest) -> dict[str, Tensor]:
         """See `Scope`."""
@@ -44,15 +52,86 @@ class Global:
 class Layer:
     """The scores of each layer compete among themselves, for a share that an allocation gives the layer."""
 
-    divides = True
+    divides, elementwise = True, False
 
     def fit(self, model: nn.Module, prunable: Prunable = conv_and_linear) -> Layer:
         """See `Scope`."""
         return self
 
+    def reach(self, alive: Mapping[str, Tensor]) -> None:
+        """See `Scope`: any number."""
+
     def choose(self, contest: Contest) -> dict[str, Tensor]:
         """See `Scope`."""
         return {name: _highest(contest, name, share) for name, share in contest.shares().items()}
+
+
+class _ByRow:
+    """What `Rows` and `FittedRows` share."""
+
+    divides, elementwise = True, True
+
+    def layout(self, name: str) -> UnitLayout:
+        """Where the rows of this weight lie."""
+        raise NotImplementedError
+
+    def reach(self, alive: Mapping[str, Tensor]) -> None:
+        """See `Scope`: any number."""
+
+    def choose(self, contest: Contest) -> dict[str, Tensor]:
+        """See `Scope`."""
+        source = Source(contest.scores, contest.limits)
+        return {name: _rows_kept(source, name, share, self.layout(name)) for name, share in contest.shares().items()}
+
+
+@dataclass(frozen=True)
+class Rows(_ByRow):
+    """The scores of each output row of a weight compete among themselves: all weights into one unit.
+
+    Each layer keeps its share, by an allocation, as for `Layer`; within it each row keeps the same number, or all that
+    are alive in it; what remains goes to the first rows that have room. The rows of a Linear or convolution are its
+    outputs (inputs, height and width together); a weight of fewer than two dimensions is one row. Without a model, in
+    a bare `select`, rows lie along dimension 0; `fit` knows those of transposed convolutions and embeddings.
+
+    Source: Sun et al. 2023 (Wanda), arXiv 2306.11695: "compared on a per-output basis". Differs: the total is exact.
+    """
+
+    def layout(self, name: str) -> UnitLayout:
+        """Along dimension 0: no model is known."""
+        return UnitLayout(0)
+
+    def fit(self, model: nn.Module, prunable: Prunable = conv_and_linear) -> Rows | FittedRows:
+        """See `Scope`."""
+        layouts = unusual_layouts(model, prunable)
+        return FittedRows(layouts) if layouts else self
+
+
+@dataclass(frozen=True)
+class FittedRows(_ByRow):
+    """The rows of one model, from `Rows.fit`.
+
+    Args:
+        layouts: (name, layout) of the weights whose outputs do not lie along dimension 0.
+    """
+
+    layouts: tuple[tuple[str, UnitLayout], ...]
+
+    def layout(self, name: str) -> UnitLayout:
+        """Where the rows of this weight lie."""
+        return dict(self.layouts).get(name, UnitLayout(0))
+
+    def fit(self, model: nn.Module, prunable: Prunable = conv_and_linear) -> FittedRows:
+        """See `Scope`: fitted already."""
+        return self
+
+
+def _rows_kept(source: Source, name: str, keep: int, layout: UnitLayout) -> Tensor:
+    shape = source.scores[name].shape
+    scores = layout.rows(torch.from_numpy(source.whole(name)).reshape(shape)).numpy()
+    alive = None if source.limits is None else layout.rows(source.limits[name]).numpy()
+    capacities = np.full(len(scores), scores.shape[1]) if alive is None else alive.sum(axis=1)
+    kept = keep_highest(name, scores, alive, level_off(capacities, keep))
+    return layout.restore(torch.from_numpy(kept), shape)
 
 
 def _highest(contest: Contest, name: str, keep: int) -> Tensor:

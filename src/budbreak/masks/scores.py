@@ -54,7 +54,8 @@ class Scores(Mapping[str, Score]):
 
         Args:
             formula: as many flat tensors as there are operands -> a flat tensor of the same length.
-            operands: name -> tensor; all with the names and shapes of the first.
+            operands: name -> tensor; all with the names and shapes of the first. One that `Tensor.expand` gave (a
+                number for each row or column) is never copied whole.
 
         Raises:
             InvalidValue: if an operand is no mapping.
@@ -96,10 +97,24 @@ def _take(operand: Mapping[str, Tensor], name: str, like: Tensor) -> Tensor:
 
 def _entry(formula: Callable[..., Tensor], tensors: list[Tensor]) -> Score:
     def open_slices() -> ScoreSlice:
-        flat = [tensor.detach().reshape(-1) for tensor in tensors]
-        return lambda lo, hi: formula(*(_at_least_float32(values[lo:hi]) for values in flat))
+        slicers = [_slices(tensor.detach()) for tensor in tensors]
+        return lambda lo, hi: formula(*(_at_least_float32(values(lo, hi)) for values in slicers))
 
     return Score(tensors[0].shape, open_slices)
+
+
+def _slices(tensor: Tensor) -> ScoreSlice:
+    """Flat slices in logical order; of an expanded tensor, which would be a weight's size, no more than their rows."""
+    if 0 not in tensor.stride() or not tensor.numel():
+        flat = tensor.reshape(-1)
+        return lambda lo, hi: flat[lo:hi]
+    length = tensor[0].numel()
+
+    def rows(lo: int, hi: int) -> Tensor:
+        first = lo // length
+        return tensor[first : -(-hi // length)].reshape(-1)[lo - first * length : hi - first * length]
+
+    return rows
 
 
 def _at_least_float32(values: Tensor) -> Tensor:

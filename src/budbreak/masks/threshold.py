@@ -27,7 +27,7 @@ _WEIGHTS_PER_BLOCK = 1 << 16  # sorting a larger sample costs more than the narr
 
 def count_below(scores: Mapping[str, Score], limits: Mapping[str, Tensor] | None, value: float) -> int:
     """How many of the scores that compete are below a value."""
-    return sum(_count(values < value) for _, values in _Source(scores, limits).values())
+    return sum(_count(values < value) for _, values in Source(scores, limits).values())
 
 
 def capacity(score: Score, limits: Mapping[str, Tensor] | None, name: str) -> int:
@@ -35,8 +35,8 @@ def capacity(score: Score, limits: Mapping[str, Tensor] | None, name: str) -> in
     return score.shape.numel() if limits is None else int(limits[name].count_nonzero())
 
 
-class _Source:
-    """All competing scores, chunk by chunk, as comparable arrays of one dtype."""
+class Source:
+    """All competing scores, chunk by chunk, as comparable arrays of one dtype: float32, or float64 where one is."""
 
     def __init__(self, scores: Mapping[str, Score], limits: Mapping[str, Tensor] | None) -> None:
         self.scores, self.limits = scores, limits
@@ -62,6 +62,19 @@ class _Source:
                 )
             yield lo, hi, chunk
             del chunk
+
+    def whole(self, name: str) -> np.ndarray[Any, Any]:
+        """All scores of one weight at once, flat, on the CPU.
+
+        Raises:
+            NotFinite: if one that competes is NaN.
+        """
+        values = np.empty(self.scores[name].shape.numel(), np.float64 if self.dtype == torch.float64 else np.float32)
+        for lo, hi, chunk in self.chunks(name):
+            limit = self.limit(name, lo, hi, chunk)
+            _check_nan_free(name, chunk if limit is None else chunk[limit])
+            values[lo:hi] = _cpu(chunk)
+        return values
 
     def limit(self, name: str, lo: int, hi: int, like: Array) -> Array | None:
         """Bool for lo..hi where something competes; None where everything does."""
@@ -118,7 +131,7 @@ def select_competing(scores: Mapping[str, Score], keep: int, limits: Mapping[str
     shares = {name: score for name, score in scores.items() if isinstance(score, ShareScore)}
     if len(shares) == len(scores) and 0 < keep < total:
         return select_shares(shares, keep, limits)
-    source = _Source(scores, limits)
+    source = Source(scores, limits)
     flat = _select(source, total, keep)
     return {name: flat[name].reshape(score.shape) for name, score in scores.items()}
 
@@ -151,7 +164,7 @@ class _Look:
         return np.concatenate([np.empty(0, dtype=np.float32), *(near.values for near in self.near)])
 
 
-def _select(source: _Source, total: int, keep: int) -> dict[str, Tensor]:
+def _select(source: Source, total: int, keep: int) -> dict[str, Tensor]:
     """The flat masks of the ``keep`` highest: bracket the threshold by a sample, then one pass, and settle the rest.
 
     Where the bracket misses, the next pass looks on the missed side with a bracket four times as wide. Scores that
@@ -180,7 +193,7 @@ def _select(source: _Source, total: int, keep: int) -> dict[str, Tensor]:
             lo, hi = _at(sample, middle - width), lo
 
 
-def _look(source: _Source, lo: float, hi: float) -> _Look:
+def _look(source: Source, lo: float, hi: float) -> _Look:
     look, sure = _Look({}, 0, []), 0
     for name, score in source.scores.items():
         flat = look.masks[name] = torch.empty(score.shape.numel(), dtype=torch.bool)
@@ -218,7 +231,7 @@ def _keep_highest(look: _Look, wanted: int) -> None:
         flat[near.indices[first]] = True
 
 
-def _keep_equal(source: _Source, look: _Look, lo: float, keep: int) -> bool:
+def _keep_equal(source: Source, look: _Look, lo: float, keep: int) -> bool:
     """Keep all that is near, and of the scores that equal ``lo`` the first, if they are enough."""
     ties = keep - look.sure - sum(len(near.values) for near in look.near)
     if sum(_count(values == lo) for _, values in source.values()) < ties:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from budbreak.masks.parametrized import parameters_with_layers
+from budbreak.masks.prunable import Prunable, prunable_parameters, unwrap
+
 _ROWS = (nn.Linear, nn.Bilinear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _COLUMNS = (nn.Embedding, nn.EmbeddingBag)
@@ -38,6 +41,20 @@ class UnitLayout:
         split = tensor.reshape(self.groups, -1, tensor.shape[1], tensor[0, 0].numel())
         return split.movedim(2, 1).reshape(self.count(tensor.shape), -1)
 
+    def rows(self, tensor: Tensor) -> Tensor:
+        """The same; of fewer than two dimensions, a tensor is one row."""
+        return self.members(tensor) if tensor.dim() > 1 else tensor.reshape(1, -1)
+
+    def restore(self, rows: Tensor, shape: torch.Size) -> Tensor:
+        """What `rows` made, in the shape of the weight again."""
+        if len(shape) < 2:
+            return rows.reshape(shape)
+        if self.groups == 1:
+            others = [size for dim, size in enumerate(shape) if dim != self.dim]
+            return rows.reshape(shape[self.dim], *others).movedim(0, self.dim).contiguous()
+        split = rows.reshape(self.groups, shape[1], shape[0] // self.groups, shape[2:].numel())
+        return split.movedim(1, 2).reshape(shape)
+
     def spread(self, units: Tensor, shape: torch.Size) -> Tensor:
         """[units] in the weight's shape: each member has its unit's value."""
         if self.groups == 1:
@@ -60,6 +77,15 @@ def output_layout(layer: nn.Module, weight: Tensor) -> UnitLayout | None:
     if isinstance(layer, _COLUMNS):
         return UnitLayout(1)
     return UnitLayout(0) if isinstance(layer, _ROWS) else None
+
+
+def unusual_layouts(model: nn.Module, prunable: Prunable) -> tuple[tuple[str, UnitLayout], ...]:
+    """(name, layout) of the prunable weights whose outputs lie elsewhere than in their rows."""
+    unwrapped = unwrap(model)
+    covered = prunable_parameters(unwrapped, prunable)
+    layers = {name: layer for name, layer, _ in parameters_with_layers(unwrapped)}
+    layouts = {name: output_layout(layers[name], weight) for name, weight in covered.items()}
+    return tuple((name, layout) for name, layout in layouts.items() if layout not in (None, UnitLayout(0)))
 
 
 def is_producer(layer: nn.Module) -> bool:

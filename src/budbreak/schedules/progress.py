@@ -15,7 +15,8 @@ class Progress:
     Args:
         level: the level that is about to start; 0 is dense.
         step: optimizer steps done so far, over all levels.
-        metrics: what was recorded at the end of each earlier level, e.g. ``{"accuracy": 0.98}``.
+        metrics: what was recorded at the end of each earlier level that was trained, e.g. ``{"accuracy": 0.98}``: level
+            0 first, unless the plan prunes at initialization.
     """
 
     level: int

@@ -27,7 +27,9 @@ FOLLOW_UPS = Family.of(
 GRANULARITIES = Family.of(
     "granularity", GRANULARITY_CLASSES, needs=("fit", "merge", "shrink", "spread"), call=False, example='"unit"'
 )
-SCOPES = Family.of("scope", SCOPE_CLASSES, needs=("divides", "fit", "choose"), call=False, example='"layer"')
+SCOPES = Family.of(
+    "scope", SCOPE_CLASSES, needs=("divides", "elementwise", "fit", "reach", "choose"), call=False, example='"layer"'
+)
 ALLOCATIONS = Family.of("allocation", ALLOCATION_CLASSES, example='"erk"')
 OPTIMIZERS = Family.of(
     "optimizer", OPTIMIZER_CLASSES, needs=("learning_rate", "build"), call=False, names={"adamw": AdamW}

@@ -153,7 +153,7 @@ def _try_trainings(choice: Choice, loader: Loader) -> tuple[str, dict[str, float
 def epochs_of_choice(choice: Choice) -> int:
     """Epochs of all tasks, complete or not, without a look at data or networks: quick for any number of arms."""
     setups = {repr(arm.setup): arm.setup for arm in choice.arms}.values()
-    dense = {repr(dense_of(setup)): epochs_before(setup, 1) for setup in setups}
+    dense = {repr(dense_of(setup)): epochs_before(setup, 1) for setup in setups if setup.prune.train_dense}
     levels = sum(epochs_in_all(setup) - epochs_before(setup, 1) for setup in setups)
     return choice.recipe.seeds * (sum(dense.values()) + levels)
 

@@ -75,6 +75,8 @@ def make_plan(setup: Setup, *, seed: int, steps: int) -> Plan:
         then=tuple(_replicated(follow_up, seed) for follow_up in prune.then),
         rewind_to=rewinds[prune.rewind],
         allow_collapse=prune.allow_collapse,
+        train_dense=prune.train_dense,
+        rounds=prune.rounds or None,
     )
 
 
@@ -90,13 +92,14 @@ def epochs_of(setup: Setup, level: int) -> int:
 
 
 def epochs_before(setup: Setup, level: int) -> int:
-    """How many epochs all trainings before a level take, the dense one included."""
+    """How many epochs all trainings before a level take, the dense one included if there is one."""
     if level == 0:
         return 0
     trainings = 1 + sum(isinstance(stage, Train) for stage in stages_of(setup.prune.then))
-    return epochs_of(setup, 0) + (level - 1) * trainings * epochs_of(setup, 1)
+    dense = epochs_of(setup, 0) if setup.prune.train_dense else 0
+    return dense + (level - 1) * trainings * epochs_of(setup, 1)
 
 
 def epochs_in_all(setup: Setup) -> int:
-    """How many epochs all trainings take, the dense one included."""
+    """How many epochs all trainings take."""
     return epochs_before(setup, setup.prune.schedule.levels + 1)

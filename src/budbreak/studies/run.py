@@ -52,8 +52,8 @@ class Choice:
         """Of the run."""
         return self.out / self.recipe.folder_name
 
-    def tasks(self, arm: Arm) -> list[tuple[Task, Task]]:
-        """The dense training and the levels of an arm, for each seed."""
+    def tasks(self, arm: Arm) -> list[tuple[Task, ...]]:
+        """The levels of an arm, for each seed, after the dense training that they start from, if there is one."""
         return tasks_of(arm.name, arm.setup, range(self.recipe.seeds), self.place)
 
 
@@ -71,9 +71,9 @@ Shown = Sequence[tuple[Arm, Task]]
 
 def cells_of(choice: Choice) -> Cells:
     """The tasks of what was chosen; arms that are alike have theirs in common."""
-    pairs = [(arm, pair) for arm in choice.arms for pair in choice.tasks(arm)]
-    by_seed = sorted((task for _, pair in pairs for task in pair), key=lambda task: task.seed)
-    return Cells(tuple((arm, levels) for arm, (_, levels) in pairs), tuple(distinct(by_seed)))
+    found = [(arm, tasks) for arm in choice.arms for tasks in choice.tasks(arm)]
+    by_seed = sorted((task for _, tasks in found for task in tasks), key=lambda task: task.seed)
+    return Cells(tuple((arm, tasks[-1]) for arm, tasks in found), tuple(distinct(by_seed)))
 
 
 def run(
@@ -165,7 +165,7 @@ def divided(tasks: Sequence[Task]) -> tuple[list[Task], list[Task]]:
 def _other_arms(choice: Choice) -> list[tuple[Arm, Task]]:
     """The levels of those arms of the recipe that were not chosen, but are complete already."""
     others = [arm for arm in choice.recipe.arms if arm not in choice.arms]
-    levels = [(arm, [task for _, task in choice.tasks(arm)]) for arm in others]
+    levels = [(arm, [tasks[-1] for tasks in choice.tasks(arm)]) for arm in others]
     return [(arm, task) for arm, tasks in levels if all(map(is_complete, tasks)) for task in tasks]
 
 

@@ -35,6 +35,7 @@ from budbreak.values import Family, encode, telling
 _MOST_IMAGES = 10**9
 _MOST_EPOCHS = 100_000  # more is a slip of the pen, and would list rows for hours
 _MOST_LEVELS = 1000
+_MOST_ROUNDS = 10_000
 _MOST_ITEMS = 100  # of a list
 
 Images = Annotated[int, Field(ge=0, le=_MOST_IMAGES)]
@@ -120,13 +121,13 @@ class PruneSection(Section):
         (), description='what follows in each level, e.g. ["ap"], ["train", {is = "remove", q = 0.02}]'
     )
     scope: Annotated[Scope, read_one(SCOPES, "prune.scope")] = Field(
-        Global(), description='where scores compete: over all layers, or in each, "layer"'
+        Global(), description='where scores compete: in all layers, in each ("layer"), in its rows, in groups of N:M'
     )
     allocation: Annotated[Allocation, read_one(ALLOCATIONS, "prune.allocation")] = Field(
-        Uniform(), description='how a target is divided over layers, for scope = "layer"'
+        Uniform(), description='how a target is divided over layers, for the scopes "layer" and "rows"'
     )
     floor: Annotated[int | float, read_floor("prune.floor")] = Field(
-        0, description="so many weights stay in each layer at least, or that share of each, e.g. 0.01"
+        0, description="so many weights, or that share (such as 0.01), stay in each layer at least"
     )
     granularity: Annotated[Granularity, read_one(GRANULARITIES, "prune.granularity")] = Field(
         Element(), description="what goes as one"
@@ -140,12 +141,23 @@ class PruneSection(Section):
     )
     images: Images = Field(2000, description="training images for criteria that look at data; 0: all")
     allow_collapse: bool = Field(False, description="go on when a layer has lost all its weights")
+    train_dense: bool = Field(True, description="train before the first pruning; false: prune at initialization")
+    rounds: Annotated[int, Field(ge=0, le=_MOST_ROUNDS)] = Field(
+        0, description="rounds of each pruning, the network observed anew in each; 0: as many as the criterion has"
+    )
 
     @model_validator(mode="after")
     def _levels_end(self) -> PruneSection:
         if self.schedule.levels > _MOST_LEVELS:
             value = f"prune.schedule has {self.schedule.levels:,} levels"
             raise InvalidValue(value, f"it has at most {_MOST_LEVELS:,}", "give fewer")
+        return self
+
+    @model_validator(mode="after")
+    def _rewinds_to_what_there_is(self) -> PruneSection:
+        if self.rewind_epoch and not self.train_dense:
+            value = f"prune.rewind_epoch is {self.rewind_epoch}, and prune.train_dense is false"
+            raise InvalidValue(value, "it is an epoch of level 0, and there is none", "take one of them out")
         return self
 
 

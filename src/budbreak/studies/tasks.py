@@ -42,7 +42,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Task:
-    """A training from scratch (``dense``), or the levels that prune what it gave (``levels``).
+    """A training from scratch (``dense``), or the levels that prune what it gave, or a fresh network (``levels``).
 
     Small and plain, so that it travels to other processes and machines; its result lies in its folder.
 
@@ -51,7 +51,7 @@ class Task:
         label: what it is called, e.g. "host seed 0"; a dense training by the first arm that it was made for.
         seed: of everything random in it.
         plain: the setup's plain form, as JSON.
-        needs: the dense training that the levels start from.
+        needs: the dense training that the levels start from; none where a fresh network is pruned.
     """
 
     kind: Kind
@@ -90,19 +90,26 @@ class Task:
         return {key: value for key, value in self.__dict__.items() if key != "setup"}
 
 
-def tasks_of(arm: str, setup: Setup, seeds: Iterable[int], place: Place) -> list[tuple[Task, Task]]:
-    """For each seed the dense training of an arm, which other arms may share, and the levels of the arm."""
+def tasks_of(arm: str, setup: Setup, seeds: Iterable[int], place: Place) -> list[tuple[Task, ...]]:
+    """For each seed the levels of an arm, after the dense training that they start from, if there is one.
+
+    Other arms may share the dense training.
+    """
+    make = _after_dense if setup.prune.train_dense else _from_scratch
+    return [make(arm, setup, seed, place) for seed in seeds]
+
+
+def _after_dense(arm: str, setup: Setup, seed: int, place: Place) -> tuple[Task, Task]:
     dense_setup = dense_of(setup)
-    dense_told, told = _told(dense_setup), setup.prune.told()
-    dense_plain, plain = _json(dense_setup), _json(setup)
-    pairs: list[tuple[Task, Task]] = []
-    for seed in seeds:
-        network = {**dense_told["network"], **_factory(setup, seed)}
-        identity = digest({"task": "dense", "schema": SCHEMA, "seed": seed, **dense_told, "network": network})
-        dense = Task("dense", identity, f"dense of {arm} seed {seed}", seed, dense_plain, place)
-        levels = digest({"task": "levels", "dense": identity, "prune": told})
-        pairs.append((dense, Task("levels", levels, f"{arm} seed {seed}", seed, plain, place, (dense,))))
-    return pairs
+    identity = digest({"task": "dense", **_told(dense_setup, seed)})
+    dense = Task("dense", identity, f"dense of {arm} seed {seed}", seed, _json(dense_setup), place)
+    levels = digest({"task": "levels", "dense": identity, "prune": setup.prune.told()})
+    return dense, Task("levels", levels, f"{arm} seed {seed}", seed, _json(setup), place, (dense,))
+
+
+def _from_scratch(arm: str, setup: Setup, seed: int, place: Place) -> tuple[Task]:
+    identity = digest({"task": "levels", **_told(setup, seed)})
+    return (Task("levels", identity, f"{arm} seed {seed}", seed, _json(setup), place),)
 
 
 def check_identity(task: Task) -> None:
@@ -112,8 +119,8 @@ def check_identity(task: Task) -> None:
         StoreMismatch: if the code of the user's own that this process has imported is not that of the process that
             named the task: it was edited meanwhile, or differs from machine to machine.
     """
-    ((dense, levels),) = tasks_of(task.label, task.setup, [task.seed], task.place)
-    if task.identity != (dense if task.kind == "dense" else levels).identity:
+    (tasks,) = tasks_of(task.label, task.setup, [task.seed], task.place)
+    if task.identity != next(found.identity for found in tasks if found.kind == task.kind):
         raise StoreMismatch(
             f"{task.label}: its classes, or its network, are not what they were when the run began",
             "a result belongs to the code that computed it: a file of yours was edited, or differs on this machine",
@@ -136,12 +143,16 @@ def distinct(tasks: Sequence[Task]) -> list[Task]:
     return list(firsts.values())
 
 
-def _told(setup: Setup) -> dict[str, Any]:
-    """What tells a dense training from others, the seed apart."""
-    prune = {key: value for key, value in setup.prune.told().items() if key != "schedule"}
+def _told(setup: Setup, seed: int) -> dict[str, Any]:
+    """What tells a training that begins with a fresh network from others; of a dense one the schedule says nothing."""
+    dense = setup.prune.schedule.levels == 0
+    prune = {key: value for key, value in setup.prune.told().items() if not (dense and key == "schedule")}
+    network = {**setup.network.told(), "init": setup.network.initialisation, **_factory(setup, seed)}
     return {
+        "schema": SCHEMA,
+        "seed": seed,
         "data": setup.data.told(),
-        "network": {**setup.network.told(), "init": setup.network.initialisation},
+        "network": network,
         "train": setup.train.told(),
         "prune": prune,
         "measure": setup.measure.told(),

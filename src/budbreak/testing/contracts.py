@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import random
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from budbreak.evidence import Evidence, Gradients, Probe, StartWeights, UnitCoun
 from budbreak.evidence import probe as observe
 from budbreak.masks import Score, Scores
 from budbreak.schedules import Progress, Schedule, reads_of
-from budbreak.testing.promises import alike, are_probes, check_missing, check_value, only, require
+from budbreak.testing.promises import alike, are_probes, check_missing, check_value, enough, require
 from budbreak.testing.toys import residual_cnn, toy_evidence
 
 
@@ -31,7 +31,7 @@ def check_criterion(criterion: Criterion, evidence: Evidence | None = None) -> N
 
     Args:
         criterion: the value to check.
-        evidence: holds what it needs; `toy_evidence` unless given. Give it for probes of your own.
+        evidence: holds what it needs; `toy_evidence` unless given. Give it for probes that have no ``example``.
 
     Raises:
         ContractBroken: with the promise that is not kept.
@@ -40,7 +40,7 @@ def check_criterion(criterion: Criterion, evidence: Evidence | None = None) -> N
     kind = type(criterion).__name__
     needs = criterion.needs
     require(are_probes(needs), kind, f"needs a tuple of probes, not {needs!r}", "write needs = (Weights(),)")
-    sufficient = only(needs, toy_evidence() if evidence is None else evidence)
+    sufficient = enough(needs, evidence)
     check_missing(lambda rest: _all_scores(criterion(rest)), needs, sufficient, kind)
     _check_pure(criterion, sufficient)
     if evidence is None:
@@ -102,7 +102,8 @@ def check_probe(probe: Probe[object]) -> None:
     """Check the contract of `budbreak.evidence.Probe`.
 
     Besides `check_value`: it collects the same from the same model and batches, alone or beside other probes;
-    and it leaves the model as it was: parameters, buffers, gradients, modes, hooks, random generators.
+    it leaves the model as it was: parameters, buffers, gradients, modes, hooks, random generators; and its ``example``,
+    if it has one, gives what looks like that, and the same from the same generator.
 
     Raises:
         ContractBroken: with the promise that is not kept.
@@ -122,6 +123,22 @@ def check_probe(probe: Probe[object]) -> None:
     require(alike(alone, collect([probe])), kind, "collects the same again", "keep nothing from pass to pass")
     require(alike(alone, collect([*others, probe])), kind, "collects the same beside other probes")
     require(alike(before, _traces(model)), kind, "leaves the model as it was")
+    if hasattr(probe, "example"):
+        _check_example(probe, model, alone)
+
+
+def _check_example(probe: Any, model: nn.Module, seen: object) -> None:
+    kind, weights = type(probe).__name__, observe(model, [Weights()])[Weights()]
+    first, again = (probe.example(weights, torch.Generator().manual_seed(1)) for _ in range(2))
+    require(alike(first, again), kind, "gives the same example again", "draw from the generator")
+    require(_kinds(first) == _kinds(seen), kind, f"gives an example of {_kinds(seen)}, not of {_kinds(first)}")
+
+
+def _kinds(result: object) -> set[str]:
+    """The kinds of things in a result."""
+    if isinstance(result, Mapping):
+        return {"a mapping"}.union(*map(_kinds, cast(Mapping[str, object], result).values()))
+    return {type(result).__name__}
 
 
 def _traces(model: nn.Module) -> dict[str, object]:
@@ -175,7 +192,7 @@ def _check_slices(kind: str, name: str, score: Score, whole: Tensor) -> None:
 def _check_memory_format(criterion: Criterion, dtype: torch.dtype) -> None:
     try:
         plain, strided = (
-            _all_scores(criterion(only(criterion.needs, toy_evidence(dtype=dtype, memory_format=memory_format))))
+            _all_scores(criterion(toy_evidence(probes=criterion.needs, dtype=dtype, memory_format=memory_format)))
             for memory_format in (torch.contiguous_format, torch.channels_last)
         )
     except BudbreakError as error:

@@ -9,8 +9,7 @@ from budbreak.diagnostics import Diagnostic, Measurement, Quantity
 from budbreak.errors import ContractBroken, MissingEvidence
 from budbreak.evidence import Evidence, Weights
 from budbreak.masks import Mask
-from budbreak.testing.promises import alike, are_probes, check_missing, check_value, only, require
-from budbreak.testing.toys import toy_evidence
+from budbreak.testing.promises import alike, are_probes, check_missing, check_value, enough, require
 
 
 def check_diagnostic(diagnostic: Diagnostic, evidence: Evidence | None = None) -> None:
@@ -36,9 +35,9 @@ def check_diagnostic(diagnostic: Diagnostic, evidence: Evidence | None = None) -
     require(named and bool(quantities), kind, "has a tuple of quantities", 'write quantities = (Quantity("a", "a"),)')
     names = [quantity.name for quantity in quantities]
     require(len(set(names)) == len(names), kind, f"names each quantity once, not {names}")
-    whole = toy_evidence() if evidence is None else evidence
+    whole = enough((Weights(), *needs), evidence)
     mask = Mask({name: weight != 0 for name, weight in whole[Weights()].items()})
-    sufficient = only(needs, whole)
+    sufficient = enough(needs, whole)
     before = copy.deepcopy(sufficient.results)
     measurement = _measured(diagnostic, sufficient, mask)
     _check_numbers(kind, measurement, set(names), mask)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from budbreak.errors import ContractBroken, MissingEvidence
 from budbreak.evidence import Evidence, Probe
+from budbreak.testing.toys import toy_evidence
 
 
 def check_value(value: object) -> None:
@@ -46,12 +47,15 @@ def are_probes(needs: object) -> bool:
     return isinstance(needs, tuple) and all(isinstance(probe, Probe) and _hash(probe) is not None for probe in needs)
 
 
-def only(needs: tuple[Probe[object], ...], evidence: Evidence) -> Evidence:
-    """The evidence of these probes alone."""
+def enough(needs: tuple[Probe[object], ...], evidence: Evidence | None) -> Evidence:
+    """The evidence of these probes alone; drawn by their own examples where none is given."""
     try:
+        if evidence is None:
+            return toy_evidence(probes=needs)
         return Evidence({probe: evidence[probe] for probe in needs})
     except MissingEvidence as error:
-        raise ContractBroken(str(error), "the toy evidence covers the library's own probes", "give evidence=") from None
+        rule = "evidence is given, or drawn by the example(weights, generator) of each probe"
+        raise ContractBroken(error.value, rule, "give evidence=") from None
 
 
 def check_missing(

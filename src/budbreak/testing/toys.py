@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Mapping
+import hashlib
+from collections.abc import Generator, Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
 
-from budbreak.evidence import (
-    Evidence,
-    Gradients,
-    Probe,
-    SiteCounts,
-    StartWeights,
-    UnitCounts,
-    Unseen,
-    Weights,
-    count_active,
-)
-from budbreak.graph import Feed, Site
-from budbreak.masks import UnitLayout, prunable_parameters
+from budbreak.errors import MissingEvidence
+from budbreak.evidence import ALL, Evidence, Probe, Weights, drawn
+from budbreak.masks import prunable_parameters
 
 
 def mlp(*, inputs: int = 8, hidden: int = 16, classes: int = 3, seed: int = 0) -> nn.Sequential:
@@ -84,43 +75,47 @@ def separable(
 def toy_evidence(
     model: nn.Module | None = None,
     *,
+    probes: Iterable[Probe[object]] | None = None,
     dtype: torch.dtype = torch.float32,
     memory_format: torch.memory_format = torch.contiguous_format,
     seed: int = 0,
 ) -> Evidence:
-    """What every probe of this library might have observed in ``model`` (`residual_cnn` unless given).
+    """What probes might have observed in ``model`` (`residual_cnn` unless given), by their own ``example``.
 
-    The values are random, depend on ``seed`` alone, and hold some exact zeros; nothing is run.
+    The values are random and hold some exact zeros; each probe's depend on ``seed`` and the probe alone; nothing is
+    run.
 
     Args:
         model: names, shapes and order of the weights.
-        dtype: of the weights and gradients.
-        memory_format: of the weights and gradients with four dimensions.
+        probes: which; those of this library, with their defaults, unless given.
+        dtype: of the weights.
+        memory_format: of the weights with four dimensions.
         seed: other numbers for another seed.
+
+    Raises:
+        MissingEvidence: for a probe without ``example``.
     """
-    generator = torch.Generator().manual_seed(seed)
-    shapes = {name: parameter.shape for name, parameter in prunable_parameters(model or residual_cnn()).items()}
-
-    def draw() -> Mapping[str, Tensor]:
-        drawn = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
-        for tensor in drawn.values():
-            tensor[torch.rand(tensor.shape, generator=generator) < 0.1] = 0.0
-        return {name: _formatted(tensor.to(dtype), memory_format) for name, tensor in drawn.items()}
-
-    results: dict[Probe[object], object] = {Weights(): draw(), StartWeights(): draw(), Gradients(): draw()}
-    results[UnitCounts()] = _toy_counts(shapes, generator)
-    results[Unseen()] = ()
-    return Evidence(results)
+    parameters = prunable_parameters(model or residual_cnn())
+    generator = _generator(seed, Weights())
+    weights = {
+        name: _formatted(drawn(parameter.shape, generator).to(dtype), memory_format)
+        for name, parameter in parameters.items()
+    }
+    asked = [kind() for kind in ALL] if probes is None else probes
+    return Evidence({probe: _example(probe, weights, seed) for probe in dict.fromkeys(asked)})
 
 
-def _toy_counts(shapes: Mapping[str, torch.Size], generator: torch.Generator) -> Mapping[str, SiteCounts]:
-    counts: dict[str, SiteCounts] = {}
-    for order, (name, shape) in enumerate(shapes.items()):
-        outputs = torch.randn(10, shape[0], generator=generator).relu()
-        active = torch.from_numpy(count_active(outputs, 0.0)).reshape(-1, 1)
-        site = Site(name=name.removesuffix(".weight"), feed=Feed(name, UnitLayout(0)), unit_dims=(-1,), order=order)
-        counts[site.name] = SiteCounts(site, active, samples=10)
-    return counts
+def _example(probe: Probe[object], weights: Mapping[str, Tensor], seed: int) -> object:
+    example = getattr(probe, "example", None)
+    if example is None:
+        rule = "toy evidence is what a probe gives by example(weights, generator)"
+        raise MissingEvidence(f"{probe} has no example", rule, "give evidence=, or write its example")
+    return example(weights, _generator(seed, probe))
+
+
+def _generator(seed: int, probe: Probe[object]) -> torch.Generator:
+    digest = hashlib.sha256(f"{seed}:{probe!r}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:4], "little"))
 
 
 def _formatted(tensor: Tensor, memory_format: torch.memory_format) -> Tensor:

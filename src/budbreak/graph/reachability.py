@@ -1,0 +1,144 @@
+"""What kept weights still connect, from the inputs of a model to its outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from budbreak.errors import MaskMismatch
+from budbreak.graph.channels import Bundle, Channels, groups_of, is_table, units_dim
+from budbreak.graph.labels import telling_dim
+from budbreak.graph.node import Kind, Node
+from budbreak.masks import Mask
+
+
+@dataclass(frozen=True, eq=False)
+class Reachability:
+    """What paths of kept weights connect.
+
+    Args:
+        classes: for each output of the model, in order, bool [classes]: whether a path leads there from an input.
+            Classes lie along the last dimension that tells channels apart.
+        connected: what the mask keeps and what lies on a path from an input to an output.
+    """
+
+    classes: tuple[Tensor, ...]
+    connected: Mask
+
+
+def find_reachable(nodes: Sequence[Node], channels: Channels, mask: Mask) -> Reachability:
+    """See `ModelGraph.reachable`."""
+    steps = [_Step(bundle, nodes, mask) for bundle in channels.bundles]
+    reached, wanted = torch.zeros(channels.count, dtype=torch.bool), torch.zeros(channels.count, dtype=torch.bool)
+    for step in steps:
+        reached[step.made] = step.forward(reached)
+    outputs = [node for node in nodes if node.kind == Kind.OUTPUT]
+    for node in outputs:
+        wanted[channels.labels[node.index]] = True
+    for step in reversed(steps):
+        wanted[step.back(wanted[step.made])] = True
+        wanted[0] = False
+    classes = tuple(_classes(reached, channels.labels[node.index], node.shape) for node in outputs)
+    return Reachability(classes, _connected(steps, mask, reached, wanted))
+
+
+class _Step:
+    """How channels that are reached reach the channels of one bundle, and the other way round.
+
+    Args:
+        bundle: what is made.
+        nodes: all of the graph.
+        mask: what is kept; what it does not cover is kept.
+    """
+
+    def __init__(self, bundle: Bundle, nodes: Sequence[Node], mask: Mask) -> None:
+        self.bundle, self.node = bundle, bundle.node
+        self.made = slice(bundle.first, bundle.first + bundle.count)
+        self.places, self.entering = bundle.entering
+        self.kept = _matrix(bundle, nodes, mask) if bundle.is_layer else None
+        entries = [mask.get(name) for name in self.node.weights]
+        self.passes = not entries or any(entry is None or bool(entry.any()) for entry in entries)
+
+    def forward(self, reached: Tensor) -> Tensor:
+        """Which of its channels are reached: bool [count]."""
+        if self.kept is not None:
+            return (self.kept & self.columns(reached)).any(-1).flatten()
+        if self.bundle.operands:
+            return reached[self.bundle.parents].any(0) | (
+                self.bundle.mixes and bool(reached[self.bundle.parents].any())
+            )
+        passed = self.node.kind == Kind.INPUT or (self.passes and bool(reached[self.entering].any()))
+        return torch.tensor([passed])
+
+    def back(self, wanted: Tensor) -> Tensor:
+        """Which channels some of its wanted ones come from.
+
+        Args:
+            wanted: bool [count].
+        """
+        if self.kept is not None:
+            columns = (self.kept & wanted.reshape(len(self.kept), -1, 1)).any(1).flatten()
+            return self.entering[columns[self.places.clamp(min=0)]]
+        if self.bundle.operands:
+            everything = self.bundle.mixes and bool(wanted.any())
+            return (self.bundle.parents if everything else self.bundle.parents[:, wanted]).flatten()
+        return self.entering if self.passes and bool(wanted.any()) else self.entering[:0]
+
+    def columns(self, reached: Tensor) -> Tensor:
+        """The columns of a layer that are reached: bool [groups, 1, columns of a group]."""
+        kept = self.kept if self.kept is not None else torch.zeros(0)
+        columns = torch.zeros(kept.shape[0] * kept.shape[2], dtype=torch.bool)
+        columns[self.places[reached[self.entering]].clamp(min=0)] = True
+        return columns.reshape(len(kept), 1, -1)
+
+    def on_path(self, reached: Tensor, wanted: Tensor) -> Tensor:
+        """Whether something leads in and out again, for each element of its weights: bool, to be broadcast."""
+        if self.kept is None:
+            return torch.tensor([self.passes and bool(reached[self.entering].any() and wanted[self.made].any())])
+        through = self.columns(reached) & wanted[self.made].reshape(len(self.kept), -1, 1)
+        by_rows = self.node.units is None or self.node.units.dim == 0
+        return (through if by_rows else through.transpose(1, 2)).flatten(0, 1)
+
+
+def _matrix(bundle: Bundle, nodes: Sequence[Node], mask: Mask) -> Tensor:
+    """What a layer keeps, for each unit and column: bool [groups, units of a group, columns of a group]."""
+    node, groups = bundle.node, groups_of(bundle.node)
+    columns = 1 if is_table(node) else nodes[node.inputs[0]].shape[units_dim(node) or -1]
+    entry = mask.get(node.weight or "")
+    if entry is None:
+        return torch.ones(groups, bundle.count // groups, columns // groups, dtype=torch.bool)
+    flat = entry.unsqueeze(-1).flatten(2).any(-1)
+    flat = flat.any(0, keepdim=True) if is_table(node) else flat
+    by_rows = node.units is None or node.units.dim == 0
+    expected = (bundle.count, columns // groups) if by_rows else (columns, bundle.count // groups)
+    if tuple(flat.shape) != expected:
+        raise MaskMismatch(
+            f"mask entry {node.weight!r} has shape {tuple(entry.shape)}; its layer has {columns} inputs, "
+            f"{bundle.count} units and {groups} groups",
+            "a mask fits only the architecture that it was made for",
+            "trace the model that the mask was made for",
+        )
+    grouped = flat.reshape(groups, -1, flat.shape[1])
+    return grouped if by_rows else grouped.transpose(1, 2)
+
+
+def _classes(reached: Tensor, labels: Tensor, shape: Sequence[int]) -> Tensor:
+    dim = telling_dim(labels)
+    if dim is None:
+        return reached[labels.reshape(1)].expand(shape[-1] if shape else 1)
+    return reached[labels].movedim(dim, 0).flatten(1).any(1)
+
+
+def _connected(steps: Sequence[_Step], mask: Mask, reached: Tensor, wanted: Tensor) -> Mask:
+    """What lies on a path in one call of its weight at least."""
+    entries = {name: torch.zeros_like(entry) for name, entry in mask.items()}
+    for step in steps:
+        through = step.on_path(reached, wanted)
+        for name in step.node.weights:
+            if name in entries:
+                spread = through.reshape(tuple(through.shape) + (1,) * (entries[name].dim() - through.dim()))
+                entries[name] |= mask[name] & spread
+    return Mask.owning(entries)

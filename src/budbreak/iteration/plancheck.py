@@ -1,0 +1,62 @@
+"""What a plan refuses: parts that are none, and combinations that cannot work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+from budbreak.checks import check_instance, shown
+from budbreak.errors import InvalidValue
+from budbreak.iteration import followups
+from budbreak.iteration.followups import FollowUp, Stage
+from budbreak.iteration.step import Step
+from budbreak.schedules import Schedule
+
+
+def check_reads(schedule: Schedule) -> None:
+    """Refuse a schedule that does not say as a tuple which metrics it looks at.
+
+    Raises:
+        InvalidValue: with what to write.
+    """
+    reads = getattr(schedule, "reads", ())
+    if not isinstance(reads, list | tuple) or not all(isinstance(name, str) for name in cast(Sequence[object], reads)):
+        example = f"({reads!r},)" if isinstance(reads, str) else '("accuracy",)'
+        value = f"schedule.reads is {shown(reads)}"
+        raise InvalidValue(value, "it is a tuple of the names of metrics", f"write reads = {example}")
+
+
+def check_then(then: object) -> None:
+    """Refuse what is no list of stages and short names of stages.
+
+    Raises:
+        InvalidValue: with what to write.
+    """
+    if not isinstance(then, list | tuple):
+        own = then if isinstance(then, followups.ALL) else "bb.ActivateWhilePruning(q=0.02)"
+        raise InvalidValue(f"then is {shown(then)}", "it is a list of stages", f"write then=[{own}]")
+    for follow_up in cast(Sequence[object], then):
+        example = "[bb.ActivateWhilePruning(q=0.02)]"
+        check_instance("then", follow_up, ("stages",), example, call=False, choices=followups.ALL)
+        stages = cast(object, cast(FollowUp, follow_up).stages)
+        if not isinstance(stages, tuple) or not all(isinstance(s, Stage) for s in cast(Sequence[object], stages)):
+            value = f"stages of {type(follow_up).__name__} is {shown(stages)}"
+            raise InvalidValue(value, "it is a tuple of Remove(...) and Train()", "write return (bb.Train(),)")
+
+
+def check_rewind(rewind_to: object) -> None:
+    """Refuse what is nothing to rewind to.
+
+    Raises:
+        InvalidValue: with what to write.
+    """
+    if not (rewind_to is None or isinstance(rewind_to, Step) or _is(rewind_to, "learning-rate")):
+        near = f"bb.Step({max(0, int(rewind_to))})" if isinstance(rewind_to, int) else "bb.Step(0)"
+        near = "'learning-rate'" if _is(rewind_to, "lr") else near
+        rule = "it must be a Step, 'learning-rate' or None"
+        raise InvalidValue(f"rewind_to is {shown(rewind_to)}", rule, f"write rewind_to={near}")
+
+
+def _is(value: object, text: str) -> bool:
+    """Equal, for values whose own ``==`` is no bool (tensors)."""
+    return isinstance(value, str) and value == text

@@ -1,0 +1,61 @@
+"""Numbers of survivors that cannot be reached, refused before anything is scored or trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from budbreak.errors import InvalidValue
+from budbreak.masks.contest import Scope
+from budbreak.masks.counts import sparsity_of
+from budbreak.masks.floors import check_floors, check_reached_floors, floors_of
+from budbreak.masks.granularity import Granularity, has_budget
+from budbreak.masks.mask import Mask
+
+
+def check_targets(
+    alive: Mask, targets: Mapping[str, tuple[int, int]], *, scope: Scope, granularity: Granularity, floor: int | float
+) -> None:
+    """Refuse to keep what cannot be kept.
+
+    Args:
+        alive: what competes.
+        targets: what is asked, in words -> (how many the scope is to keep, how many stay in the end, once follow-ups
+            have removed more), of what the granularity counts.
+        scope: fitted to the model.
+        granularity: fitted to the model.
+        floor: as in `select`.
+
+    Raises:
+        InvalidValue: if the floor wants more to stay, or the scope can keep another number only.
+    """
+    shrunk = {name: granularity.shrink(name, entry) for name, entry in alive.items()}
+    sizes = {name: entry.numel() for name, entry in shrunk.items()}
+    floors = floors_of(floor, sizes, {name: int(entry.count_nonzero()) for name, entry in shrunk.items()})
+    for asked, (_, keep) in targets.items():
+        check_floors(floor, floors, keep, asked)
+    if has_budget(granularity):
+        _check_budgets(alive, shrunk, targets)
+    reached = scope.reach(shrunk)
+    if reached is not None:
+        check_reached_floors(scope, reached, floors)
+        _check_reached(scope, sum(reached.values()), targets, sum(sizes.values()))
+
+
+def _check_budgets(alive: Mask, shrunk: Mapping[str, Tensor], targets: Mapping[str, tuple[int, int]]) -> None:
+    """Refuse budgets that what is spared uses up."""
+    spared = [name for name, entry in shrunk.items() if not entry.numel()]
+    held = sum(alive.kept_in(name) for name in spared)
+    for asked in (asked for asked, (keep, _) in targets.items() if keep <= held):
+        rule = f"{held} weights of {', '.join(spared)} stay in any case: units of the network's outputs"
+        raise InvalidValue(asked, rule, "keep more, or give outputs=() to prune them as well")
+
+
+def _check_reached(scope: Scope, reached: int, targets: Mapping[str, tuple[int, int]], total: int) -> None:
+    for asked, (keep, end) in targets.items():
+        if keep != reached:
+            more = f", where follow-ups remove {keep - end}" if end < keep else ""
+            sparsity = sparsity_of(reached - keep + end, total)
+            rule = f"{scope} keeps exactly {reached} of these {total}{more}"
+            raise InvalidValue(asked, rule, f"give the sparsity that it reaches: {sparsity}")
