@@ -96,6 +96,8 @@ class Pass:
 
     def _heard(self, site: Site, given: Tensor, output: Tensor) -> None:
         for context in self.contexts:
+            for listener in context.preactivation_listeners:
+                listener(site, given)
             for listener in context.activation_listeners:
                 listener(site, output)
 
@@ -103,9 +105,10 @@ class Pass:
     def _hooks(self) -> Generator[None, None, None]:
         model, parameters = self.network.model, self.network.parameters
         listeners = [listener for context in self.contexts for listener in context.input_listeners]
-        if any(context.activation_listeners for context in self.contexts):
+        if any(context.wants_sites for context in self.contexts):
             names = {id(parameter): name for name, parameter in parameters.items()}
-            self.tracer = SiteWatcher(model, names, self._heard)
+            keep_inputs = any(context.preactivation_listeners for context in self.contexts)
+            self.tracer = SiteWatcher(model, names, self._heard, keep_inputs=keep_inputs)
         with self.tracer or contextlib.nullcontext(), hearing_inputs(model, parameters, listeners):
             yield
 
