@@ -17,8 +17,8 @@ from budbreak.criteria.taylor import Taylor
 from budbreak.criteria.wanda import Wanda
 
 ALL = (
-    APoZ, Displacement, Gradient, GraSP, Lamp, LeastMovedNegative, Lookahead, Magnitude, Random, RIA, Snip, SynFlow, Taylor,
-    Wanda,
+    APoZ, Displacement, Gradient, GraSP, Lamp, LeastMovedNegative, Lookahead, Magnitude, Random, RIA, Snip, SynFlow,
+    Taylor, Wanda,
 )  # fmt: skip
 
 __all__ = [
