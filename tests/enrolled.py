@@ -19,6 +19,7 @@ from budbreak.iteration import ActivateWhilePruning, Remove, Train
 Share = st.floats(0.001, 0.99)
 Betas = st.tuples(Share, Share)
 Mode = st.sampled_from(["eval", "train"])
+Shape = st.none() | st.just((3, 8, 8))
 Temperature = st.floats(0.5, 300)
 Warmup = {"warmup": Share}
 
@@ -60,6 +61,7 @@ ROWS = (
         criteria.LeastMovedNegative,
         oracle=lambda w, start, g: max(w - start, start - w) if w < 0 else math.inf,
     ),
+    Row(criteria.Lookahead, ({}, {"norm": True}), {"norm": False}, {"norm": st.booleans()}),
     Row(criteria.Magnitude, oracle=lambda w, start, g: w if w > 0 else -w),
     Row(criteria.Random, ({}, {"seed": 7}), {"seed": 0}, {"seed": st.integers(0, 2**63 - 1)}),
     Row(criteria.RIA, ({}, {"alpha": 0.0}), {"alpha": 0.5}, {"alpha": st.floats(0, 2)}),
@@ -69,6 +71,12 @@ ROWS = (
         {"mode": "eval"},
         {"mode": Mode},
         oracle=lambda w, start, g: math.fabs(w * g),
+    ),
+    Row(
+        criteria.SynFlow,
+        ({}, {"rounds": 1, "shape": (3, 8, 8)}),
+        {"rounds": 100, "shape": None},
+        {"rounds": st.integers(1, 1000), "shape": Shape},
     ),
     Row(criteria.Taylor, oracle=lambda w, start, g: math.fabs(w * g)),
     Row(criteria.Wanda),
@@ -123,9 +131,23 @@ ROWS = (
     Row(masks.Element),
     Row(
         masks.Unit,
-        ({}, {"dim": 0, "outputs": ()}),
-        {"dim": None, "outputs": None},
-        {"dim": st.none() | st.integers(0, 3), "outputs": st.none() | st.just(("fc.weight",))},
+        ({}, {"dim": 0, "outputs": ()}, {"budget": "weights"}),
+        {"dim": None, "outputs": None, "budget": "units"},
+        {
+            "dim": st.none() | st.integers(0, 3),
+            "outputs": st.none() | st.just(("fc.weight",)),
+            "budget": st.sampled_from(["units", "weights"]),
+        },
+    ),
+    Row(
+        masks.Block,
+        ({"rows": 1, "columns": 16}, {"rows": 3, "columns": 2}),
+        {"rows": MISSING, "columns": MISSING, "budget": "blocks"},
+        {
+            "rows": st.integers(1, 64),
+            "columns": st.integers(1, 64),
+            "budget": st.sampled_from(["blocks", "weights"]),
+        },
     ),
     # optimizers
     Row(
@@ -188,8 +210,10 @@ ROWS = (
     ),
     Row(evidence.InputNorms),
     Row(evidence.MeanActivations),
+    Row(evidence.SynapticFlow, ({}, {"shape": (3, 8, 8)}), {"shape": None}, {"shape": Shape}),
     Row(evidence.UnitCounts, ({}, {"threshold": 0.1}), {"threshold": 0.0}, {"threshold": st.floats(0, 10)}),
     Row(evidence.Unseen),
+    Row(evidence.Wiring),
 )
 
 BY_KIND: Mapping[type, Row] = {row.kind: row for row in ROWS}

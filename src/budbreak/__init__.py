@@ -10,11 +10,12 @@ from budbreak.evidence import Evidence, probe
 from budbreak.graph import trace
 from budbreak.iteration import ActivateWhilePruning, Plan, Remove, Step, Train, iterate
 from budbreak.live import dead_neurons, hold, prune, rewind
-from budbreak.masks import NM, Element, Mask, Scores, Unit, excluding, including, select
+from budbreak.masks import NM, Block, Element, Mask, Scores, Unit, excluding, including, select
 
 __all__ = [
     "NM",
     "ActivateWhilePruning",
+    "Block",
     "Element",
     "Evidence",
     "Mask",

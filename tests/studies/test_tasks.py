@@ -198,6 +198,7 @@ LEVELS_CHANGES = [
     {"prune.scope": {"is": "nm", "n": 2, "of": 4}},
     {"prune.scope": {"is": "nm", "n": 2, "of": 4, "remainder": "pad"}},
     {"prune.granularity": "unit"},
+    {"prune.granularity": {"is": "block", "rows": 1, "columns": 16}},
     {"prune.floor": 2},
     {"prune.floor": 0.01},
     {"prune.allow_collapse": True},

@@ -7,14 +7,19 @@ from budbreak.criteria.gradient import Gradient
 from budbreak.criteria.grasp import GraSP
 from budbreak.criteria.lamp import Lamp
 from budbreak.criteria.least_moved_negative import LeastMovedNegative
+from budbreak.criteria.lookahead import Lookahead
 from budbreak.criteria.magnitude import Magnitude
 from budbreak.criteria.random import Random
 from budbreak.criteria.ria import RIA
 from budbreak.criteria.snip import Snip
+from budbreak.criteria.synflow import SynFlow
 from budbreak.criteria.taylor import Taylor
 from budbreak.criteria.wanda import Wanda
 
-ALL = (APoZ, Displacement, Gradient, GraSP, Lamp, LeastMovedNegative, Magnitude, RIA, Random, Snip, Taylor, Wanda)
+ALL = (
+    APoZ, Displacement, Gradient, GraSP, Lamp, LeastMovedNegative, Lookahead, Magnitude, Random, RIA, Snip, SynFlow, Taylor,
+    Wanda,
+)  # fmt: skip
 
 __all__ = [
     "ALL",
@@ -26,9 +31,11 @@ __all__ = [
     "Gradient",
     "Lamp",
     "LeastMovedNegative",
+    "Lookahead",
     "Magnitude",
     "Random",
     "Snip",
+    "SynFlow",
     "Taylor",
     "Wanda",
 ]

@@ -17,6 +17,7 @@ from budbreak.graph.links import Link, NormPassed
 from budbreak.graph.macs import Macs, count_macs
 from budbreak.graph.modelgraph import ModelGraph
 from budbreak.graph.node import Kind, Node, replay
+from budbreak.graph.nonlinearities import FUNCTIONS as ACTIVATION_FUNCTIONS
 from budbreak.graph.reachability import Reachability
 from budbreak.graph.site import Feed, Site
 from budbreak.graph.tracing import trace
@@ -24,6 +25,7 @@ from budbreak.graph.undisturbed import observing, recurrent_backward, requiring_
 from budbreak.graph.watching import SiteWatcher
 
 __all__ = [
+    "ACTIVATION_FUNCTIONS",
     "Batches",
     "Feed",
     "Forward",

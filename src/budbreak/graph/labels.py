@@ -97,7 +97,7 @@ def at_places(labels: Tensor, dim: int, size: int) -> Tensor:
         dim: the dimension, from the end.
         size: of the tensor along it.
     """
-    rows = labels.movedim(dim, 0).flatten(1).expand(size, -1)
+    rows = labels.movedim(dim, 0).reshape(labels.shape[dim], -1).expand(size, -1)
     places = torch.arange(size)[:, None].expand_as(rows)
     pairs = torch.stack([places.flatten(), rows.flatten()])
     pairs = pairs[:, pairs[1] != 0]

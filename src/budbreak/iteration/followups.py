@@ -16,7 +16,7 @@ CRITERIA = Family.of(
     "criterion",
     criteria.ALL,
     needs=("needs",),
-    names={"apoz": criteria.APoZ, "grasp": criteria.GraSP},
+    names={"apoz": criteria.APoZ, "grasp": criteria.GraSP, "synflow": criteria.SynFlow},
     example='"magnitude"',
 )
 """What a host, and a stage, removes by."""

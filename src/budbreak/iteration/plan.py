@@ -34,6 +34,7 @@ from budbreak.masks import (
     conv_and_linear,
     count_removable,
     coverage,
+    has_budget,
     unwrap,
 )
 from budbreak.schedules import NotForeseen, Progress, Schedule, foresee, reads_of
@@ -154,7 +155,8 @@ class Plan:
 
     def _target(self, level: int, sparsity: float | Fraction, total: int, alive: int) -> LevelTarget:
         where = f"level {level} of {self.schedule}"
-        return count_level(where, level, sparsity, [removal.q for removal in self.removals], total=total, alive=alive)
+        shares, at_most = [removal.q for removal in self.removals], has_budget(self.granularity)
+        return count_level(where, level, sparsity, shares, total=total, alive=alive, at_most=at_most)
 
     def targets(self, total: int, alive: int | None = None) -> list[LevelTarget]:
         """The counts of the levels that are known in advance; ``alive`` (all unless given) are left at level 0.
@@ -219,7 +221,8 @@ class Plan:
         macs = None if example is None else count_macs(model, example)
         trainings = [self.trainings_of(level) for level in range(self.levels + 1)]
         spared = tuple(plan.granularity.spared)
-        shrinking = Mask({name: entry for name, entry in mask.items() if name not in spared})
+        whole = () if has_budget(plan.granularity) else spared
+        shrinking = Mask({name: entry for name, entry in mask.items() if name not in whole})
         rows = preview_rows(self.targets(total), shrinking, macs, trainings)
         dense_macs = None if macs is None else macs.total
         return Preview(rows, coverage(unwrap(model), mask), dense_macs, plan.granularity.counted, spared)

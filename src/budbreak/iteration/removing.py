@@ -99,13 +99,14 @@ def _remove(plan: Plan, remover: _Remover, alive: Mask, target: LevelTarget, *, 
     """The host's removal before the first stage, then those that follow, each within what is left."""
     host = target.host if stage == 0 else 0
     mask = remover.by_host(alive, host)
-    removed, short = [0] * len(plan.removals), 0
+    gone, removed, short = plan.count(alive)[1] - plan.count(mask)[1], [0] * len(plan.removals), 0
     for place in plan.removing(stage):
-        own, share = plan.removals[place].criterion, target.shares[place]
-        mask, removed[place] = (remover.by_host(mask, share), share) if own is None else remover.by(own, mask, share)
-        short += share - removed[place]
+        own, share, before = plan.removals[place].criterion, target.shares[place], plan.count(mask)[1]
+        mask = remover.by_host(mask, share) if own is None else remover.by(own, mask, share)
+        removed[place] = before - plan.count(mask)[1]  # may be more, where a budget of weights is not used up
+        short += max(0, share - removed[place])
     mask = remover.by_host(mask, short)
-    return Removal(mask, host + short, tuple(removed), short)
+    return Removal(mask, gone + short, tuple(removed), short)
 
 
 @dataclass(frozen=True)
@@ -131,15 +132,15 @@ class _Remover:
         scores = plan.criterion(self.evidence)
         return self._in_rounds(plan.criterion, scores, alive, path=path, choose=_as_the_host(plan))
 
-    def by(self, criterion: Criterion, alive: Mask, share: int) -> tuple[Mask, int]:
-        """Remove up to ``share`` weights by another criterion, globally; also how many it could remove."""
+    def by(self, criterion: Criterion, alive: Mask, share: int) -> Mask:
+        """Remove up to ``share`` weights by another criterion, globally: as many as it can."""
         if share == 0:
-            return alive, 0
+            return alive
         scores = criterion(self.evidence)
         plan = self.setup.plan
         count = min(share, competing(scores, alive, floor=plan.floor))
         path = exponential_path(alive.kept, alive.kept - count, plan.rounds_of(criterion))
-        return self._in_rounds(criterion, scores, alive, path=path, choose=_globally(plan)), count
+        return self._in_rounds(criterion, scores, alive, path=path, choose=_globally(plan))
 
     def _in_rounds(
         self, criterion: Criterion, scores: Scores, alive: Mask, *, path: Sequence[int], choose: Choose
