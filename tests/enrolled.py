@@ -18,6 +18,9 @@ from budbreak.iteration import ActivateWhilePruning, Remove, Train
 
 Share = st.floats(0.001, 0.99)
 Betas = st.tuples(Share, Share)
+Mode = st.sampled_from(["eval", "train"])
+Shape = st.none() | st.just((3, 8, 8))
+Temperature = st.floats(0.5, 300)
 Warmup = {"warmup": Share}
 
 
@@ -44,16 +47,39 @@ class Row:
 
 ROWS = (
     # criteria
+    Row(criteria.APoZ, ({}, {"threshold": 0.1}), {"threshold": 0.0}, {"threshold": st.floats(0, 10)}),
     Row(criteria.Displacement, oracle=lambda w, start, g: max(w - start, start - w)),
     Row(criteria.Gradient, oracle=lambda w, start, g: math.fabs(g)),
     Row(criteria.Lamp),
     Row(
+        criteria.GraSP,
+        ({}, {"temperature": 1.0, "mode": "eval"}),
+        {"temperature": 200.0, "mode": "train"},
+        {"temperature": Temperature, "mode": Mode},
+    ),
+    Row(
         criteria.LeastMovedNegative,
         oracle=lambda w, start, g: max(w - start, start - w) if w < 0 else math.inf,
     ),
+    Row(criteria.Lookahead, ({}, {"norm": True}), {"norm": False}, {"norm": st.booleans()}),
     Row(criteria.Magnitude, oracle=lambda w, start, g: w if w > 0 else -w),
     Row(criteria.Random, ({}, {"seed": 7}), {"seed": 0}, {"seed": st.integers(0, 2**63 - 1)}),
+    Row(criteria.RIA, ({}, {"alpha": 0.0}), {"alpha": 0.5}, {"alpha": st.floats(0, 2)}),
+    Row(
+        criteria.Snip,
+        ({}, {"mode": "train"}),
+        {"mode": "eval"},
+        {"mode": Mode},
+        oracle=lambda w, start, g: math.fabs(w * g),
+    ),
+    Row(
+        criteria.SynFlow,
+        ({}, {"rounds": 1, "shape": (3, 8, 8)}),
+        {"rounds": 100, "shape": None},
+        {"rounds": st.integers(1, 1000), "shape": Shape},
+    ),
     Row(criteria.Taylor, oracle=lambda w, start, g: math.fabs(w * g)),
+    Row(criteria.Wanda),
     # schedules
     Row(
         schedules.Cubic,
@@ -174,12 +200,20 @@ ROWS = (
         evidence.Gradients,
         ({}, {"mode": "train", "temperature": 200.0}),
         {"mode": "eval", "temperature": 1.0},
-        {"mode": st.sampled_from(["eval", "train"]), "temperature": st.floats(0.5, 300)},
+        {"mode": Mode, "temperature": Temperature},
+    ),
+    Row(
+        evidence.HessianGradients,
+        ({}, {"mode": "train", "temperature": 200.0}),
+        {"mode": "eval", "temperature": 1.0},
+        {"mode": Mode, "temperature": Temperature},
     ),
     Row(evidence.InputNorms),
     Row(evidence.MeanActivations),
+    Row(evidence.SynapticFlow, ({}, {"shape": (3, 8, 8)}), {"shape": None}, {"shape": Shape}),
     Row(evidence.UnitCounts, ({}, {"threshold": 0.1}), {"threshold": 0.0}, {"threshold": st.floats(0, 10)}),
     Row(evidence.Unseen),
+    Row(evidence.Wiring),
 )
 
 BY_KIND: Mapping[type, Row] = {row.kind: row for row in ROWS}

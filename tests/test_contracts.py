@@ -53,7 +53,7 @@ def test_each_row_is_of_a_class_that_is_enrolled():
 @pytest.mark.parametrize("criterion", cases(criteria.ALL))
 def test_criteria_keep_their_contract(criterion):
     check_criterion(criterion)
-    check_criterion(criterion, toy_evidence(mlp(), seed=3))
+    check_criterion(criterion, toy_evidence(mlp(), probes=criterion.needs, seed=3))
 
 
 @pytest.mark.parametrize("schedule", cases(schedules.ALL))
@@ -71,7 +71,7 @@ def test_probes_keep_their_contract(probe):
 @pytest.mark.parametrize("diagnostic", cases(diagnostics.ALL))
 def test_diagnostics_keep_their_contract(diagnostic):
     check_diagnostic(diagnostic)
-    check_diagnostic(diagnostic, toy_evidence(mlp(), seed=3))
+    check_diagnostic(diagnostic, toy_evidence(mlp(), probes=(Weights(), *diagnostic.needs), seed=3))
     assert isinstance(diagnostic, diagnostics.Diagnostic)
 
 

@@ -125,6 +125,10 @@ GOLDEN = {
     "mnist-lenet300-ablation ap-no-rewind": "ea99b0efec67 6e24b2ea79ef",
     "mnist-lenet300-ablation magnitude-rate-rewind": "3138249c4e7d cbdb68c1830a",
     "mnist-lenet300-ablation ap-rate-rewind": "3138249c4e7d f184749c37e0",
+    "mnist-lenet300-hosts wanda": "499b58a576f1 d655feb73aba",
+    "mnist-lenet300-hosts wanda-ap": "499b58a576f1 f2c3a7174da2",
+    "mnist-lenet300-hosts ria": "499b58a576f1 0fc0aeb0ef7f",
+    "mnist-lenet300-hosts ria-ap": "499b58a576f1 0a9992e31587",
 }
 
 

@@ -3,21 +3,36 @@
 from budbreak.evidence.evidence import Evidence, Probe, ProbeContext
 from budbreak.evidence.examples import drawn, drawn_like
 from budbreak.evidence.gradients import Gradients
+from budbreak.evidence.hessian_gradients import HessianGradients
 from budbreak.evidence.input_norms import ColumnNorms, InputNorms
 from budbreak.evidence.mean_activations import MeanActivations, SiteMeans
 from budbreak.evidence.probing import check_inputs, check_rereadable, probe
+from budbreak.evidence.synaptic_flow import SynapticFlow
 from budbreak.evidence.unit_counts import SiteCounts, UnitCounts, count_active
 from budbreak.evidence.unseen import Unseen
 from budbreak.evidence.weighing import Samples
 from budbreak.evidence.weights import StartWeights, Weights
+from budbreak.evidence.wiring import Wired, Wiring
 
-ALL = (Weights, StartWeights, Gradients, InputNorms, MeanActivations, UnitCounts, Unseen)
+ALL = (
+    Weights,
+    StartWeights,
+    Gradients,
+    HessianGradients,
+    InputNorms,
+    MeanActivations,
+    SynapticFlow,
+    UnitCounts,
+    Unseen,
+    Wiring,
+)
 
 __all__ = [
     "ALL",
     "ColumnNorms",
     "Evidence",
     "Gradients",
+    "HessianGradients",
     "InputNorms",
     "MeanActivations",
     "Probe",
@@ -26,9 +41,12 @@ __all__ = [
     "SiteCounts",
     "SiteMeans",
     "StartWeights",
+    "SynapticFlow",
     "UnitCounts",
     "Unseen",
     "Weights",
+    "Wired",
+    "Wiring",
     "check_inputs",
     "check_rereadable",
     "count_active",

@@ -12,7 +12,13 @@ from budbreak.criteria import Criterion, LeastMovedNegative
 from budbreak.errors import InvalidValue
 from budbreak.values import Family
 
-CRITERIA = Family.of("criterion", criteria.ALL, needs=("needs",))
+CRITERIA = Family.of(
+    "criterion",
+    criteria.ALL,
+    needs=("needs",),
+    names={"apoz": criteria.APoZ, "grasp": criteria.GraSP, "synflow": criteria.SynFlow},
+    example='"magnitude"',
+)
 """What a host, and a stage, removes by."""
 
 
