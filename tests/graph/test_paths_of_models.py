@@ -41,7 +41,8 @@ def by_gradients(model, example):
 
 
 @pytest.mark.parametrize(
-    ("name", "density"), [("mlp", 0.15), ("mlp", 0.3), ("densenet", 0.04), ("separable", 0.1), ("separable", 0.2)]
+    ("name", "density"),
+    [("mlp", 0.15), ("mlp", 0.3), ("densenet", 0.04), ("separable", 0.1), ("separable", 0.2)],
 )
 @pytest.mark.parametrize("seed", range(3))
 def test_paths_are_where_gradients_are_not_zero(name, density, seed):
@@ -85,3 +86,12 @@ def test_resnet_20_takes_well_under_a_second():
     started = time.process_time()
     graph.reachable(mask)
     assert time.process_time() - started < 0.5
+
+
+def test_a_product_passes_on_what_either_factor_brings():
+    model, example = make("gated")
+    mask = random_mask(model, 0.4)
+    found = bb.trace(model, example).reachable(mask)
+    classes, used = by_gradients(positive(model, mask), example)
+    assert found.classes[0].tolist() == classes
+    assert all(found.connected.kept_in(name) >= used[name] for name in mask)

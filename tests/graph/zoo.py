@@ -42,6 +42,23 @@ class Separable(nn.Module):
         return self.fc(self.up(self.grouped(self.pointwise(x)).relu()).mean((2, 3)))
 
 
+class Gated(nn.Module):
+    """Channels that scale each other, shuffled pixels, chunks, and a shortcut that is sliced and padded."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.gate = nn.Conv2d(3, 8, 1), nn.Linear(8, 8)
+        self.wide, self.halves, self.fc = nn.Conv2d(2, 4, 3, padding=1), nn.Conv2d(4, 6, 1), nn.Linear(3, 2)
+
+    def forward(self, x):
+        x = self.stem(x).relu()
+        x = x * self.gate(x.mean((2, 3))).sigmoid()[:, :, None, None]
+        x = nn.functional.pixel_shuffle(x, 2)
+        x = self.wide(x) + nn.functional.pad(x, (0, 0, 0, 0, 1, 1))
+        left, right = self.halves(x).chunk(2, 1)
+        return self.fc((left * right.tanh()).amax((2, 3)))
+
+
 class Recurrent(nn.Module):
     """A GRU between two layers."""
 
@@ -71,6 +88,7 @@ ZOO = {
     "resnet-20": lambda: (resnet_20((3, 8, 8), 10), torch.randn(2, 3, 8, 8)),
     "densenet": lambda: (DenseNet(), torch.randn(2, 3, 4, 4)),
     "separable": lambda: (Separable(), torch.randn(2, 3, 4, 4)),
+    "gated": lambda: (Gated(), torch.randn(2, 3, 4, 4)),
     "transformer": lambda: (nn.TransformerEncoderLayer(8, 2, 6, batch_first=True), torch.randn(2, 5, 8)),
     "recurrent": lambda: (Recurrent(), torch.randn(2, 4, 3)),
     "tied": lambda: (Tied(), torch.randint(7, (2, 5))),

@@ -68,7 +68,7 @@ class ProbeContext(Protocol):
         ...
 
     def unseen(self) -> tuple[str, ...]:
-        """When the batches are done: the activations that ran but could not be observed, in words."""
+        """When the batches are done: the nonlinearities that ran and are no site, in words."""
         ...
 
     def on_gradients(self, listener: Callable[[Mapping[str, Tensor], float], None]) -> None:

@@ -107,8 +107,8 @@ class Pass:
         listeners = [listener for context in self.contexts for listener in context.input_listeners]
         if any(context.wants_sites for context in self.contexts):
             names = {id(parameter): name for name, parameter in parameters.items()}
-            entering = any(context.preactivation_listeners for context in self.contexts)
-            self.tracer = SiteWatcher(model, names, self._heard, keep_inputs=entering)
+            keep_inputs = any(context.preactivation_listeners for context in self.contexts)
+            self.tracer = SiteWatcher(model, names, self._heard, keep_inputs=keep_inputs)
         with self.tracer or contextlib.nullcontext(), hearing_inputs(model, parameters, listeners):
             yield
 

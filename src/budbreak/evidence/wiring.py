@@ -44,15 +44,18 @@ class Wiring:
         Raises:
             InvalidValue: if a prunable weight is never called.
         """
-        found: list[Wired] = []
+        graphs: list[ModelGraph] = []
+        models: list[nn.Module] = []
 
         def look(model: nn.Module, batch: Any, forward: Forward) -> None:
-            found.append(_wired(model, trace(model, batch, forward), context.weights))
+            graphs.append(trace(model, batch, forward))
 
         def collect() -> Wired:
-            of_all = context.processes.exchange("the wiring", found)  # one of them may have had no batch
-            return next(wired for some in of_all for wired in some)
+            of_all = context.processes.exchange("the wiring", graphs)  # one of them may have had no batch
+            graph = next(graph for some in of_all for graph in some)
+            return _wired(models[0], graph, context.weights)
 
+        context.on_model(models.append)
         context.on_example(look)
         return collect
 

@@ -14,6 +14,7 @@ from budbreak.graph.feeding import (
 )
 from budbreak.graph.groups import Group, Member
 from budbreak.graph.links import Link, NormPassed
+from budbreak.graph.listening import unseen_by_modes
 from budbreak.graph.macs import Macs, count_macs
 from budbreak.graph.modelgraph import ModelGraph
 from budbreak.graph.node import Kind, Node, replay
@@ -57,4 +58,5 @@ __all__ = [
     "to_device",
     "trace",
     "undisturbed",
+    "unseen_by_modes",
 ]

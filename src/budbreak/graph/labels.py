@@ -104,6 +104,19 @@ def at_places(labels: Tensor, dim: int, size: int) -> Tensor:
     return pairs if rows.shape[1] == 1 else torch.unique(pairs, dim=1)
 
 
+def crossing(pairs: Tensor) -> Tensor:
+    """Which (place, channel) are not clear: of a channel at several places that hold other channels, too.
+
+    Args:
+        pairs: different ones, int64 [2, pairs].
+
+    Returns:
+        bool [pairs].
+    """
+    places, channels = (torch.unique(row, return_inverse=True)[1] for row in pairs)
+    return (torch.bincount(places)[places] > 1) & (torch.bincount(channels)[channels] > 1)
+
+
 def _spread(labels: Tensor, shape: Sequence[int]) -> Tensor:
     """In the shape of the tensor, as numbers that every function of torch takes."""
     return labels.double().expand(tuple(shape))
