@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Generator, Mapping
 from types import TracebackType
 from typing import Any
@@ -17,7 +18,6 @@ from budbreak.graph.listening import Ear, Heard, Listener
 from budbreak.graph.origins import Origins
 from budbreak.graph.recorder import Recorder
 from budbreak.graph.sitebook import SiteBook
-from budbreak.graph.undisturbed import uncompiled
 
 
 class SiteWatcher:
@@ -148,11 +148,15 @@ def _may_hold_sites(module: nn.Module) -> bool:
 
 @contextlib.contextmanager
 def as_written() -> Generator[None, None, None]:
-    """Inside, compiled parts and fused layers of transformers run as they were written, call by call."""
+    """Inside, compiled parts and fused layers run as they were written, call by call.
+
+    A compiled part calls no hooks, or compiles ours with it; a fused transformer layer is a single call.
+    """
+    loaded = "torch._dynamo" in sys.modules  # else nothing was compiled, and loading it takes seconds
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with uncompiled():
+        with torch.compiler.set_stance("force_eager") if loaded else contextlib.nullcontext():
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
