@@ -8,25 +8,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
+from traced import Net
 
 import budbreak as bb
 from budbreak.evidence import Gradients, UnitCounts
 from budbreak.graph import SiteWatcher
 
 X = torch.randn(6, 4)
-
-
-class Net(nn.Module):
-    """Modules by name, and a forward given as a function of (net, *inputs)."""
-
-    def __init__(self, run, **modules):
-        super().__init__()
-        self.run = run
-        for name, module in modules.items():
-            self.add_module(name, module)
-
-    def forward(self, *inputs):
-        return self.run(self, *inputs)
 
 
 def watch(model, batches, *, keep_inputs=True):

@@ -17,9 +17,21 @@ from budbreak.criteria.taylor import Taylor
 from budbreak.criteria.wanda import Wanda
 
 ALL = (
-    APoZ, Displacement, Gradient, GraSP, Lamp, LeastMovedNegative, Lookahead, Magnitude, Random, RIA, Snip, SynFlow,
-    Taylor, Wanda,
-)  # fmt: skip
+    APoZ,
+    Displacement,
+    Gradient,
+    GraSP,
+    Lamp,
+    LeastMovedNegative,
+    Lookahead,
+    Magnitude,
+    Random,
+    RIA,
+    Snip,
+    SynFlow,
+    Taylor,
+    Wanda,
+)
 
 __all__ = [
     "ALL",

@@ -15,9 +15,17 @@ from budbreak.evidence.weights import StartWeights, Weights
 from budbreak.evidence.wiring import Wired, Wiring
 
 ALL = (
-    Weights, StartWeights, Gradients, HessianGradients, InputNorms, MeanActivations, SynapticFlow, UnitCounts, Unseen,
+    Weights,
+    StartWeights,
+    Gradients,
+    HessianGradients,
+    InputNorms,
+    MeanActivations,
+    SynapticFlow,
+    UnitCounts,
+    Unseen,
     Wiring,
-)  # fmt: skip
+)
 
 __all__ = [
     "ALL",

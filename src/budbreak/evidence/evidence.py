@@ -52,6 +52,15 @@ class ProbeContext(Protocol):
         """Call ``listener(site, output)`` for each nonlinearity in each forward pass, without autograd."""
         ...
 
+    def on_preactivation(self, listener: Callable[[Site, Tensor], None], *, attached: bool = False) -> None:
+        """Call ``listener(site, input)`` with what enters each nonlinearity, also where it is overwritten in place.
+
+        For each forward pass, without autograd; before the listeners of `on_activation` hear the same site. With
+        ``attached``, in a pass that computes a loss, the input comes with its graph, and may be kept until `on_loss` of
+        the same batch, to be differentiated there.
+        """
+        ...
+
     def on_input(self, listener: Callable[[str, nn.Module, Tensor], None]) -> None:
         """Call ``listener(weight_name, layer, input)`` for each call of a layer that owns a prunable weight.
 
@@ -61,7 +70,7 @@ class ProbeContext(Protocol):
         ...
 
     def unseen(self) -> tuple[str, ...]:
-        """When the batches are done: the activations that ran but could not be observed, in words."""
+        """When the batches are done: the nonlinearities that ran and are no site, in words."""
         ...
 
     def on_gradients(self, listener: Callable[[Mapping[str, Tensor], float], None]) -> None:

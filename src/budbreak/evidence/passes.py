@@ -24,6 +24,7 @@ from budbreak.graph import (
     Loss,
     Site,
     SiteWatcher,
+    as_written,
     call_model,
     loss_of,
     observing,
@@ -33,7 +34,6 @@ from budbreak.graph import (
     restored,
     target_of,
     to_device,
-    uncompiled,
 )
 
 
@@ -96,23 +96,26 @@ class Pass:
 
     def _heard(self, site: Site, given: Tensor, output: Tensor) -> None:
         for context in self.contexts:
+            for listener, attached in context.preactivation_listeners:
+                listener(site, given if attached else given.detach())
             for listener in context.activation_listeners:
-                listener(site, output)
+                listener(site, output.detach())
 
     @contextlib.contextmanager
     def _hooks(self) -> Generator[None, None, None]:
         model, parameters = self.network.model, self.network.parameters
         listeners = [listener for context in self.contexts for listener in context.input_listeners]
-        if any(context.activation_listeners for context in self.contexts):
+        if any(context.wants_sites for context in self.contexts):
             names = {id(parameter): name for name, parameter in parameters.items()}
-            self.tracer = SiteWatcher(model, names, self._heard)
+            keep_inputs = any(context.preactivation_listeners for context in self.contexts)
+            self.tracer = SiteWatcher(model, names, self._heard, keep_inputs=keep_inputs)
         with self.tracer or contextlib.nullcontext(), hearing_inputs(model, parameters, listeners):
             yield
 
     @contextlib.contextmanager
     def _forward(self) -> Generator[None, None, None]:
         """Around each forward pass."""
-        with uncompiled(), self.tracer.following() if self.tracer is not None else contextlib.nullcontext():
+        with as_written(), self.tracer.following() if self.tracer is not None else contextlib.nullcontext():
             yield
 
     def _run(self) -> int:

@@ -16,7 +16,7 @@ from budbreak.errors import InvalidValue, LayerCollapsed, NotFinite
 from budbreak.evidence.evidence import ProbeContext
 from budbreak.evidence.examples import drawn
 from budbreak.evidence.passes import gradients_of
-from budbreak.graph import ACTIVATION_FUNCTIONS, Forward, call_model, outputs_of, uncompiled
+from budbreak.graph import ACTIVATION_FUNCTIONS, Forward, as_written, call_model, outputs_of
 from budbreak.masks import parameters_named
 
 _ROUNDING = 1e-9
@@ -58,10 +58,10 @@ class SynapticFlow:
     def start(self, context: ProbeContext) -> Callable[[], Mapping[str, Tensor]]:
         """See `Probe.start`.
 
-        Raises (the result):
-            InvalidValue: if a flow is negative, as where a skip is subtracted; if there is none.
-            LayerCollapsed: if there is none, because a layer has no living weight.
-            NotFinite: if it is too large for float64.
+        Raises:
+            InvalidValue: by the result, if a flow is negative, as where a skip is subtracted; if there is none.
+            LayerCollapsed: by the result, if there is none because a layer has no living weight.
+            NotFinite: by the result, if it is too large for float64.
         """
         names, flow = list(context.weights), dict[str, Tensor]()
 
@@ -97,7 +97,7 @@ def _flow(model: nn.Module, names: Sequence[str], batch: Any, forward: Forward) 
     parameters = parameters_named(model, names)
     for parameter in parameters.values():
         parameter.requires_grad_(True)
-    with torch.enable_grad(), _norms_passing_on(model), uncompiled(), _PassingOn():
+    with torch.enable_grad(), _norms_passing_on(model), as_written(), _PassingOn():
         total = _sum_of(outputs_of(forward, model, _ones(batch)))
         if not isinstance(total, Tensor) or not total.requires_grad:
             raise _no_flow(parameters)

@@ -14,6 +14,7 @@ from budbreak.graph.feeding import (
 )
 from budbreak.graph.groups import Group, Member
 from budbreak.graph.links import Link, NormPassed
+from budbreak.graph.listening import unseen_by_modes
 from budbreak.graph.macs import Macs, count_macs
 from budbreak.graph.modelgraph import ModelGraph
 from budbreak.graph.node import Kind, Node, replay
@@ -21,8 +22,8 @@ from budbreak.graph.nonlinearities import FUNCTIONS as ACTIVATION_FUNCTIONS
 from budbreak.graph.reachability import Reachability
 from budbreak.graph.site import Feed, Site
 from budbreak.graph.tracing import trace
-from budbreak.graph.undisturbed import observing, recurrent_backward, requiring_grad, restored, uncompiled, undisturbed
-from budbreak.graph.watching import SiteWatcher
+from budbreak.graph.undisturbed import observing, recurrent_backward, requiring_grad, restored, undisturbed
+from budbreak.graph.watching import SiteWatcher, as_written
 
 __all__ = [
     "ACTIVATION_FUNCTIONS",
@@ -41,6 +42,7 @@ __all__ = [
     "Reachability",
     "Site",
     "SiteWatcher",
+    "as_written",
     "call_model",
     "count_macs",
     "groups_of",
@@ -55,6 +57,6 @@ __all__ = [
     "target_of",
     "to_device",
     "trace",
-    "uncompiled",
     "undisturbed",
+    "unseen_by_modes",
 ]

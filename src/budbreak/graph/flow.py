@@ -56,11 +56,11 @@ class Flow:
 
     def adopt(self, tensor: Tensor) -> Known | None:
         """What can be said of a tensor that no call gave: a part of the model, or an input; None: neither."""
-        origins = self.origins.of(tensor)
-        if origins is not None:
-            return Known(None, origins=origins)
         given = self._inputs.get(id(tensor))
-        return self._enter(Kind.INPUT, given[1], tensor, ()) if given and given[0] is tensor else None
+        if given and given[0] is tensor and id(tensor) not in self.origins.names:
+            return self._enter(Kind.INPUT, given[1], tensor, ())
+        origins = self.origins.of(tensor)
+        return None if origins is None else Known(None, origins=origins)
 
     def invent(self, tensor: Tensor, call: str, owner: str, inputs: Sequence[int]) -> Known:
         """A node for a tensor that something outside of torch's functions made, from any of these."""

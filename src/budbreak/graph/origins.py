@@ -33,7 +33,7 @@ class Origins:
             self.names[id(parameter)] = name
             self.parameters[id(parameter)] = parameter
         self.names.update(feeds)
-        self.model = model
+        self.model, self._buffers = model, {id(buffer) for buffer in model.buffers()}
         self._given, self.reached = dict(feeds), set[str]()
         self.begin_pass()
 
@@ -43,7 +43,7 @@ class Origins:
 
     @functools.cached_property
     def held(self) -> set[int]:
-        """The ids of buffers, and of tensors in attributes of modules, when they are first asked for."""
+        """The ids of tensors in attributes of modules, when they are first asked for."""
         return {id(tensor) for module in self.model.modules() for tensor in _held_by(module)}
 
     def uncalled(self) -> tuple[str, ...]:
@@ -61,7 +61,8 @@ class Origins:
         name = self.names.get(id(tensor))
         if name is not None and self.parameters[id(tensor)] is tensor:
             return (name,)
-        return () if isinstance(tensor, nn.Parameter) or id(tensor) in self.held else None
+        is_part = isinstance(tensor, nn.Parameter) or id(tensor) in self._buffers or id(tensor) in self.held
+        return () if is_part else None
 
     def follow(self, call: Call, result: object) -> None:
         """A weight that is normalised, masked or transposed first: where the parameter is zero, so is the weight."""
@@ -84,8 +85,8 @@ def _is_turned(matrix: Tensor, view: Tensor) -> bool:
 
 
 def _held_by(module: nn.Module) -> list[Tensor]:
-    """Its buffers, and tensors in its attributes and in lists of them."""
-    values: list[object] = [*module.buffers(recurse=False)]
+    """The tensors in its attributes, and in lists of them."""
+    values: list[object] = []
     for value in vars(module).values():
         values += items(value) if not isinstance(value, dict) else [*cast(dict[object, object], value).values()]
     return [value for value in values if isinstance(value, Tensor)]

@@ -31,7 +31,7 @@ class SiteWatcher:
     Args:
         model: the module to run.
         weight_names: id of a prunable parameter -> its name.
-        heard: called with each site, what entered it and its output (both detached).
+        heard: called with each site, what entered it and its output, both with their graph where autograd records one.
         keep_inputs: whether an input that its function overwrites is copied before; otherwise it is what is left of it.
     """
 
@@ -148,7 +148,7 @@ def _may_hold_sites(module: nn.Module) -> bool:
 
 @contextlib.contextmanager
 def as_written() -> Generator[None, None, None]:
-    """Inside, compiled parts and fused layers run as they were written, call by call.
+    """Inside, compiled parts and fused layers of transformers run as they were written, call by call.
 
     A compiled part calls no hooks, or compiles ours with it; a fused transformer layer is a single call.
     """

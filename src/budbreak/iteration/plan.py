@@ -16,7 +16,7 @@ from budbreak.errors import InvalidValue
 from budbreak.evidence import StartWeights
 from budbreak.graph import count_macs
 from budbreak.iteration.followups import FollowUp, Remove, Stage, Train, stages_of
-from budbreak.iteration.plancheck import check_reads, check_rewind, check_then
+from budbreak.iteration.plancheck import check_one_number, check_reads, check_rewind, check_then, check_untrained
 from budbreak.iteration.preview import Preview, preview_rows
 from budbreak.iteration.step import Step
 from budbreak.iteration.targets import LevelTarget, count_level
@@ -30,6 +30,7 @@ from budbreak.masks import (
     Scope,
     check_choices,
     check_prunable,
+    check_rounds,
     check_targets,
     conv_and_linear,
     count_removable,
@@ -51,7 +52,7 @@ class Plan:
         criterion: the host: what is removed first.
         scope: where scores compete, e.g. `masks.Layer`.
         granularity: what goes as one; for `Unit` all counts are of units, the classifier's aside.
-        allocation: divides a target over layers , for scope `masks.Layer`: `masks.Uniform` unless given.
+        allocation: divides a target over layers, in scopes `masks.Layer` and `masks.Rows`; `masks.Uniform` if None.
         floor: how many weights stay in each layer at least, or which share of each, follow-ups included; units, for
             `Unit`.
         prunable: ``(name, module, parameter) -> bool``: the weights that the mask covers.
@@ -256,8 +257,9 @@ def _check_together(plan: Plan) -> None:
                 "a criterion of its own removes single weights: it goes with Element() only",
                 "write granularity=bb.Element(), or leave it out of then",
             )
+    check_one_number(plan.scope, plan.removals)
     if not plan.train_dense:
-        _check_untrained(plan)
+        check_untrained(plan.schedule, plan.rewind_to)
     for criterion, trained in _acting(plan):
         check_count(f"rounds of {criterion}", getattr(criterion, "rounds", 1))
         if trained and getattr(criterion, "at_initialization", False):
@@ -272,6 +274,7 @@ def _check_together(plan: Plan) -> None:
                 f"it needs {StartWeights()}, from the start of a training that is over",
                 "let a Train() come before it, or leave train_dense out",
             )
+    check_rounds(plan.scope, plan.rounds_of(plan.criterion), plan.criterion)
 
 
 def _acting(plan: Plan) -> Iterator[tuple[Criterion, bool]]:
@@ -289,18 +292,3 @@ def _initially(plan: Plan) -> str:
     if plan.train_dense:
         return "write train_dense=False; after a training, SNIP's formula is that of criteria.Taylor()"
     return "prune in one level, as schedules.OneShot does, and after a Train() by another criterion"
-
-
-def _check_untrained(plan: Plan) -> None:
-    """Refuse what there is not without a level 0."""
-    if plan.levels == 0:
-        rule = "without level 0 and without a pruning, nothing would be trained"
-        raise InvalidValue("train_dense is False with a schedule of no levels", rule, "leave train_dense out")
-    if isinstance(plan.rewind_to, Step) and plan.rewind_to.count > 0:
-        rule = "the step to rewind to lies within the training of level 0, and there is none"
-        raise InvalidValue(f"rewind_to is {plan.rewind_to}, train_dense False", rule, "write rewind_to=bb.Step(0)")
-    if reads := reads_of(plan.schedule):
-        value = f"train_dense is False, and {plan.schedule} looks at {', '.join(reads)}"
-        raise InvalidValue(
-            value, "nothing is recorded before level 1", "choose a schedule that looks at the level alone"
-        )

@@ -8,9 +8,10 @@ from typing import cast
 from budbreak.checks import check_instance, shown
 from budbreak.errors import InvalidValue
 from budbreak.iteration import followups
-from budbreak.iteration.followups import FollowUp, Stage
+from budbreak.iteration.followups import FollowUp, Remove, Stage
 from budbreak.iteration.step import Step
-from budbreak.schedules import Schedule
+from budbreak.masks import Scope, keeps_one_number
+from budbreak.schedules import Schedule, reads_of
 
 
 def check_reads(schedule: Schedule) -> None:
@@ -44,6 +45,18 @@ def check_then(then: object) -> None:
             raise InvalidValue(value, "it is a tuple of Remove(...) and Train()", "write return (bb.Train(),)")
 
 
+def check_one_number(scope: Scope, removals: Sequence[Remove]) -> None:
+    """Refuse to let the host remove twice in a level, where its scope leaves one number of weights only.
+
+    Raises:
+        InvalidValue: with the removal.
+    """
+    again = [removal for removal in removals if removal.criterion is None and removal.q > 0]
+    if again and keeps_one_number(scope):
+        rule = "the host removes all at once in a scope that leaves one number of weights"
+        raise InvalidValue(f"{again[0]} after a host of scope {scope}", rule, "leave it out of then")
+
+
 def check_rewind(rewind_to: object) -> None:
     """Refuse what is nothing to rewind to.
 
@@ -55,6 +68,25 @@ def check_rewind(rewind_to: object) -> None:
         near = "'learning-rate'" if _is(rewind_to, "lr") else near
         rule = "it must be a Step, 'learning-rate' or None"
         raise InvalidValue(f"rewind_to is {shown(rewind_to)}", rule, f"write rewind_to={near}")
+
+
+def check_untrained(schedule: Schedule, rewind_to: object) -> None:
+    """Refuse what there is not without a level 0.
+
+    Raises:
+        InvalidValue: with what to write.
+    """
+    if schedule.levels == 0:
+        rule = "without level 0 and without a pruning, nothing would be trained"
+        raise InvalidValue("train_dense is False with a schedule of no levels", rule, "leave train_dense out")
+    if isinstance(rewind_to, Step) and rewind_to.count > 0:
+        rule = "the step to rewind to lies within the training of level 0, and there is none"
+        raise InvalidValue(f"rewind_to is {rewind_to}, train_dense False", rule, "write rewind_to=bb.Step(0)")
+    if reads := reads_of(schedule):
+        value = f"train_dense is False, and {schedule} looks at {', '.join(reads)}"
+        raise InvalidValue(
+            value, "nothing is recorded before level 1", "choose a schedule that looks at the level alone"
+        )
 
 
 def _is(value: object, text: str) -> bool:

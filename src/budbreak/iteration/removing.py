@@ -18,7 +18,17 @@ from budbreak.iteration.plan import Plan
 from budbreak.iteration.state import State, target_of, upcoming
 from budbreak.iteration.targets import LevelTarget, Removal
 from budbreak.live import emptying
-from budbreak.masks import Mask, Scores, check_collapse, competing, exponential_path, prunable_parameters, select
+from budbreak.masks import (
+    Global,
+    Mask,
+    Scores,
+    check_collapse,
+    competing,
+    exponential_path,
+    keeps_one_number,
+    prunable_parameters,
+    select,
+)
 
 Choose = Callable[[Scores, int, Mask], Mask]
 """(scores, how many stay, what is alive) -> mask."""
@@ -105,7 +115,7 @@ def _remove(plan: Plan, remover: _Remover, alive: Mask, target: LevelTarget, *, 
         mask = remover.by_host(mask, share) if own is None else remover.by(own, mask, share)
         removed[place] = before - plan.count(mask)[1]  # may be more, where a budget of weights is not used up
         short += max(0, share - removed[place])
-    mask = remover.by_host(mask, short)
+    mask = remover.by_host(mask, short, rest=True)
     return Removal(mask, gone + short, tuple(removed), short)
 
 
@@ -123,14 +133,14 @@ class _Remover:
     start_weights: Mapping[str, Tensor] | None
     evidence: Evidence
 
-    def by_host(self, alive: Mask, count: int) -> Mask:
-        """Remove ``count`` weights (units) by the host's criterion."""
+    def by_host(self, alive: Mask, count: int, *, rest: bool = False) -> Mask:
+        """Remove ``count`` weights (units) by the host's criterion; ``rest``: some more than its scope says."""
         if count == 0:
             return alive
         plan, left = self.setup.plan, self.setup.plan.count(alive)[1]
         path = exponential_path(left, left - count, plan.rounds_of(plan.criterion))
         scores = plan.criterion(self.evidence)
-        return self._in_rounds(plan.criterion, scores, alive, path=path, choose=_as_the_host(plan))
+        return self._in_rounds(plan.criterion, scores, alive, path=path, choose=_as_the_host(plan, rest=rest))
 
     def by(self, criterion: Criterion, alive: Mask, share: int) -> Mask:
         """Remove up to ``share`` weights by another criterion, globally: as many as it can."""
@@ -156,12 +166,13 @@ class _Remover:
         return mask
 
 
-def _as_the_host(plan: Plan) -> Choose:
-    """Select where, and what, the plan says."""
+def _as_the_host(plan: Plan, *, rest: bool) -> Choose:
+    """Select where, and what, the plan says; the rest globally, where N:M has removed all that it does."""
+    scope = Global() if rest and keeps_one_number(plan.scope) else plan.scope
     return lambda scores, keep, within: select(
         scores,
         keep,
-        scope=plan.scope,
+        scope=scope,
         granularity=plan.granularity,
         allocation=plan.allocation,
         floor=plan.floor,

@@ -28,7 +28,7 @@ from budbreak.masks.scopes import Global, Layer, Rows
 from budbreak.masks.scores import Score, Scores, ScoreSlice
 from budbreak.masks.selection import competing, select
 from budbreak.masks.shares import ShareScore
-from budbreak.masks.targets import check_targets
+from budbreak.masks.targets import check_rounds, check_targets, keeps_one_number
 from budbreak.masks.units import UnitLayout, output_layout
 from budbreak.masks.zeroing import bits, factor_for, zero_pruned
 
@@ -63,6 +63,7 @@ __all__ = [
     "check_floor",
     "check_mask",
     "check_prunable",
+    "check_rounds",
     "check_targets",
     "competing",
     "conv_and_linear",
@@ -74,6 +75,7 @@ __all__ = [
     "factor_for",
     "has_budget",
     "including",
+    "keeps_one_number",
     "output_layout",
     "parameters_named",
     "parameters_with_layers",

@@ -43,6 +43,22 @@ def check_targets(
         _check_reached(scope, sum(reached.values()), targets, sum(sizes.values()))
 
 
+def check_rounds(scope: Scope, rounds: int, criterion: object) -> None:
+    """Refuse several rounds of removal where a scope can keep one number only.
+
+    Raises:
+        InvalidValue: with what to write.
+    """
+    if rounds > 1 and keeps_one_number(scope):
+        rule = "the numbers that stay after each round but the last are none that it can keep"
+        raise InvalidValue(f"{criterion} removes in {rounds} rounds, in scope {scope}", rule, "write rounds=1")
+
+
+def keeps_one_number(scope: Scope) -> bool:
+    """Whether a scope can keep one number of what is alive only, as N:M does."""
+    return scope.reach({}) is not None
+
+
 def _check_budgets(alive: Mask, shrunk: Mapping[str, Tensor], targets: Mapping[str, tuple[int, int]]) -> None:
     """Refuse budgets that what is spared uses up."""
     spared = [name for name, entry in shrunk.items() if not entry.numel()]
