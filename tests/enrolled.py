@@ -19,6 +19,8 @@ from budbreak.iteration import ActivateWhilePruning, Remove, Train
 Share = st.floats(0.001, 0.99)
 Betas = st.tuples(Share, Share)
 Warmup = {"warmup": Share}
+Resets = st.sampled_from(["level", "never"])
+Counting = {"threshold": st.floats(0, 10), "every": st.integers(1, 1000), "reset": Resets}
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,12 @@ class Row:
 
 ROWS = (
     # criteria
+    Row(
+        criteria.ActivationCount,
+        ({}, {"weighted": True}, {"threshold": 0.1, "every": 2, "reset": "level"}),
+        {"weighted": False, "threshold": 0.0, "every": 1, "reset": "never"},
+        {"weighted": st.booleans(), **Counting},
+    ),
     Row(criteria.Displacement, oracle=lambda w, start, g: max(w - start, start - w)),
     Row(criteria.Gradient, oracle=lambda w, start, g: math.fabs(g)),
     Row(criteria.Lamp),
@@ -52,6 +60,7 @@ ROWS = (
         oracle=lambda w, start, g: max(w - start, start - w) if w < 0 else math.inf,
     ),
     Row(criteria.Magnitude, oracle=lambda w, start, g: w if w > 0 else -w),
+    Row(criteria.Movement, ({}, {"reset": "never"}), {"reset": "level"}, {"reset": Resets}),
     Row(criteria.Random, ({}, {"seed": 7}), {"seed": 0}, {"seed": st.integers(0, 2**63 - 1)}),
     Row(criteria.Taylor, oracle=lambda w, start, g: math.fabs(w * g)),
     # schedules
@@ -166,6 +175,14 @@ ROWS = (
     Row(evidence.MeanActivations),
     Row(evidence.UnitCounts, ({}, {"threshold": 0.1}), {"threshold": 0.0}, {"threshold": st.floats(0, 10)}),
     Row(evidence.Unseen),
+    # observers
+    Row(
+        evidence.ActivationCounts,
+        ({}, {"threshold": 0.1, "every": 2, "reset": "level"}),
+        {"threshold": 0.0, "every": 1, "reset": "never"},
+        Counting,
+    ),
+    Row(evidence.MovementSums, ({}, {"reset": "never"}), {"reset": "level"}, {"reset": Resets}),
 )
 
 BY_KIND: Mapping[type, Row] = {row.kind: row for row in ROWS}

@@ -31,7 +31,7 @@ def test_what_is_neither_name_nor_table_is_refused(plain):
 def test_a_name_that_is_no_string_is_refused(name):
     error = refused({"is": name})
     assert error.value.startswith("it.is is ")
-    assert error.fix == 'write "displacement"'
+    assert error.fix == 'write "magnitude"'
 
 
 @pytest.mark.parametrize("key", [1, None, ("a",), b"is"])

@@ -254,7 +254,7 @@ def test_what_is_missing_is_named_with_how_to_write_it():
 
 def test_a_value_is_wanted_and_no_name_or_class():
     for thing in ("magnitude", criteria.Magnitude, lambda evidence: evidence, None, 5):
-        assert not_written(thing).fix == 'give a value such as "displacement"'
+        assert not_written(thing).fix == 'give a value such as "magnitude"'
 
 
 def test_local_classes_and_lambdas_cannot_be_written():

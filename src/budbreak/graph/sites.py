@@ -47,7 +47,7 @@ class SiteTracer:
         self.nothing_heard = False
         self.unseen = UnseenCalls({id(module): name for name, module in model.named_modules()})
         self.follower = Follower(weight_names, self._called)
-        self.is_following = False
+        self.is_open = self.is_following = False
 
     def __enter__(self) -> SiteTracer:
         """Register the hooks."""
@@ -73,13 +73,13 @@ class SiteTracer:
 
     @contextlib.contextmanager
     def following(self) -> Generator[None, None, None]:
-        """Around each forward pass: watched closely as long as activations wait to be met."""
-        self.is_following = bool(self.waiting) or not self.sites
+        """Around each forward pass that is heard: watched closely as long as activations wait to be met."""
+        self.is_open, self.is_following = True, bool(self.waiting) or not self.sites
         try:
             with uncompiled(), self.follower if self.is_following else contextlib.nullcontext():
                 yield
         finally:
-            self.is_following = False
+            self.is_open = self.is_following = False
             self.inside.clear()
 
     def end_pass(self) -> None:
@@ -132,6 +132,8 @@ class SiteTracer:
 
     def _listener(self, name: str) -> Callable[[nn.Module, object, object], None]:
         def hook(module: nn.Module, inputs: object, output: object) -> None:
+            if not self.is_open:
+                return
             if self.is_following and self.inside:
                 self._leave(name, module, output)
             if name not in self.exact or not isinstance(output, Tensor):
