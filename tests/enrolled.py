@@ -18,6 +18,9 @@ from budbreak.iteration import ActivateWhilePruning, Remove, Train
 
 Share = st.floats(0.001, 0.99)
 Betas = st.tuples(Share, Share)
+Mode = st.sampled_from(["eval", "train"])
+Shape = st.none() | st.just((3, 8, 8))
+Temperature = st.floats(0.5, 300)
 Warmup = {"warmup": Share}
 Resets = st.sampled_from(["level", "never"])
 Counting = {"threshold": st.floats(0, 10), "every": st.integers(1, 1000), "reset": Resets}
@@ -52,17 +55,40 @@ ROWS = (
         {"weighted": False, "threshold": 0.0, "every": 1, "reset": "never"},
         {"weighted": st.booleans(), **Counting},
     ),
+    Row(criteria.APoZ, ({}, {"threshold": 0.1}), {"threshold": 0.0}, {"threshold": st.floats(0, 10)}),
     Row(criteria.Displacement, oracle=lambda w, start, g: max(w - start, start - w)),
     Row(criteria.Gradient, oracle=lambda w, start, g: math.fabs(g)),
     Row(criteria.Lamp),
     Row(
+        criteria.GraSP,
+        ({}, {"temperature": 1.0, "mode": "eval"}),
+        {"temperature": 200.0, "mode": "train"},
+        {"temperature": Temperature, "mode": Mode},
+    ),
+    Row(
         criteria.LeastMovedNegative,
         oracle=lambda w, start, g: max(w - start, start - w) if w < 0 else math.inf,
     ),
+    Row(criteria.Lookahead, ({}, {"norm": True}), {"norm": False}, {"norm": st.booleans()}),
     Row(criteria.Magnitude, oracle=lambda w, start, g: w if w > 0 else -w),
     Row(criteria.Movement, ({}, {"reset": "never"}), {"reset": "level"}, {"reset": Resets}),
     Row(criteria.Random, ({}, {"seed": 7}), {"seed": 0}, {"seed": st.integers(0, 2**63 - 1)}),
+    Row(criteria.RIA, ({}, {"alpha": 0.0}), {"alpha": 0.5}, {"alpha": st.floats(0, 2)}),
+    Row(
+        criteria.Snip,
+        ({}, {"mode": "train"}),
+        {"mode": "eval"},
+        {"mode": Mode},
+        oracle=lambda w, start, g: math.fabs(w * g),
+    ),
+    Row(
+        criteria.SynFlow,
+        ({}, {"rounds": 1, "shape": (3, 8, 8)}),
+        {"rounds": 100, "shape": None},
+        {"rounds": st.integers(1, 1000), "shape": Shape},
+    ),
     Row(criteria.Taylor, oracle=lambda w, start, g: math.fabs(w * g)),
+    Row(criteria.Wanda),
     # schedules
     Row(
         schedules.Cubic,
@@ -114,9 +140,23 @@ ROWS = (
     Row(masks.Element),
     Row(
         masks.Unit,
-        ({}, {"dim": 0, "outputs": ()}),
-        {"dim": None, "outputs": None},
-        {"dim": st.none() | st.integers(0, 3), "outputs": st.none() | st.just(("fc.weight",))},
+        ({}, {"dim": 0, "outputs": ()}, {"budget": "weights"}),
+        {"dim": None, "outputs": None, "budget": "units"},
+        {
+            "dim": st.none() | st.integers(0, 3),
+            "outputs": st.none() | st.just(("fc.weight",)),
+            "budget": st.sampled_from(["units", "weights"]),
+        },
+    ),
+    Row(
+        masks.Block,
+        ({"rows": 1, "columns": 16}, {"rows": 3, "columns": 2}),
+        {"rows": MISSING, "columns": MISSING, "budget": "blocks"},
+        {
+            "rows": st.integers(1, 64),
+            "columns": st.integers(1, 64),
+            "budget": st.sampled_from(["blocks", "weights"]),
+        },
     ),
     # optimizers
     Row(
@@ -169,12 +209,20 @@ ROWS = (
         evidence.Gradients,
         ({}, {"mode": "train", "temperature": 200.0}),
         {"mode": "eval", "temperature": 1.0},
-        {"mode": st.sampled_from(["eval", "train"]), "temperature": st.floats(0.5, 300)},
+        {"mode": Mode, "temperature": Temperature},
+    ),
+    Row(
+        evidence.HessianGradients,
+        ({}, {"mode": "train", "temperature": 200.0}),
+        {"mode": "eval", "temperature": 1.0},
+        {"mode": Mode, "temperature": Temperature},
     ),
     Row(evidence.InputNorms),
     Row(evidence.MeanActivations),
+    Row(evidence.SynapticFlow, ({}, {"shape": (3, 8, 8)}), {"shape": None}, {"shape": Shape}),
     Row(evidence.UnitCounts, ({}, {"threshold": 0.1}), {"threshold": 0.0}, {"threshold": st.floats(0, 10)}),
     Row(evidence.Unseen),
+    Row(evidence.Wiring),
     # observers
     Row(
         evidence.ActivationCounts,

@@ -81,7 +81,7 @@ def test_observers_keep_their_contract(observer):
 @pytest.mark.parametrize("diagnostic", cases(diagnostics.ALL))
 def test_diagnostics_keep_their_contract(diagnostic):
     check_diagnostic(diagnostic)
-    check_diagnostic(diagnostic, toy_evidence(mlp(), seed=3))
+    check_diagnostic(diagnostic, toy_evidence(mlp(), probes=(Weights(), *diagnostic.needs), seed=3))
     assert isinstance(diagnostic, diagnostics.Diagnostic)
 
 

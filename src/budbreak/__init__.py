@@ -7,13 +7,15 @@ The verbs, and the values that they take, are here. Families stay in their rooms
 from budbreak import criteria, diagnostics, errors, evidence, graph, iteration, live, masks, schedules
 from budbreak._version import __version__
 from budbreak.evidence import Evidence, probe
+from budbreak.graph import trace
 from budbreak.iteration import ActivateWhilePruning, Plan, Remove, Step, Train, iterate
 from budbreak.live import dead_neurons, hold, prune, rewind
-from budbreak.masks import NM, Element, Mask, Scores, Unit, excluding, including, select
+from budbreak.masks import NM, Block, Element, Mask, Scores, Unit, excluding, including, select
 
 __all__ = [
     "NM",
     "ActivateWhilePruning",
+    "Block",
     "Element",
     "Evidence",
     "Mask",
@@ -42,4 +44,5 @@ __all__ = [
     "rewind",
     "schedules",
     "select",
+    "trace",
 ]

@@ -44,6 +44,10 @@ class NoSites(MissingEvidence):
     """Dead units have no answer here: no activation was observed, or none that gives exact zeros."""
 
 
+class CannotTrace(BudbreakError, RuntimeError):
+    """A model runs, but how it is wired cannot be seen."""
+
+
 class EmptyBatches(BudbreakError, ValueError):
     """An iterable of batches yielded nothing, or nothing any more."""
 

@@ -75,6 +75,32 @@ def test_inputs_are_heard_in_a_compiled_layer():
     assert seen == ["0.weight", "2.weight", "4.weight"] * 2
 
 
+class Clamped(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc, self.relu, self.last = nn.Linear(8, 6), nn.ReLU(inplace=True), nn.Linear(6, 3)
+
+    def forward(self, x):
+        return self.last(torch.relu_(self.relu(self.fc(x)) - 0.1))
+
+
+def test_what_enters_a_nonlinearity_is_heard_before_it_is_overwritten():
+    def register(context, seen):
+        context.on_preactivation(lambda site, given: seen.append((site.order, given.clone())))
+        context.on_activation(lambda site, output: seen.append(output.clone()))
+
+    model = Clamped()
+    for batches in ([X], [X[:10], X[10:]]):  # the first pass is recorded, later ones are listened to
+        seen = looking(Look("entering", register), model, batches, loss=None)
+        hidden = model.fc(X).detach()
+        entering = [hidden, hidden.relu() - 0.1]
+        assert [item[0] for item in seen[::2]] == [0, 1] * len(batches)
+        for site in range(2):
+            found = torch.cat([given for _, given in seen[2 * site :: 4]])
+            torch.testing.assert_close(found, entering[site])
+            torch.testing.assert_close(torch.cat(seen[2 * site + 1 :: 4]), entering[site].relu())
+
+
 # --- losses ------------------------------------------------------------------------------------------------
 
 

@@ -53,7 +53,7 @@ def test_norms_are_those_of_what_each_weight_is_multiplied_with(kind):
     x = torch.randn(shape, generator=torch.Generator().manual_seed(1))
     found = norms_of(layer, [x])["weight"]
     assert found.norms.dtype == torch.float32
-    spread = found.spread(found.norms.unsqueeze(1), layer.weight.shape)
+    spread = found.of_columns(found.norms, layer.weight.shape)
     expected = by_outputs(layer, x)
     # float32 sums of squares of fewer than a thousand numbers
     torch.testing.assert_close(spread.double(), expected, rtol=1e-5, atol=1e-6)
@@ -62,17 +62,32 @@ def test_norms_are_those_of_what_each_weight_is_multiplied_with(kind):
     torch.testing.assert_close(arranged, found.norms.double().unsqueeze(1).expand_as(arranged), rtol=1e-5, atol=1e-6)
 
 
-def test_arranging_and_spreading_are_inverse():
-    for layer, shape in LAYERS.values():
-        found = norms_of(layer, [torch.randn(shape)])["weight"]
-        numbers = torch.arange(layer.weight.numel()).reshape(layer.weight.shape)
-        assert torch.equal(found.spread(found.arranged(numbers), numbers.shape), numbers)
+@pytest.mark.parametrize("kind", LAYERS)
+def test_rows_are_the_outputs(kind):
+    """Where a weight changes the output, that output is its row."""
+    layer, shape = LAYERS[kind]
+    x = 1 + torch.rand(shape)
+    found = norms_of(layer, [x])["weight"]
+    twin = copy.deepcopy(layer).double().requires_grad_(False)
+    units = twin(x.double()).shape[-1 if isinstance(layer, nn.Linear) else 0 if kind == "unbatched" else 1]
+    numbers = torch.arange(units).reshape(len(found.norms), -1)
+    rows = found.of_rows(numbers, twin.weight.shape)
+    assert torch.equal(found.arranged(rows), numbers.unsqueeze(2).expand_as(found.arranged(rows)))
+    if twin.bias is not None:
+        twin.bias.zero_()
+    for i in range(twin.weight.numel()):
+        twin.weight.zero_().view(-1)[i] = 1
+        y = twin(x.double())
+        y = y.unsqueeze(0) if kind == "unbatched" else y
+        y = y.movedim(-1 if isinstance(layer, nn.Linear) else 1, 0).flatten(1)
+        assert y.any(1).nonzero().flatten().tolist() == [int(rows.reshape(-1)[i])]
 
 
 def test_a_number_for_each_column_is_no_copy():
+    shape = torch.Size([64, 2, 3, 3])
     found = norms_of(nn.Conv2d(2, 64, 3), [torch.randn(1, 2, 6, 6)])["weight"]
-    spread = found.spread(found.norms.unsqueeze(1), torch.Size([64, 2, 3, 3]))
-    assert spread.untyped_storage().nbytes() == 18 * 4
+    assert found.of_columns(found.norms, shape).untyped_storage().nbytes() == 18 * 4
+    assert found.of_rows(torch.ones(1, 64), shape).untyped_storage().nbytes() == 64 * 4
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])

@@ -50,28 +50,64 @@ FUNCTIONS = {
     ".tanh()": torch.Tensor.tanh,
     "F.threshold": lambda x: functional.threshold(x, 0.0, 0.0),
     ".clamp()": lambda x: x.clamp(min=0),
+    ".clamp_()": lambda x: x.clamp_(min=0),
     "torch.clamp_min": lambda x: torch.clamp_min(x, 0),
-    "F.glu": lambda x: functional.glu(torch.cat([x, x], 1)),
+    "torch.clip": lambda x: torch.clip(x, -1, 1),
+    "torch.maximum": lambda x: torch.maximum(x, torch.zeros_like(x)),
+    "torch.max": lambda x: torch.max(x, torch.tensor(0.0)),
     "F.hardtanh": lambda x: functional.hardtanh(x, 0, 1),
+}
+SMOOTH_FUNCTIONS = ("F.gelu", "F.silu", "F.leaky_relu", "F.softplus", "torch.sigmoid", ".tanh()", "torch.clip")
+
+
+def site_name(name):
+    return name.removeprefix("F.").removeprefix("torch.").strip(".()").strip("_")
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functional_activations_are_sites(name):
+    model = Net(Functions(FUNCTIONS[name]))
+    with torch.no_grad():
+        model.act.fc.weight[1] = 0
+    result = bb.dead_neurons(model, X.split(3), threshold=0.01)
+    out = model(X)
+    assert [site.site for site in result.sites] == ["relu", f"act.{site_name(name)}"]
+    assert (result.sites[1].weight, result.sites[1].units, result.sites[1].static_units) == ("act.fc.weight", 3, 1)
+    assert result.sites[1].samples == 8
+    assert result.sites[1].total == pytest.approx(float((out.abs() <= 0.01).double().mean()))
+    assert result.unseen == ()
+    at_zero = bb.dead_neurons(model, [X])
+    assert at_zero.sites[1].needs_threshold == (name in SMOOTH_FUNCTIONS)
+
+
+def test_functional_activations_alone_are_enough():
+    model = nn.Sequential(nn.Linear(4, 6), Functions(torch.relu))
+    (site,) = bb.dead_neurons(model, [X]).sites
+    assert site.site == "1.relu"
+
+
+UNCLEAR = {
+    "F.glu": lambda x: functional.glu(torch.cat([x, x], 1)),
+    "torch.exp": torch.exp,
+    "torch.maximum": lambda x: torch.maximum(x, x.flip(1)),
+    ".gt()": lambda x: x * (x > 0),
+    "torch.clamp": lambda x: torch.clamp(x, min=0.5),
 }
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_functional_activations_beside_modules_are_named(name):
-    model = Net(Functions(FUNCTIONS[name]))
-    result = bb.dead_neurons(model, [X, X])
+@pytest.mark.parametrize("name", UNCLEAR)
+def test_nonlinearities_that_may_be_anything_are_named(name):
+    result = bb.dead_neurons(Net(Functions(UNCLEAR[name])), [X, X])
     assert [site.site for site in result.sites] == ["relu"]
     (said,) = result.unseen
-    assert said.startswith(f"{name.replace('_()', '()')} called in act (test_blind_spots.py:")
+    assert said.startswith(f"{name} called in act (test_blind_spots.py:")
     assert f"not seen, and not in these numbers: {said}" in str(result)
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_functional_activations_alone_are_refused_by_name(name):
-    model = nn.Sequential(nn.Linear(4, 6), Functions(FUNCTIONS[name]))
-    with pytest.raises(NoSites) as caught:
+def test_a_model_of_nothing_else_is_refused_by_name():
+    model = nn.Sequential(nn.Linear(4, 6), Functions(torch.exp))
+    with pytest.raises(NoSites, match=r"torch\.exp called in 1 \(test_blind_spots\.py:") as caught:
         bb.dead_neurons(model, [X])
-    assert f"{name.replace('_()', '()')} called in 1 (test_blind_spots.py:" in str(caught.value)
     assert isinstance(caught.value, MissingEvidence)
 
 
@@ -88,17 +124,21 @@ def test_clamps_that_are_no_activation_are_not_named():
 
 
 def test_a_line_that_runs_often_is_named_once():
-    block = Functions(torch.relu)
+    block = Functions(torch.exp)
     model = Net(nn.Sequential(block, nn.Linear(3, 6), block))
     assert len(bb.dead_neurons(model, [X, X]).unseen) == 1
 
 
-def test_gates_of_recurrent_layers_and_encoders_of_torch_are_named():
+def test_gates_of_recurrent_layers_are_named_and_activations_within_layers_of_torch_are_sites():
     encoder = nn.TransformerEncoderLayer(6, 2, 8, batch_first=True)
     model = Net(nn.Sequential(nn.Unflatten(1, (1, 6)), encoder, nn.GRU(6, 3, batch_first=True)))
-    unseen = bb.dead_neurons(model, [X]).unseen
-    assert [said.rpartition(" in ")[0] for said in unseen] == ["F.relu called", "the nonlinearities inside gru"]
-    assert unseen[0].startswith("F.relu called in act.1")
+    result = bb.dead_neurons(model, [X, X])
+    assert [(site.site, site.weight) for site in result.sites] == [
+        ("relu", "fc1.weight"),
+        ("act.1.relu", "act.1.linear1.weight"),
+    ]
+    (said,) = result.unseen
+    assert said.startswith("the nonlinearities inside gru in act.2 (rnn.py:")
 
 
 class GELUActivation(nn.Module):
@@ -179,6 +219,13 @@ class Normalise(nn.Module):
         return x / (x.exp().sum(1, keepdim=True))
 
 
+class Softened(nn.Module):
+    """A softmax written out, which nobody can tell from an activation."""
+
+    def forward(self, x):
+        return x.exp() / x.exp().sum(1, keepdim=True)
+
+
 class Pooled(nn.Module):
     def forward(self, x):
         return functional.relu(x).unflatten(1, (3, 2)).mean(2)
@@ -189,17 +236,19 @@ class Joined(nn.Module):
         return functional.relu(x + y)
 
 
-@pytest.mark.parametrize(("kind", "unseen"), [(Affine, 0), (Normalise, 0), (Pooled, 1)])
-def test_modules_that_do_something_else_are_no_sites(kind, unseen):
+@pytest.mark.parametrize(
+    ("kind", "sites", "unseen"), [(Affine, [], 0), (Normalise, [], 0), (Softened, [], 1), (Pooled, ["act.relu"], 0)]
+)
+def test_modules_that_do_something_else_are_no_sites(kind, sites, unseen):
     result = bb.dead_neurons(Net(kind()), [X])
-    assert [s.site for s in result.sites] == ["relu"]
+    assert [s.site for s in result.sites] == ["relu", *sites]
     assert len(result.unseen) == unseen
 
 
-def test_a_module_of_two_tensors_is_named():
+def test_a_function_in_a_module_of_two_tensors_is_a_site():
     model = Net(Joined())
     result = bb.dead_neurons(model, [X], forward=lambda m, x: m.act(m.fc2(m.relu(m.fc1(x))), torch.ones(8, 6)))
-    assert [said.partition(" (")[0] for said in result.unseen] == ["F.relu called in act"]
+    assert [(s.site, s.weight) for s in result.sites] == [("relu", "fc1.weight"), ("act.relu", None)]
 
 
 SMOOTH = [
@@ -317,7 +366,7 @@ def test_a_list_or_a_lazy_layer_is_no_model():
 
 
 def test_the_probe_of_what_is_unseen_works_alone_and_beside_others():
-    model = Net(Functions(torch.relu))
+    model = Net(Functions(torch.exp))
     alone = bb.probe(model, [Unseen()], batches=[X])[Unseen()]
     assert alone == bb.probe(model, [UnitCounts(), Unseen()], batches=[X])[Unseen()]
     assert len(alone) == 1

@@ -20,6 +20,10 @@ def outline(group):
             lambda net, hidden: net.like(Kind.ATTENTION, "softmax", hidden, where="net.py:3"),
             "enters softmax (net.py:3)",
         ),
+        (
+            lambda net, hidden: net.cat(net.add(Kind.CONSTANT, "", (), (2, 1, 4), weights=("token",)), hidden, dim=1),
+            "meets the constant token",
+        ),
         (lambda net, hidden: net.linear(net.move(hidden, "transpose", (2, 4, 5), 1, 2), "mix", 6), "enters mix along"),
     ],
 )
@@ -66,3 +70,53 @@ def test_a_norm_behind_flattened_channels_has_a_gain_for_each_position():
     flat = net.batch_norm(net.move(image, "flatten", (2, 4), 1), "bn")
     net.linear(flat, "fc", 3)
     assert outline(net.graph().groups()[0]) == (2, {("conv", 0): (0,), ("bn.weight", 0): (0, 1), ("fc", 1): (0, 1)}, "")
+
+
+def test_a_constant_beside_other_channels_fixes_nothing():
+    net = Drawing()
+    hidden = net.linear(net.input(2, 3), "fc1", 4)
+    net.linear(net.cat(net.add(Kind.CONSTANT, "", (), (2, 3)), hidden, dim=-1), "fc2", 2)
+    assert outline(net.graph().groups()[0]) == (4, {("fc1", 0): (0,), ("fc2", 1): (3,)}, "")
+
+
+def test_a_token_in_front_leaves_the_channels_of_the_others_where_they_are():
+    net = Drawing()
+    hidden = net.linear(net.input(2, 5, 3), "fc1", 4)
+    both = net.cat(net.linear(net.input(2, 1, 3), "token", 4), hidden, dim=1)
+    normed = net.like(Kind.NORM, "layer_norm", both, owner="norm", weights=("norm.weight",))
+    net.linear(net.relu(normed), "fc2", 2)
+    assert outline(net.graph().groups()[0]) == (
+        4,
+        {("fc1", 0): (0,), ("token", 0): (0,), ("norm.weight", -1): (0,), ("fc2", 1): (0,)},
+        "",
+    )
+
+
+def test_shuffled_pixels_cut_as_many_rows_as_a_column_needs():
+    net = Drawing()
+    image = net.conv(net.input(2, 1, 2, 2), "conv", 8)
+    net.conv(net.move(image, "pixel_shuffle", (2, 2, 4, 4), 2), "next", 3)
+    assert outline(net.graph().groups()[0]) == (2, {("conv", 0): (0, 1, 2, 3), ("next", 1): (0,)}, "")
+
+
+def test_a_grouped_convolution_of_the_input_is_fixed_group_by_group():
+    net = Drawing()
+    net.conv(net.conv(net.input(2, 2, 3, 3), "first", 4, groups=2), "next", 3)
+    assert outline(net.graph().groups()[0]) == (
+        2,
+        {("first", 0): (0, 1), ("next", 1): (0, 1)},
+        "meets an input of the model",
+    )
+
+
+def test_a_token_that_cannot_be_followed_fixes_the_channels_behind_it_and_ties_none():
+    net = Drawing()
+    image = net.input(2, 5, 3)
+    both = net.cat(net.input(2, 1, 4), net.linear(image, "fc1", 4), dim=1)
+    normed = net.like(Kind.NORM, "layer_norm", both, owner="norm", weights=("norm.weight",))
+    net.linear(normed, "fc2", 2)
+    assert outline(net.graph().groups()[0]) == (
+        4,
+        {("fc1", 0): (0,), ("norm.weight", -1): (0,), ("fc2", 1): (0,)},
+        "meets an input of the model",
+    )

@@ -57,7 +57,7 @@ def test_a_long_network_with_long_names_stays_within_100_columns():
     net = drawn(60, name="a.module.with.a.path.that.is.longer.than.the.column.of.any.table.could.ever.be.")
     text = str(ModelGraph(tuple(net.nodes), ("x" * 150,)))
     assert max(map(len, text.splitlines())) == 100
-    assert "and 57 more" in text
+    assert "57 more" in text
     assert text.count("net.py:2") == 60
 
 

@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 import budbreak as bb
 from budbreak.errors import BudbreakError, EmptyBatches, InvalidValue, NotFinite, RanksDisagree
-from budbreak.evidence import Gradients, UnitCounts
+from budbreak.evidence import Gradients, UnitCounts, Wiring
 from budbreak.iteration.generators import derive_seed, seed_everything, seed_training
 from budbreak.iteration.identity import mask_digest
 from budbreak.processes import Processes
@@ -61,6 +61,17 @@ def test_evidence_is_that_of_all_batches_together(tmp_path):
         for name, expected in gradients.items():  # summed in another order: float32 rounding
             torch.testing.assert_close(torch.tensor(seen[name]), torch.tensor(expected), rtol=1e-4, atol=1e-7)
     assert first[3] is True
+
+
+def wired(rank):
+    whole = Half(0, 1, wrap=False)
+    batches = [whole.x] if rank in (None, 1) else []  # rank 0 has no batch to trace
+    found = bb.probe(whole.plain, [Wiring()], batches=batches, group="alone" if rank is None else None)[Wiring()]
+    return [f"{link.source} {link.target} {link.units} {link.columns}" for link in found.links]
+
+
+def test_a_rank_without_a_batch_knows_the_wiring_that_another_has_traced(tmp_path):
+    assert launch(wired, tmp_path) == [wired(None)] * 2
 
 
 def probe_of(rank, batches, group):

@@ -10,7 +10,7 @@ from torch.nn.functional import relu
 from torch.utils.data import DataLoader, TensorDataset
 
 import budbreak as bb
-from budbreak.errors import EmptyBatches, InvalidValue, MaskMismatch, MissingEvidence, NoSites, UnknownName
+from budbreak.errors import EmptyBatches, InvalidValue, MaskMismatch, NoSites, UnknownName
 from budbreak.testing import residual_cnn
 
 
@@ -353,17 +353,28 @@ class Functional(nn.Module):
         return relu(self.fc(x))
 
 
-def test_functional_activations_get_a_clear_error():
-    with pytest.raises(MissingEvidence, match="Functional has no activation module") as caught:
-        bb.dead_neurons(Functional(), [GOLDEN_X])
-    assert "F.relu" in str(caught.value)
+def test_a_functional_activation_is_a_site():
+    model = Functional()
+    (site,) = bb.dead_neurons(model, [GOLDEN_X]).sites
+    assert (site.site, site.weight, site.units) == ("relu", "fc.weight", 2)
+    assert site.total == pytest.approx(naive(model(GOLDEN_X)))
+
+
+class Linear(nn.Module):
+    """An activation that no forward pass calls."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc, self.unused = nn.Linear(2, 2), nn.ReLU()
+
+    def forward(self, x):
+        return self.fc(x)
 
 
 def test_an_activation_that_is_never_called_is_no_site():
-    model = Functional()
-    model.unused = nn.ReLU()
-    with pytest.raises(MissingEvidence, match="no site was reached"):
-        bb.dead_neurons(model, [GOLDEN_X])
+    with pytest.raises(NoSites, match="no site was reached in Linear") as caught:
+        bb.dead_neurons(Linear(), [GOLDEN_X])
+    assert "F.relu" in str(caught.value)
 
 
 def hook_count(model):

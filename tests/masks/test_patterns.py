@@ -177,6 +177,41 @@ def test_levels_and_follow_ups_fit_the_pattern_or_are_refused():
     assert all(int(entry.reshape(-1, 4).sum(1).max()) <= 2 for entry in levels.mask.values())
 
 
+def test_what_follow_ups_leave_over_goes_by_the_host_within_the_pattern():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 4))
+    with torch.no_grad():
+        for layer in (model[0], model[2]):
+            layer.weight.abs_().add_(0.5)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-4)
+    plan = bb.Plan(
+        schedule=bb.schedules.OneShot(0.56), scope=NM(2, 4), then=[bb.ActivateWhilePruning(q=0.07)]
+    )  # 42 of 96 stay: 48 by the host, 6 by AP, which finds no negative weight
+    with bb.iterate(model, optimizer, plan) as levels:
+        for _ in levels:
+            model(torch.rand(4, 8)).square().sum().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    record = levels.history[1]
+    assert (record.kept, record.host_removed, record.follow_ups_removed, record.shortfall) == (42, 54, (0,), 6)
+    assert all(int(entry.reshape(-1, 4).sum(1).max()) <= 2 for entry in levels.mask.values())
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (
+            {"then": [bb.Train(), bb.Remove(None, q=0.02)]},
+            r"Remove\(.*\) after a host of scope 2:4\nthe host removes all at once",
+        ),
+        ({"rounds": 3}, r"Magnitude\(\) removes in 3 rounds, in scope 2:4\n.*\nwrite rounds=1"),
+    ],
+)
+def test_a_level_is_pruned_to_the_pattern_at_once(options, words):
+    with pytest.raises(InvalidValue, match=words):
+        bb.Plan(schedule=bb.schedules.OneShot(0.5), scope=NM(2, 4), **options)
+
+
 def test_a_floor_above_the_pattern_is_refused():
     with pytest.raises(InvalidValue, match=r"^by the floor at least 40 stay in '4.weight'\n2:4 keeps exactly 24 there"):
         bb.prune(mlp(), sparsity=0.5, scope=NM(2, 4), floor=40)

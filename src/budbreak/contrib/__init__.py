@@ -4,7 +4,19 @@ Nothing of the library imports it; recipes name its values as ``budbreak.contrib
 """
 
 from budbreak.contrib.ap_script import ApScript, ScriptLevel, Trainee, follow
+from budbreak.contrib.awakening import Awakening
+from budbreak.contrib.lifting import Lifting, Lifts
 from budbreak.contrib.negatives_first import NegativesFirst
 from budbreak.contrib.signed_order import SignedOrder
 
-__all__ = ["ApScript", "NegativesFirst", "ScriptLevel", "SignedOrder", "Trainee", "follow"]
+__all__ = [
+    "ApScript",
+    "Awakening",
+    "Lifting",
+    "Lifts",
+    "NegativesFirst",
+    "ScriptLevel",
+    "SignedOrder",
+    "Trainee",
+    "follow",
+]

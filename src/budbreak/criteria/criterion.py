@@ -12,7 +12,8 @@ class Criterion(Protocol):
     """How much does each weight matter? A frozen value: ``(Evidence) -> Scores``.
 
     One that draws random numbers draws them from a seed of its own, and has a method ``replicate(seed)`` that gives
-    the same criterion for another replicate of an experiment.
+    the same criterion for another replicate of an experiment. One that is meant for several rounds, or for untrained
+    networks, says so by an attribute ``rounds``, a whole number, or ``at_initialization = True``.
     """
 
     @property

@@ -106,7 +106,7 @@ class DeadUnitRates:
         mask: where static comes from: "given" or "zeros of the model".
         dtype: the dtype of the weights during the pass, e.g. "float32"; publish float32. "" where nobody said.
         sites: all of them; those that need a threshold count in no overall rate.
-        unseen: the activations that ran but could not be observed, e.g. "F.relu called in block2 (net.py:41)".
+        unseen: the nonlinearities that ran and are no site, e.g. "torch.exp called in block2 (net.py:41)".
     """
 
     total: float
@@ -181,7 +181,7 @@ def dead_units(
     Source: Liu et al. 2023 (AP), TMLR, arXiv 2212.06145, section on DNR.
     """
     if not counts:
-        raise NoSites("no site was reached", "DNR needs at least one activation module in the forward pass")
+        raise NoSites("no site was reached", "DNR needs at least one nonlinearity in the forward pass")
     in_order = sorted(counts.values(), key=lambda count: count.site.order)
     sites = [_site(count, mask, threshold) for count in in_order]
     counted = _with_an_answer(sites)

@@ -4,18 +4,32 @@ from budbreak.evidence.activation_counts import ActivationCounts, UnitActivity
 from budbreak.evidence.evidence import Evidence, Need, Probe, ProbeContext, observers_of, probes_of
 from budbreak.evidence.examples import drawn, drawn_like
 from budbreak.evidence.gradients import Gradients
+from budbreak.evidence.hessian_gradients import HessianGradients
 from budbreak.evidence.input_norms import ColumnNorms, InputNorms
 from budbreak.evidence.mean_activations import MeanActivations, SiteMeans
 from budbreak.evidence.movement_sums import MovementSums
 from budbreak.evidence.observer import Observer, ObserverState, Reset, Training
 from budbreak.evidence.probing import check_inputs, check_rereadable, probe
+from budbreak.evidence.synaptic_flow import SynapticFlow
 from budbreak.evidence.unit_counts import SiteCounts, UnitCounts, count_active
 from budbreak.evidence.unseen import Unseen
 from budbreak.evidence.watch import States, Watch, rehearse
 from budbreak.evidence.weighing import Samples
 from budbreak.evidence.weights import StartWeights, Weights
+from budbreak.evidence.wiring import Wired, Wiring
 
-ALL = (Weights, StartWeights, Gradients, InputNorms, MeanActivations, UnitCounts, Unseen)
+ALL = (
+    Weights,
+    StartWeights,
+    Gradients,
+    HessianGradients,
+    InputNorms,
+    MeanActivations,
+    SynapticFlow,
+    UnitCounts,
+    Unseen,
+    Wiring,
+)
 OBSERVERS = (ActivationCounts, MovementSums)
 
 __all__ = [
@@ -25,6 +39,7 @@ __all__ = [
     "ColumnNorms",
     "Evidence",
     "Gradients",
+    "HessianGradients",
     "InputNorms",
     "MeanActivations",
     "MovementSums",
@@ -39,12 +54,15 @@ __all__ = [
     "SiteMeans",
     "StartWeights",
     "States",
+    "SynapticFlow",
     "Training",
     "UnitActivity",
     "UnitCounts",
     "Unseen",
     "Watch",
     "Weights",
+    "Wired",
+    "Wiring",
     "check_inputs",
     "check_rereadable",
     "count_active",

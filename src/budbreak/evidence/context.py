@@ -50,6 +50,7 @@ class Context:
         self.evidence = Evidence({})
         self.missed: tuple[str, ...] = ()
         self.activation_listeners: list[Callable[[Site, Tensor], None]] = []
+        self.preactivation_listeners: list[Callable[[Site, Tensor], None]] = []
         self.input_listeners: list[Callable[[str, nn.Module, Tensor], None]] = []
         self.gradient_listeners: list[Callable[[Mapping[str, Tensor], float], None]] = []
         self.loss_listeners: list[Callable[[Tensor, Mapping[str, nn.Parameter], float], None]] = []
@@ -83,9 +84,14 @@ class Context:
         return bool(self.gradient_listeners or self.loss_listeners)
 
     @property
+    def wants_sites(self) -> bool:
+        """Whether it looks at nonlinearities."""
+        return bool(self.activation_listeners or self.preactivation_listeners)
+
+    @property
     def wants_pass(self) -> bool:
         """Whether it looks at every batch."""
-        return self.wants_loss or bool(self.activation_listeners or self.input_listeners)
+        return self.wants_loss or self.wants_sites or bool(self.input_listeners)
 
     @property
     def wants_batches(self) -> bool:
@@ -95,6 +101,10 @@ class Context:
     def on_activation(self, listener: Callable[[Site, Tensor], None]) -> None:
         """See `ProbeContext`."""
         self.activation_listeners.append(listener)
+
+    def on_preactivation(self, listener: Callable[[Site, Tensor], None]) -> None:
+        """See `ProbeContext`."""
+        self.preactivation_listeners.append(listener)
 
     def on_input(self, listener: Callable[[str, nn.Module, Tensor], None]) -> None:
         """See `ProbeContext`."""

@@ -53,6 +53,13 @@ class ProbeContext(Protocol):
         """Call ``listener(site, output)`` for each nonlinearity in each forward pass, without autograd."""
         ...
 
+    def on_preactivation(self, listener: Callable[[Site, Tensor], None]) -> None:
+        """Call ``listener(site, input)`` with what enters each nonlinearity, also where it is overwritten in place.
+
+        For each forward pass, without autograd; before the listeners of `on_activation` hear the same site.
+        """
+        ...
+
     def on_input(self, listener: Callable[[str, nn.Module, Tensor], None]) -> None:
         """Call ``listener(weight_name, layer, input)`` for each call of a layer that owns a prunable weight.
 
@@ -62,7 +69,7 @@ class ProbeContext(Protocol):
         ...
 
     def unseen(self) -> tuple[str, ...]:
-        """When the batches are done: the activations that ran but could not be observed, in words."""
+        """When the batches are done: the nonlinearities that ran and are no site, in words."""
         ...
 
     def on_gradients(self, listener: Callable[[Mapping[str, Tensor], float], None]) -> None:

@@ -43,12 +43,20 @@ class ColumnNorms:
         split = weight.reshape(groups, -1, *weight.shape[1:])
         return split.transpose(1, 2).flatten(2)
 
-    def spread(self, values: Tensor, shape: torch.Size) -> Tensor:
-        """What expands to [groups, outputs / groups, columns], in the weight's shape; a view if of one group."""
-        groups = len(self.norms)
+    def of_columns(self, values: Tensor, shape: torch.Size) -> Tensor:
+        """A number for each column [groups, columns], in the weight's shape; of one group no copy."""
+        return self._shaped(values.unsqueeze(1), shape)
+
+    def of_rows(self, values: Tensor, shape: torch.Size) -> Tensor:
+        """A number for each output [groups, outputs / groups], in the weight's shape; of one group no copy."""
+        return self._shaped(values.unsqueeze(2), shape)
+
+    def _shaped(self, values: Tensor, shape: torch.Size) -> Tensor:
+        """What expands to [groups, outputs / groups, columns], where it belongs in the weight."""
+        groups, columns = self.norms.shape
         if not self.transposed:
-            return values.expand(groups, shape[0] // groups, shape[1:].numel()).reshape(shape)
-        split = values.expand(groups, shape[1], -1).unflatten(2, (shape[0] // groups, *shape[2:]))
+            return values.expand(groups, shape[0] // groups, columns).reshape(shape)
+        split = values.expand(groups, shape[1], columns).unflatten(2, (shape[0] // groups, *shape[2:]))
         return split.transpose(1, 2).reshape(shape)
 
 

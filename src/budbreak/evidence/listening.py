@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from budbreak.graph import unseen_by_modes
 from budbreak.masks import parameters_with_layers
 
 InputListener = Callable[[str, nn.Module, Tensor], None]
@@ -40,7 +41,7 @@ def _hook(
         given = next((item for item in (*args, *kwargs.values()) if isinstance(item, Tensor)), None)
         if given is None:
             return
-        with torch.no_grad() if torch.is_grad_enabled() else contextlib.nullcontext():
+        with unseen_by_modes(), torch.no_grad() if torch.is_grad_enabled() else contextlib.nullcontext():
             for listener in listeners:
                 listener(name, layer, given.detach())
 

@@ -39,8 +39,8 @@ class MeanActivations:
     def start(self, context: ProbeContext) -> Callable[[], Mapping[str, SiteMeans]]:
         """See `Probe.start`.
 
-        Raises (the result):
-            NotFinite: for outputs that are NaN or infinite.
+        Raises:
+            NotFinite: by the result, for outputs that are NaN or infinite.
         """
         running: dict[str, tuple[Site, Tensor, int]] = {}
 

@@ -23,7 +23,8 @@ from budbreak.graph import (
     Forward,
     Loss,
     Site,
-    SiteTracer,
+    SiteWatcher,
+    as_written,
     call_model,
     loss_of,
     observing,
@@ -33,7 +34,6 @@ from budbreak.graph import (
     restored,
     target_of,
     to_device,
-    uncompiled,
 )
 
 
@@ -65,7 +65,7 @@ class Pass:
         self.calibration, self.conditions = calibration, conditions
         self.wants_loss = any(context.wants_loss for context in contexts)
         self.weigher = Weigher(calibration.loss if self.wants_loss else None, calibration.samples)
-        self.tracer: SiteTracer | None = None
+        self.tracer: SiteWatcher | None = None
 
     def run(self) -> None:
         """Look at all of them, together with the other processes.
@@ -94,8 +94,10 @@ class Pass:
         training = self.conditions.mode == "train"
         return observing(self.network.model, self.network.device, self.calibration.batches, training=training)
 
-    def _heard(self, site: Site, output: Tensor) -> None:
+    def _heard(self, site: Site, given: Tensor, output: Tensor) -> None:
         for context in self.contexts:
+            for listener in context.preactivation_listeners:
+                listener(site, given)
             for listener in context.activation_listeners:
                 listener(site, output)
 
@@ -103,16 +105,17 @@ class Pass:
     def _hooks(self) -> Generator[None, None, None]:
         model, parameters = self.network.model, self.network.parameters
         listeners = [listener for context in self.contexts for listener in context.input_listeners]
-        if any(context.activation_listeners for context in self.contexts):
+        if any(context.wants_sites for context in self.contexts):
             names = {id(parameter): name for name, parameter in parameters.items()}
-            self.tracer = SiteTracer(model, names, self._heard)
+            keep_inputs = any(context.preactivation_listeners for context in self.contexts)
+            self.tracer = SiteWatcher(model, names, self._heard, keep_inputs=keep_inputs)
         with self.tracer or contextlib.nullcontext(), hearing_inputs(model, parameters, listeners):
             yield
 
     @contextlib.contextmanager
     def _forward(self) -> Generator[None, None, None]:
         """Around each forward pass."""
-        with uncompiled(), self.tracer.following() if self.tracer is not None else contextlib.nullcontext():
+        with as_written(), self.tracer.following() if self.tracer is not None else contextlib.nullcontext():
             yield
 
     def _run(self) -> int:
@@ -138,7 +141,7 @@ class Pass:
         if used:
             self.tracer.check_heard()
         for context in self.contexts:
-            context.missed = tuple(self.tracer.unseen.calls)
+            context.missed = self.tracer.unseen
 
     def _lose(self, batch: Any) -> tuple[Any, float]:
         """The loss of a batch, and how much the batch counts."""

@@ -1,4 +1,4 @@
-"""The activations that ran, but that nothing can observe."""
+"""The nonlinearities that ran and are no site: nobody knows whether they are activations."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from budbreak.graph import Site
 
 @dataclass(frozen=True)
 class Unseen:
-    """Functional activations and the like, in words: e.g. "F.relu called in block2 (net.py:41)"; () if none."""
+    """What is nonlinear and no site, in words: e.g. "torch.exp called in block2 (net.py:41)"; () if nothing."""
 
     def start(self, context: ProbeContext) -> Callable[[], tuple[str, ...]]:
         """See `Probe.start`."""

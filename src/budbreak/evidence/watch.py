@@ -19,7 +19,7 @@ from budbreak.graph import (
     Forward,
     Loss,
     Site,
-    SiteTracer,
+    SiteWatcher,
     loss_of,
     outputs_of,
     requiring_grad,
@@ -151,7 +151,7 @@ class _Sites:
         self.model, self.inner, self.is_on = model, unwrap(model), is_on
         self.listeners: list[tuple[Callable[[], bool], Callable[[Site, Tensor], None]]] = []
         self.passes = 0
-        self._tracer = SiteTracer(self.inner, {id(p): name for name, p in parameters.items()}, self._heard)
+        self._watcher = SiteWatcher(self.inner, {id(p): name for name, p in parameters.items()}, self._heard)
         self._listening: list[Callable[[Site, Tensor], None]] = []
         self._outermost: nn.Module | None = None
         self._following = contextlib.ExitStack()
@@ -160,16 +160,29 @@ class _Sites:
     def enter(self) -> None:
         if not self.listeners:
             return
-        self._tracer.__enter__()
+        self._watcher.__enter__()
         for module in dict.fromkeys((self.inner, self.model)):
-            self._handles.append(module.register_forward_pre_hook(self._before))
-            self._handles.append(module.register_forward_hook(self._after, always_call=True))
+            self._hook(module)
+
+    def _hook(self, watched: nn.Module) -> None:
+        """Functions, which a copy of the model shares; and it is not watched."""
+
+        def before(module: nn.Module, args: tuple[Any, ...]) -> None:
+            if module is watched:
+                self._begin(module)
+
+        def after(module: nn.Module, args: tuple[Any, ...], output: object) -> None:
+            if module is watched and module is self._outermost:
+                self._end()
+
+        self._handles.append(watched.register_forward_pre_hook(before))
+        self._handles.append(watched.register_forward_hook(after, always_call=True))
 
     def leave(self) -> None:
         for handle in self._handles:
             handle.remove()
         if self._handles:
-            self._tracer.__exit__(None, None, None)
+            self._watcher.__exit__(None, None, None)
         self._handles.clear()
 
     def check_heard(self) -> None:
@@ -181,7 +194,7 @@ class _Sites:
                 "call model.train() and model(inputs); give iterate the compiled model if that is what you call",
             )
 
-    def _before(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+    def _begin(self, module: nn.Module) -> None:
         if torch.compiler.is_compiling() or self._outermost is not None:
             return
         if not self.inner.training or not self.is_on():
@@ -190,14 +203,13 @@ class _Sites:
         self.passes += 1
         if self._listening:
             self._outermost = module
-            self._following.enter_context(self._tracer.following())
+            self._following.enter_context(self._watcher.following())
 
-    def _after(self, module: nn.Module, args: tuple[Any, ...], output: object) -> None:
-        if self._outermost is module:
-            self._outermost = None
-            self._following.close()
+    def _end(self) -> None:
+        self._outermost = None
+        self._following.close()
 
-    def _heard(self, site: Site, output: Tensor) -> None:
+    def _heard(self, site: Site, given: Tensor, output: Tensor) -> None:
         if self._outermost is None:
             return  # computed again in a backward pass, or not watched
         with torch.no_grad():

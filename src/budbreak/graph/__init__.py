@@ -14,15 +14,19 @@ from budbreak.graph.feeding import (
 )
 from budbreak.graph.groups import Group, Member
 from budbreak.graph.links import Link, NormPassed
+from budbreak.graph.listening import unseen_by_modes
 from budbreak.graph.macs import Macs, count_macs
 from budbreak.graph.modelgraph import ModelGraph
 from budbreak.graph.node import Kind, Node, replay
+from budbreak.graph.nonlinearities import FUNCTIONS as ACTIVATION_FUNCTIONS
 from budbreak.graph.reachability import Reachability
 from budbreak.graph.site import Feed, Site
-from budbreak.graph.sites import SiteTracer
-from budbreak.graph.undisturbed import observing, recurrent_backward, requiring_grad, restored, uncompiled, undisturbed
+from budbreak.graph.tracing import trace
+from budbreak.graph.undisturbed import observing, recurrent_backward, requiring_grad, restored, undisturbed
+from budbreak.graph.watching import SiteWatcher, as_written
 
 __all__ = [
+    "ACTIVATION_FUNCTIONS",
     "Batches",
     "Feed",
     "Forward",
@@ -37,7 +41,8 @@ __all__ = [
     "NormPassed",
     "Reachability",
     "Site",
-    "SiteTracer",
+    "SiteWatcher",
+    "as_written",
     "call_model",
     "count_macs",
     "groups_of",
@@ -51,6 +56,7 @@ __all__ = [
     "restored",
     "target_of",
     "to_device",
-    "uncompiled",
+    "trace",
     "undisturbed",
+    "unseen_by_modes",
 ]

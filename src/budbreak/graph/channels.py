@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from budbreak.graph.labels import aligned, at_places, joined, moved, pooled
+from budbreak.graph.labels import aligned, at_places, crossing, joined, moved, pooled
 from budbreak.graph.node import Kind, Node
 
 _NOTHING = torch.zeros(2, 0, dtype=torch.int64)
@@ -76,7 +76,7 @@ class Channels:
     def bundle_of(self, channels: Tensor) -> Tensor:
         """For each channel > 0 the place of its bundle among ``bundles``."""
         firsts = torch.tensor([bundle.first for bundle in self.bundles], dtype=torch.int64)
-        return torch.searchsorted(firsts, channels, right=True) - 1
+        return torch.searchsorted(firsts, channels.contiguous(), right=True) - 1
 
 
 def follow(nodes: Sequence[Node]) -> Channels:
@@ -120,7 +120,7 @@ class _Follower:
         self.nodes = nodes
         self.labels: list[Tensor] = []
         self.bundles: list[Bundle] = []
-        self.next = 1
+        self.next, self.wholes = 1, list[int]()
         inner = {source for node in nodes if node.kind != Kind.OUTPUT for source in node.inputs}
         self.last = {source for node in nodes for source in node.inputs} - inner
 
@@ -136,8 +136,8 @@ class _Follower:
         channels = torch.cat([torch.zeros(0, dtype=torch.int64), *sources])
         channels = channels[channels != 0].unique()
         entering = torch.stack([torch.full_like(channels, -1), channels])
-        self.make(Bundle(node, self.next, 1, entering=entering))
-        return torch.full((1,) * len(node.shape), self.next - 1)
+        self.wholes.append(self.next)
+        return self.make(Bundle(node, self.next, 1, entering=entering)).reshape((1,) * len(node.shape))
 
     def make(self, bundle: Bundle) -> Tensor:
         """Number its channels."""
@@ -194,8 +194,10 @@ class _Follower:
         if labels.numel() == 1:
             return labels
         dim = 1 - len(shape) if node.call in _BY_CHANNEL else -1
-        elsewhere = any(size > 1 for place, size in enumerate(labels.shape, -len(shape)) if place != dim)
-        places = torch.zeros(1, dtype=torch.int64) if elsewhere else torch.arange(1, shape[dim] + 1)
+        pairs = at_places(labels, dim, shape[dim])
+        apart = pairs[:, ~torch.isin(pairs[1], torch.tensor(self.wholes))]
+        unclear = dim == -1 and bool(crossing(apart).any())  # a norm over several dimensions
+        places = torch.zeros(1, dtype=torch.int64) if unclear else torch.arange(1, shape[dim] + 1)
         places = places.reshape([-1 if place == dim else 1 for place in range(-len(shape), 0)])
         return self.combine(node, aligned([labels, places]), (source,))
 

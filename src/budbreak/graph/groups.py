@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from budbreak.graph.channels import Bundle, Channels, groups_of, is_table, units_dim
+from budbreak.graph.labels import crossing
 from budbreak.graph.node import Kind, Node
 
 
@@ -76,6 +77,9 @@ class _Ties:
         self.slices: dict[_Slot, dict[int, int]] = {}
         self.made: set[_Slot] = set()
         self.count = channels.count
+        self.whole = torch.zeros(channels.count, dtype=torch.bool)
+        for bundle in channels.bundles:
+            self.whole[bundle.first : bundle.first + bundle.count] = bundle.is_whole
 
     def tie(self, bundle: Bundle) -> None:
         """What one node ties."""
@@ -102,38 +106,52 @@ class _Ties:
     def _layer(self, bundle: Bundle) -> None:
         node, made = bundle.node, torch.arange(bundle.first, bundle.first + bundle.count)
         weight, dim, groups = node.weights[0], node.units.dim if node.units else 0, groups_of(node)
-        places, entering = bundle.entering
-        if groups == 1:
-            self.made.add((weight, dim))
-            self._slice((weight, dim), torch.arange(bundle.count), made)
-            if not is_table(node):
-                self._slice((weight, 1 - dim), places, entering)
-                self._fix_crossing(node, places, entering)
+        if groups > 1:
+            self._convolution(bundle, made, groups)
             return
+        self.made.add((weight, dim))
+        self._slice((weight, dim), torch.arange(bundle.count), made)
+        if not is_table(node):
+            places, entering = self._followed(*bundle.entering)
+            self._slice((weight, 1 - dim), places, entering)
+            unclear = crossing(torch.stack([places, entering]))
+            if bool(unclear.any()):
+                self.reasons.append((entering[unclear], f"enters {node.weight} along another dimension"))
+
+    def _convolution(self, bundle: Bundle, made: Tensor, groups: int) -> None:
+        """Of a group of a convolution all channels are pruned or none."""
+        node, (places, entering) = bundle.node, bundle.entering
         columns = self.nodes[node.inputs[0]].shape[units_dim(node) or -1]
         of_units, of_columns = torch.arange(bundle.count) * groups // bundle.count, places * groups // columns
-        if dim == 0:
-            self.made.add((weight, 0))
-            self._slice((weight, 0), torch.arange(bundle.count), made)
+        if node.units and node.units.dim == 0:
+            self.made.add((node.weights[0], 0))
+            self._slice((node.weights[0], 0), torch.arange(bundle.count), made)
         else:
-            self._slice((weight, 0), places, entering)
-        self._together(torch.cat([of_units, of_columns]), torch.cat([made, entering]))
-
-    def _together(self, groups: Tensor, channels: Tensor) -> None:
-        """All channels with the same number belong together: of a group of a convolution all or none are pruned."""
-        for group in groups.unique():
-            same = channels[groups == group]
+            followed = ~self.whole[entering]
+            self._slice((node.weights[0], 0), places[followed], entering[followed])
+        numbers, channels = self._followed(torch.cat([of_units, of_columns]), torch.cat([made, entering]))
+        for number in numbers.unique():
+            same = channels[numbers == number]
             self.pairs.append(torch.stack([same[:1].expand(len(same)), same]))
 
-    def _fix_crossing(self, node: Node, places: Tensor, entering: Tensor) -> None:
-        """Columns that see several channels, each at its own position, are not columns of a unit."""
-        shared = torch.bincount(places)[places] > 1 if len(places) else places > 0
-        if bool(shared.any()):
-            self.reasons.append((entering[shared], f"enters {node.weight} along another dimension"))
+    def _followed(self, places: Tensor, channels: Tensor) -> tuple[Tensor, Tensor]:
+        """What is left of (place, channel) without inputs and what cannot be followed, which fix what they meet."""
+        whole = self.whole[channels]
+        self._meet(channels[~whole & torch.isin(places, places[whole])], channels[whole])
+        return places[~whole], channels[~whole]
+
+    def _meet(self, channels: Tensor, wholes: Tensor) -> None:
+        """These channels meet inputs, or what cannot be followed."""
+        if len(wholes):
+            source = self.channels.bundles[int(self.channels.bundle_of(wholes[:1]))].node
+            self.reasons.append((channels, f"meets {_said(source)}"))
 
     def _norm(self, bundle: Bundle) -> None:
         node, made = bundle.node, torch.arange(bundle.first, bundle.first + bundle.count)
-        self.pairs.append(torch.stack([bundle.parents[0], made]))
+        (parents,) = bundle.parents
+        whole = self.whole[parents]
+        self._meet(made[whole], parents[whole])
+        self.pairs.append(torch.stack([parents[~whole], made[~whole]]))
         if bool((bundle.places < 0).any()) or node.call == "group_norm":
             self.reasons.append((made, f"enters {_said(node)}"))
         elif node.weight is not None:
@@ -141,15 +159,14 @@ class _Ties:
             self._slice((node.weight, 0 if by_channel else -1), bundle.places, made)
 
     def _operand(self, bundle: Bundle, operand: int, parents: Tensor) -> None:
-        made = torch.arange(bundle.first, bundle.first + bundle.count)[parents != 0]
-        parents = parents[parents != 0]
-        of = self.channels.bundle_of(parents)
-        whole = torch.tensor([one.is_whole for one in self.channels.bundles])[of]
-        if bool(whole.any()):
-            source = self.channels.bundles[int(of[whole][0])].node
-            self.reasons.append((made[whole], f"meets {_said(source)}"))
+        made = torch.arange(bundle.first, bundle.first + bundle.count)
+        if not bool(parents.all()):
+            self.reasons.append((made[parents == 0], f"meets padding in {_said(bundle.node)}"))
+        made, parents = made[parents != 0], parents[parents != 0]
+        whole = self.whole[parents]
+        self._meet(made[whole], parents[whole])
         made, parents = made[~whole], parents[~whole]
-        if self._is_broadcast(bundle.node, operand):
+        if any(size == 1 for size in self._sizes(bundle.node, operand)):  # one value for several channels
             reason = f"is broadcast over units in {_said(bundle.node)}"
             self.reasons += [(made, reason), (parents, reason)]
         else:
@@ -160,23 +177,17 @@ class _Ties:
         labels = self.channels.labels[node.index].flatten()
         if node.kind == Kind.OUTPUT:
             self.reasons.append((labels[labels != 0], "is an output of the model"))
-        if node.kind in (Kind.ADD, Kind.MULTIPLY):
+        if node.kind in (Kind.ADD, Kind.MULTIPLY, Kind.CONCAT):
             for source in node.inputs:
-                if self.nodes[source].kind == Kind.CONSTANT and self._varies_along(node, source):
+                if self.nodes[source].kind == Kind.CONSTANT and any(size > 1 for size in self._sizes(node, source)):
                     self.reasons.append((labels[labels != 0], f"meets {_said(self.nodes[source])}"))
 
-    def _is_broadcast(self, node: Node, operand: int) -> bool:
-        """Whether an operand has one value where the result has several channels."""
-        return any(size == 1 for size in self._sizes(node, operand))
-
-    def _varies_along(self, node: Node, operand: int) -> bool:
-        return any(size > 1 for size in self._sizes(node, operand))
-
     def _sizes(self, node: Node, operand: int) -> list[int]:
-        """Of an operand, along the dimensions in which the channels of the result change."""
+        """Of an operand, along the dimensions in which the channels of the result change; not along that of a `cat`."""
         shape, labels = self.nodes[operand].shape, self.channels.labels[node.index]
+        joined = dict(node.options).get("dim", (*node.arguments, 0)[0]) if node.kind == Kind.CONCAT else None
         dims = [dim for dim in range(-labels.dim(), 0) if labels.shape[dim] > 1]
-        return [shape[dim] if -dim <= len(shape) else 1 for dim in dims]
+        return [shape[dim] if -dim <= len(shape) else 1 for dim in dims if joined not in (dim, dim + labels.dim())]
 
 
 def _in_groups(ties: _Ties) -> tuple[Group, ...]:

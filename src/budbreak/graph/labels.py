@@ -97,11 +97,24 @@ def at_places(labels: Tensor, dim: int, size: int) -> Tensor:
         dim: the dimension, from the end.
         size: of the tensor along it.
     """
-    rows = labels.movedim(dim, 0).flatten(1).expand(size, -1)
+    rows = labels.movedim(dim, 0).reshape(labels.shape[dim], -1).expand(size, -1)
     places = torch.arange(size)[:, None].expand_as(rows)
     pairs = torch.stack([places.flatten(), rows.flatten()])
     pairs = pairs[:, pairs[1] != 0]
     return pairs if rows.shape[1] == 1 else torch.unique(pairs, dim=1)
+
+
+def crossing(pairs: Tensor) -> Tensor:
+    """Which (place, channel) are not clear: of a channel at several places that hold other channels, too.
+
+    Args:
+        pairs: different ones, int64 [2, pairs].
+
+    Returns:
+        bool [pairs].
+    """
+    places, channels = (torch.unique(row, return_inverse=True)[1] for row in pairs)
+    return (torch.bincount(places)[places] > 1) & (torch.bincount(channels)[channels] > 1)
 
 
 def _spread(labels: Tensor, shape: Sequence[int]) -> Tensor:

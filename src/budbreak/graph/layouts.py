@@ -3,91 +3,43 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from budbreak.graph.nonlinearities import names
-from budbreak.graph.site import Feed
+from budbreak.graph.call import Call, items
+from budbreak.graph.site import Feed, Layout
+from budbreak.graph.words import words
 from budbreak.masks import UnitLayout
 
-
-@dataclass(frozen=True)
-class Layout:
-    """How a tensor holds units.
-
-    Args:
-        dims: the dimensions that together count them, from the end, ascending: (-3,) for an image of channels,
-            (-3, -1) for heads x size in [N, heads, T, size]; none for a single unit without a dimension.
-        feed: the weight that alone decides each unit, or None.
-    """
-
-    dims: tuple[int, ...]
-    feed: Feed | None = None
-
-
-@dataclass(frozen=True)
-class Call:
-    """One call of a function of torch.
-
-    Args:
-        name: the function's name without the underscore of its in-place form, e.g. "relu", "transpose", "T".
-        run: the function.
-        args, kwargs: what it was called with.
-        layout: the layout of a tensor, or None where nothing is known about it.
-        feeds: id of a prunable parameter, or of a weight computed from one -> its name; ``turned``: those transposed.
-    """
-
-    name: str
-    run: Callable[..., Any]
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
-    layout: Callable[[object], Layout | None]
-    feeds: Mapping[int, str]
-    turned: Container[int] = ()
-
-    def argument(self, position: int, *names: str) -> Any:
-        """The argument at a position, or by one of its names; None if it was not given."""
-        if position < len(self.args):
-            return self.args[position]
-        return next((self.kwargs[name] for name in names if name in self.kwargs), None)
-
-    @property
-    def tensors(self) -> list[Tensor]:
-        """All tensors among the arguments, those in lists too."""
-        given = [*self.args, *self.kwargs.values()]
-        nested = [_items(argument) if isinstance(argument, list | tuple) else [argument] for argument in given]
-        return [item for items in nested for item in items if isinstance(item, Tensor)]
-
-
-_MOVING = names(
+MOVING = words(
     "view reshape view_as reshape_as flatten unflatten ravel squeeze unsqueeze permute transpose swapaxes "
     "swapdims movedim moveaxis t T mT H mH adjoint expand expand_as broadcast_to repeat tile chunk split "
     "tensor_split unbind select narrow __getitem__ index_select split_with_sizes unsafe_chunk unsafe_split"
 )
 """Functions that move values about and leave them as they are."""
-_KEEPING = names(
+KEEPING = words(
     "batch_norm dropout feature_dropout alpha_dropout feature_alpha_dropout dropout1d dropout2d dropout3d clone "
     "contiguous detach to type type_as float double half bfloat16 cpu cuda data"
 )
 """Functions after which each unit still depends on its own weights alone, and lies where it lay."""
-_REDUCING = names("mean sum amax amin max min nanmean logsumexp")
-_LAST = names(
+REDUCING = words("mean sum amax amin max min nanmean logsumexp")
+_LAST = words(
     "linear bilinear embedding embedding_bag addmm multi_head_attention_forward native_multi_head_attention "
     "conv_tbc gru lstm rnn_tanh rnn_relu gru_cell lstm_cell rnn_tanh_cell rnn_relu_cell"
 )
 """Functions whose result has its units last, whatever goes in."""
-_MIXING = names(
+_MIXING = words(
     "tensordot outer kron cdist cross cov corrcoef fold unfold as_strided rot90 inverse pinverse "
     "matrix_exp matrix_power chain_matmul addbmm convolution argsort"
 )
 """Functions after which nobody knows without a rule of its own."""
-_CONVOLVING = frozenset(f"conv{how}{dims}d" for how in ("", "_transpose") for dims in (1, 2, 3))
-_JOINING = names("cat concat concatenate hstack vstack dstack row_stack column_stack pad")
-_PRODUCTS = names("matmul mm bmm __matmul__ baddbmm")
+CONVOLVING = frozenset(f"conv{how}{dims}d" for how in ("", "_transpose") for dims in (1, 2, 3))
+_JOINING = words("cat concat concatenate hstack vstack dstack row_stack column_stack pad")
+PRODUCTS = words("matmul mm bmm __matmul__ baddbmm")
 
 
 def _kept(call: Call) -> Layout | None:
@@ -111,7 +63,7 @@ def _weighted(call: Call) -> Layout:
     if call.name == "embedding":  # with its arguments the other way round in torch.embedding
         table = next((given for given in (call.argument(0), weight) if id(given) in call.feeds), None)
         return Layout((-1,), _feed(call, table, UnitLayout(1)))
-    if call.name not in _CONVOLVING:
+    if call.name not in CONVOLVING:
         return Layout((-1,))
     transposed = UnitLayout(1, call.argument(6, "groups") or 1)
     units = transposed if "transpose" in call.name else UnitLayout(0)
@@ -221,7 +173,7 @@ def _moved(call: Call) -> list[Layout | None]:
     run: Callable[..., Any] = call.run
     if call.name == "view":
         run = torch.Tensor.reshape  # the labels may lie in memory otherwise
-    elif call.name in _REDUCING:
+    elif call.name in REDUCING:
         run = torch.amax  # of equal labels, that label
     options = {key: value for key, value in call.kwargs.items() if key not in ("input", "out")}
     try:
@@ -231,7 +183,7 @@ def _moved(call: Call) -> list[Layout | None]:
     units = math.prod(source.shape[dim] for dim in before.dims)
     first_is_batch = -source.dim() not in before.dims
     return [
-        _read(item, units, before.feed, first_is_batch) if isinstance(item, Tensor) else None for item in _items(moved)
+        _read(item, units, before.feed, first_is_batch) if isinstance(item, Tensor) else None for item in items(moved)
     ]
 
 
@@ -264,15 +216,10 @@ def _read(labels: Tensor, units: int, feed: Feed | None, first_is_batch: bool) -
     return Layout(dims, feed if whole else None)
 
 
-def _items(results: object) -> list[object]:
-    """One result or several, as a list; tuples inside (the state of an LSTM) are left as they are."""
-    return [*results] if isinstance(results, list | tuple) else [results]  # pyright: ignore[reportUnknownVariableType]
-
-
 _FIXED: Mapping[str, Callable[[Call], Layout | None]] = {
-    **dict.fromkeys(_KEEPING, _kept),
-    **dict.fromkeys(_LAST | _CONVOLVING, _weighted),
-    **dict.fromkeys(_PRODUCTS, _product),
+    **dict.fromkeys(KEEPING, _kept),
+    **dict.fromkeys(_LAST | CONVOLVING, _weighted),
+    **dict.fromkeys(PRODUCTS, _product),
     "einsum": _einsum,
     "scaled_dot_product_attention": _attended,
 }
@@ -287,7 +234,7 @@ def layouts_after(call: Call) -> Callable[[Tensor, int], Layout | None]:
     name = call.name
     if name in _MIXING or name.startswith("linalg_"):
         return lambda result, index: None
-    if name in _MOVING or (name in _REDUCING and not isinstance(call.argument(1, "other"), Tensor)):
+    if name in MOVING or (name in REDUCING and not isinstance(call.argument(1, "other"), Tensor)):
         moved = _moved(call)
         return lambda result, index: moved[index] if index < len(moved) else None
     if (fixed := _FIXED.get(name)) is not None:

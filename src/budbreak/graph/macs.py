@@ -14,13 +14,12 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from budbreak.checks import check_model, shown
-from budbreak.errors import InvalidValue
+from budbreak.checks import check_model
+from budbreak.graph.examples import call_example, count_samples
 from budbreak.graph.feeding import to_device
 from budbreak.graph.undisturbed import undisturbed
 from budbreak.masks import unwrap
 
-_RULE = "an example is a batch as the model takes it: a tensor, a tuple (positional) or a mapping (by keyword)"
 _ATTENTION = (
     "_scaled_dot_product_flash_attention_for_cpu",
     "_scaled_dot_product_fused_attention_overrideable",
@@ -66,7 +65,7 @@ def count_macs(model: nn.Module, example: Any) -> Macs:
     """
     check_model(model)
     unwrapped = unwrap(model)
-    samples = _samples(example)
+    samples = count_samples(example)
     named = list(unwrapped.named_parameters(remove_duplicate=False))
     first = {id(parameter): name for name, parameter in reversed(named)}
     flops = FlopCounterMode(display=False, custom_mapping=_attention_kernels())
@@ -74,7 +73,7 @@ def count_macs(model: nn.Module, example: Any) -> Macs:
     with undisturbed(unwrapped), _unfused(), flops, owners:
         unwrapped.eval()
         devices = (parameter.device for parameter in unwrapped.parameters())
-        _call(unwrapped, to_device(example, next(devices, torch.device("cpu"))))
+        call_example(unwrapped, to_device(example, next(devices, torch.device("cpu"))))
     by_weight = {name: round(count / samples) for name, count in owners.by_weight.items()}
     return Macs(
         round(flops.get_total_flops() / 2 / samples),
@@ -185,41 +184,3 @@ def _fuse(transformers: bool, recurrences: bool, recurrences_on_gpu: bool) -> No
     torch.backends.mha.set_fastpath_enabled(transformers)
     torch.backends.mkldnn.enabled = recurrences
     torch.backends.cudnn.enabled = recurrences_on_gpu
-
-
-def _call(model: nn.Module, example: Any) -> None:
-    try:
-        if isinstance(example, Mapping):
-            model(**cast(Mapping[str, Any], example))
-        elif isinstance(example, tuple) and not isinstance(example, nn.utils.rnn.PackedSequence):
-            model(*cast(tuple[Any, ...], example))
-        else:
-            model(example)
-    except Exception as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise InvalidValue(
-            f"the model does not take the example: {lines[0]}", _RULE, "give what model(...) takes"
-        ) from error
-
-
-def _samples(example: Any) -> int:
-    """The size of the batch: of the first tensor in it."""
-    size = _first_size(example)
-    if size is None:
-        raise InvalidValue(f"the example {shown(example)} holds no tensor", _RULE, "give one batch of inputs")
-    if size == 0:
-        raise InvalidValue("the example holds no sample", _RULE, "give a batch of at least one")
-    return size
-
-
-def _first_size(example: Any) -> int | None:
-    if isinstance(example, nn.utils.rnn.PackedSequence):
-        return int(example.batch_sizes[0])
-    if isinstance(example, Tensor):
-        return len(example) if example.dim() else 1
-    if isinstance(example, Mapping):
-        example = tuple(cast(Mapping[str, Any], example).values())
-    if isinstance(example, tuple | list):
-        sizes = map(_first_size, cast(tuple[Any, ...], example))
-        return next((size for size in sizes if size is not None), None)
-    return None

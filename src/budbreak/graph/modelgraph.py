@@ -66,8 +66,9 @@ class ModelGraph:
         A sum or product ties what meets in it, unit by unit; a depthwise convolution its outputs to its inputs, one of
         several groups all channels of a group; a weight that is called twice, or by two layers, its units in both.
         Concatenation shifts columns, flattening multiplies them. What a model returns stays, and so does what enters
-        attention, a recurrent layer or anything that cannot be followed, or meets an input or a constant: such groups
-        are fixed, and say why.
+        attention, a recurrent layer or anything that cannot be followed, or meets an input, padding or a constant: such
+        groups are fixed, and say why. Sizes that the model's own code spells out (``view(-1, 512)``) may stand in the
+        way as well; and norms over units have other statistics without some of them.
         """
         return find_groups(self.nodes, self.channels)
 

@@ -63,8 +63,9 @@ class Node:
     Args:
         index: its place among the nodes, which are in the order of the calls.
         kind: what the call does.
-        call: the plain name of the function: "linear", "relu" (for relu_, too), "__getitem__"; of a `SITE` that is a
-            whole module, and of an `OPAQUE` one, the name of its class.
+        call: the plain name of the function: "linear", "relu" (for relu_, too), "__getitem__"; of a module that is one
+            node (a `SITE`, a `NORM`, an `OPAQUE` one) the name of its class; of what was written to through a view of
+            it "in place"; of what no function of torch gave "outside torch"; "" of constants and outputs.
         owner: the path of the module that called it; "" for the model itself.
         inputs: the nodes whose tensors enter, in the order of the arguments; weights, biases and gains are not among
             them. One may stand twice (``x + x``).
@@ -79,7 +80,7 @@ class Node:
         arguments: of a `MOVE`, `POOL` or `CONCAT` what was given after its tensors; ``options``: by keyword. Of
             others: ().
         part: which of several results it is.
-        where: "file:line" of the call, outside torch; "" inside a layer of torch.
+        where: "file:line" of the call; "" inside a layer of torch.
     """
 
     index: int

@@ -1,45 +1,51 @@
-"""Which modules and functions of torch are activations, and which of them give exact zeros."""
+"""Which functions of torch are nonlinear, which of their calls are activations, and which give exact zeros."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
+from budbreak.graph.call import Call
+from budbreak.graph.words import words
 
-def names(text: str) -> frozenset[str]:
-    """The words of a text."""
-    return frozenset(text.split())
-
-
-ACTIVATIONS: tuple[type[nn.Module], ...] = (
-    nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish,
-    nn.Hardswish, nn.Hardsigmoid, nn.Hardtanh, nn.Sigmoid, nn.Tanh, nn.Softplus, nn.Softsign, nn.LogSigmoid,
-    nn.Tanhshrink, nn.Hardshrink, nn.Softshrink, nn.Threshold,
-)  # fmt: skip
-"""torch's own activation modules."""
-
-FUNCTIONS = names(
-    "relu relu6 leaky_relu prelu rrelu elu selu celu gelu silu mish hardswish hardsigmoid hardtanh sigmoid tanh "
-    "softplus softsign log_sigmoid logsigmoid tanhshrink hardshrink softshrink threshold glu"
+FUNCTIONS = words(
+    "relu relu6 leaky_relu prelu rrelu elu selu celu gelu silu mish hardswish hardsigmoid hardtanh sigmoid "
+    "special_expit tanh softplus softsign log_sigmoid logsigmoid tanhshrink hardshrink softshrink threshold"
 )
-"""The functions, and methods of tensors, that are activations when called by themselves (in place or not)."""
-RECURRENT = names("gru lstm rnn_tanh rnn_relu gru_cell lstm_cell rnn_tanh_cell rnn_relu_cell")
+"""The functions, and methods of tensors, that are activations wherever they are called."""
+RECURRENT = words("gru lstm rnn_tanh rnn_relu gru_cell lstm_cell rnn_tanh_cell rnn_relu_cell")
 """Layers that hold nonlinearities nobody can look at."""
+CLAMPS = words("clamp clip clamp_min clamp_max")
+MAXIMA = words("maximum minimum fmax fmin max min")
 
-_EXACT = names("relu relu6 hardswish hardsigmoid hardshrink softshrink threshold")
-_PARTS = names("erf exp expm1 sin cos atan arctan maximum minimum where")
-"""What activations are written with, inside a module without parameters."""
+_OTHERS = words(
+    "erf erfc erfinv exp exp2 expm1 sin cos tan sinh cosh asin acos atan atan2 arcsin arccos arctan asinh acosh atanh "
+    "sinc pow float_power square sqrt rsqrt abs log log1p log2 log10 logit reciprocal sign sgn glu "
+    "heaviside round floor ceil trunc frac fmod remainder hypot logaddexp gt lt ge le eq ne greater less "
+    "__gt__ __lt__ __ge__ __le__ __pow__ __rpow__ __abs__ __rdiv__ __rtruediv__"
+)
+"""Nonlinear, each value for itself, and nobody knows whether as an activation."""
+_EXACT = words(
+    "relu relu6 hardswish hardsigmoid where maximum minimum fmax fmin max min gt lt ge le "
+    "__gt__ __lt__ round floor ceil trunc heaviside"
+)
 _EXACT_NAMES = re.compile(r"(?<!leaky)(?<!leaky_)(?<![pr])relu|hard_?(swish|sigmoid)", re.IGNORECASE)
 _NAMES = re.compile(r"relu|gelu|elu|silu|swish|mish|sigmoid|tanh|softplus|activation", re.IGNORECASE)
 
 
 def may_be_activation(module: nn.Module) -> bool:
-    """Whether a module of another package might be an activation: no parameters, buffers or modules of its own."""
-    if type(module).__module__.partition(".")[0] == "torch":
-        return False
-    return not any(True for _ in (*module.children(), *module.parameters(), *module.buffers()))
+    """Whether a module, as a whole, might be an activation: no module or weight inside, at most a slope a unit."""
+    inner = any(True for _ in module.children())
+    return not inner and all(tensor.dim() < 2 for tensor in (*module.parameters(), *module.buffers()))
+
+
+def may_be_norm(module: nn.Module) -> bool:
+    """Whether a module is a norm that another package writes out, which only its name tells: LlamaRMSNorm."""
+    foreign = type(module).__module__.partition(".")[0] != "torch"
+    return foreign and "norm" in type(module).__name__.lower() and not any(True for _ in module.children())
 
 
 def is_named_like_one(module: nn.Module) -> bool:
@@ -52,38 +58,70 @@ def is_named_exact(module: nn.Module) -> bool:
     return bool(_EXACT_NAMES.search(type(module).__name__))
 
 
-def clamps_at_zero(name: str, bounds: tuple[Any, ...]) -> bool:
-    """Whether this call is a ReLU, or the like, written as a clamp.
+def activated(call: Call, is_constant: Callable[[Tensor], bool]) -> Tensor | None:
+    """The tensor on which a call works as an activation; None if it is none.
 
-    >>> clamps_at_zero("clamp", (0, None)), clamps_at_zero("clamp", (1e-6, None))
-    (True, False)
+    It is one by its name, or a clamp or maximum that is a ReLU or a hard tanh. Clamping what holds no units (a count,
+    a norm, a loss) is none.
+
+    Args:
+        call: before it runs.
+        is_constant: whether no input decides a tensor.
     """
-    named = name in ("clamp", "clip", "clamp_min", "clamp_max", "hardtanh")
-    return named and any(isinstance(bound, int | float) and bound == 0 for bound in bounds)
+    first, other = call.first, call.argument(1, "other")
+    if not isinstance(first, Tensor) or not first.is_floating_point():
+        return None
+    if call.name in FUNCTIONS:
+        return first
+    if call.name in CLAMPS and call.layout(first) is not None:
+        limits = bounds(call)
+        return first if any(map(_is_zero, limits)) or len(limits) == 2 else None
+    if call.name not in MAXIMA or not isinstance(other, Tensor):
+        return None
+    tensor, limit = (other, first) if is_constant(first) else (first, other)
+    is_limit = is_constant(limit) and not bool(limit.any())
+    return tensor if is_limit and call.layout(tensor) is not None else None
 
 
-def is_nonlinear(name: str, bounds: tuple[Any, ...]) -> bool:
-    """Whether a function called inside a module without parameters makes that module an activation."""
-    return name in FUNCTIONS or name in _PARTS or clamps_at_zero(name, bounds)
+def is_nonlinear(call: Call) -> bool:
+    """Whether a call is nonlinear, each value for itself."""
+    if call.name in MAXIMA:
+        return isinstance(call.argument(1, "other"), Tensor)
+    return call.name in FUNCTIONS or call.name in CLAMPS or call.name in _OTHERS
 
 
-def function_is_exact(name: str, bounds: tuple[Any, ...]) -> bool:
-    """Whether this function gives exact zeros on more than single points."""
-    return name in _EXACT or name in ("maximum", "minimum", "where") or clamps_at_zero(name, bounds)
+def gives_zeros(call: Call) -> bool:
+    """Whether a nonlinear call gives exact zeros on more than single points (GELU and Sigmoid do not)."""
+    if call.name in CLAMPS:
+        return any(map(_is_zero, bounds(call)))
+    rule = _ZEROS.get(call.name)
+    return call.name in _EXACT if rule is None else rule(call)
 
 
-def module_is_exact(module: nn.Module) -> bool:
-    """Whether one of `ACTIVATIONS` gives exact zeros on more than single points (GELU and Sigmoid do not)."""
-    if isinstance(module, nn.ReLU6):
-        return True
-    if isinstance(module, nn.Hardtanh):
-        return 0 in (module.min_val, module.max_val)
-    if isinstance(module, nn.Threshold):
-        return module.value == 0
-    if isinstance(module, nn.LeakyReLU):
-        return module.negative_slope == 0
-    if isinstance(module, nn.PReLU):
-        return bool((module.weight == 0).any())
-    if isinstance(module, nn.Hardshrink | nn.Softshrink):
-        return module.lambd > 0
-    return isinstance(module, nn.ReLU | nn.Hardswish | nn.Hardsigmoid)
+def bounds(call: Call) -> list[Any]:
+    """The limits that a clamp or a hard tanh was given."""
+    given = (*call.args[1:3], *(call.kwargs.get(name) for name in ("min", "max", "min_val", "max_val")))
+    return [limit for limit in given if limit is not None]
+
+
+def _is_zero(limit: object) -> bool:
+    return isinstance(limit, int | float) and limit == 0
+
+
+def _any_zero(slopes: object) -> bool:
+    return isinstance(slopes, Tensor) and bool((slopes == 0).any())
+
+
+def _number(call: Call, name: str, default: float) -> Any:
+    given = call.argument(1, name)
+    return default if given is None else given
+
+
+_ZEROS: dict[str, Callable[[Call], bool]] = {
+    "hardtanh": lambda call: any(map(_is_zero, bounds(call))),
+    "threshold": lambda call: _is_zero(call.argument(2, "value")),
+    "leaky_relu": lambda call: _is_zero(_number(call, "negative_slope", 0.01)),
+    "prelu": lambda call: _any_zero(call.argument(1, "weight")),
+    "hardshrink": lambda call: _number(call, "lambd", 0.5) > 0,
+    "softshrink": lambda call: _number(call, "lambd", 0.5) > 0,
+}

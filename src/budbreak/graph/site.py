@@ -1,4 +1,4 @@
-"""A place where a nonlinearity sits, and the weight that alone feeds it."""
+"""A place where a nonlinearity sits, where its units lie, and the weight that alone feeds them."""
 
 from __future__ import annotations
 
@@ -44,3 +44,17 @@ class Site:
     exact_zeros: bool = True
     assumed: bool = False
     where: str = ""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a tensor holds units.
+
+    Args:
+        dims: the dimensions that together count them, from the end, ascending: (-3,) for an image of channels,
+            (-3, -1) for heads x size in [N, heads, T, size]; none for a single unit without a dimension.
+        feed: the weight that alone decides each unit, or None.
+    """
+
+    dims: tuple[int, ...]
+    feed: Feed | None = None

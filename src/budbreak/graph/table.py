@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 
@@ -50,7 +51,7 @@ def _group_lines(groups: Sequence[Group]) -> list[str]:
     for group in groups:
         made = [_slices(member.weight, len(member.indices[0])) for member in group.members if member.makes]
         other = [_slices(member.weight, len(member.indices[0])) for member in group.members if not member.makes]
-        rows.append((f"{group.size}", _names(made), _names(other), group.fixed))
+        rows.append((f"{group.size}", _names(made), _names(other), _names(group.fixed.split("; "), most=2)))
     return _aligned(("units", "pruned together: made by", "with slices of", "but fixed:"), rows)
 
 
@@ -69,10 +70,10 @@ def _said(what: str, items: Sequence[str]) -> list[str]:
     return ["", f"{what}:", *(line for lines in wrapped for line in lines)]
 
 
-def _names(names: Iterable[str]) -> str:
+def _names(names: Iterable[str], most: int = _MOST) -> str:
     different = list(dict.fromkeys(names))
-    more = [f"and {len(different) - _MOST} more"] if len(different) > _MOST + 1 else []
-    return ", ".join((different[:_MOST] if more else different) + more)
+    more = [f"and {len(different) - most} more"] if len(different) > most + 1 else []
+    return ", ".join((different[:most] if more else different) + more)
 
 
 def _aligned(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -82,11 +83,24 @@ def _aligned(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
         widths[widths.index(max(widths))] -= 1
     lines: list[str] = []
     for row in (heads, *rows):
-        cells = [textwrap.wrap(cell, width) or [""] for cell, width in zip(row, widths, strict=True)]
+        cells = [_wrapped(cell, width) for cell, width in zip(row, widths, strict=True)]
         for at in range(max(map(len, cells))):
             parts = [cell[at] if at < len(cell) else "" for cell in cells]
             lines.append("  ".join(part.ljust(width) for part, width in zip(parts, widths, strict=True)))
     return lines
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Lines that end behind a space or a dot, where they can."""
+    lines = [""]
+    for part in re.split(r"(?<=[ .])(?!py:)", text):
+        if len(lines[-1]) + len(part.rstrip()) > width:
+            lines.append("")
+        while len(part.rstrip()) > width:
+            lines[-1:] = [part[:width], ""]
+            part = part[width:]
+        lines[-1] += part
+    return [line.rstrip() for line in lines if line] or [""]
 
 
 class _Ways:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import random
-import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, cast
 
@@ -58,12 +57,6 @@ def restored(model: nn.Module) -> Generator[None, None, None]:
             module._parameters.update(own)  # pyright: ignore[reportPrivateUsage]
         for put_back in undo:
             put_back()
-
-
-def uncompiled() -> contextlib.AbstractContextManager[object]:
-    """Compiled parts run as they were written: a compiled one calls no hooks, or compiles ours with it."""
-    loaded = "torch._dynamo" in sys.modules  # else nothing was compiled, and loading it takes seconds
-    return torch.compiler.set_stance("force_eager") if loaded else contextlib.nullcontext()
 
 
 @contextlib.contextmanager

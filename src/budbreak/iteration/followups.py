@@ -13,7 +13,13 @@ from budbreak.errors import InvalidValue
 from budbreak.evidence import observers_of
 from budbreak.values import Family
 
-CRITERIA = Family.of("criterion", criteria.ALL, needs=("needs",), example='"magnitude"')
+CRITERIA = Family.of(
+    "criterion",
+    criteria.ALL,
+    needs=("needs",),
+    names={"apoz": criteria.APoZ, "grasp": criteria.GraSP, "synflow": criteria.SynFlow},
+    example='"magnitude"',
+)
 """What a host, and a stage, removes by."""
 
 

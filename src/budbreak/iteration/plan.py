@@ -16,7 +16,14 @@ from budbreak.errors import InvalidValue
 from budbreak.evidence import Observer, observers_of
 from budbreak.graph import count_macs
 from budbreak.iteration.followups import FollowUp, Remove, Stage, Train, criteria_of, stages_of, watching
-from budbreak.iteration.plancheck import check_reads, check_rewind, check_then, check_times, check_untrained
+from budbreak.iteration.plancheck import (
+    check_one_number,
+    check_reads,
+    check_rewind,
+    check_then,
+    check_times,
+    check_untrained,
+)
 from budbreak.iteration.preview import Preview, preview_rows
 from budbreak.iteration.step import Step
 from budbreak.iteration.targets import LevelTarget, count_level
@@ -30,10 +37,12 @@ from budbreak.masks import (
     Scope,
     check_choices,
     check_prunable,
+    check_rounds,
     check_targets,
     conv_and_linear,
     count_removable,
     coverage,
+    has_budget,
     unwrap,
 )
 from budbreak.schedules import NotForeseen, Progress, Schedule, foresee, reads_of
@@ -169,7 +178,8 @@ class Plan:
 
     def _target(self, level: int, sparsity: float | Fraction, total: int, alive: int) -> LevelTarget:
         where = f"level {level} of {self.schedule}"
-        return count_level(where, level, sparsity, [removal.q for removal in self.removals], total=total, alive=alive)
+        shares, at_most = [removal.q for removal in self.removals], has_budget(self.granularity)
+        return count_level(where, level, sparsity, shares, total=total, alive=alive, at_most=at_most)
 
     def targets(self, total: int, alive: int | None = None) -> list[LevelTarget]:
         """The counts of the levels that are known in advance; ``alive`` (all unless given) are left at level 0.
@@ -234,7 +244,8 @@ class Plan:
         macs = None if example is None else count_macs(model, example)
         trainings = [self.trainings_of(level) for level in range(self.levels + 1)]
         spared = tuple(plan.granularity.spared)
-        shrinking = Mask({name: entry for name, entry in mask.items() if name not in spared})
+        whole = () if has_budget(plan.granularity) else spared
+        shrinking = Mask({name: entry for name, entry in mask.items() if name not in whole})
         rows = preview_rows(self.targets(total), shrinking, macs, trainings)
         dense_macs = None if macs is None else macs.total
         return Preview(rows, coverage(unwrap(model), mask), dense_macs, plan.granularity.counted, spared)
@@ -267,9 +278,11 @@ def _check_together(plan: Plan) -> None:
                 "a criterion of its own removes single weights: it goes with Element() only",
                 "write granularity=bb.Element(), or leave it out of then",
             )
+    check_one_number(plan.scope, plan.removals)
     if not plan.train_dense:
         check_untrained(plan.schedule, plan.rewind_to)
     check_times(_acting(plan), train_dense=plan.train_dense)
+    check_rounds(plan.scope, plan.rounds_of(plan.criterion), plan.criterion)
 
 
 def _acting(plan: Plan) -> Iterator[tuple[Criterion, bool]]:

@@ -10,8 +10,9 @@ from budbreak.criteria import Criterion
 from budbreak.errors import InvalidValue
 from budbreak.evidence import Observer, StartWeights
 from budbreak.iteration import followups
-from budbreak.iteration.followups import FollowUp, Stage
+from budbreak.iteration.followups import FollowUp, Remove, Stage
 from budbreak.iteration.step import Step
+from budbreak.masks import Scope, keeps_one_number
 from budbreak.schedules import Schedule, reads_of
 
 
@@ -44,6 +45,18 @@ def check_then(then: object) -> None:
         if not isinstance(stages, tuple) or not all(isinstance(s, Stage) for s in cast(Sequence[object], stages)):
             value = f"stages of {type(follow_up).__name__} is {shown(stages)}"
             raise InvalidValue(value, "it is a tuple of Remove(...) and Train()", "write return (bb.Train(),)")
+
+
+def check_one_number(scope: Scope, removals: Sequence[Remove]) -> None:
+    """Refuse to let the host remove twice in a level, where its scope leaves one number of weights only.
+
+    Raises:
+        InvalidValue: with the removal.
+    """
+    again = [removal for removal in removals if removal.criterion is None and removal.q > 0]
+    if again and keeps_one_number(scope):
+        rule = "the host removes all at once in a scope that leaves one number of weights"
+        raise InvalidValue(f"{again[0]} after a host of scope {scope}", rule, "leave it out of then")
 
 
 def check_rewind(rewind_to: object) -> None:

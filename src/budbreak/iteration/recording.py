@@ -9,7 +9,7 @@ from budbreak.errors import InvariantBroken, NotFinite
 from budbreak.iteration.identity import Setup, mask_digest
 from budbreak.iteration.state import DEFECT, LevelRecord, State, target_of
 from budbreak.live import check_ownership, check_zeros, model_digest
-from budbreak.masks import unwrap
+from budbreak.masks import has_budget, unwrap
 
 
 def make_record(setup: Setup, state: State, *, seconds: float) -> LevelRecord:
@@ -22,6 +22,7 @@ def make_record(setup: Setup, state: State, *, seconds: float) -> LevelRecord:
     everything = sum(parameter.numel() for parameter in model.parameters())
     total, alive = plan.count(mask)
     last = here.stage + 1 == plan.trainings_of(here.level)
+    target = target_of(state, plan, here.level)
     return LevelRecord(
         level=here.level,
         stage=here.stage,
@@ -31,7 +32,7 @@ def make_record(setup: Setup, state: State, *, seconds: float) -> LevelRecord:
         density=mask.density,
         density_all=(everything - mask.total + mask.kept) / everything,
         counted=plan.granularity.counted,
-        counted_kept=alive,
+        counted_kept=target.keep if last and has_budget(plan.granularity) else alive,
         counted_total=total,
         spared=tuple(plan.granularity.spared),
         host_removed=here.host,
@@ -44,7 +45,7 @@ def make_record(setup: Setup, state: State, *, seconds: float) -> LevelRecord:
         mask_digest=mask_digest(mask),
         end_digest=model_digest(model),
         metrics=dict(here.metrics or {}),
-        invariants=assert_invariants(setup, state, keep=target_of(state, plan, here.level).keep if last else alive),
+        invariants=assert_invariants(setup, state, keep=target.keep if last else alive),
         world_size=setup.processes.size,
     )
 
@@ -65,7 +66,8 @@ def assert_invariants(setup: Setup, state: State, *, keep: int) -> dict[str, boo
     check_ownership(setup.optimizer, mask.parameters(setup.model))
     check_finite(setup.model)
     _, kept = setup.plan.count(mask)
-    if keep != kept:
+    exact = not has_budget(setup.plan.granularity)
+    if keep < kept or (exact and keep != kept):
         raise InvariantBroken(f"{kept} stay", f"the schedule says {keep}", DEFECT)
     if not mask.is_within(state.before):
         raise InvariantBroken("a pruned weight came back", "masks only shrink", DEFECT)
@@ -73,7 +75,7 @@ def assert_invariants(setup: Setup, state: State, *, keep: int) -> dict[str, boo
         "zeros held": True,
         "optimizer holds the live parameters": True,
         "parameters finite": True,
-        "exact count": True,
+        "exact count" if exact else "within budget": True,
         "nothing revived": True,
         "no layer collapsed": not mask.collapsed(),
     }

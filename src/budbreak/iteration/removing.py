@@ -18,7 +18,17 @@ from budbreak.iteration.plan import Plan
 from budbreak.iteration.state import State, target_of, upcoming
 from budbreak.iteration.targets import LevelTarget, Removal
 from budbreak.live import emptying
-from budbreak.masks import Mask, Scores, check_collapse, competing, exponential_path, prunable_parameters, select
+from budbreak.masks import (
+    Global,
+    Mask,
+    Scores,
+    check_collapse,
+    competing,
+    exponential_path,
+    keeps_one_number,
+    prunable_parameters,
+    select,
+)
 
 Choose = Callable[[Scores, int, Mask], Mask]
 """(scores, how many stay, what is alive) -> mask."""
@@ -113,13 +123,14 @@ def _remove(plan: Plan, remover: _Remover, alive: Mask, target: LevelTarget, *, 
     """The host's removal before the first stage, then those that follow, each within what is left."""
     host = target.host if stage == 0 else 0
     mask = remover.by_host(alive, host)
-    removed, short = [0] * len(plan.removals), 0
+    gone, removed, short = plan.count(alive)[1] - plan.count(mask)[1], [0] * len(plan.removals), 0
     for place in plan.removing(stage):
-        own, share = plan.removals[place].criterion, target.shares[place]
-        mask, removed[place] = (remover.by_host(mask, share), share) if own is None else remover.by(own, mask, share)
-        short += share - removed[place]
-    mask = remover.by_host(mask, short)
-    return Removal(mask, host + short, tuple(removed), short)
+        own, share, before = plan.removals[place].criterion, target.shares[place], plan.count(mask)[1]
+        mask = remover.by_host(mask, share) if own is None else remover.by(own, mask, share)
+        removed[place] = before - plan.count(mask)[1]  # may be more, where a budget of weights is not used up
+        short += max(0, share - removed[place])
+    mask = remover.by_host(mask, short, rest=True)
+    return Removal(mask, gone + short, tuple(removed), short)
 
 
 @dataclass(frozen=True)
@@ -136,24 +147,24 @@ class _Remover:
     before: Before
     evidence: Evidence
 
-    def by_host(self, alive: Mask, count: int) -> Mask:
-        """Remove ``count`` weights (units) by the host's criterion."""
+    def by_host(self, alive: Mask, count: int, *, rest: bool = False) -> Mask:
+        """Remove ``count`` weights (units) by the host's criterion; ``rest``: some more than its scope says."""
         if count == 0:
             return alive
         plan, left = self.setup.plan, self.setup.plan.count(alive)[1]
         path = exponential_path(left, left - count, plan.rounds_of(plan.criterion))
         scores = plan.criterion(self.evidence)
-        return self._in_rounds(plan.criterion, scores, alive, path=path, choose=_as_the_host(plan))
+        return self._in_rounds(plan.criterion, scores, alive, path=path, choose=_as_the_host(plan, rest=rest))
 
-    def by(self, criterion: Criterion, alive: Mask, share: int) -> tuple[Mask, int]:
-        """Remove up to ``share`` weights by another criterion, globally; also how many it could remove."""
+    def by(self, criterion: Criterion, alive: Mask, share: int) -> Mask:
+        """Remove up to ``share`` weights by another criterion, globally: as many as it can."""
         if share == 0:
-            return alive, 0
+            return alive
         scores = criterion(self.evidence)
         plan = self.setup.plan
         count = min(share, competing(scores, alive, floor=plan.floor))
         path = exponential_path(alive.kept, alive.kept - count, plan.rounds_of(criterion))
-        return self._in_rounds(criterion, scores, alive, path=path, choose=_globally(plan)), count
+        return self._in_rounds(criterion, scores, alive, path=path, choose=_globally(plan))
 
     def _in_rounds(
         self, criterion: Criterion, scores: Scores, alive: Mask, *, path: Sequence[int], choose: Choose
@@ -169,12 +180,13 @@ class _Remover:
         return mask
 
 
-def _as_the_host(plan: Plan) -> Choose:
-    """Select where, and what, the plan says."""
+def _as_the_host(plan: Plan, *, rest: bool) -> Choose:
+    """Select where, and what, the plan says; the rest globally, where N:M has removed all that it does."""
+    scope = Global() if rest and keeps_one_number(plan.scope) else plan.scope
     return lambda scores, keep, within: select(
         scores,
         keep,
-        scope=plan.scope,
+        scope=scope,
         granularity=plan.granularity,
         allocation=plan.allocation,
         floor=plan.floor,

@@ -30,8 +30,9 @@ class LevelRecord:
             whether the level ends here.
         kept: weights that stay, of ``total`` prunable ones; ``density`` = kept / total.
         density_all: parameters that are not pruned / all parameters of the model.
-        counted: what the schedule counts, "weights" or "units", of which ``counted_kept`` of ``counted_total`` stay;
-            ``spared``: the weights whose units are never pruned, and are not counted (the classifier's).
+        counted: what the schedule counts, "weights", "units" or "blocks", of which ``counted_kept`` of
+            ``counted_total`` stay; "weights at most": a budget, where ``kept`` says what was reached; ``spared``: the
+            weights whose units are never pruned, and are not counted (the classifier's).
         host_removed: by the host before this training; ``follow_ups_removed``: by each `Remove` of the plan, in
             their order; ``shortfall``: what they could not remove, and the host took instead.
         steps: optimizer steps in this training; ``epochs``: those that `Level.epochs` counted; ``seconds``: its

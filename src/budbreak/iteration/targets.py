@@ -40,7 +40,14 @@ class Removal:
 
 
 def count_level(
-    where: str, level: int, sparsity: float | Fraction, shares: Sequence[float], *, total: int, alive: int
+    where: str,
+    level: int,
+    sparsity: float | Fraction,
+    shares: Sequence[float],
+    *,
+    total: int,
+    alive: int,
+    at_most: bool,
 ) -> LevelTarget:
     """The counts of a level; see `Plan.target`.
 
@@ -51,6 +58,7 @@ def count_level(
         shares: q of each removal that follows the host.
         total: prunable weights (units, for `Unit`).
         alive: those before the level.
+        at_most: whether they are a budget, which may not be used up: then fewer can be alive than may stay.
 
     Raises:
         InvalidValue: with what does not add up.
@@ -60,6 +68,7 @@ def count_level(
         raise InvalidValue(
             f"{where} keeps none of {total}", "at least one must stay in each level", "end at a lower sparsity"
         )
+    keep = min(keep, alive) if at_most else keep
     if keep > alive:
         raise InvalidValue(
             f"{where} keeps {keep}, but only {alive} are alive",

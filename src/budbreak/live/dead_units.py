@@ -28,10 +28,11 @@ def dead_neurons(
 ) -> DeadUnitRates:
     """Measure the dead neuron rate of a model: total, static, dynamic, permanent; overall and per site.
 
-    Sites are the activation modules (nn.ReLU and the like, and those of other packages that turn out to be one)
-    that the forward pass calls. Functional activations are no sites: the result names them. The model runs in
-    eval mode and in the dtype of its weights: float32 for numbers that are published. Right after a pruning or a
-    rewind BatchNorm's statistics are those of other weights: count inside `refreshed_norms`.
+    Sites are the nonlinearities that the forward pass calls: modules (nn.ReLU, and those of other packages that turn
+    out to be one) and functions (``F.relu``, ``x.relu_()``, ``x.clamp(min=0)``), inside the layers of torch and of
+    other packages, too. What is nonlinear and may be anything is no site: the result names it. The model runs in eval
+    mode and in the dtype of its weights: float32 for numbers that are published. Right after a pruning or a rewind
+    BatchNorm's statistics are those of other weights: count inside `refreshed_norms`.
 
     Args:
         model: the live model; it is left as it was.
@@ -43,7 +44,7 @@ def dead_neurons(
         prunable: which weights the default mask covers.
 
     Raises:
-        NoSites: if the model calls no activation module, or at threshold 0 only smooth ones.
+        NoSites: if the model calls no nonlinearity, or at threshold 0 only smooth ones.
         NotFinite: if a site gives NaN.
         UnknownName, MaskMismatch: if the mask does not fit the model.
         EmptyBatches: if the batches yield nothing.

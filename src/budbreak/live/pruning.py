@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from torch import nn
 from torch.optim import Optimizer
 
@@ -9,8 +11,9 @@ from budbreak import criteria
 from budbreak.checks import check_criterion, check_fraction, check_optimizer
 from budbreak.criteria import Criterion, Magnitude
 from budbreak.errors import InvalidValue
-from budbreak.evidence import Samples, probe
+from budbreak.evidence import Samples, check_rereadable, probe
 from budbreak.graph import Batches, Forward, Loss
+from budbreak.live.emptying import emptying
 from budbreak.live.holding import apply_mask
 from budbreak.live.optimizers import check_ownership
 from budbreak.masks import (
@@ -27,6 +30,7 @@ from budbreak.masks import (
     check_targets,
     conv_and_linear,
     count_removable,
+    exponential_path,
     prunable_parameters,
     select,
     survivors,
@@ -43,6 +47,7 @@ def prune(
     granularity: Granularity | None = None,
     allocation: Allocation | None = None,
     floor: int | float = 0,
+    rounds: int | None = None,
     prunable: Prunable = conv_and_linear,
     mask: Mask | None = None,
     optimizer: Optimizer | None = None,
@@ -60,12 +65,16 @@ def prune(
         model: the live model.
         sparsity: pruned / prunable in the end, in [0, 1): a total, not a step; exactly
             ``round((1 - sparsity) * prunable)`` weights stay. For `Unit` it counts units, those of the classifier
-            aside, and the mask's ``sparsity`` of weights is another number.
+            aside, and the mask's ``sparsity`` of weights is another number; with ``budget="weights"`` it is at least
+            this one.
         criterion: `criteria.Magnitude` unless given.
         scope: where scores compete: `masks.Global` unless given.
         granularity: `Element` unless given.
         allocation: divides the target over layers, for scope `masks.Layer`: `masks.Uniform` unless given.
         floor: how many weights stay in each layer at least, or which share of each; units, for `Unit`.
+        rounds: in how many rounds it prunes: in each the network is looked at without what is gone by then, and about
+            the same share of the rest goes (`masks.exponential_path`). The criterion's own ``rounds`` unless given, one
+            if it has none.
         prunable: which weights may go.
         mask: what is still alive; `Mask.from_zeros` unless given, so that zeros stay zeros.
         optimizer: refused if it does not hold the pruned parameters, which catches a stale one.
@@ -81,8 +90,10 @@ def prune(
     Raises:
         InvalidValue: for a sparsity outside [0, 1), or below what is already pruned; for a name or a class where
             an instance is wanted.
-        LayerCollapsed: if a layer would keep no weight; nothing was set to zero then.
+        LayerCollapsed: if a layer would keep no weight.
         NothingToPrune, MissingEvidence, NotFinite: see `probe` and `select`.
+
+    Whatever is raised, the model is as it was.
     """
     check_fraction("sparsity", sparsity)
     parameters = prunable_parameters(model, prunable)
@@ -99,24 +110,52 @@ def prune(
     granularity = Element() if granularity is None else granularity
     check_choices(scope=scope, granularity=granularity, allocation=allocation, floor=floor)
     scope, granularity = scope.fit(model, prunable), granularity.fit(model, prunable)
-    keep = _survivors(sparsity, *count_removable(granularity, alive))
+    total, living = count_removable(granularity, alive)
+    keep = _survivors(sparsity, total, living)
     targets = {f"sparsity is {sparsity}: {keep} stay": (keep, keep)}
     check_targets(alive, targets, scope=scope, granularity=granularity, floor=floor)
-    evidence = probe(
-        model, criterion.needs, batches=batches, loss=loss, forward=forward, prunable=prunable, samples=samples
-    )
-    chosen = select(
-        criterion(evidence),
-        keep,
-        scope=scope,
-        granularity=granularity,
-        allocation=allocation,
-        floor=floor,
-        within=alive,
-    )
-    check_collapse(chosen, before=alive, allowed=allow_collapse)
+    path = exponential_path(living, keep, getattr(criterion, "rounds", 1) if rounds is None else rounds)
+    _check_rounds(len(path), scope, alive, batches)
+
+    def remove(within: Mask, keep: int) -> Mask:
+        evidence = probe(
+            model, criterion.needs, batches=batches, loss=loss, forward=forward, prunable=prunable, samples=samples
+        )
+        chosen = select(
+            criterion(evidence),
+            keep,
+            scope=scope,
+            granularity=granularity,
+            allocation=allocation,
+            floor=floor,
+            within=within,
+        )
+        check_collapse(chosen, before=within, allowed=allow_collapse)
+        return chosen
+
+    with emptying(model) as empty:
+        if mask is not None:
+            empty(mask)
+        chosen = remove(alive, path[0])
+        for before, after in itertools.pairwise(path):
+            if after < before:
+                empty(chosen)
+                chosen = remove(chosen, after)
     apply_mask(model, chosen)
     return chosen
+
+
+def _check_rounds(rounds: int, scope: Scope, alive: Mask, batches: Batches | None) -> None:
+    """Refuse several rounds where there can be one only."""
+    if rounds == 1:
+        return
+    check_rereadable(batches, f"each of {rounds} rounds reads them")
+    if scope.reach(alive) is not None:
+        raise InvalidValue(
+            f"{rounds} rounds for scope {scope}",
+            "it keeps one number of weights only, so that there is nothing to keep in between",
+            "write rounds=1",
+        )
 
 
 def _survivors(sparsity: float, total: int, alive: int) -> int:

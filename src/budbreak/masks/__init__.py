@@ -1,12 +1,13 @@
 """Which weights stay: masks, scores, what is prunable, what goes as one, and the exact selection."""
 
 from budbreak.masks.allocations import ERK, Allocation, Uniform
+from budbreak.masks.blocks import Block
 from budbreak.masks.choices import ALLOCATIONS, GRANULARITIES, SCOPES, check_choices
 from budbreak.masks.contest import Contest, Scope
 from budbreak.masks.counts import check_collapse, sparsity_of, survivors
 from budbreak.masks.coverage import Coverage, coverage
 from budbreak.masks.floors import check_floor
-from budbreak.masks.granularity import Element, Granularity, Unit, count_removable
+from budbreak.masks.granularity import Element, Granularity, Unit, count_removable, has_budget
 from budbreak.masks.mask import Mask, check_mask
 from budbreak.masks.parametrized import parameters_with_layers
 from budbreak.masks.path import exponential_path
@@ -18,6 +19,7 @@ from budbreak.masks.prunable import (
     every_weight,
     excluding,
     including,
+    parameter_named,
     prunable_parameters,
     unwrap,
     warn_of_uncovered,
@@ -26,7 +28,7 @@ from budbreak.masks.scopes import Global, Layer, Rows
 from budbreak.masks.scores import Score, Scores, ScoreSlice
 from budbreak.masks.selection import competing, select
 from budbreak.masks.shares import ShareScore
-from budbreak.masks.targets import check_targets
+from budbreak.masks.targets import check_rounds, check_targets, keeps_one_number
 from budbreak.masks.units import UnitLayout, output_layout
 from budbreak.masks.zeroing import bits, factor_for, zero_pruned
 
@@ -37,6 +39,7 @@ __all__ = [
     "NM",
     "SCOPES",
     "Allocation",
+    "Block",
     "Contest",
     "Coverage",
     "Element",
@@ -60,6 +63,7 @@ __all__ = [
     "check_floor",
     "check_mask",
     "check_prunable",
+    "check_rounds",
     "check_targets",
     "competing",
     "conv_and_linear",
@@ -69,8 +73,11 @@ __all__ = [
     "excluding",
     "exponential_path",
     "factor_for",
+    "has_budget",
     "including",
+    "keeps_one_number",
     "output_layout",
+    "parameter_named",
     "parameters_with_layers",
     "prunable_parameters",
     "select",

@@ -8,6 +8,7 @@ from typing import cast
 from budbreak.checks import check_function, check_granularity, check_instance, shown
 from budbreak.errors import InvalidValue
 from budbreak.masks.allocations import ERK, Uniform
+from budbreak.masks.blocks import Block
 from budbreak.masks.contest import Scope
 from budbreak.masks.floors import check_floor
 from budbreak.masks.granularity import Element, Unit
@@ -15,7 +16,7 @@ from budbreak.masks.patterns import NM
 from budbreak.masks.scopes import Global, Layer, Rows
 
 SCOPES = (Global, Layer, Rows, NM)
-GRANULARITIES = (Element, Unit)
+GRANULARITIES = (Element, Unit, Block)
 _MEANT = {  # what names of scopes most likely mean
     "lay|loc": "bb.masks.Layer()",
     "row|out": "bb.masks.Rows()",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -13,12 +13,16 @@ from budbreak.checks import check_known
 from budbreak.errors import InvalidValue, NothingToPrune
 from budbreak.masks.parametrized import check_whole_units, parameters_with_layers
 from budbreak.masks.prunable import Prunable, conv_and_linear, prunable_parameters, unwrap
-from budbreak.masks.scores import Score
+from budbreak.masks.scores import Score, ScoreSlice
 from budbreak.masks.units import UnitLayout, is_producer, output_layout
 
 
 class Granularity(Protocol):
-    """What is removed as one. Methods get the name of the weight, for its kind of layer decides."""
+    """What is removed as one. Methods get the name of the weight, for its kind of layer decides.
+
+    One that has an attribute ``budget = "weights"`` is given a budget of weights rather than a count of what goes as
+    one, and has a method ``weigh(name, entry)``; see `Unit`.
+    """
 
     @property
     def counted(self) -> str:
@@ -48,9 +52,31 @@ class Granularity(Protocol):
 
 
 def count_removable(granularity: Granularity, mask: Mapping[str, Tensor]) -> tuple[int, int]:
-    """(all, alive) of what goes as one; what is spared is not among them."""
+    """(all, alive) of what goes as one; what is spared is not among them. For a budget: of all weights."""
+    if has_budget(granularity):
+        return sum(entry.numel() for entry in mask.values()), sum(int(entry.count_nonzero()) for entry in mask.values())
     shrunk = [granularity.shrink(name, entry) for name, entry in mask.items()]
     return sum(entry.numel() for entry in shrunk), sum(int(entry.count_nonzero()) for entry in shrunk)
+
+
+def has_budget(granularity: object) -> bool:
+    """Whether a number to keep is a budget of weights, into which as much of what goes as one is put as fits."""
+    return getattr(granularity, "budget", None) == "weights"
+
+
+def check_budget(budget: object, others: str) -> None:
+    """Refuse what is no kind of budget.
+
+    Raises:
+        InvalidValue: with what to write.
+    """
+    if budget not in (others, "weights"):
+        raise InvalidValue(f"budget is {budget!r}", f"it is one of {others!r}, 'weights'", "write budget='weights'")
+
+
+def counted_in(budget: str) -> str:
+    """What is counted, in the plural."""
+    return "weights at most" if budget == "weights" else budget
 
 
 @dataclass(frozen=True)
@@ -99,6 +125,11 @@ class _Whole:
         layout = self.layout(name, entry.shape)
         return entry.new_zeros(0) if layout is None else layout.members(entry).any(1)
 
+    def weigh(self, name: str, entry: Tensor) -> Tensor:
+        """Int [of the merged shape]: how many weights of each unit are kept."""
+        layout = self.layout(name, entry.shape)
+        return entry.new_zeros(0, dtype=torch.int64) if layout is None else layout.members(entry).sum(1)
+
     def spread(self, name: str, entry: Tensor, shape: torch.Size) -> Tensor:
         """See `Granularity`."""
         layout = self.layout(name, shape)
@@ -118,10 +149,14 @@ class Unit(_Whole):
         dim: the dimension of the weight that counts units; None: that of the output units of its layer (rows of
             Linear and Conv, columns of ConvTranspose and Embedding). 1 is for the input units of Linear and Conv.
         outputs: names of the weights whose units stay; None: that of the classifier; ``()``: none.
+        budget: ``"units"``: what is kept is a number of units; ``"weights"``: a number of weights, those of the
+            classifier among them: as many whole units stay, of the highest scores, as hold no more living weights
+            than that. The mask, and each record, say what was reached.
     """
 
     dim: int | None = None
     outputs: Sequence[str] | None = None
+    budget: Literal["units", "weights"] = "units"
     counted: str = field(default="units", init=False, repr=False)
     spared: tuple[str, ...] = field(default=(), init=False, repr=False)
 
@@ -132,7 +167,9 @@ class Unit(_Whole):
             raise InvalidValue(
                 f"outputs is {self.outputs!r}", "it is a list of names", f"write outputs=[{self.outputs!r}]"
             )
+        check_budget(self.budget, "units")
         object.__setattr__(self, "outputs", None if self.outputs is None else tuple(self.outputs))
+        object.__setattr__(self, "counted", counted_in(self.budget))
 
     def fit(self, model: nn.Module, prunable: Prunable = conv_and_linear) -> FittedUnits:
         """The units of this model's layers.
@@ -159,7 +196,7 @@ class Unit(_Whole):
                 "output units are never pruned unless asked",
                 "give granularity=bb.Unit(outputs=()) to prune them as well",
             )
-        return FittedUnits(tuple(layouts))
+        return FittedUnits(tuple(layouts), self.budget)
 
     def layout(self, name: str, shape: torch.Size) -> UnitLayout | None:
         """Along ``dim``; nothing is spared where no model is known."""
@@ -207,10 +244,15 @@ class FittedUnits(_Whole):
 
     Args:
         layouts: where the units of each prunable weight lie, by name; None where they are spared.
+        budget: as in `Unit`.
     """
 
     layouts: tuple[tuple[str, UnitLayout | None], ...]
+    budget: Literal["units", "weights"] = "units"
     counted: str = field(default="units", init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "counted", counted_in(self.budget))
 
     @property
     def spared(self) -> tuple[str, ...]:
@@ -238,12 +280,16 @@ def _names(covered: Mapping[str, nn.Parameter], parameters: Iterable[nn.Paramete
     return {name for name, parameter in covered.items() if id(parameter) in wanted}
 
 
-def _means(layout: UnitLayout, score: Score, entry: Tensor | None) -> Callable[[int, int], Tensor]:
+def _means(layout: UnitLayout, score: Score, entry: Tensor | None) -> ScoreSlice:
     members = layout.members(score.tensor())
-    if entry is None:
-        means = members.mean(1)
-    else:
-        alive = layout.members(entry.to(members.device))
-        # where, not a product: a pruned weight's score may be inf or NaN; units without life do not compete
-        means = torch.where(alive, members, 0).sum(1) / alive.sum(1).clamp(min=1)
+    alive = None if entry is None else layout.members(entry.to(members.device))
+    means = living_means(members, alive)
     return lambda lo, hi: means[lo:hi]
+
+
+def living_means(members: Tensor, alive: Tensor | None) -> Tensor:
+    """[units] from the scores [units, members] of what is alive; 0 where nothing is."""
+    if alive is None:
+        return members.mean(1)
+    # where, not a product: a pruned weight's score may be inf or NaN; units without life do not compete
+    return torch.where(alive, members, 0).sum(1) / alive.sum(1).clamp(min=1)

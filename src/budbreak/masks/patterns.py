@@ -24,7 +24,7 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class NM:
-    """Of each ``of`` consecutive weights the ``n`` with the highest scores stay: N:M sparsity, as 2:4 for NM(2, 4).
+    """N:M sparsity: n of each so many consecutive weights stay, those with the highest scores; 2:4 is NM(2, 4).
 
     n counts what is KEPT ("2:4": at most 2 of 4 are not zero), as in the hardware's terms; at 2:4 that is also what
     goes, and at 1:4 it is not. Groups lie along the inputs of a layer: for each output, and each position of a

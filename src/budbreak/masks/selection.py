@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any, cast
 
+import torch
 from torch import Tensor
 
 from budbreak.checks import check_count, shown
 from budbreak.errors import InvalidValue, MaskMismatch, did_you_mean
 from budbreak.masks.allocations import Allocation
+from budbreak.masks.budgets import choose_within
 from budbreak.masks.choices import check_choices
 from budbreak.masks.contest import Contest, Scope
 from budbreak.masks.floors import check_floors, floors_of
-from budbreak.masks.granularity import Element, Granularity
+from budbreak.masks.granularity import Element, Granularity, has_budget
 from budbreak.masks.mask import Mask, check_mask
 from budbreak.masks.scopes import Global
 from budbreak.masks.scores import Scores
@@ -30,14 +33,15 @@ def select(
     floor: int | float = 0,
     within: Mask | None = None,
 ) -> Mask:
-    """Keep exactly the ``keep`` highest scores.
+    """Keep exactly the ``keep`` highest scores: of weights, or of what goes as one.
 
     Of equal scores the lower flat index is kept (entries in the order of ``scores``, elements in logical C
     order, whatever the memory format). Memory beyond the mask: the scores near the threshold, and one slice.
 
     Args:
         scores: higher = keep, +inf = never prune; float64, float32, bfloat16 or float16.
-        keep: how many stay: weights for `Element`, units for `Unit`; 0 to all that compete.
+        keep: how many stay, of what the granularity counts: weights, units, blocks; 0 to all that compete. For
+            ``Unit(budget="weights")``: how many weights stay at most.
         scope: where scores compete: `Global` unless given.
         granularity: what goes as one; `Element` unless given. There is no model here, so units are given by their
             dimension, ``Unit(dim=0)``, and none are spared; or fitted: ``Unit().fit(model)``.
@@ -59,11 +63,33 @@ def select(
     merged = {name: granularity.merge(name, score, entries[name]) for name, score in scores.items()}
     limits = None if within is None else {name: granularity.shrink(name, within[name]) for name in scores}
     capacities = {name: capacity(score, limits, name) for name, score in merged.items()}
-    _check_keep(keep, sum(capacities.values()))
     floors = floors_of(floor, {name: score.shape.numel() for name, score in merged.items()}, capacities)
-    check_floors(floor, floors, keep, f"keep is {keep}")
     contest = Contest(merged, keep, limits, floors, allocation)
-    return _spread(scope.choose(contest), scores, granularity, within)
+    if has_budget(granularity):
+        kept = _choose_within(scope, contest, granularity, _alive(scores, within))
+    else:
+        _check_keep(keep, sum(capacities.values()))
+        check_floors(floor, floors, keep, f"keep is {keep}")
+        kept = scope.choose(contest)
+    return _spread(kept, scores, granularity, within)
+
+
+def _alive(scores: Scores, within: Mask | None) -> Mapping[str, Tensor]:
+    if within is not None:
+        return within
+    return {name: torch.ones(score.shape, dtype=torch.bool) for name, score in scores.items()}
+
+
+def _choose_within(
+    scope: Scope, contest: Contest, granularity: Granularity, alive: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """What is kept where ``keep`` is a budget of weights; those that are spared are part of it."""
+    sizes = {name: cast(Any, granularity).weigh(name, alive[name]) for name in contest.scores}
+    check_count("keep", contest.keep, least=0)
+    spared = sum(int(entry.count_nonzero()) for entry in alive.values()) - sum(
+        int(size.sum()) for size in sizes.values()
+    )
+    return choose_within(scope, contest, sizes, contest.keep - spared)
 
 
 def _spread(kept: Mapping[str, Tensor], scores: Scores, granularity: Granularity, within: Mask | None) -> Mask:

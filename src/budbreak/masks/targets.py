@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from torch import Tensor
+
 from budbreak.errors import InvalidValue
 from budbreak.masks.contest import Scope
 from budbreak.masks.counts import sparsity_of
 from budbreak.masks.floors import check_floors, check_reached_floors, floors_of
-from budbreak.masks.granularity import Granularity
+from budbreak.masks.granularity import Granularity, has_budget
 from budbreak.masks.mask import Mask
 
 
@@ -33,10 +35,37 @@ def check_targets(
     floors = floors_of(floor, sizes, {name: int(entry.count_nonzero()) for name, entry in shrunk.items()})
     for asked, (_, keep) in targets.items():
         check_floors(floor, floors, keep, asked)
+    if has_budget(granularity):
+        _check_budgets(alive, shrunk, targets)
     reached = scope.reach(shrunk)
     if reached is not None:
         check_reached_floors(scope, reached, floors)
         _check_reached(scope, sum(reached.values()), targets, sum(sizes.values()))
+
+
+def check_rounds(scope: Scope, rounds: int, criterion: object) -> None:
+    """Refuse several rounds of removal where a scope can keep one number only.
+
+    Raises:
+        InvalidValue: with what to write.
+    """
+    if rounds > 1 and keeps_one_number(scope):
+        rule = "the numbers that stay after each round but the last are none that it can keep"
+        raise InvalidValue(f"{criterion} removes in {rounds} rounds, in scope {scope}", rule, "write rounds=1")
+
+
+def keeps_one_number(scope: Scope) -> bool:
+    """Whether a scope can keep one number of what is alive only, as N:M does."""
+    return scope.reach({}) is not None
+
+
+def _check_budgets(alive: Mask, shrunk: Mapping[str, Tensor], targets: Mapping[str, tuple[int, int]]) -> None:
+    """Refuse budgets that what is spared uses up."""
+    spared = [name for name, entry in shrunk.items() if not entry.numel()]
+    held = sum(alive.kept_in(name) for name in spared)
+    for asked in (asked for asked, (keep, _) in targets.items() if keep <= held):
+        rule = f"{held} weights of {', '.join(spared)} stay in any case: units of the network's outputs"
+        raise InvalidValue(asked, rule, "keep more, or give outputs=() to prune them as well")
 
 
 def _check_reached(scope: Scope, reached: int, targets: Mapping[str, tuple[int, int]], total: int) -> None:

@@ -121,13 +121,13 @@ class PruneSection(Section):
         (), description='what follows in each level, e.g. ["ap"], ["train", {is = "remove", q = 0.02}]'
     )
     scope: Annotated[Scope, read_one(SCOPES, "prune.scope")] = Field(
-        Global(), description='where scores compete, e.g. "layer", {is = "nm", n = 2, of = 4}'
+        Global(), description='where scores compete: in all layers, in each ("layer"), in its rows, in groups of N:M'
     )
     allocation: Annotated[Allocation, read_one(ALLOCATIONS, "prune.allocation")] = Field(
-        Uniform(), description='how a target is divided over layers, for scope = "layer"'
+        Uniform(), description='how a target is divided over layers, for the scopes "layer" and "rows"'
     )
     floor: Annotated[int | float, read_floor("prune.floor")] = Field(
-        0, description="so many weights stay in each layer at least, or that share of each, e.g. 0.01"
+        0, description="so many weights, or that share (such as 0.01), stay in each layer at least"
     )
     granularity: Annotated[Granularity, read_one(GRANULARITIES, "prune.granularity")] = Field(
         Element(), description="what goes as one"

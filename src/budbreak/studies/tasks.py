@@ -12,10 +12,9 @@ from typing import Any, Literal
 
 from budbreak.data import find
 from budbreak.errors import StoreMismatch
-from budbreak.evidence import observers_of
 from budbreak.files import digest
 from budbreak.foreign import find_callable
-from budbreak.iteration import criteria_of
+from budbreak.iteration import watching
 from budbreak.live import state_digest
 from budbreak.studies.making import epochs_before, epochs_in_all, make_network
 from budbreak.studies.sections import Setup, make_setup
@@ -133,12 +132,11 @@ def check_identity(task: Task) -> None:
 def dense_of(setup: Setup) -> Setup:
     """The part of a setup that decides the dense training: what is prunable and the rewind point belong to it.
 
-    So do criteria that have it watched.
+    So do the criteria that have it watched.
     """
-    criteria = criteria_of(setup.prune.criterion, setup.prune.then)
-    watched = any(observers_of(criterion.needs) for criterion in criteria)
-    names = ("exclude", "rewind", "rewind_epoch", *(("criterion", "then") if watched else ()))
-    kept = {name: getattr(setup.prune, name) for name in names}
+    criterion, then = watching(setup.prune.criterion, setup.prune.then)
+    kept = {name: getattr(setup.prune, name) for name in ("exclude", "rewind", "rewind_epoch")}
+    kept |= {"criterion": criterion, "then": then}
     dense = type(setup.prune).model_validate({"schedule": "dense"})
     return setup.model_copy(update={"prune": dense.model_copy(update=kept)})
 

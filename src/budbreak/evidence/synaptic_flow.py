@@ -1,0 +1,208 @@
+"""How much of what flows from inputs to outputs passes through each weight, by the weights alone."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from budbreak.checks import check_count, shown
+from budbreak.errors import InvalidValue, LayerCollapsed, NotFinite
+from budbreak.evidence.evidence import ProbeContext
+from budbreak.evidence.examples import drawn
+from budbreak.evidence.passes import gradients_of
+from budbreak.graph import ACTIVATION_FUNCTIONS, Forward, as_written, call_model, outputs_of
+from budbreak.masks import parameter_named
+
+_ROUNDING = 1e-9
+"""The share of the whole flow up to which a negative one is rounding: of float64, through many layers."""
+_PER_FEATURE = (nn.LayerNorm, nn.RMSNorm)
+_PER_CHANNEL = (nn.GroupNorm, nn.modules.batchnorm._NormBase)  # pyright: ignore[reportPrivateUsage]
+
+
+@dataclass(frozen=True)
+class SynapticFlow:
+    """The derivative of R by the magnitude of each weight: name -> float64 [shape of the weight], >= 0.
+
+    R = the sum of the outputs of the network with |w| in place of each weight, for one input of ones: the sum over all
+    paths of the product of the magnitudes along them. In float64, for R grows by a factor with each layer.
+
+    The network runs in eval mode, as in the paper: BatchNorm divides by its running deviation, which is 1 before
+    training. So that R counts paths and nothing else, biases and shifts of norms are 0, activations pass their inputs
+    on (as ReLU does with what is not negative), and so do norms without running statistics, times |gain|; dropout is
+    out of work. (The authors' code keeps |bias|.)
+
+    Args:
+        shape: of one input, without batch: then no batches are needed. None: that of the first batch, whose numbers are
+            not looked at; token ids, which have no ones to give, are taken as they are.
+
+    Source: Tanaka et al. 2020 (SynFlow), arXiv 2006.05467, equation 2 and algorithm 1.
+    """
+
+    shape: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.shape is None:
+            return
+        if not isinstance(self.shape, Sequence) or isinstance(self.shape, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidValue(f"shape is {shown(self.shape)}", "it is a tuple of sizes", "write shape=(3, 32, 32)")
+        for size in self.shape:
+            check_count("a size of shape", size)
+        object.__setattr__(self, "shape", tuple(self.shape))
+
+    def start(self, context: ProbeContext) -> Callable[[], Mapping[str, Tensor]]:
+        """See `Probe.start`.
+
+        Raises:
+            InvalidValue: by the result, if a flow is negative, as where a skip is subtracted; if there is none.
+            LayerCollapsed: by the result, if there is none because a layer has no living weight.
+            NotFinite: by the result, if it is too large for float64.
+        """
+        names, flow = list(context.weights), dict[str, Tensor]()
+
+        def measure(model: nn.Module, batch: Any, forward: Forward) -> None:
+            flow.update(_flow(model, names, batch, forward))
+
+        if self.shape is None:
+            context.on_example(measure)
+        else:
+            ones = torch.ones(1, *self.shape)
+            context.on_model(lambda model: measure(model, ones.to(next(model.parameters()).device), call_model))
+        return lambda: _of_first_rank(context, flow)
+
+    def example(self, weights: Mapping[str, Tensor], generator: torch.Generator) -> Mapping[str, Tensor]:
+        """See `Probe`."""
+        return {name: drawn(weight.shape, generator).abs().double() for name, weight in weights.items()}
+
+
+class _PassingOn(TorchFunctionMode):
+    """A mode under which activations, modules and functions, give what they get."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Run the function, unless it is an activation."""
+        name = getattr(func, "__name__", "").rstrip("_")
+        return args[0] if name in ACTIVATION_FUNCTIONS and name != "glu" else func(*args, **(kwargs or {}))
+
+
+def _flow(model: nn.Module, names: Sequence[str], batch: Any, forward: Forward) -> dict[str, Tensor]:
+    """Of a model that is put back afterwards."""
+    _take_magnitudes(model)
+    parameters = {name: parameter_named(model, name) for name in names}
+    for parameter in parameters.values():
+        parameter.requires_grad_(True)
+    with torch.enable_grad(), _norms_passing_on(model), as_written(), _PassingOn():
+        total = _sum_of(outputs_of(forward, model, _ones(batch)))
+        if not isinstance(total, Tensor) or not total.requires_grad:
+            raise _no_flow(parameters)
+        flow = gradients_of(total, parameters)
+    _check(float(total.detach()), parameters, flow)
+    return flow
+
+
+@torch.no_grad()
+def _take_magnitudes(model: nn.Module) -> None:
+    model.double()
+    for name, parameter in model.named_parameters():
+        parameter.copy_(parameter.abs())
+        if "bias" in name.rpartition(".")[2]:
+            parameter.zero_()
+    for module in model.modules():
+        mean = getattr(module, "running_mean", None)
+        if isinstance(mean, Tensor):
+            mean.zero_()
+
+
+@contextlib.contextmanager
+def _norms_passing_on(model: nn.Module) -> Generator[None, None, None]:
+    """Norms without running statistics give what they get, times their gain."""
+    norms = [module for module in model.modules() if isinstance(module, _PER_FEATURE + _PER_CHANNEL)]
+    handles = [norm.register_forward_hook(_times_gain) for norm in norms if getattr(norm, "running_var", None) is None]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _times_gain(norm: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+    given, gain = cast(Tensor, args[0]), cast(Tensor | None, norm.weight)
+    if gain is None:
+        return given
+    return given * (gain if isinstance(norm, _PER_FEATURE) else gain.reshape(-1, *[1] * (given.dim() - 2)))
+
+
+def _ones(batch: Any) -> Any:
+    """The first sample of a batch, with ones in place of its floating numbers."""
+    if isinstance(batch, Tensor):
+        first = batch[:1] if batch.dim() else batch
+        return torch.ones_like(first, dtype=torch.float64) if batch.is_floating_point() else first
+    if isinstance(batch, Mapping):
+        return {key: _ones(value) for key, value in cast(Mapping[Any, Any], batch).items()}
+    if isinstance(batch, list | tuple) and not hasattr(batch, "_fields"):
+        return type(batch)(_ones(item) for item in cast(Sequence[Any], batch))
+    return batch
+
+
+def _sum_of(outputs: Any) -> Any:
+    """The sum of all floating numbers in what a model gives; 0 if there are none."""
+    if isinstance(outputs, Tensor):
+        return outputs.sum() if outputs.is_floating_point() else 0
+    if isinstance(outputs, Mapping):
+        return sum(map(_sum_of, cast(Mapping[Any, Any], outputs).values()))
+    return sum(map(_sum_of, cast(Sequence[Any], outputs))) if isinstance(outputs, list | tuple) else 0
+
+
+def _check(total: float, parameters: Mapping[str, nn.Parameter], flow: Mapping[str, Tensor]) -> None:
+    """Refuse what is no sum of paths. What a weight carries is up to R; more, where it is used several times."""
+    carried: list[float] = []
+    for name, derivative in flow.items():
+        if not bool(torch.isfinite(derivative).all()):
+            raise NotFinite(
+                f"the flow through {name!r} is not finite",
+                "it grows by a factor with each layer, up to 1e308 in float64",
+                "look for NaN in the weights; or make them smaller by a factor, which changes no order",
+            )
+        through = derivative * parameters[name].detach()
+        carried.append(float(through.sum()))
+        if float(through.clamp_max(0).sum()) < -_ROUNDING * abs(total):
+            raise InvalidValue(
+                f"the flow through {name!r} is negative",
+                "SynFlow adds up paths of magnitudes: none may be subtracted, as in x - f(x), or go through a softmax",
+                "give forward= that returns logits, or choose another criterion",
+            )
+    if max(carried) <= _ROUNDING * abs(total):
+        raise _no_flow(parameters)
+
+
+def _no_flow(parameters: Mapping[str, nn.Parameter]) -> InvalidValue | LayerCollapsed:
+    empty = [name for name, parameter in parameters.items() if not bool(parameter.detach().any())]
+    if empty:
+        return LayerCollapsed(
+            f"{empty[0]!r} has no living weight",
+            "nothing flows from inputs to outputs, so that all scores would be 0",
+            "keep some weights in each layer: floor=1, say",
+        )
+    return InvalidValue(
+        "nothing flows from the inputs to the outputs",
+        "SynFlow adds up the paths between them, by the prunable weights",
+        "give forward= that returns what the network computes, or choose another criterion",
+    )
+
+
+def _of_first_rank(context: ProbeContext, flow: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """What the first process computed that had a batch: the same on all, bit for bit."""
+    processes = context.processes
+    if processes.size == 1:
+        return flow
+    have = processes.exchange("who has a first batch", bool(flow))
+    if flow and processes.rank == have.index(True):
+        return processes.sum(flow)
+    empty = {name: torch.zeros_like(weight, dtype=torch.float64) for name, weight in context.weights.items()}
+    return processes.sum(empty)

@@ -1,0 +1,122 @@
+"""What each layer is fed by and what it feeds, and by how much norms on the way scale."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from budbreak.errors import InvalidValue
+from budbreak.evidence.evidence import ProbeContext
+from budbreak.graph import Forward, Kind, Link, ModelGraph, Node, NormPassed, trace
+from budbreak.masks import UnitLayout
+
+
+@dataclass(frozen=True)
+class Wired:
+    """The neighbours of every layer.
+
+    Args:
+        links: see `budbreak.graph.ModelGraph.links`; they name a prunable weight as `Weights` does.
+        others: the weights of layers that are not prunable, by the names in ``links``: live, detached, not copied.
+        scales: path of a norm with running statistics -> gain / sqrt(running variance + eps), float64 [channels].
+    """
+
+    links: tuple[Link, ...]
+    others: Mapping[str, Tensor]
+    scales: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """How layers follow each other, traced on the first batch.
+
+    A model whose control flow depends on its inputs is seen as that batch takes it.
+    """
+
+    def start(self, context: ProbeContext) -> Callable[[], Wired]:
+        """See `Probe.start`.
+
+        Raises:
+            InvalidValue: if a prunable weight is never called.
+        """
+        graphs: list[ModelGraph] = []
+        models: list[nn.Module] = []
+
+        def look(model: nn.Module, batch: Any, forward: Forward) -> None:
+            graphs.append(trace(model, batch, forward))
+
+        def collect() -> Wired:
+            of_all = context.processes.exchange("the wiring", graphs)  # one of them may have had no batch
+            graph = next(graph for some in of_all for graph in some)
+            return _wired(models[0], graph, context.weights)
+
+        context.on_model(models.append)
+        context.on_example(look)
+        return collect
+
+    def example(self, weights: Mapping[str, Tensor], generator: torch.Generator) -> Wired:
+        """What it might have seen in a chain of these weights, with a norm behind each of them."""
+        links: list[Link] = []
+        scales = {
+            f"norm of {name}": torch.randn(len(weight), generator=generator).double()
+            for name, weight in weights.items()
+        }
+        nodes = [_node(index, name) for index, name in enumerate(weights)]
+        for start, end in pairwise(nodes):
+            columns = range(weights[end.weights[0]].shape[1])
+            units = tuple(column % len(weights[start.weights[0]]) for column in columns)
+            passed = (NormPassed(f"norm of {start.weight}", None, units),)
+            links.append(Link(start.weight, end.weight, start, end, units, tuple(columns), passed))
+        return Wired(tuple(links), {}, scales)
+
+
+def _node(index: int, weight: str) -> Node:
+    return Node(
+        index=index,
+        kind=Kind.LAYER,
+        call="linear",
+        owner="",
+        inputs=(),
+        shape=(),
+        weights=(weight,),
+        units=UnitLayout(0),
+    )
+
+
+def _wired(model: nn.Module, graph: ModelGraph, prunable: Mapping[str, Tensor]) -> Wired:
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    _refuse_uncalled([name for name in graph.uncalled if name in prunable], type(model).__name__)
+    names = {id(parameters[name]): name for name in prunable}
+    known = {name: names.get(id(parameter), name) for name, parameter in parameters.items()}
+    links = tuple(
+        replace(link, source=link.source and known[link.source], target=link.target and known[link.target])
+        for link in graph.links
+    )
+    ends = {name for link in links for name in (link.source, link.target) if name is not None}
+    others = {name: parameters[name].detach() for name in sorted(ends - prunable.keys())}
+    return Wired(links, others, _scales(model))
+
+
+def _refuse_uncalled(names: list[str], model: str) -> None:
+    if names:
+        raise InvalidValue(
+            f"{names[0]!r} of {model} is never called" + (f", nor are {len(names) - 1} more" if names[1:] else ""),
+            "a weight that nothing flows through has no neighbours",
+            f"leave it out: prunable=bb.excluding({names[0]!r}); or give a first batch that reaches it",
+        )
+
+
+def _scales(model: nn.Module) -> dict[str, Tensor]:
+    scales: dict[str, Tensor] = {}
+    for path, module in model.named_modules():
+        variance, eps = getattr(module, "running_var", None), getattr(module, "eps", None)
+        if isinstance(variance, Tensor) and isinstance(eps, float):
+            scale = (variance.detach().double() + eps).rsqrt()
+            gain = getattr(module, "weight", None)
+            scales[path] = scale * gain.detach().double() if isinstance(gain, Tensor) else scale
+    return scales

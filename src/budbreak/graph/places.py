@@ -1,0 +1,43 @@
+"""From which line of whose code a function is called."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from pathlib import Path
+from types import FrameType
+
+import torch
+
+_OURS, _TORCH = str(Path(__file__).parent), str(Path(torch.__file__).parent)
+_LAYERS = str(Path(_TORCH) / "nn" / "modules")
+_CALLING = str(Path(_LAYERS) / "module.py")
+
+
+def calling_line() -> str:
+    """Where the nearest code outside of torch's functions and of this room stands, as file:line.
+
+    A layer of torch counts as code: what nn.TransformerEncoderLayer calls is found in its file.
+    """
+    frame: FrameType | None = inspect.currentframe()
+    while frame is not None:
+        if name := _code_file(frame.f_code.co_filename):
+            return f"{name}:{frame.f_lineno}"
+        frame = frame.f_back
+    return ""
+
+
+@functools.cache
+def _code_file(path: str) -> str:
+    """The name of a file that holds a model's code; "" for ours and for what torch's functions are made of."""
+    inner = path.startswith(_OURS) or path == _CALLING
+    return "" if inner or (path.startswith(_TORCH) and not path.startswith(_LAYERS)) else Path(path).name
+
+
+def said_place(owner: str, where: str = "") -> str:
+    """Where something is called, in words.
+
+    >>> said_place("block2", "net.py:41")
+    'in block2 (net.py:41)'
+    """
+    return f"in {owner or 'the model itself'}{f' ({where})' if where else ''}"

@@ -1,0 +1,194 @@
+"""Record one forward pass: every call of a function of torch becomes a node of the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import FunctionType
+from typing import Any, cast
+
+from torch import Tensor
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+from budbreak.graph.call import Call, items, plain_name
+from budbreak.graph.composite import Pending
+from budbreak.graph.flow import Flow
+from budbreak.graph.kinds import QUERIES, makes_constants
+from budbreak.graph.layouts import layouts_after
+from budbreak.graph.listening import Heard
+from budbreak.graph.modulecalls import ModuleCalls
+from budbreak.graph.node import Kind
+from budbreak.graph.nodemaking import Operands, kind_among, make_node, sources, starts_here
+from budbreak.graph.nonlinearities import CLAMPS, RECURRENT, activated, gives_zeros, is_nonlinear
+from budbreak.graph.places import calling_line, said_place
+from budbreak.graph.site import Layout
+from budbreak.graph.sitebook import Key, SiteBook
+from budbreak.graph.tracking import Known
+
+_Results = Sequence[tuple[int, Tensor]]
+
+
+@dataclass(frozen=True)
+class _Before:
+    """What has to be asked before a function runs, since it may change what it is given.
+
+    Args:
+        rule: gives the layout of each result.
+        operands: the tensors that enter; None: nothing is known about it.
+        layout: of what it works on.
+        given: that tensor itself, where the call is an activation; ``exact``: which gives exact zeros.
+    """
+
+    rule: Callable[[Tensor, int], Layout | None]
+    operands: Sequence[tuple[Tensor, Known | None]]
+    layout: Layout | None
+    given: Tensor | None
+    exact: bool
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A call that has run: what entered it, and its results, each with its place among them."""
+
+    call: Call
+    kind: Kind
+    operands: Operands
+    results: _Results
+    rule: Callable[[Tensor, int], Layout | None]
+    where: str
+
+
+class Recorder(TorchFunctionMode, ModuleCalls):
+    """A mode under which the model runs once; it sees each function of torch, in modules and outside.
+
+    Args:
+        flow, book, heard, keep_inputs, opaque: see `ModuleCalls`.
+    """
+
+    def __init__(
+        self, flow: Flow, book: SiteBook, heard: Heard, *, keep_inputs: bool = False, opaque: Iterable[str] = ()
+    ) -> None:
+        TorchFunctionMode.__init__(self)
+        ModuleCalls.__init__(self, flow, book, heard, keep_inputs=keep_inputs, opaque=opaque)
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Run the function, and note what it gave."""
+        kwargs = kwargs or {}
+        name = plain_name(func)
+        if self.is_resting or name in QUERIES:
+            return func(*args, **kwargs)
+        if func is functional.multi_head_attention_forward:
+            with self:
+                return _opened(func)(*args, **kwargs)
+        tracker, origins = self.flow.tracker, self.flow.origins
+        call = Call(name, func, args, kwargs, tracker.layout, origins.feeds, origins.turned)
+        before = self._look(call)
+        result = func(*args, **kwargs)
+        self._record(call, before, result)
+        return result
+
+    def _look(self, call: Call) -> _Before:
+        if call.overwritten is not None:
+            self.protect(call.overwritten)
+        operands = [(tensor, self.flow.find(tensor)) for tensor in call.tensors]
+        tensor = activated(call, self._is_constant)
+        layout = call.layout(call.first if tensor is None else tensor)
+        if tensor is None:
+            return _Before(layouts_after(call), operands, layout, None, False)
+        given = tensor.detach().clone() if self.keep_inputs and call.overwritten is not None else tensor.detach()
+        return _Before(layouts_after(call), operands, layout, given, gives_zeros(call))
+
+    def _is_constant(self, tensor: Tensor) -> bool:
+        known = self.flow.find(tensor)
+        return known is not None and known.node is None
+
+    def _record(self, call: Call, before: _Before, result: object) -> None:
+        results = _results(call, result)
+        if not results:
+            return
+        where = calling_line()
+        place = said_place(self.owner, where)
+        operands = [
+            (tensor, known or self.known(tensor, f"enters {call.name} {place}")) for tensor, known in before.operands
+        ]
+        if makes_constants(call.name) or not starts_here(call, operands):
+            self._note_constants(call, operands, before, results)
+            if before.given is not None:
+                self.book.no_sites.add(Key(self.owner, call.name, where))
+            return
+        if results[0][1].numel():
+            self.flow.origins.reached.update(name for _, known in operands for name in known.origins)
+        kind = Kind.SITE if before.given is not None else kind_among(call, operands)
+        if self.frames and (composite := self.frames[-1].composite) is not None:
+            followed = sum(known.node is not None for _, known in operands)
+            composite.add(call, kind, [tensor for _, tensor in results], followed)
+        first = self._add_nodes(_Seen(call, kind, operands, results, before.rule, where))
+        if before.given is not None:
+            key, output = self.book.key(self.owner, call.name, where), results[0][1].detach()
+            self.meet(Pending(key, first, before.layout, before.given, output, before.exact))
+        elif call.name not in CLAMPS or before.layout is not None:
+            self.say(_unseen(call, operands, results[0][1], place))
+
+    def _note_constants(self, call: Call, operands: Operands, seen: _Before, results: _Results) -> None:
+        """What no input decides: weights that are normalised, positions that are counted."""
+        origins = tuple(dict.fromkeys(name for _, known in operands for name in known.origins))
+        for part, tensor in results:
+            layout = seen.rule(tensor, part)
+            self.flow.tracker.note(tensor, Known(None, layout, () if makes_constants(call.name) else origins))
+            self.flow.origins.follow(call, tensor)
+
+    def _add_nodes(self, seen: _Seen) -> int:
+        """A node for each result; the index of the first."""
+        call, kind, operands = seen.call, seen.kind, seen.operands
+        inputs = sources(kind, operands, self.flow.constant)
+        weighted = kind in (Kind.LAYER, Kind.RECURRENT) or any(known.weighted for _, known in operands)
+        where = "" if self.frames and self.frames[-1].is_layer else seen.where
+        first = len(self.flow.nodes)
+        for part, tensor in seen.results:
+            if self._is_as_before(call, tensor, operands):
+                continue
+            layout = seen.rule(tensor, part)
+            node = make_node(len(self.flow.nodes), kind, call, operands, tensor, layout)
+            index = self.flow.add(replace(node, owner=self.owner, inputs=inputs, part=part, where=where))
+            self.flow.tracker.note(tensor, Known(index, layout, weighted=weighted))
+            if call.overwritten is not None:
+                self.flow.write(tensor, index)
+        return first
+
+    def _is_as_before(self, call: Call, result: Tensor, operands: Operands) -> bool:
+        """Whether a call only handed over what it was given, as contiguous does."""
+        handed = any(result is tensor for tensor, _ in operands)
+        return handed and call.overwritten is None and not self.flow.tracker.is_stale(result)
+
+
+def _results(call: Call, result: object) -> _Results:
+    """The tensors that a call gave, each with its place among the results; what was assigned to is one."""
+    given = [call.first] if call.name == "__setitem__" else items(result)
+    return [(part, item) for part, item in enumerate(given) if isinstance(item, Tensor)]
+
+
+def _unseen(call: Call, operands: Operands, result: Tensor, place: str) -> list[str]:
+    """A nonlinearity that is no activation for all that is known, in words, as a list of one; else none."""
+    if call.name in RECURRENT:
+        return [f"the nonlinearities inside {call.name} {place}"]
+    if not is_nonlinear(call):
+        return []
+    weighted = [tensor for tensor, known in operands if known.weighted and tensor.is_floating_point()]
+    alike = any(tensor.shape == result.shape for tensor in weighted)
+    return [f"{call.spelt} called {place}"] if alike or call.name == "glu" else []
+
+
+def _opened(func: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of torch without the question, at its beginning, whether a mode wants to see it as a whole."""
+    whole = cast(FunctionType, func)
+    inner = {**whole.__globals__, "has_torch_function": lambda *_: False}
+    opened = FunctionType(whole.__code__, inner, whole.__name__, whole.__defaults__, whole.__closure__)
+    opened.__kwdefaults__ = whole.__kwdefaults__
+    return opened
