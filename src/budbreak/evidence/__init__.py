@@ -1,11 +1,13 @@
 """What is observed of a network between trainings. Each probe is one file; `ALL` enrols it in the contract tests."""
 
+from budbreak.evidence.averaging import WeightedMean
 from budbreak.evidence.evidence import Evidence, Probe, ProbeContext
 from budbreak.evidence.examples import drawn, drawn_like
 from budbreak.evidence.gradients import Gradients
 from budbreak.evidence.hessian_gradients import HessianGradients
 from budbreak.evidence.input_norms import ColumnNorms, InputNorms
 from budbreak.evidence.mean_activations import MeanActivations, SiteMeans
+from budbreak.evidence.passes import gradients_of
 from budbreak.evidence.probing import check_inputs, check_rereadable, probe
 from budbreak.evidence.synaptic_flow import SynapticFlow
 from budbreak.evidence.unit_counts import SiteCounts, UnitCounts, count_active
@@ -44,6 +46,7 @@ __all__ = [
     "SynapticFlow",
     "UnitCounts",
     "Unseen",
+    "WeightedMean",
     "Weights",
     "Wired",
     "Wiring",
@@ -52,5 +55,6 @@ __all__ = [
     "count_active",
     "drawn",
     "drawn_like",
+    "gradients_of",
     "probe",
 ]
