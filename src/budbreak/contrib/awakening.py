@@ -14,7 +14,6 @@ from budbreak.contrib.lifting import Lifting, Lifts, lift
 from budbreak.evidence import Evidence, Gradients, Probe, Weights
 from budbreak.masks import Scores
 
-
 Cost = Literal["taylor", "square"]
 
 

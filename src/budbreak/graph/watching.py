@@ -148,7 +148,7 @@ def _may_hold_sites(module: nn.Module) -> bool:
 
 @contextlib.contextmanager
 def as_written() -> Generator[None, None, None]:
-    """Inside, compiled parts and fused layers run as they were written, call by call.
+    """Inside, compiled parts and fused layers of transformers run as they were written, call by call.
 
     A compiled part calls no hooks, or compiles ours with it; a fused transformer layer is a single call.
     """

@@ -52,7 +52,7 @@ class Plan:
         criterion: the host: what is removed first.
         scope: where scores compete, e.g. `masks.Layer`.
         granularity: what goes as one; for `Unit` all counts are of units, the classifier's aside.
-        allocation: divides a target over layers , for scope `masks.Layer`: `masks.Uniform` unless given.
+        allocation: divides a target over layers, in scopes `masks.Layer` and `masks.Rows`; `masks.Uniform` if None.
         floor: how many weights stay in each layer at least, or which share of each, follow-ups included; units, for
             `Unit`.
         prunable: ``(name, module, parameter) -> bool``: the weights that the mask covers.

@@ -27,6 +27,7 @@ from budbreak.masks import (
     check_choices,
     check_collapse,
     check_mask,
+    check_rounds,
     check_targets,
     conv_and_linear,
     count_removable,
@@ -70,7 +71,7 @@ def prune(
         criterion: `criteria.Magnitude` unless given.
         scope: where scores compete: `masks.Global` unless given.
         granularity: `Element` unless given.
-        allocation: divides the target over layers, for scope `masks.Layer`: `masks.Uniform` unless given.
+        allocation: divides the target over layers, in scopes `masks.Layer` and `masks.Rows`; `masks.Uniform` if None.
         floor: how many weights stay in each layer at least, or which share of each; units, for `Unit`.
         rounds: in how many rounds it prunes: in each the network is looked at without what is gone by then, and about
             the same share of the rest goes (`masks.exponential_path`). The criterion's own ``rounds`` unless given, one
@@ -114,8 +115,11 @@ def prune(
     keep = _survivors(sparsity, total, living)
     targets = {f"sparsity is {sparsity}: {keep} stay": (keep, keep)}
     check_targets(alive, targets, scope=scope, granularity=granularity, floor=floor)
-    path = exponential_path(living, keep, getattr(criterion, "rounds", 1) if rounds is None else rounds)
-    _check_rounds(len(path), scope, alive, batches)
+    times: int = getattr(criterion, "rounds", 1) if rounds is None else rounds
+    path = exponential_path(living, keep, times)
+    check_rounds(scope, times, criterion)
+    if times > 1:
+        check_rereadable(batches, f"each of {times} rounds reads them")
 
     def remove(within: Mask, keep: int) -> Mask:
         evidence = probe(
@@ -143,19 +147,6 @@ def prune(
                 chosen = remove(chosen, after)
     apply_mask(model, chosen)
     return chosen
-
-
-def _check_rounds(rounds: int, scope: Scope, alive: Mask, batches: Batches | None) -> None:
-    """Refuse several rounds where there can be one only."""
-    if rounds == 1:
-        return
-    check_rereadable(batches, f"each of {rounds} rounds reads them")
-    if scope.reach(alive) is not None:
-        raise InvalidValue(
-            f"{rounds} rounds for scope {scope}",
-            "it keeps one number of weights only, so that there is nothing to keep in between",
-            "write rounds=1",
-        )
 
 
 def _survivors(sparsity: float, total: int, alive: int) -> int:
