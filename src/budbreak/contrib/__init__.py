@@ -11,6 +11,7 @@ from budbreak.contrib.lifting import Lifting, Lifts
 from budbreak.contrib.negatives_first import NegativesFirst
 from budbreak.contrib.preactivations import PreActivations, SiteSpread
 from budbreak.contrib.signed_order import SignedOrder
+from budbreak.contrib.synaptic_stripping import SynapticStripping
 from budbreak.contrib.waking_slopes import WakingSlopes
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "ScriptLevel",
     "SignedOrder",
     "SiteSpread",
+    "SynapticStripping",
     "Trainee",
     "WakingSlopes",
     "follow",
