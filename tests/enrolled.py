@@ -192,6 +192,7 @@ ROWS = (
     ),
     # diagnostics
     Row(diagnostics.DeadUnits, ({},), {"threshold": 0.0}, {"threshold": st.floats(0, 10)}),
+    Row(diagnostics.DormantUnits, ({},), {"tau": 0.025}, {"tau": st.floats(0, 10)}),
     Row(diagnostics.GradientNorm),
     # probes
     Row(evidence.Weights),
