@@ -10,6 +10,7 @@ from budbreak.evidence.mean_activations import MeanActivations, SiteMeans
 from budbreak.evidence.passes import gradients_of
 from budbreak.evidence.probing import check_inputs, check_rereadable, probe
 from budbreak.evidence.synaptic_flow import SynapticFlow
+from budbreak.evidence.traced import Graph
 from budbreak.evidence.unit_counts import SiteCounts, UnitCounts, count_active
 from budbreak.evidence.unseen import Unseen
 from budbreak.evidence.weighing import Samples
@@ -20,6 +21,7 @@ ALL = (
     Weights,
     StartWeights,
     Gradients,
+    Graph,
     HessianGradients,
     InputNorms,
     MeanActivations,
@@ -34,6 +36,7 @@ __all__ = [
     "ColumnNorms",
     "Evidence",
     "Gradients",
+    "Graph",
     "HessianGradients",
     "InputNorms",
     "MeanActivations",
