@@ -5,6 +5,7 @@ Nothing of the library imports it; recipes name its values as ``budbreak.contrib
 
 from budbreak.contrib.ap_script import ApScript, ScriptLevel, Trainee, follow
 from budbreak.contrib.awakening import Awakening
+from budbreak.contrib.dead_first import DeadFirst
 from budbreak.contrib.dead_unit_waker import DeadUnitWaker
 from budbreak.contrib.fisher import FisherInformation
 from budbreak.contrib.lifting import Lifting, Lifts
@@ -17,6 +18,7 @@ from budbreak.contrib.waking_slopes import WakingSlopes
 __all__ = [
     "ApScript",
     "Awakening",
+    "DeadFirst",
     "DeadUnitWaker",
     "FisherInformation",
     "Lifting",
