@@ -1,7 +1,7 @@
 """How much does each weight matter? Each criterion is one file; `ALL` enrols it everywhere."""
 
 from budbreak.criteria.apoz import APoZ
-from budbreak.criteria.criterion import Criterion
+from budbreak.criteria.criterion import Criterion, scope_of
 from budbreak.criteria.displacement import Displacement
 from budbreak.criteria.gradient import Gradient
 from budbreak.criteria.grasp import GraSP
@@ -50,4 +50,5 @@ __all__ = [
     "SynFlow",
     "Taylor",
     "Wanda",
+    "scope_of",
 ]

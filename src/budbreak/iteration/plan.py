@@ -11,7 +11,7 @@ from torch import nn
 
 from budbreak import criteria, schedules
 from budbreak.checks import check_count, check_criterion, check_instance, shown
-from budbreak.criteria import Criterion, Magnitude
+from budbreak.criteria import Criterion, Magnitude, scope_of
 from budbreak.errors import InvalidValue
 from budbreak.evidence import StartWeights
 from budbreak.graph import count_macs
@@ -23,7 +23,6 @@ from budbreak.iteration.targets import LevelTarget, count_level
 from budbreak.masks import (
     Allocation,
     Element,
-    Global,
     Granularity,
     Mask,
     Prunable,
@@ -50,7 +49,8 @@ class Plan:
     Args:
         schedule: the sparsity of each level; decides the survivors exactly, whatever follows the host.
         criterion: the host: what is removed first.
-        scope: where scores compete, e.g. `masks.Layer`.
+        scope: where scores compete, e.g. `masks.Layer`; unless given where the criterion is meant to be used
+            (`criteria.Wanda`: within rows), or over all layers.
         granularity: what goes as one; for `Unit` all counts are of units, the classifier's aside.
         allocation: divides a target over layers, in scopes `masks.Layer` and `masks.Rows`; `masks.Uniform` if None.
         floor: how many weights stay in each layer at least, or which share of each, follow-ups included; units, for
@@ -74,7 +74,7 @@ class Plan:
 
     schedule: Schedule
     criterion: Criterion = Magnitude()
-    scope: Scope = Global()
+    scope: Scope | None = None
     granularity: Granularity = Element()
     allocation: Allocation | None = None
     floor: int | float = 0
@@ -89,6 +89,11 @@ class Plan:
         _check_parts(self)
         object.__setattr__(self, "then", tuple(self.then))
         _check_together(self)
+
+    @property
+    def arena(self) -> Scope:
+        """Where the host's scores compete."""
+        return scope_of(self.criterion, self.granularity, self.scope)
 
     @property
     def levels(self) -> int:
@@ -193,11 +198,11 @@ class Plan:
             for target in self.targets(*self.count(mask))
             if target.keep < target.alive
         }
-        check_targets(mask, targets, scope=self.scope, granularity=self.granularity, floor=self.floor)
+        check_targets(mask, targets, scope=self.arena, granularity=self.granularity, floor=self.floor)
 
     def fit(self, model: nn.Module) -> Plan:
         """The same plan for the layers of this model: `Unit` knows where their units lie, and which are spared."""
-        scope, granularity = (part.fit(model, self.prunable) for part in (self.scope, self.granularity))
+        scope, granularity = (part.fit(model, self.prunable) for part in (self.arena, self.granularity))
         return replace(self, scope=scope, granularity=granularity)
 
     def preview(self, model: nn.Module, *, example: Any = None) -> Preview:
@@ -236,7 +241,7 @@ def _check_parts(plan: Plan) -> None:
     check_count("schedule.levels", plan.schedule.levels, least=0)
     check_reads(plan.schedule)
     check_criterion(plan.criterion, criteria.ALL)
-    check_choices(scope=plan.scope, granularity=plan.granularity, allocation=plan.allocation, floor=plan.floor)
+    check_choices(scope=plan.arena, granularity=plan.granularity, allocation=plan.allocation, floor=plan.floor)
     check_prunable(plan.prunable)
     check_then(plan.then)
     check_rewind(plan.rewind_to)
@@ -256,7 +261,7 @@ def _check_together(plan: Plan) -> None:
                 "a criterion of its own removes single weights: it goes with Element() only",
                 "write granularity=bb.Element(), or leave it out of then",
             )
-    check_one_number(plan.scope, plan.removals)
+    check_one_number(plan.arena, plan.removals)
     if not plan.train_dense:
         check_untrained(plan.schedule, plan.rewind_to)
     for criterion, trained in _acting(plan):
@@ -273,7 +278,7 @@ def _check_together(plan: Plan) -> None:
                 f"it needs {StartWeights()}, from the start of a training that is over",
                 "let a Train() come before it, or leave train_dense out",
             )
-    check_rounds(plan.scope, plan.rounds_of(plan.criterion), plan.criterion)
+    check_rounds(plan.arena, plan.rounds_of(plan.criterion), plan.criterion)
 
 
 def _acting(plan: Plan) -> Iterator[tuple[Criterion, bool]]:
