@@ -156,7 +156,8 @@ class Plan:
     @property
     def trainings(self) -> list[tuple[int, int]]:
         """(level, stage) of all trainings, in their order."""
-        return [(level, stage) for level in range(self.levels + 1) for stage in range(self.trainings_of(level))]
+        later = [(level, stage) for level in range(1, self.levels + 1) for stage in range(self.trainings_of(1))]
+        return [(0, 0), *later] if self.train_dense else later
 
     @property
     def observers(self) -> tuple[Observer[object], ...]:
