@@ -1,15 +1,22 @@
-"""What is observed of a network between trainings. Each probe is one file; `ALL` enrols it in the contract tests."""
+"""What is observed of a network between trainings (the probes in `ALL`), and watched during them (`OBSERVERS`)."""
 
-from budbreak.evidence.evidence import Evidence, Probe, ProbeContext
+from budbreak.evidence.activation_counts import ActivationCounts, UnitActivity
+from budbreak.evidence.averaging import WeightedMean
+from budbreak.evidence.evidence import Evidence, Need, Probe, ProbeContext, observers_of, probes_of
 from budbreak.evidence.examples import drawn, drawn_like
 from budbreak.evidence.gradients import Gradients
 from budbreak.evidence.hessian_gradients import HessianGradients
 from budbreak.evidence.input_norms import ColumnNorms, InputNorms
 from budbreak.evidence.mean_activations import MeanActivations, SiteMeans
+from budbreak.evidence.movement_sums import MovementSums
+from budbreak.evidence.observer import Observer, ObserverState, Reset, Training
+from budbreak.evidence.passes import gradients_of
 from budbreak.evidence.probing import check_inputs, check_rereadable, probe
 from budbreak.evidence.synaptic_flow import SynapticFlow
+from budbreak.evidence.traced import Graph
 from budbreak.evidence.unit_counts import SiteCounts, UnitCounts, count_active
 from budbreak.evidence.unseen import Unseen
+from budbreak.evidence.watch import States, Watch, rehearse
 from budbreak.evidence.weighing import Samples
 from budbreak.evidence.weights import StartWeights, Weights
 from budbreak.evidence.wiring import Wired, Wiring
@@ -18,6 +25,7 @@ ALL = (
     Weights,
     StartWeights,
     Gradients,
+    Graph,
     HessianGradients,
     InputNorms,
     MeanActivations,
@@ -26,24 +34,38 @@ ALL = (
     Unseen,
     Wiring,
 )
+OBSERVERS = (ActivationCounts, MovementSums)
 
 __all__ = [
     "ALL",
+    "OBSERVERS",
+    "ActivationCounts",
     "ColumnNorms",
     "Evidence",
     "Gradients",
+    "Graph",
     "HessianGradients",
     "InputNorms",
     "MeanActivations",
+    "MovementSums",
+    "Need",
+    "Observer",
+    "ObserverState",
     "Probe",
     "ProbeContext",
+    "Reset",
     "Samples",
     "SiteCounts",
     "SiteMeans",
     "StartWeights",
+    "States",
     "SynapticFlow",
+    "Training",
+    "UnitActivity",
     "UnitCounts",
     "Unseen",
+    "Watch",
+    "WeightedMean",
     "Weights",
     "Wired",
     "Wiring",
@@ -52,5 +74,9 @@ __all__ = [
     "count_active",
     "drawn",
     "drawn_like",
+    "gradients_of",
+    "observers_of",
     "probe",
+    "probes_of",
+    "rehearse",
 ]

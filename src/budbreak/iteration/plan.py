@@ -11,19 +11,25 @@ from torch import nn
 
 from budbreak import criteria, schedules
 from budbreak.checks import check_count, check_criterion, check_instance, shown
-from budbreak.criteria import Criterion, Magnitude
+from budbreak.criteria import Criterion, Magnitude, scope_of
 from budbreak.errors import InvalidValue
-from budbreak.evidence import StartWeights
+from budbreak.evidence import Observer, observers_of
 from budbreak.graph import count_macs
-from budbreak.iteration.followups import FollowUp, Remove, Stage, Train, stages_of
-from budbreak.iteration.plancheck import check_one_number, check_reads, check_rewind, check_then, check_untrained
+from budbreak.iteration.followups import FollowUp, Remove, Stage, Train, criteria_of, stages_of, watching
+from budbreak.iteration.plancheck import (
+    check_one_number,
+    check_reads,
+    check_rewind,
+    check_then,
+    check_times,
+    check_untrained,
+)
 from budbreak.iteration.preview import Preview, preview_rows
 from budbreak.iteration.step import Step
 from budbreak.iteration.targets import LevelTarget, count_level
 from budbreak.masks import (
     Allocation,
     Element,
-    Global,
     Granularity,
     Mask,
     Prunable,
@@ -50,7 +56,8 @@ class Plan:
     Args:
         schedule: the sparsity of each level; decides the survivors exactly, whatever follows the host.
         criterion: the host: what is removed first.
-        scope: where scores compete, e.g. `masks.Layer`.
+        scope: where scores compete, e.g. `masks.Layer`; unless given where the criterion is meant to be used
+            (`criteria.Wanda`: within rows), or over all layers.
         granularity: what goes as one; for `Unit` all counts are of units, the classifier's aside.
         allocation: divides a target over layers, in scopes `masks.Layer` and `masks.Rows`; `masks.Uniform` if None.
         floor: how many weights stay in each layer at least, or which share of each, follow-ups included; units, for
@@ -74,7 +81,7 @@ class Plan:
 
     schedule: Schedule
     criterion: Criterion = Magnitude()
-    scope: Scope = Global()
+    scope: Scope | None = None
     granularity: Granularity = Element()
     allocation: Allocation | None = None
     floor: int | float = 0
@@ -91,6 +98,11 @@ class Plan:
         _check_together(self)
 
     @property
+    def arena(self) -> Scope:
+        """Where the host's scores compete."""
+        return scope_of(self.criterion, self.granularity, self.scope)
+
+    @property
     def levels(self) -> int:
         """Prunings; the dense level 0 comes before them."""
         return self.schedule.levels
@@ -99,13 +111,22 @@ class Plan:
     def dense(self) -> Plan:
         """The plan of level 0 alone, the same for all plans that share it: see ``dense`` of `budbreak.iterate`.
 
+        It keeps the criteria that have level 0 watched, and no others.
+
         Raises:
             InvalidValue: if this plan has no level 0.
         """
         if not self.train_dense:
             rule = "level 0 is not trained where a network is pruned at initialization"
             raise InvalidValue("the plan has train_dense=False", rule, "do without a dense store")
-        return Plan(schedule=schedules.Dense(), prunable=self.prunable, rewind_to=self.rewind_to)
+        criterion, then = watching(self.criterion, self.then)
+        return Plan(
+            schedule=schedules.Dense(),
+            criterion=criterion,
+            prunable=self.prunable,
+            then=then,
+            rewind_to=self.rewind_to,
+        )
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -137,6 +158,12 @@ class Plan:
         """(level, stage) of all trainings, in their order."""
         later = [(level, stage) for level in range(1, self.levels + 1) for stage in range(self.trainings_of(1))]
         return [(0, 0), *later] if self.train_dense else later
+
+    @property
+    def observers(self) -> tuple[Observer[object], ...]:
+        """What watches the trainings, since the criteria need it."""
+        criteria = criteria_of(self.criterion, self.then)
+        return tuple(dict.fromkeys(observer for one in criteria for observer in observers_of(one.needs)))
 
     def rounds_of(self, criterion: Criterion) -> int:
         """In how many rounds a criterion removes."""
@@ -194,11 +221,11 @@ class Plan:
             for target in self.targets(*self.count(mask))
             if target.keep < target.alive
         }
-        check_targets(mask, targets, scope=self.scope, granularity=self.granularity, floor=self.floor)
+        check_targets(mask, targets, scope=self.arena, granularity=self.granularity, floor=self.floor)
 
     def fit(self, model: nn.Module) -> Plan:
         """The same plan for the layers of this model: `Unit` knows where their units lie, and which are spared."""
-        scope, granularity = (part.fit(model, self.prunable) for part in (self.scope, self.granularity))
+        scope, granularity = (part.fit(model, self.prunable) for part in (self.arena, self.granularity))
         return replace(self, scope=scope, granularity=granularity)
 
     def preview(self, model: nn.Module, *, example: Any = None) -> Preview:
@@ -237,7 +264,7 @@ def _check_parts(plan: Plan) -> None:
     check_count("schedule.levels", plan.schedule.levels, least=0)
     check_reads(plan.schedule)
     check_criterion(plan.criterion, criteria.ALL)
-    check_choices(scope=plan.scope, granularity=plan.granularity, allocation=plan.allocation, floor=plan.floor)
+    check_choices(scope=plan.arena, granularity=plan.granularity, allocation=plan.allocation, floor=plan.floor)
     check_prunable(plan.prunable)
     check_then(plan.then)
     check_rewind(plan.rewind_to)
@@ -257,24 +284,11 @@ def _check_together(plan: Plan) -> None:
                 "a criterion of its own removes single weights: it goes with Element() only",
                 "write granularity=bb.Element(), or leave it out of then",
             )
-    check_one_number(plan.scope, plan.removals)
+    check_one_number(plan.arena, plan.removals)
     if not plan.train_dense:
         check_untrained(plan.schedule, plan.rewind_to)
-    for criterion, trained in _acting(plan):
-        check_count(f"rounds of {criterion}", getattr(criterion, "rounds", 1))
-        if trained and getattr(criterion, "at_initialization", False):
-            raise InvalidValue(
-                f"{criterion} is to remove weights after a training",
-                "it scores a network at initialization",
-                _initially(plan),
-            )
-        if not trained and StartWeights() in criterion.needs:
-            raise InvalidValue(
-                f"{criterion} is to remove weights before the first training (train_dense=False)",
-                f"it needs {StartWeights()}, from the start of a training that is over",
-                "let a Train() come before it, or leave train_dense out",
-            )
-    check_rounds(plan.scope, plan.rounds_of(plan.criterion), plan.criterion)
+    check_times(_acting(plan), train_dense=plan.train_dense)
+    check_rounds(plan.arena, plan.rounds_of(plan.criterion), plan.criterion)
 
 
 def _acting(plan: Plan) -> Iterator[tuple[Criterion, bool]]:
@@ -285,10 +299,3 @@ def _acting(plan: Plan) -> Iterator[tuple[Criterion, bool]]:
             removing = [plan.removals[place].criterion for place in plan.removing(stage)]
             for criterion in [*([None] if stage == 0 else []), *removing]:
                 yield plan.criterion if criterion is None else criterion, trained
-
-
-def _initially(plan: Plan) -> str:
-    """What to do with a criterion that scores a network at initialization."""
-    if plan.train_dense:
-        return "write train_dense=False; after a training, SNIP's formula is that of criteria.Taylor()"
-    return "prune in one level, as schedules.OneShot does, and after a Train() by another criterion"

@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 
 from budbreak import criteria
 from budbreak.checks import check_criterion, check_fraction, check_optimizer
-from budbreak.criteria import Criterion, Magnitude
+from budbreak.criteria import Criterion, Magnitude, scope_of
 from budbreak.errors import InvalidValue
 from budbreak.evidence import Samples, check_rereadable, probe
 from budbreak.graph import Batches, Forward, Loss
@@ -19,7 +19,6 @@ from budbreak.live.optimizers import check_ownership
 from budbreak.masks import (
     Allocation,
     Element,
-    Global,
     Granularity,
     Mask,
     Prunable,
@@ -69,7 +68,8 @@ def prune(
             aside, and the mask's ``sparsity`` of weights is another number; with ``budget="weights"`` it is at least
             this one.
         criterion: `criteria.Magnitude` unless given.
-        scope: where scores compete: `masks.Global` unless given.
+        scope: where scores compete; unless given where the criterion is meant to be used (`criteria.Wanda`: within
+            rows), or over all layers.
         granularity: `Element` unless given.
         allocation: divides the target over layers, in scopes `masks.Layer` and `masks.Rows`; `masks.Uniform` if None.
         floor: how many weights stay in each layer at least, or which share of each; units, for `Unit`.
@@ -107,8 +107,8 @@ def prune(
         check_mask(mask)
     warn_of_uncovered(model, prunable)
     alive = Mask.from_zeros(model, prunable) if mask is None else mask
-    scope = Global() if scope is None else scope
     granularity = Element() if granularity is None else granularity
+    scope = scope_of(criterion, granularity, scope)
     check_choices(scope=scope, granularity=granularity, allocation=allocation, floor=floor)
     scope, granularity = scope.fit(model, prunable), granularity.fit(model, prunable)
     total, living = count_removable(granularity, alive)
