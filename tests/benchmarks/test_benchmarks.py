@@ -17,6 +17,7 @@ from benchmarks import (
     input_norms,
     lamp_select,
     mask_step,
+    model_trace,
     run,
     small_net_epoch,
     synflow_rounds,
@@ -33,6 +34,7 @@ SMOKE = Settings("smoke")
 STEPS = (mask_step.DENSE, mask_step.AGAIN, mask_step.HELD, mask_step.PRUNE, mask_step.ROUND_TRIP)
 ALONE = (mask_step.OURS, mask_step.HOOK, mask_step.BOOL, mask_step.FILL, mask_step.NUMPY)
 PROBES = (dnr_probe.PLAIN, dnr_probe.AGAIN, dnr_probe.OURS, dnr_probe.COUNT, dnr_probe.MEAN)
+TRACES = (model_trace.PLAIN, model_trace.TRACED, model_trace.PRINTED)
 NORMS = (input_norms.PLAIN, input_norms.AGAIN, input_norms.OURS, input_norms.UNFOLDED)
 PROMISED = {
     "mask-step": [ALONE, STEPS],
@@ -45,6 +47,7 @@ PROMISED = {
     "between-levels": [
         (between_levels.LEVEL, between_levels.TRAINING, "host", "ap-lite", "ap-lite" + between_levels.STORED),
     ],
+    "trace": [TRACES, TRACES],
     "dnr-probe": [PROBES, PROBES],
     "input-norms": [NORMS, NORMS],
     "synflow": [(synflow_rounds.PASSES, synflow_rounds.OURS)],
