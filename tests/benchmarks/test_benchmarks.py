@@ -48,7 +48,7 @@ PROMISED = {
         (between_levels.LEVEL, between_levels.TRAINING, "host", "ap-lite", "ap-lite" + between_levels.STORED),
     ],
     "trace": [TRACES, TRACES],
-    "dnr-probe": [PROBES, PROBES],
+    "dnr-probe": [PROBES, PROBES, PROBES[:3], PROBES[:3]],
     "input-norms": [NORMS, NORMS],
     "synflow": [(synflow_rounds.PASSES, synflow_rounds.OURS)],
     "small-net-epoch": [(small_net_epoch.OURS, small_net_epoch.ARRAYS, small_net_epoch.TENSORS)],
