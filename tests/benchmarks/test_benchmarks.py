@@ -49,7 +49,7 @@ PROMISED = {
     ],
     "trace": [TRACES, TRACES],
     "dnr-probe": [PROBES, PROBES, PROBES[:3], PROBES[:3]],
-    "input-norms": [NORMS, NORMS],
+    "input-norms": [NORMS, NORMS, NORMS],
     "synflow": [(synflow_rounds.PASSES, synflow_rounds.OURS)],
     "small-net-epoch": [(small_net_epoch.OURS, small_net_epoch.ARRAYS, small_net_epoch.TENSORS)],
     "conv-epoch": [(conv_epoch.OURS, conv_epoch.FLOAT, conv_epoch.PLAIN)],
