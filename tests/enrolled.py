@@ -22,6 +22,8 @@ Mode = st.sampled_from(["eval", "train"])
 Shape = st.none() | st.just((3, 8, 8))
 Temperature = st.floats(0.5, 300)
 Warmup = {"warmup": Share}
+Resets = st.sampled_from(["level", "never"])
+Counting = {"threshold": st.floats(0, 10), "every": st.integers(1, 1000), "reset": Resets}
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,12 @@ class Row:
 
 ROWS = (
     # criteria
+    Row(
+        criteria.ActivationCount,
+        ({}, {"weighted": True}, {"threshold": 0.1, "every": 2, "reset": "level"}),
+        {"weighted": False, "threshold": 0.0, "every": 1, "reset": "never"},
+        {"weighted": st.booleans(), **Counting},
+    ),
     Row(criteria.APoZ, ({}, {"threshold": 0.1}), {"threshold": 0.0}, {"threshold": st.floats(0, 10)}),
     Row(criteria.Displacement, oracle=lambda w, start, g: max(w - start, start - w)),
     Row(criteria.Gradient, oracle=lambda w, start, g: math.fabs(g)),
@@ -63,6 +71,7 @@ ROWS = (
     ),
     Row(criteria.Lookahead, ({}, {"norm": True}), {"norm": False}, {"norm": st.booleans()}),
     Row(criteria.Magnitude, oracle=lambda w, start, g: w if w > 0 else -w),
+    Row(criteria.Movement, ({}, {"reset": "never"}), {"reset": "level"}, {"reset": Resets}),
     Row(criteria.Random, ({}, {"seed": 7}), {"seed": 0}, {"seed": st.integers(0, 2**63 - 1)}),
     Row(criteria.RIA, ({}, {"alpha": 0.0}), {"alpha": 0.5}, {"alpha": st.floats(0, 2)}),
     Row(
@@ -217,6 +226,14 @@ ROWS = (
     Row(evidence.UnitCounts, ({}, {"threshold": 0.1}), {"threshold": 0.0}, {"threshold": st.floats(0, 10)}),
     Row(evidence.Unseen),
     Row(evidence.Wiring),
+    # observers
+    Row(
+        evidence.ActivationCounts,
+        ({}, {"threshold": 0.1, "every": 2, "reset": "level"}),
+        {"threshold": 0.0, "every": 1, "reset": "never"},
+        Counting,
+    ),
+    Row(evidence.MovementSums, ({}, {"reset": "never"}), {"reset": "level"}, {"reset": Resets}),
 )
 
 BY_KIND: Mapping[type, Row] = {row.kind: row for row in ROWS}

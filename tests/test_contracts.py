@@ -10,13 +10,14 @@ import torch
 
 from budbreak import criteria, diagnostics, evidence, schedules
 from budbreak.diagnostics import Measurement, Quantity
-from budbreak.errors import ContractBroken
-from budbreak.evidence import Gradients, Probe, StartWeights, UnitCounts, Weights
+from budbreak.errors import ContractBroken, MissingEvidence
+from budbreak.evidence import Gradients, Observer, Probe, StartWeights, UnitCounts, Weights
 from budbreak.masks import Score, Scores
 from budbreak.studies import families
 from budbreak.testing import (
     check_criterion,
     check_diagnostic,
+    check_observer,
     check_probe,
     check_schedule,
     check_value,
@@ -28,7 +29,7 @@ from budbreak.testing import (
 from budbreak.values import Family
 from enrolled import ROWS, instances, row_of
 
-PROBES = evidence.ALL
+PROBES, OBSERVERS = evidence.ALL, evidence.OBSERVERS
 FAMILIES = [family for family in vars(families).values() if isinstance(family, Family)]
 
 
@@ -46,7 +47,8 @@ def test_each_class_is_enrolled(package):
 
 
 def test_each_row_is_of_a_class_that_is_enrolled():
-    everything = {kind for family in FAMILIES for kind in family.names.values()} | set(evidence.ALL)
+    everything = {kind for family in FAMILIES for kind in family.names.values()}
+    everything |= {*evidence.ALL, *evidence.OBSERVERS}
     assert {row.kind for row in ROWS} == everything
 
 
@@ -66,6 +68,14 @@ def test_schedules_keep_their_contract(schedule):
 def test_probes_keep_their_contract(probe):
     check_probe(probe)
     assert isinstance(probe, Probe)
+
+
+@pytest.mark.parametrize("observer", cases(evidence.OBSERVERS))
+def test_observers_keep_their_contract(observer):
+    check_observer(observer)
+    assert isinstance(observer, Observer)
+    assert not isinstance(observer, Probe)
+    assert type(observer).__name__ in evidence.__all__
 
 
 @pytest.mark.parametrize("diagnostic", cases(diagnostics.ALL))
@@ -344,6 +354,58 @@ def test_a_broken_diagnostic_is_refused(fault, words):
         check_diagnostic(Gauge(fault))
 
 
+@dataclass(frozen=True)
+class Sees:
+    """An observer with one fault, by name."""
+
+    fault: str
+
+    @property
+    def reset(self):
+        return "always" if self.fault == "reset" else "level"
+
+    def watch(self, training, state):
+        first = []
+
+        def look(gradients):
+            number = torch.rand(()) if self.fault == "random" else torch.ones(())
+            first.append(1)
+            if self.fault == "forgets":
+                number = torch.tensor(float(len(first)))
+            if self.fault == "writes":
+                next(iter(gradients.values())).mul_(2)
+            state["steps"] = state.get("steps", torch.zeros(())) + number
+
+        training.before_step(look)
+
+    def result(self, state, *, ranks):
+        if not state and self.fault == "nothing":
+            return 0.0
+        if not state and self.fault != "key error":
+            raise MissingEvidence("nothing", "seen")
+        return float(state["steps"])
+
+
+def test_the_observer_that_others_are_broken_from_is_whole():
+    check_observer(Sees("none at all"))
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("reset", 'has reset "level" or "never"'),
+        ("random", "sees the same again"),
+        ("forgets", "goes on from a stored state"),
+        ("writes", "leaves the training as it was"),
+        ("nothing", "that has seen nothing has a result"),
+        ("key error", "that has seen nothing fails by KeyError"),
+    ],
+)
+def test_an_observer_that_breaks_a_promise_is_named(fault, words):
+    with pytest.raises(ContractBroken, match=words):
+        check_observer(Sees(fault))
+
+
 # --- the toys ----------------------------------------------------------------------------------------------
 
 
@@ -372,7 +434,7 @@ def test_separable_data_is_learnt_by_a_linear_layer():
 
 def test_toy_evidence_holds_what_every_probe_of_the_library_gives():
     evidence = toy_evidence()
-    assert {type(probe) for probe in evidence} == set(PROBES)
+    assert {type(probe) for probe in evidence} == {*PROBES, *OBSERVERS}
     alone = toy_evidence(probes=[Gradients()])
     assert list(alone) == [Gradients()]
     assert torch.equal(alone[Gradients()]["fc.weight"], evidence[Gradients()]["fc.weight"])

@@ -103,7 +103,7 @@ def check_probes(probes: object) -> None:
     if not isinstance(probes, Sequence) or isinstance(probes, str):
         raise _no_probes(f"the probes are {shown(probes)}", probes)
     for probe in probes:  # pyright: ignore[reportUnknownVariableType]
-        if isinstance(probe, type) or not hasattr(probe, "start"):  # pyright: ignore[reportUnknownArgumentType]
+        if isinstance(probe, type) or not (hasattr(probe, "start") or hasattr(probe, "watch")):  # pyright: ignore[reportUnknownArgumentType]
             raise _no_probes(f"a probe is {shown(probe)}", probe)  # pyright: ignore[reportUnknownArgumentType]
 
 

@@ -13,8 +13,8 @@ from torch.nn.parallel import DistributedDataParallel
 import budbreak as bb
 from budbreak.errors import BudbreakError, EmptyBatches, InvalidValue, NotFinite, RanksDisagree
 from budbreak.evidence import Gradients, UnitCounts, Wiring
+from budbreak.iteration.generators import derive_seed, seed_everything, seed_training
 from budbreak.iteration.identity import mask_digest
-from budbreak.iteration.network import derive_seed, seed_everything, seed_training
 from budbreak.processes import Processes
 
 # --- evidence ---------------------------------------------------------------------------------------------------

@@ -156,6 +156,8 @@ GOLDEN = {
     "mnist-bncnn-evidence magnitude": "e63ebc170c4f c69268d4b9c6",
     "mnist-bncnn-evidence magnitude-ap": "e63ebc170c4f 6a8cb8dc99c3",
     "mnist-bncnn-evidence magnitude-waker": "e63ebc170c4f fd9e2028cc1b",
+    "mnist-lenet300-hosts movement": "82f2c7a65e98 71feee14e7d7",
+    "mnist-lenet300-hosts movement-ap": "82f2c7a65e98 517282bba793",
 }
 
 

@@ -20,7 +20,8 @@ from budbreak.values import Family
 from enrolled import row_of
 
 PROBES = Family.of("probe", evidence.ALL, needs=("start",), call=False)
-FAMILIES = (CRITERIA, SCHEDULES, FOLLOW_UPS, GRANULARITIES, OPTIMIZERS, RATES, DIAGNOSTICS, PROBES)
+OBSERVERS = Family.of("observer", evidence.OBSERVERS, needs=("watch", "result", "reset"), call=False)
+FAMILIES = (CRITERIA, SCHEDULES, FOLLOW_UPS, GRANULARITIES, OPTIMIZERS, RATES, DIAGNOSTICS, PROBES, OBSERVERS)
 
 
 def values_of(family):

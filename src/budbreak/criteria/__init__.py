@@ -1,5 +1,6 @@
 """How much does each weight matter? Each criterion is one file; `ALL` enrols it everywhere."""
 
+from budbreak.criteria.activation_count import ActivationCount
 from budbreak.criteria.apoz import APoZ
 from budbreak.criteria.criterion import Criterion, scope_of
 from budbreak.criteria.displacement import Displacement
@@ -9,6 +10,7 @@ from budbreak.criteria.lamp import Lamp
 from budbreak.criteria.least_moved_negative import LeastMovedNegative
 from budbreak.criteria.lookahead import Lookahead
 from budbreak.criteria.magnitude import Magnitude
+from budbreak.criteria.movement import Movement
 from budbreak.criteria.random import Random
 from budbreak.criteria.ria import RIA
 from budbreak.criteria.snip import Snip
@@ -17,6 +19,7 @@ from budbreak.criteria.taylor import Taylor
 from budbreak.criteria.wanda import Wanda
 
 ALL = (
+    ActivationCount,
     APoZ,
     Displacement,
     Gradient,
@@ -25,6 +28,7 @@ ALL = (
     LeastMovedNegative,
     Lookahead,
     Magnitude,
+    Movement,
     Random,
     RIA,
     Snip,
@@ -37,6 +41,7 @@ __all__ = [
     "ALL",
     "RIA",
     "APoZ",
+    "ActivationCount",
     "Criterion",
     "Displacement",
     "GraSP",
@@ -45,6 +50,7 @@ __all__ = [
     "LeastMovedNegative",
     "Lookahead",
     "Magnitude",
+    "Movement",
     "Random",
     "Snip",
     "SynFlow",

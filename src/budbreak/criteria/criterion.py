@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from budbreak.evidence import Evidence, Probe
+from budbreak.evidence import Evidence, Need
 from budbreak.masks import Element, Global, Granularity, Scope, Scores
 
 
@@ -18,8 +18,8 @@ class Criterion(Protocol):
     """
 
     @property
-    def needs(self) -> tuple[Probe[object], ...]:
-        """The probes whose results it reads."""
+    def needs(self) -> tuple[Need, ...]:
+        """The probes, and observers, whose results it reads."""
         ...
 
     def __call__(self, evidence: Evidence, /) -> Scores:

@@ -1,18 +1,22 @@
-"""What is observed of a network between trainings. Each probe is one file; `ALL` enrols it in the contract tests."""
+"""What is observed of a network between trainings (the probes in `ALL`), and watched during them (`OBSERVERS`)."""
 
+from budbreak.evidence.activation_counts import ActivationCounts, UnitActivity
 from budbreak.evidence.averaging import WeightedMean
-from budbreak.evidence.evidence import Evidence, Probe, ProbeContext
+from budbreak.evidence.evidence import Evidence, Need, Probe, ProbeContext, observers_of, probes_of
 from budbreak.evidence.examples import drawn, drawn_like
 from budbreak.evidence.gradients import Gradients
 from budbreak.evidence.hessian_gradients import HessianGradients
 from budbreak.evidence.input_norms import ColumnNorms, InputNorms
 from budbreak.evidence.mean_activations import MeanActivations, SiteMeans
+from budbreak.evidence.movement_sums import MovementSums
+from budbreak.evidence.observer import Observer, ObserverState, Reset, Training
 from budbreak.evidence.passes import gradients_of
 from budbreak.evidence.probing import check_inputs, check_rereadable, probe
 from budbreak.evidence.synaptic_flow import SynapticFlow
 from budbreak.evidence.traced import Graph
 from budbreak.evidence.unit_counts import SiteCounts, UnitCounts, count_active
 from budbreak.evidence.unseen import Unseen
+from budbreak.evidence.watch import States, Watch, rehearse
 from budbreak.evidence.weighing import Samples
 from budbreak.evidence.weights import StartWeights, Weights
 from budbreak.evidence.wiring import Wired, Wiring
@@ -30,9 +34,12 @@ ALL = (
     Unseen,
     Wiring,
 )
+OBSERVERS = (ActivationCounts, MovementSums)
 
 __all__ = [
     "ALL",
+    "OBSERVERS",
+    "ActivationCounts",
     "ColumnNorms",
     "Evidence",
     "Gradients",
@@ -40,15 +47,24 @@ __all__ = [
     "HessianGradients",
     "InputNorms",
     "MeanActivations",
+    "MovementSums",
+    "Need",
+    "Observer",
+    "ObserverState",
     "Probe",
     "ProbeContext",
+    "Reset",
     "Samples",
     "SiteCounts",
     "SiteMeans",
     "StartWeights",
+    "States",
     "SynapticFlow",
+    "Training",
+    "UnitActivity",
     "UnitCounts",
     "Unseen",
+    "Watch",
     "WeightedMean",
     "Weights",
     "Wired",
@@ -59,5 +75,8 @@ __all__ = [
     "drawn",
     "drawn_like",
     "gradients_of",
+    "observers_of",
     "probe",
+    "probes_of",
+    "rehearse",
 ]

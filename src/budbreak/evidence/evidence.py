@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 from torch import Tensor, nn
 
 from budbreak.errors import MissingEvidence
+from budbreak.evidence.observer import Observer
 from budbreak.graph import Forward, Site
 from budbreak.processes import Processes
 
@@ -121,17 +122,31 @@ class Probe(Protocol[T_co]):
         ...
 
 
+Need = Probe[object] | Observer[object]
+"""What a criterion may look at: what is observed between trainings, and what is watched during them."""
+
+
+def probes_of(needs: Iterable[Need]) -> list[Probe[object]]:
+    """Those of the needs that are observed between trainings."""
+    return [need for need in needs if not isinstance(need, Observer)]
+
+
+def observers_of(needs: Iterable[Need]) -> list[Observer[object]]:
+    """Those of the needs that are watched during trainings."""
+    return [need for need in needs if isinstance(need, Observer)]
+
+
 @dataclass(frozen=True)
 class Evidence:
-    """What the probes observed: ``evidence[probe]`` is that probe's result.
+    """What probes and observers saw: ``evidence[probe]`` is that probe's result.
 
     Frozen. `Weights` are the live tensors without a copy: use them before the weights change, or clone them.
     """
 
-    results: Mapping[Probe[object], object]
+    results: Mapping[Need, object]
 
-    def __getitem__(self, probe: Probe[T]) -> T:
-        """The result of a probe.
+    def __getitem__(self, probe: Probe[T] | Observer[T]) -> T:
+        """The result of a probe, or of an observer.
 
         Raises:
             MissingEvidence: if it was not collected.
@@ -148,5 +163,5 @@ class Evidence:
     def __contains__(self, probe: object) -> bool:
         return probe in self.results
 
-    def __iter__(self) -> Iterator[Probe[object]]:
+    def __iter__(self) -> Iterator[Need]:
         return iter(self.results)

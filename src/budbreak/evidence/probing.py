@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from budbreak.checks import check_count, check_function, check_model, check_probes, shown
 from budbreak.errors import InvalidValue, MissingEvidence
 from budbreak.evidence.context import Context, Network
-from budbreak.evidence.evidence import Evidence, Probe
+from budbreak.evidence.evidence import Evidence, Need, Probe, observers_of, probes_of
+from budbreak.evidence.observer import Observer
 from budbreak.evidence.passes import Calibration, Pass, call_functions
 from budbreak.evidence.steps import Conditions, Step, before, in_steps, with_earlier
 from budbreak.evidence.weighing import Samples
@@ -20,13 +21,14 @@ from budbreak.processes import Group, Processes
 
 def probe(
     model: nn.Module,
-    probes: Sequence[Probe[object]],
+    probes: Sequence[Need],
     *,
     batches: Batches | None = None,
     loss: Loss | None = None,
     forward: Forward | None = None,
     prunable: Prunable = conv_and_linear,
     start: Mapping[str, Tensor] | None = None,
+    watched: Callable[[Observer[object]], object] | None = None,
     every: int = 1,
     samples: Samples | None = None,
     group: Group = "alone",
@@ -47,6 +49,7 @@ def probe(
         forward: how to run the model on a batch, if not ``model(inputs)``.
         prunable: which weights count as prunable.
         start: weights by state_dict name from the start of the level, for `StartWeights`.
+        watched: what an observer among the probes has seen during the training before; `iterate` knows it.
         every: use each ``every``-th batch only.
         samples: ``samples(batch)``: over how many terms (samples, labels that count) a batch's mean loss is taken.
             Unless given it is read from the calls of torch's losses, `ignore_index` and class weights included, and
@@ -56,7 +59,7 @@ def probe(
             given: a measurement on rank 0 alone is common.
 
     Raises:
-        MissingEvidence: batches or loss are wanted but were not given.
+        MissingEvidence: batches or loss are wanted but were not given; or an observer, which watches trainings.
         NoSites: activations are wanted, but none was called that can be observed.
         InvalidValue: ``batches`` is a single batch, or an iterator where several passes are needed; the model or the
             loss raises on one, or the loss is no single number; or how much each batch weighs cannot be known (see
@@ -67,9 +70,10 @@ def probe(
     check_model(model)
     check_probes(probes)
     check_count("every", every)
+    seen = {observer: _seen(observer, watched) for observer in observers_of(probes)}
     unwrapped = unwrap(model)
     network = Network(unwrapped, prunable_parameters(unwrapped, prunable), start, Processes.of(group))
-    opened = _Opened(network, probes)
+    opened = _Opened(network, probes_of(probes))
     if not isinstance(start, Mapping | None):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidValue(f"start is {shown(start)}", "it must be a mapping", "write {name: tensor}")
     opened.check(batches, loss, forward)
@@ -77,7 +81,18 @@ def probe(
     results: dict[Probe[object], object] = {}
     for step in opened.steps:
         results |= opened.take(step, calibration, results)
-    return Evidence({probe: results[probe] for probe in dict.fromkeys(probes)})
+    everything: dict[Need, object] = {**results, **seen}
+    return Evidence({probe: everything[probe] for probe in dict.fromkeys(probes)})
+
+
+def _seen(observer: Observer[object], watched: Callable[[Observer[object]], object] | None) -> object:
+    if watched is None:
+        raise MissingEvidence(
+            f"{observer} is wanted, and no training was watched",
+            "it is no probe: it watches a network while it trains",
+            "prune inside bb.iterate, which attaches what its plan's criteria need",
+        )
+    return watched(observer)
 
 
 def check_inputs(

@@ -11,6 +11,7 @@ from budbreak.iteration.followups import (
     Train,
     criteria_of,
     stages_of,
+    watching,
 )
 from budbreak.iteration.identity import differences
 from budbreak.iteration.levels import Level, Levels
@@ -44,4 +45,5 @@ __all__ = [
     "iterate",
     "read_records",
     "stages_of",
+    "watching",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, cast
 
@@ -49,10 +49,12 @@ class Checkpoint:
     start_weights: Mapping[str, Tensor]
     training: TrainingState
     generators: dict[str, Any]
+    observers: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict[str, Any])
     ranks: Sequence[Any] = ()
 
     def tree(self) -> dict[str, Any]:
-        """What `from_tree` takes."""
+        """What `from_tree` takes; observers only where there are some."""
+        watched = {"observers": {name: dict(state) for name, state in self.observers.items()}} if self.observers else {}
         return {
             "position": asdict(self.position),
             "mask": dict(self.mask),
@@ -64,6 +66,7 @@ class Checkpoint:
             "resets": self.training.resets,
             "generators": self.generators,
             "ranks": list(self.ranks),
+            **watched,
         }
 
     @classmethod
@@ -73,8 +76,10 @@ class Checkpoint:
         Raises:
             CorruptFile: if it has not the structure of one.
         """
-        check_keys(tree, set(_TREE_KEYS), path)
+        watched = {"observers"} if isinstance(tree, dict) and "observers" in tree else set[str]()
+        check_keys(tree, {*_TREE_KEYS, *watched}, path)
         check_tensors(tree, ("mask", "model", "start_weights"), path)
+        observers = _observers_from(tree, path)
         if not isinstance(tree["extra"], dict) or not isinstance(tree["generators"], dict):
             raise corrupt(path, "its extra state or its generators are no dicts", WHAT_TO_DO)
         check_ranks(tree, path)
@@ -94,6 +99,7 @@ class Checkpoint:
             start_weights=tree["start_weights"],
             training=training_from(tree, path),
             generators=tree["generators"],
+            observers=observers,
             ranks=tree["ranks"],
         )
 
@@ -119,6 +125,15 @@ def check_keys(tree: Any, keys: set[str], path: Path, remedy: str = WHAT_TO_DO) 
     """Refuse what is no dict with just these keys."""
     if not isinstance(tree, dict) or set(cast(Any, tree)) != keys:
         raise corrupt(path, f"it does not hold {', '.join(sorted(keys))}", remedy)
+
+
+def _observers_from(tree: dict[str, Any], path: Path) -> dict[str, dict[str, Tensor]]:
+    """The states of observers in a tree, of which there may be none."""
+    observers: Any = tree.get("observers", {})
+    if not isinstance(observers, dict):
+        raise corrupt(path, "its observers are no dict", WHAT_TO_DO)
+    check_tensors(cast(Any, observers), tuple(cast(Any, observers)), path)
+    return cast(Any, observers)
 
 
 def check_ranks(tree: dict[str, Any], path: Path, remedy: str = WHAT_TO_DO) -> None:

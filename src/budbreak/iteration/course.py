@@ -17,7 +17,7 @@ from budbreak.iteration.network import LiveNetwork
 from budbreak.iteration.plan import Plan
 from budbreak.iteration.ranks import SharedStore, check_same_iteration, check_same_network, common_metrics
 from budbreak.iteration.recording import check_finite, make_record
-from budbreak.iteration.removing import remove
+from budbreak.iteration.removing import Before, remove
 from budbreak.iteration.state import Position, State
 from budbreak.iteration.store import Store
 from budbreak.iteration.targets import Removal
@@ -45,7 +45,7 @@ class Course:
         self.entered, self.resumed = False, ""
         self.handed: Position | None = None
         self._store, self._dense = store, dense
-        self._network = LiveNetwork(setup, stored=store is not None)
+        self._network = LiveNetwork(setup, stored=store is not None, is_running=lambda: self.state.running)
         self._identity: Mapping[str, Any] = {}
         self._clock = 0.0
 
@@ -137,7 +137,7 @@ class Course:
 
     def _remove(self, level: int, stage: int) -> Removal:
         self._network.seed_probe(level, stage)
-        return remove(self.setup, self.state, self._network.start_weights)
+        return remove(self.setup, self.state, Before(self._network.start_weights, self._network.watched))
 
     @property
     def is_done(self) -> bool:

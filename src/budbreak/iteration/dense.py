@@ -44,7 +44,7 @@ def take_dense_level(
     if point is not None:
         point.get()
     _check_recorded(dense, checkpoint, plan)
-    return _counted_by(plan, checkpoint), point
+    return _watched_by(plan, _counted_by(plan, checkpoint), dense), point
 
 
 def _check_same_level(dense: Store, identity: Mapping[str, Any]) -> None:
@@ -105,6 +105,19 @@ def _check_recorded(dense: Store, checkpoint: Checkpoint, plan: Plan) -> None:
             f"{plan.schedule} looks at it to decide level 1",
             f"make another one with level.record({lacking[0]}=...)",
         )
+
+
+def _watched_by(plan: Plan, checkpoint: Checkpoint, dense: Store) -> Checkpoint:
+    """The same checkpoint with what this plan's observers saw; others may have watched as well."""
+    wanted = [repr(observer) for observer in plan.observers]
+    for name in wanted:
+        if name not in checkpoint.observers:
+            raise StoreMismatch(
+                f"dense is {dense.folder}, whose level 0 was not watched by {name}",
+                "what the criteria of a plan need to have watched is watched in level 0 as well",
+                _MAKE_ONE,
+            )
+    return replace(checkpoint, observers={name: checkpoint.observers[name] for name in wanted})
 
 
 def _counted_by(plan: Plan, checkpoint: Checkpoint) -> Checkpoint:

@@ -8,8 +8,9 @@ from typing import Any, Literal, Protocol
 
 from budbreak import criteria
 from budbreak.checks import check_criterion, check_fraction
-from budbreak.criteria import Criterion, LeastMovedNegative
+from budbreak.criteria import Criterion, LeastMovedNegative, Magnitude
 from budbreak.errors import InvalidValue
+from budbreak.evidence import observers_of
 from budbreak.values import Family
 
 CRITERIA = Family.of(
@@ -122,6 +123,12 @@ ALL = (ActivateWhilePruning, Remove, Train)
 def stages_of(follow_ups: Iterable[FollowUp]) -> tuple[Stage, ...]:
     """Short names spelt out."""
     return tuple(stage for follow_up in follow_ups for stage in follow_up.stages)
+
+
+def watching(host: Criterion, follow_ups: Iterable[FollowUp]) -> tuple[Criterion, tuple[FollowUp, ...]]:
+    """What of a host and what follows it has level 0 watched; magnitude stands for a host that does not."""
+    watched = tuple(one for one in follow_ups if any(observers_of(c.needs) for c in criteria_of(Magnitude(), [one])))
+    return (host if observers_of(host.needs) else Magnitude()), watched
 
 
 def criteria_of(host: Criterion, follow_ups: Iterable[FollowUp]) -> tuple[Criterion, ...]:

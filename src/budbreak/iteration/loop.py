@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from budbreak import schedules
 from budbreak.checks import check_count, check_model, check_optimizer, shown
 from budbreak.errors import InvalidValue
-from budbreak.evidence import Probe, Samples, check_inputs
+from budbreak.evidence import Probe, Samples, check_inputs, probes_of
 from budbreak.graph import Batches, Forward, Loss
 from budbreak.iteration.course import Course
 from budbreak.iteration.followups import criteria_of
@@ -213,8 +213,8 @@ def _check_dense(dense: object, store: object, setup: Setup) -> None:
 
 
 def needs_of(plan: Plan) -> Sequence[Probe[object]]:
-    """What the criteria of a plan look at, the host's first."""
-    return [need for criterion in criteria_of(plan.criterion, plan.then) for need in criterion.needs]
+    """What the criteria of a plan look at between trainings, the host's first."""
+    return probes_of(need for criterion in criteria_of(plan.criterion, plan.then) for need in criterion.needs)
 
 
 def _check_counts(plan: Plan, mask: Mask) -> None:

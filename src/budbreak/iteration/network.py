@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
-import random
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from budbreak.errors import InvalidValue
+from budbreak.evidence import Observer, States, Watch
 from budbreak.iteration.checkpoint import NO_REWIND_POINT, Checkpoint, RewindPoint, check_dtypes, check_names, fitting
+from budbreak.iteration.generators import (
+    derive_seed,
+    generator_states,
+    restore_generators,
+    seed_everything,
+    seed_training,
+)
 from budbreak.iteration.identity import Setup
 from budbreak.iteration.rates import RateWatch, check_first_step, rates_of
 from budbreak.iteration.state import Position, State
@@ -35,19 +42,29 @@ from budbreak.live import (
 from budbreak.masks import Mask, prunable_parameters
 
 
+@dataclass(frozen=True)
+class _Begun:
+    """What user code may have changed by the time its training begins."""
+
+    generators: dict[str, Any]
+    own_generators: list[Tensor]
+    observers: States
+
+
 class LiveNetwork:
     """Model, optimizer and ``resets``: held at a mask, observed, rewound, copied and put back.
 
     Args:
         setup: what the user gave.
         stored: whether the iteration has a store.
+        is_running: whether a training has begun and is not over.
 
     Attributes:
         point: what later levels rewind to; None where nothing returns.
         start_weights: the prunable weights at the start of this training.
     """
 
-    def __init__(self, setup: Setup, *, stored: bool) -> None:
+    def __init__(self, setup: Setup, *, stored: bool, is_running: Callable[[], bool]) -> None:
         rewind_to = setup.plan.rewind_to
         step = rewind_to if isinstance(rewind_to, Step) else Step.start()
         self.setup, self.point = setup, None if rewind_to is None else RewindPoint(step)
@@ -55,7 +72,9 @@ class LiveNetwork:
         # where nothing returns and nothing is stored, a schedule may go on as it likes
         self._watch = None if self.point is None and not stored else RateWatch(setup.optimizer, setup.resets)
         self._own_generators = [item for item in setup.resets if isinstance(item, torch.Generator)]
-        self._begun_with: tuple[dict[str, Any], list[Tensor]] | None = None
+        parameters = prunable_parameters(setup.model, setup.plan.prunable)
+        self._observers = Watch(setup.model, parameters, setup.plan.observers, is_on=is_running)
+        self._begun_with: _Begun | None = None
         self._own_scheduler: str | None = None
         self._hold: Hold | None = None
         self._hooks: list[RemovableHandle] = []
@@ -66,10 +85,16 @@ class LiveNetwork:
             self._watch.enter()
 
     def hold(self, mask: Mask, *, before_step: Callable[[], None], after_step: Callable[[], None]) -> None:
-        """Keep pruned weights at zero from now on, and call back around each step of the optimizer."""
+        """Keep pruned weights at zero from now on, watch, and call back around each step of the optimizer."""
         self._hold = hold(self.setup.model, self.setup.optimizer, mask, mask_grads=self.setup.mask_grads)
         inner = steppers(self.setup.optimizer)[-1]  # which steps, however one that wraps it is called
-        self._hooks.append(inner.register_step_pre_hook(lambda *_: before_step()))
+        self._observers.__enter__()
+
+        def before(stepping: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            before_step()
+            self._observers.step(stepping, has_closure=len(args) > 1 or bool(kwargs))
+
+        self._hooks.append(inner.register_step_pre_hook(before))
         self._hooks.append(inner.register_step_post_hook(lambda *_: after_step()))
 
     def hold_instead(self, mask: Mask) -> None:
@@ -93,7 +118,8 @@ class LiveNetwork:
             self._hold = None
 
     def leave(self) -> None:
-        """Remove the hooks on steps."""
+        """Remove the hooks on steps and passes."""
+        self._observers.__exit__()
         for hook in self._hooks:
             hook.remove()
         self._hooks.clear()
@@ -135,10 +161,11 @@ class LiveNetwork:
         return digest if to_step else None
 
     def seed_training(self, level: int, stage: int) -> None:
-        """Seed everything random for a training, and keep the weights that it starts from."""
+        """Seed everything random for a training, begin to watch it, and keep the weights that it starts from."""
         rank = self.setup.processes.rank
         seed_training(self.setup.seed, level, stage, rank=rank, generators=self._own_generators)
-        self._begun_with = generator_states(), [own.get_state() for own in self._own_generators]
+        self._observers.begin()
+        self._begun_with = self._where_it_begins(generator_states())
         self.start_weights = {name: weight.clone() for name, weight in self._prunable().items()}
 
     def expect_schedulers(self, level: int) -> None:
@@ -207,6 +234,7 @@ class LiveNetwork:
             start_weights=self.start_weights,
             training=TrainingState.of(self.setup.optimizer, self.setup.resets),
             generators=generator_states(),
+            observers=self._observers.states(),
         )
 
     def put_back(self, checkpoint: Checkpoint, path: Path) -> None:
@@ -225,7 +253,9 @@ class LiveNetwork:
             load_state(setup.model, checkpoint.model, extra=checkpoint.extra)
             self.hold_instead(checkpoint.mask)
             checkpoint.training.restore(setup.optimizer, setup.resets)  # after it, which clears optimizer state
-            self._begun_with = checkpoint.generators, [own.get_state() for own in self._own_generators]
+            check_names("observers", checkpoint.observers, self._observers.states(), path)
+            self._observers.load(checkpoint.observers)
+            self._begun_with = self._where_it_begins(checkpoint.generators)
             self.restore_generators()
 
     def try_rewind_point(self, path: Path) -> None:
@@ -243,57 +273,24 @@ class LiveNetwork:
             training.restore(setup.optimizer, setup.resets)
 
     def restore_generators(self) -> None:
-        """Put all generators where the training, or the checkpoint, had them: user code may have drawn since."""
+        """Put all generators where the training, or the checkpoint, had them, and forget what was watched since.
+
+        User code may have drawn and run the model since.
+        """
         if self._begun_with is not None:
-            restore_generators(self._begun_with[0])
-            for own, state in zip(self._own_generators, self._begun_with[1], strict=True):
+            restore_generators(self._begun_with.generators)
+            for own, state in zip(self._own_generators, self._begun_with.own_generators, strict=True):
                 own.set_state(state)
+            self._observers.load(self._begun_with.observers)
 
     def forget_generators(self) -> None:
         """The training draws from them now."""
         self._begun_with = None
 
+    def _where_it_begins(self, generators: dict[str, Any]) -> _Begun:
+        own = [generator.get_state() for generator in self._own_generators]
+        return _Begun(generators, own, self._observers.copies())
 
-def derive_seed(seed: int, *names: object) -> int:
-    """A seed in [0, 2^63) for one purpose, e.g. ``derive_seed(0, level, stage, "train")``; stable everywhere."""
-    text = "/".join(map(str, (seed, *names)))
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
-
-
-def seed_everything(seed: int, generators: Sequence[torch.Generator] = ()) -> None:
-    """Seed torch (all devices), numpy, random and the given generators."""
-    torch.manual_seed(seed)
-    np.random.seed(seed % 2**32)
-    random.seed(seed)
-    for index, generator in enumerate(generators):
-        generator.manual_seed(derive_seed(seed, "generator", index))
-
-
-def seed_training(seed: int, level: int, stage: int, *, rank: int, generators: Sequence[torch.Generator]) -> None:
-    """Seed all for one training: what is global for each rank by itself, the given generators alike on all of them.
-
-    So ranks differ in what they draw by the way (dropout, augmentation) and share what they are given to draw from
-    (a permutation of the data, of which each takes its part). Rank 0 draws what a process alone draws.
-    """
-    seed_everything(derive_seed(seed, level, stage, "train"), generators)
-    if rank > 0:
-        seed_everything(derive_seed(seed, level, stage, "train", rank))
-
-
-def generator_states() -> dict[str, Any]:
-    """The states of all global generators."""
-    states: dict[str, Any] = {
-        "torch": torch.get_rng_state(), "numpy": np.random.get_state(), "random": random.getstate(),
-    }  # fmt: skip
-    if torch.cuda.is_available():
-        states["cuda"] = torch.cuda.get_rng_state_all()
-    return states
-
-
-def restore_generators(states: dict[str, Any]) -> None:
-    """Put them back."""
-    torch.set_rng_state(states["torch"])
-    np.random.set_state(states["numpy"])
-    random.setstate(states["random"])
-    if "cuda" in states and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(states["cuda"])
+    def watched(self, observer: Observer[object]) -> object:
+        """What an observer has seen; of several processes, all ask together."""
+        return self._observers.result(observer, self.setup.processes)

@@ -13,10 +13,17 @@ from budbreak import criteria, schedules
 from budbreak.checks import check_count, check_criterion, check_instance, shown
 from budbreak.criteria import Criterion, Magnitude, scope_of
 from budbreak.errors import InvalidValue
-from budbreak.evidence import StartWeights
+from budbreak.evidence import Observer, observers_of
 from budbreak.graph import count_macs
-from budbreak.iteration.followups import FollowUp, Remove, Stage, Train, stages_of
-from budbreak.iteration.plancheck import check_one_number, check_reads, check_rewind, check_then, check_untrained
+from budbreak.iteration.followups import FollowUp, Remove, Stage, Train, criteria_of, stages_of, watching
+from budbreak.iteration.plancheck import (
+    check_one_number,
+    check_reads,
+    check_rewind,
+    check_then,
+    check_times,
+    check_untrained,
+)
 from budbreak.iteration.preview import Preview, preview_rows
 from budbreak.iteration.step import Step
 from budbreak.iteration.targets import LevelTarget, count_level
@@ -104,13 +111,22 @@ class Plan:
     def dense(self) -> Plan:
         """The plan of level 0 alone, the same for all plans that share it: see ``dense`` of `budbreak.iterate`.
 
+        It keeps the criteria that have level 0 watched, and no others.
+
         Raises:
             InvalidValue: if this plan has no level 0.
         """
         if not self.train_dense:
             rule = "level 0 is not trained where a network is pruned at initialization"
             raise InvalidValue("the plan has train_dense=False", rule, "do without a dense store")
-        return Plan(schedule=schedules.Dense(), prunable=self.prunable, rewind_to=self.rewind_to)
+        criterion, then = watching(self.criterion, self.then)
+        return Plan(
+            schedule=schedules.Dense(),
+            criterion=criterion,
+            prunable=self.prunable,
+            then=then,
+            rewind_to=self.rewind_to,
+        )
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -140,7 +156,14 @@ class Plan:
     @property
     def trainings(self) -> list[tuple[int, int]]:
         """(level, stage) of all trainings, in their order."""
-        return [(level, stage) for level in range(self.levels + 1) for stage in range(self.trainings_of(level))]
+        later = [(level, stage) for level in range(1, self.levels + 1) for stage in range(self.trainings_of(1))]
+        return [(0, 0), *later] if self.train_dense else later
+
+    @property
+    def observers(self) -> tuple[Observer[object], ...]:
+        """What watches the trainings, since the criteria need it."""
+        criteria = criteria_of(self.criterion, self.then)
+        return tuple(dict.fromkeys(observer for one in criteria for observer in observers_of(one.needs)))
 
     def rounds_of(self, criterion: Criterion) -> int:
         """In how many rounds a criterion removes."""
@@ -264,20 +287,7 @@ def _check_together(plan: Plan) -> None:
     check_one_number(plan.arena, plan.removals)
     if not plan.train_dense:
         check_untrained(plan.schedule, plan.rewind_to)
-    for criterion, trained in _acting(plan):
-        check_count(f"rounds of {criterion}", getattr(criterion, "rounds", 1))
-        if trained and getattr(criterion, "at_initialization", False):
-            raise InvalidValue(
-                f"{criterion} is to remove weights after a training",
-                "it scores a network at initialization",
-                _initially(plan),
-            )
-        if not trained and StartWeights() in criterion.needs:
-            raise InvalidValue(
-                f"{criterion} is to remove weights before the first training (train_dense=False)",
-                f"it needs {StartWeights()}, from the start of a training that is over",
-                "let a Train() come before it, or leave train_dense out",
-            )
+    check_times(_acting(plan), train_dense=plan.train_dense)
     check_rounds(plan.arena, plan.rounds_of(plan.criterion), plan.criterion)
 
 
@@ -289,10 +299,3 @@ def _acting(plan: Plan) -> Iterator[tuple[Criterion, bool]]:
             removing = [plan.removals[place].criterion for place in plan.removing(stage)]
             for criterion in [*([None] if stage == 0 else []), *removing]:
                 yield plan.criterion if criterion is None else criterion, trained
-
-
-def _initially(plan: Plan) -> str:
-    """What to do with a criterion that scores a network at initialization."""
-    if plan.train_dense:
-        return "write train_dense=False; after a training, SNIP's formula is that of criteria.Taylor()"
-    return "prune in one level, as schedules.OneShot does, and after a Train() by another criterion"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import cast
 
-from budbreak.checks import check_instance, shown
+from budbreak.checks import check_count, check_instance, shown
+from budbreak.criteria import Criterion
 from budbreak.errors import InvalidValue
+from budbreak.evidence import Observer, StartWeights
 from budbreak.iteration import followups
 from budbreak.iteration.followups import FollowUp, Remove, Stage
 from budbreak.iteration.step import Step
@@ -70,6 +72,37 @@ def check_rewind(rewind_to: object) -> None:
         raise InvalidValue(f"rewind_to is {shown(rewind_to)}", rule, f"write rewind_to={near}")
 
 
+def check_times(acting: Iterable[tuple[Criterion, bool]], *, train_dense: bool) -> None:
+    """Refuse criteria that act before what they look at, or after what they are made for.
+
+    Args:
+        acting: criteria, each with whether a training comes before it removes weights.
+        train_dense: of the plan.
+
+    Raises:
+        InvalidValue: with what to do about it.
+    """
+    for criterion, trained in acting:
+        check_count(f"rounds of {criterion}", getattr(criterion, "rounds", 1))
+        lacking = [] if trained else [need for need in criterion.needs if isinstance(need, StartWeights | Observer)]
+        if lacking:
+            raise InvalidValue(
+                f"{criterion} is to remove weights before the first training (train_dense=False)",
+                f"it needs {lacking[0]}, of a training that is over",
+                "let a Train() come before it, or leave train_dense out",
+            )
+        if trained and getattr(criterion, "at_initialization", False):
+            value = f"{criterion} is to remove weights after a training"
+            raise InvalidValue(value, "it scores a network at initialization", _initially(train_dense))
+
+
+def _initially(train_dense: bool) -> str:
+    """What to do with a criterion that scores a network at initialization."""
+    if train_dense:
+        return "write train_dense=False; after a training, SNIP's formula is that of criteria.Taylor()"
+    return "prune in one level, as schedules.OneShot does, and after a Train() by another criterion"
+
+
 def check_untrained(schedule: Schedule, rewind_to: object) -> None:
     """Refuse what there is not without a level 0.
 
@@ -84,9 +117,7 @@ def check_untrained(schedule: Schedule, rewind_to: object) -> None:
         raise InvalidValue(f"rewind_to is {rewind_to}, train_dense False", rule, "write rewind_to=bb.Step(0)")
     if reads := reads_of(schedule):
         value = f"train_dense is False, and {schedule} looks at {', '.join(reads)}"
-        raise InvalidValue(
-            value, "nothing is recorded before level 1", "choose a schedule that looks at the level alone"
-        )
+        raise InvalidValue(value, "nothing is recorded before level 1", "choose one that looks at the level alone")
 
 
 def _is(value: object, text: str) -> bool:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from budbreak.criteria import Criterion
 from budbreak.errors import InvalidValue
-from budbreak.evidence import Evidence, StartWeights, probe
+from budbreak.evidence import Evidence, Observer, StartWeights, probe
 from budbreak.iteration.identity import Setup
 from budbreak.iteration.plan import Plan
 from budbreak.iteration.state import State, target_of, upcoming
@@ -34,13 +34,26 @@ Choose = Callable[[Scores, int, Mask], Mask]
 """(scores, how many stay, what is alive) -> mask."""
 
 
-def remove(setup: Setup, state: State, start_weights: Mapping[str, Tensor]) -> Removal:
+@dataclass(frozen=True)
+class Before:
+    """What is known of the training before.
+
+    Args:
+        start_weights: those that it started from; none before the first training.
+        watched: what an observer has seen; of several processes, all ask together.
+    """
+
+    start_weights: Mapping[str, Tensor]
+    watched: Callable[[Observer[object]], object]
+
+
+def remove(setup: Setup, state: State, before: Before) -> Removal:
     """What goes before the next training; the network is as it was afterwards.
 
     Args:
         setup: what the user gave.
         state: the training before is over.
-        start_weights: those that it started from; none before the first training.
+        before: what is known of it.
 
     Raises:
         LayerCollapsed: if a layer would lose all its weights, and the plan does not allow that.
@@ -52,14 +65,14 @@ def remove(setup: Setup, state: State, start_weights: Mapping[str, Tensor]) -> R
     acting = _acting(plan, target, stage)
     if not acting:
         return Removal(state.mask, 0, (0,) * len(plan.removals), 0)
-    check_moved(setup, state, acting, start_weights)
-    remover = _Remover(setup, start_weights or None, observe(setup, [plan.criterion, *acting], start_weights or None))
+    check_moved(setup, state, acting, before.start_weights)
+    remover = _Remover(setup, before, observe(setup, [plan.criterion, *acting], before))
     removal = _remove(plan, remover, state.mask, target, stage=stage)
     check_collapse(removal.mask, before=state.mask, allowed=plan.allow_collapse)
     return removal
 
 
-def observe(setup: Setup, criteria: Sequence[Criterion], start_weights: Mapping[str, Tensor] | None) -> Evidence:
+def observe(setup: Setup, criteria: Sequence[Criterion], before: Before) -> Evidence:
     """What these criteria need."""
     return probe(
         setup.model,
@@ -69,7 +82,8 @@ def observe(setup: Setup, criteria: Sequence[Criterion], start_weights: Mapping[
         forward=setup.forward,
         samples=setup.samples,
         prunable=setup.plan.prunable,
-        start=start_weights,
+        start=before.start_weights or None,
+        watched=before.watched,
         group=setup.processes,
     )
 
@@ -125,12 +139,12 @@ class _Remover:
 
     Args:
         setup: what the user gave.
-        start_weights: see `observe`.
+        before: what is known of the training before.
         evidence: of the network as it is: what each criterion looks at in its first round.
     """
 
     setup: Setup
-    start_weights: Mapping[str, Tensor] | None
+    before: Before
     evidence: Evidence
 
     def by_host(self, alive: Mask, count: int, *, rest: bool = False) -> Mask:
@@ -161,7 +175,7 @@ class _Remover:
             for before, keep in itertools.pairwise(path):
                 if keep < before:
                     empty(mask)
-                    evidence = observe(self.setup, [criterion], self.start_weights)
+                    evidence = observe(self.setup, [criterion], self.before)
                     mask = choose(criterion(evidence), keep, mask)
         return mask
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from budbreak.errors import InvalidValue
-from budbreak.evidence import StartWeights, Weights
+from budbreak.evidence import Observer, StartWeights, Weights
 from budbreak.iteration import criteria_of
 from budbreak.studies.sections import Setup
 
@@ -42,7 +42,7 @@ class Rule:
 
 def _data_free(setup: Setup) -> bool:
     needs = [need for criterion in criteria_of(setup.prune.criterion, setup.prune.then) for need in criterion.needs]
-    return all(isinstance(need, Weights | StartWeights) for need in needs)
+    return all(isinstance(need, Weights | StartWeights | Observer) for need in needs)
 
 
 def _never_prunes(setup: Setup) -> bool:

@@ -14,7 +14,7 @@ from budbreak.criteria import Criterion
 from budbreak.data import Images, batches
 from budbreak.diagnostics import Diagnostic, quantities_of
 from budbreak.errors import InvalidValue
-from budbreak.evidence import Evidence, probe
+from budbreak.evidence import Evidence, observers_of, probe, rehearse
 from budbreak.foreign import call_foreign
 from budbreak.iteration import Plan, criteria_of
 from budbreak.live import model_digest
@@ -82,6 +82,13 @@ class Rehearsal:
     def _score(self, criterion: Criterion, few: Images, use: Callable[[Scores], object]) -> None:
         prunable = self.plan.prunable
         weights = prunable_parameters(self.model, prunable).items()
+        seen = rehearse(
+            self.model,
+            observers_of(criterion.needs),
+            batches=batches(few, _IMAGES),
+            loss=functional.cross_entropy,
+            prunable=prunable,
+        )
         evidence = probe(
             self.model,
             criterion.needs,
@@ -89,6 +96,7 @@ class Rehearsal:
             loss=functional.cross_entropy,
             prunable=prunable,
             start={name: weight.detach().clone() for name, weight in weights},
+            watched=lambda observer: seen[observer],
         )
         call_foreign(
             f"scoring by {type(criterion).__name__}",

@@ -14,6 +14,7 @@ from budbreak.data import find
 from budbreak.errors import StoreMismatch
 from budbreak.files import digest
 from budbreak.foreign import find_callable
+from budbreak.iteration import watching
 from budbreak.live import state_digest
 from budbreak.studies.making import epochs_before, epochs_in_all, make_network
 from budbreak.studies.sections import Setup, make_setup
@@ -129,8 +130,13 @@ def check_identity(task: Task) -> None:
 
 
 def dense_of(setup: Setup) -> Setup:
-    """The part of a setup that decides the dense training: what is prunable and the rewind point belong to it."""
+    """The part of a setup that decides the dense training: what is prunable and the rewind point belong to it.
+
+    So do the criteria that have it watched.
+    """
+    criterion, then = watching(setup.prune.criterion, setup.prune.then)
     kept = {name: getattr(setup.prune, name) for name in ("exclude", "rewind", "rewind_epoch")}
+    kept |= {"criterion": criterion, "then": then}
     dense = type(setup.prune).model_validate({"schedule": "dense"})
     return setup.model_copy(update={"prune": dense.model_copy(update=kept)})
 

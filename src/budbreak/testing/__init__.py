@@ -2,6 +2,7 @@
 
 from budbreak.testing.contracts import check_criterion, check_probe, check_schedule
 from budbreak.testing.diagnosing import check_diagnostic
+from budbreak.testing.observing import check_observer
 from budbreak.testing.promises import check_value
 from budbreak.testing.toys import ResidualCNN, mlp, residual_cnn, separable, toy_evidence
 
@@ -9,6 +10,7 @@ __all__ = [
     "ResidualCNN",
     "check_criterion",
     "check_diagnostic",
+    "check_observer",
     "check_probe",
     "check_schedule",
     "check_value",

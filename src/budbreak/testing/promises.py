@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from budbreak.errors import ContractBroken, MissingEvidence
-from budbreak.evidence import Evidence, Probe
+from budbreak.evidence import Evidence, Need, Observer, Probe
 from budbreak.testing.toys import toy_evidence
 
 
@@ -44,10 +44,12 @@ def require(holds: bool, kind: str, promise: str, fix: str = "") -> None:
 
 def are_probes(needs: object) -> bool:
     """Whether it is a tuple of hashable probes."""
-    return isinstance(needs, tuple) and all(isinstance(probe, Probe) and _hash(probe) is not None for probe in needs)
+    return isinstance(needs, tuple) and all(
+        isinstance(probe, Probe | Observer) and _hash(probe) is not None for probe in needs
+    )
 
 
-def enough(needs: tuple[Probe[object], ...], evidence: Evidence | None) -> Evidence:
+def enough(needs: tuple[Need, ...], evidence: Evidence | None) -> Evidence:
     """The evidence of these probes alone; drawn by their own examples where none is given."""
     try:
         if evidence is None:
@@ -58,9 +60,7 @@ def enough(needs: tuple[Probe[object], ...], evidence: Evidence | None) -> Evide
         raise ContractBroken(error.value, rule, "give evidence=") from None
 
 
-def check_missing(
-    read: Callable[[Evidence], object], needs: tuple[Probe[object], ...], evidence: Evidence, kind: str
-) -> None:
+def check_missing(read: Callable[[Evidence], object], needs: tuple[Need, ...], evidence: Evidence, kind: str) -> None:
     """Check that ``read`` raises `MissingEvidence` where one of its needs is not there."""
     for missing in needs:
         rest = Evidence({probe: evidence[probe] for probe in evidence if probe != missing})

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from budbreak.errors import MissingEvidence
-from budbreak.evidence import ALL, Evidence, Probe, Weights, drawn
+from budbreak.evidence import ALL, OBSERVERS, Evidence, Need, Weights, drawn
 from budbreak.masks import prunable_parameters
 
 
@@ -75,12 +75,12 @@ def separable(
 def toy_evidence(
     model: nn.Module | None = None,
     *,
-    probes: Iterable[Probe[object]] | None = None,
+    probes: Iterable[Need] | None = None,
     dtype: torch.dtype = torch.float32,
     memory_format: torch.memory_format = torch.contiguous_format,
     seed: int = 0,
 ) -> Evidence:
-    """What probes might have observed in ``model`` (`residual_cnn` unless given), by their own ``example``.
+    """What probes and observers might have seen in ``model`` (`residual_cnn` unless given), by their own ``example``.
 
     The values are random and hold some exact zeros; each probe's depend on ``seed`` and the probe alone; nothing is
     run.
@@ -101,11 +101,11 @@ def toy_evidence(
         name: _formatted(drawn(parameter.shape, generator).to(dtype), memory_format)
         for name, parameter in parameters.items()
     }
-    asked = [kind() for kind in ALL] if probes is None else probes
+    asked = [kind() for kind in (*ALL, *OBSERVERS)] if probes is None else probes
     return Evidence({probe: _example(probe, weights, seed) for probe in dict.fromkeys(asked)})
 
 
-def _example(probe: Probe[object], weights: Mapping[str, Tensor], seed: int) -> object:
+def _example(probe: Need, weights: Mapping[str, Tensor], seed: int) -> object:
     example = getattr(probe, "example", None)
     if example is None:
         rule = "toy evidence is what a probe gives by example(weights, generator)"
@@ -113,7 +113,7 @@ def _example(probe: Probe[object], weights: Mapping[str, Tensor], seed: int) -> 
     return example(weights, _generator(seed, probe))
 
 
-def _generator(seed: int, probe: Probe[object]) -> torch.Generator:
+def _generator(seed: int, probe: Need) -> torch.Generator:
     digest = hashlib.sha256(f"{seed}:{probe!r}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:4], "little"))
 

@@ -1,0 +1,72 @@
+"""Activation count: the weights of units that seldom fire go first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from budbreak.evidence import ActivationCounts, Evidence, Reset, UnitActivity, Weights
+from budbreak.masks import Scores
+
+
+@dataclass(frozen=True)
+class ActivationCount:
+    """Score weights by how often the unit that they feed was active during training.
+
+    score[i] = c[u] / n[u], u = the unit that weight i feeds, c[u] = in how many of its n[u] outputs it was active; with
+    ``weighted``, times |w[i]|. Without, all weights of a unit are equal: units go whole, the last one in part, unless
+    the granularity is `Unit`. Watched during the trainings before: for plans of `budbreak.iterate`.
+
+    Weights that feed no nonlinearity alone are spared (+inf): those of the network's outputs, and those before a
+    residual sum. Should what is left be too little for a level, the selection says so.
+
+    Args:
+        weighted: times the magnitude of each weight.
+        threshold, every, reset: of `ActivationCounts`.
+
+    Source: Ganguli & Chong 2024, doi 10.3390/a17010048: "neuron", and "neuron_wts" if weighted. Differs: frequencies
+    for counts, which order the units of an MLP alike, and let channels compete whose images have more positions.
+    """
+
+    weighted: bool = False
+    threshold: float = 0.0
+    every: int = 1
+    reset: Reset = "never"
+
+    def __post_init__(self) -> None:
+        ActivationCounts(self.threshold, self.every, self.reset)  # refuses what it cannot count by
+
+    @property
+    def needs(self) -> tuple[Weights, ActivationCounts]:
+        """See `Criterion`."""
+        return Weights(), ActivationCounts(self.threshold, self.every, self.reset)
+
+    def __call__(self, evidence: Evidence) -> Scores:
+        """Scores: name -> float64 [shape of the weight], >= 0, or +inf.
+
+        Raises:
+            MissingEvidence: without `Weights` and `ActivationCounts`.
+        """
+        of_weights, of_units = self.needs
+        weights, activity = evidence[of_weights], evidence[of_units]
+        frequencies = {name: _spread(activity, name, weight) for name, weight in weights.items()}
+        return Scores.elementwise(_weighted if self.weighted else _alone, weights, frequencies)
+
+
+def _spread(activity: Mapping[str, UnitActivity], name: str, weight: Tensor) -> Tensor:
+    """The frequency of the unit that each weight feeds, without a copy; +inf where it feeds none."""
+    frequency = activity[name].frequency if name in activity else torch.tensor(math.inf, dtype=torch.float64)
+    return frequency.expand(weight.shape)
+
+
+def _alone(w: Tensor, frequency: Tensor) -> Tensor:
+    return frequency
+
+
+def _weighted(w: Tensor, frequency: Tensor) -> Tensor:
+    # not w * inf, which is NaN for a weight of 0
+    return torch.where(frequency.isinf(), frequency, w.abs() * frequency)

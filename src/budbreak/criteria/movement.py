@@ -1,0 +1,43 @@
+"""Movement: weights that training pushes toward zero go first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from budbreak.evidence import Evidence, MovementSums, Reset
+from budbreak.masks import Scores
+
+
+@dataclass(frozen=True)
+class Movement:
+    """Score weights by whether training moves them away from zero.
+
+    score[i] = -(sum over the steps of a training of w[i] * g[i]), g = the gradient that the step is taken by: > 0 where
+    gradient descent makes |w[i]| grow, < 0 where it shrinks it. Large weights go, too, if they shrink. Watched during
+    the training before: for plans of `budbreak.iterate`.
+
+    Args:
+        reset: "level": the sum over the training before alone; "never": over all trainings so far.
+
+    Source: Sanh et al. 2020, arXiv 2005.07683 (movement pruning), equation 4. Differs: the weights are the network's
+    own, trained with the mask of their level, where theirs are trained dense through a mask that is computed anew in
+    each step; the constant learning rate is left out. Not `Displacement`, which asks how far a weight has come.
+    """
+
+    reset: Reset = "level"
+
+    def __post_init__(self) -> None:
+        MovementSums(self.reset)  # refuses what is no reset
+
+    @property
+    def needs(self) -> tuple[MovementSums]:
+        """See `Criterion`."""
+        return (MovementSums(self.reset),)
+
+    def __call__(self, evidence: Evidence) -> Scores:
+        """Scores: name -> float [shape of the weight], of any sign.
+
+        Raises:
+            MissingEvidence: without `MovementSums`.
+        """
+        return Scores.of(evidence[MovementSums(self.reset)])

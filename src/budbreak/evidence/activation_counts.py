@@ -1,0 +1,156 @@
+"""How often each unit is active while the network trains."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from budbreak.checks import check_count, check_known, check_not_negative
+from budbreak.errors import InvalidValue, MissingEvidence
+from budbreak.evidence.observer import RESETS, ObserverState, Reset, Training
+from budbreak.evidence.unit_counts import count_active
+from budbreak.graph import Feed, Site
+
+_PASSES, _EXACT, _ACTIVE, _SEEN = "passes", "exact", "active ", "seen "
+"""Names in the state; the last two stand before the name of a weight."""
+
+
+@dataclass(frozen=True)
+class UnitActivity:
+    """How often the units that one weight feeds were active.
+
+    Args:
+        active: int64, broadcastable to the weight: in how many outputs each unit was active.
+        seen: how many outputs each unit has given: samples, times positions in an image or a sequence.
+    """
+
+    active: Tensor
+    seen: int
+
+    @property
+    def frequency(self) -> Tensor:
+        """The share of active outputs, in [0, 1]: float64, broadcastable to the weight."""
+        return self.active.double() / self.seen
+
+
+@dataclass(frozen=True)
+class ActivationCounts:
+    """In how many outputs each unit is active during training: name of the weight that feeds it -> `UnitActivity`.
+
+    active = |output of the nonlinearity| > threshold. Counted in the training's own forward passes, before each step;
+    over several processes, added up. Weights that alone feed no nonlinearity are not there: those of the network's
+    outputs, and those whose units a residual sum mixes with others.
+
+    Args:
+        threshold: >= 0; with 0.0, inactive means exactly 0: a network in which no nonlinearity gives exact zeros (GELU,
+            sigmoid, ...) needs a threshold > 0.
+        every: look at each so many-th forward pass only, the first one included.
+        reset: "never": over all trainings so far; "level": of each training alone.
+
+    Raises:
+        InvalidValue: in the second pass of such a network, or for its result.
+
+    Source: Ganguli & Chong 2024, doi 10.3390/a17010048 ("neuron frequency"): counted in every training batch, and never
+    reset. Differs: their repository's last version counts zeros, once an epoch.
+    """
+
+    threshold: float = 0.0
+    every: int = 1
+    reset: Reset = "never"
+
+    def __post_init__(self) -> None:
+        fix = "write threshold=0.0 for ReLU, threshold=0.01, say, for a smooth activation"
+        check_not_negative("threshold", self.threshold, fix)
+        check_count("every", self.every)
+        check_known(f"reset is {self.reset!r}", self.reset, RESETS)
+
+    def watch(self, training: Training, state: ObserverState) -> None:
+        """See `Observer.watch`."""
+
+        def when() -> bool:
+            self._check(state)
+            _add(state, _PASSES, 1)
+            return (int(state[_PASSES]) - 1) % self.every == 0
+
+        def listen(site: Site, output: Tensor) -> None:
+            if site.feed is not None:
+                _add(state, _EXACT, int(site.exact_zeros))
+                self._count(state, site, site.feed, output, training.parameters[site.feed.weight].shape)
+
+        training.on_activation(listen, when=when)
+
+    def _check(self, state: Mapping[str, Tensor]) -> None:
+        if self.threshold == 0 and _EXACT in state and not int(state[_EXACT]):
+            raise InvalidValue(
+                f"{self} counts in a network whose nonlinearities give no exact zeros",
+                "every output would be active, and the index of a weight would decide",
+                "write threshold=0.01, say",
+            )
+
+    def _count(self, state: ObserverState, site: Site, feed: Feed, output: Tensor, shape: torch.Size) -> None:
+        units, seen = count_units(output, site.unit_dims, self.threshold)
+        if feed.units.count(shape) != len(units):
+            raise InvalidValue(
+                f"site {site.name!r} has {len(units)} units, and {feed.weight!r}, which feeds it, "
+                f"{feed.units.count(shape)}",
+                "each unit is counted for the weights that feed it",
+                "report this, with the model",
+            )
+        if feed.units.groups == 1:
+            units = units.reshape([-1 if dim == feed.units.dim % len(shape) else 1 for dim in range(len(shape))])
+        else:
+            units = feed.units.spread(units, shape)
+        _add(state, _ACTIVE + feed.weight, units)
+        _add(state, _SEEN + feed.weight, seen)
+
+    def result(self, state: Mapping[str, Tensor], *, ranks: int) -> Mapping[str, UnitActivity]:
+        """See `Observer.result`."""
+        names = [name.removeprefix(_ACTIVE) for name in state if name.startswith(_ACTIVE)]
+        if not names:
+            rule = "it counts what nonlinearities give that a single weight feeds, while the model trains"
+            raise MissingEvidence(f"{self} has seen no such output", rule, "train before, in level 0 too")
+        self._check(state)
+        return {name: UnitActivity(state[_ACTIVE + name], int(state[_SEEN + name])) for name in names}
+
+    def example(self, weights: Mapping[str, Tensor], generator: torch.Generator) -> Mapping[str, UnitActivity]:
+        """See `Probe`: units behind each weight but the last, whose rows they are."""
+        return {
+            name: UnitActivity(_rows(torch.randint(0, 11, (len(weight),), generator=generator), weight.dim()), 10)
+            for name, weight in list(weights.items())[:-1]
+        }
+
+
+def _rows(units: Tensor, dims: int) -> Tensor:
+    return units.reshape(-1, *(1,) * (dims - 1))
+
+
+def _add(state: ObserverState, name: str, number: Tensor | int) -> None:
+    now = torch.as_tensor(number)
+    before = state.get(name)
+    state[name] = now if before is None else now + before.to(now.device)
+
+
+def count_units(output: Tensor, unit_dims: tuple[int, ...], threshold: float) -> tuple[Tensor, int]:
+    """(int64 [units], how many outputs each of them gave): in how many outputs |value| > threshold.
+
+    Args:
+        output: of a nonlinearity, any floating dtype, any device.
+        unit_dims: the dimensions that together count units, from the end, ascending; see `Site`.
+        threshold: >= 0.
+    """
+    if unit_dims == (-3,) and output.is_contiguous(memory_format=torch.channels_last) and output.dim() == 4:
+        output, unit_dims = output.movedim(1, -1), (-1,)
+    inner = output.shape[min(unit_dims, default=output.dim()) :] if unit_dims else output.shape[:0]
+    rows = output.reshape(-1, math.prod(inner))
+    if rows.device.type == "cpu":
+        active = torch.from_numpy(count_active(rows, threshold))
+    else:
+        active = (rows.abs() > threshold).sum(0)  # stays on the device: waiting for it would cost more than counting
+    counts = active.reshape(inner)
+    positions = [dim for dim in range(-len(inner), 0) if dim not in unit_dims]
+    units = counts.sum(positions) if positions else counts
+    return units.reshape(-1), output.numel() // max(units.numel(), 1)
