@@ -8,10 +8,12 @@ from benchmarks.dnr_probe import DnrProbe
 from benchmarks.document import document, text_of, with_goals
 from benchmarks.findings import read_all
 from benchmarks.global_select import GlobalSelect
+from benchmarks.input_norms import InputNormsProbe
 from benchmarks.lamp_select import LampSelect
 from benchmarks.mask_step import MaskStep
 from benchmarks.settings import Benchmark, Settings, run
 from benchmarks.small_net_epoch import SmallNetEpoch
+from benchmarks.synflow_rounds import SynFlowRounds
 from budbreak.errors import UnknownName, did_you_mean, one_of
 
 ALL: tuple[Benchmark, ...] = (
@@ -19,6 +21,8 @@ ALL: tuple[Benchmark, ...] = (
     GlobalSelect(),
     LampSelect(),
     DnrProbe(),
+    InputNormsProbe(),
+    SynFlowRounds(),
     SmallNetEpoch(),
     ConvEpoch(),
     ApEpoch(),

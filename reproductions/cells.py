@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from budbreak.errors import InvalidValue
-from budbreak.files import conform, write_text
+from budbreak.files import conform, corrupt, write_text
 from budbreak.studies import LevelResult
 
 KIND = "cell 1"
@@ -131,10 +131,14 @@ def read_cell(path: Path) -> Cell:
     Raises:
         CorruptFile: if it is not that.
     """
-    plain = json.loads(path.read_text(encoding="utf-8"))
-    if plain.pop("kind", None) != KIND:
-        raise InvalidValue(f"{path} is no {KIND!r}", "cells are of one kind", "harvest it again")
-    return conform(Cell, plain, path, "restore it, or harvest it again")
+    remedy = "restore it, or delete it and harvest it again"
+    try:
+        plain = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise corrupt(path, f"it is not JSON ({error})", remedy) from None
+    if not isinstance(plain, dict) or plain.pop("kind", None) != KIND:
+        raise corrupt(path, f"it is no {KIND!r}", remedy)
+    return conform(Cell, plain, path, remedy)
 
 
 def read_cells(folder: Path) -> list[Cell]:

@@ -33,12 +33,29 @@ def verdicts_on_hosts(study: Study) -> list[Verdict]:
 
 def hosts_section(study: Study) -> str:
     """Each host without and with AP."""
-    pairs, title = study.pairs(), f"## Hosts: {name_of(study)}"
-    verdicts = verdicts_on_hosts(study)
-    parts = [title, setting(study), sentence(verdicts, name_of(study)), expected_by_chance(verdicts)]
+    return "\n\n".join([f"## Hosts: {name_of(study)}", *_follow_ups(study)])
+
+
+def awake_section(study: Study) -> str:
+    """A third arm beside host and AP."""
+    return "\n\n".join([f"## Beyond the paper: {name_of(study)}", _AWAKE, *_follow_ups(study)])
+
+
+_AWAKE = (
+    "AP never looks at an activation. *awake* does: of the weights whose removal lifts a unit where it is silent on "
+    "the data, whatever their sign and that of what they meet, those go that cost least for it, at units that are "
+    "nearly always silent first. The cost is |w g| (*awake*) or the square of the weight (*awake-square*); behind "
+    "BatchNorm only what silent outputs have more of than others counts. See `budbreak.contrib.Awakening`."
+)
+
+
+def _follow_ups(study: Study) -> list[str]:
+    """What follows hosts, each beside its host."""
+    pairs, verdicts = study.pairs(), verdicts_on_hosts(study)
+    parts = [setting(study), sentence(verdicts, name_of(study)), expected_by_chance(verdicts)]
     parts += [verdict_table(verdicts), *_beside_ap(study)]
     parts += [accuracy_table(study, study.arms), _differences(study, pairs), _dead_units(study, pairs)]
-    return "\n\n".join(parts)
+    return parts
 
 
 def _beside_ap(study: Study) -> list[str]:

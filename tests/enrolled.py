@@ -201,7 +201,9 @@ ROWS = (
         {"milestones": st.just((1.0, 2.5)), "gamma": Share, **Warmup},
     ),
     # diagnostics
+    Row(diagnostics.Connectivity),
     Row(diagnostics.DeadUnits, ({},), {"threshold": 0.0}, {"threshold": st.floats(0, 10)}),
+    Row(diagnostics.DormantUnits, ({},), {"tau": 0.025}, {"tau": st.floats(0, 10)}),
     Row(diagnostics.GradientNorm),
     # probes
     Row(evidence.Weights),
@@ -218,6 +220,7 @@ ROWS = (
         {"mode": "eval", "temperature": 1.0},
         {"mode": Mode, "temperature": Temperature},
     ),
+    Row(evidence.Graph),
     Row(evidence.InputNorms),
     Row(evidence.MeanActivations),
     Row(evidence.SynapticFlow, ({}, {"shape": (3, 8, 8)}), {"shape": None}, {"shape": Shape}),

@@ -13,10 +13,12 @@ from benchmarks import (
     dnr_probe,
     find,
     global_select,
+    input_norms,
     lamp_select,
     mask_step,
     run,
     small_net_epoch,
+    synflow_rounds,
 )
 from benchmarks.__main__ import main
 from benchmarks.document import document, summary, text_of, with_goals
@@ -29,6 +31,7 @@ SMOKE = Settings("smoke")
 STEPS = (mask_step.DENSE, mask_step.AGAIN, mask_step.HELD, mask_step.PRUNE, mask_step.ROUND_TRIP)
 ALONE = (mask_step.OURS, mask_step.HOOK, mask_step.BOOL, mask_step.FILL, mask_step.NUMPY)
 PROBES = (dnr_probe.PLAIN, dnr_probe.AGAIN, dnr_probe.OURS, dnr_probe.COUNT, dnr_probe.MEAN)
+NORMS = (input_norms.PLAIN, input_norms.AGAIN, input_norms.OURS, input_norms.UNFOLDED)
 PROMISED = {
     "mask-step": [ALONE, STEPS],
     "select": [
@@ -38,6 +41,8 @@ PROMISED = {
     ],
     "lamp": [(lamp_select.MAGNITUDE, lamp_select.LAMP, lamp_select.SORTING)],
     "dnr-probe": [PROBES, PROBES],
+    "input-norms": [NORMS, NORMS],
+    "synflow": [(synflow_rounds.PASSES, synflow_rounds.OURS)],
     "small-net-epoch": [(small_net_epoch.OURS, small_net_epoch.ARRAYS, small_net_epoch.TENSORS)],
     "conv-epoch": [(conv_epoch.OURS, conv_epoch.FLOAT, conv_epoch.PLAIN)],
     "ap-epoch": [

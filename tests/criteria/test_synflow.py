@@ -228,7 +228,7 @@ def test_rounds_of_any_criterion_and_what_they_refuse():
         bb.prune(model, batches=iter(BATCHES), rounds=10, **options)
     with pytest.raises(InvalidValue, match="rounds is 0"):
         bb.prune(model, batches=BATCHES, rounds=0, **options)
-    with pytest.raises(InvalidValue, match=r"3 rounds for scope 1:2\n.*one number"):
+    with pytest.raises(InvalidValue, match=r"removes in 3 rounds, in scope 1:2\n.*\nwrite rounds=1"):
         bb.prune(model, batches=BATCHES, rounds=3, **{**options, "sparsity": 0.5}, scope=bb.masks.NM(1, 2))
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 

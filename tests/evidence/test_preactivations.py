@@ -75,3 +75,39 @@ def test_what_listeners_of_inputs_compute_is_no_part_of_the_model():
     assert found[Squares()] == 4
     assert found[Unseen()] == ()
     assert [count.site.feed.weight for count in found[UnitCounts()].values()] == ["fc1.weight", "fc2.weight"]
+
+
+@dataclass(frozen=True)
+class Slopes:
+    """The gradient of the squares of what enters the second site, beside that of the loss."""
+
+    def start(self, context):
+        entered, slopes = [], []
+
+        def listen(site, given):
+            if site.feed.weight == "fc2.weight":
+                entered.append(given)
+
+        def differentiate(value, parameters, weight):
+            total = entered.pop().square().sum()
+            slopes.append(torch.autograd.grad(total, list(parameters.values()), retain_graph=True))
+
+        context.on_preactivation(listen, attached=True)
+        context.on_loss(differentiate)
+        return lambda: [sum(parts) for parts in zip(*slopes, strict=True)]
+
+
+def test_attached_inputs_can_be_differentiated_where_the_loss_is():
+    """Both sites are overwritten in place; the first batch is recorded in full, the others heard."""
+    model = Block().double()
+    batches = [(x.double(), torch.zeros(len(x), 3, dtype=torch.float64)) for x in X.split(5)]
+    probes = [Slopes(), UnitCounts(), bb.evidence.Gradients()]
+    found = bb.probe(model, probes, batches=batches, loss=functional.mse_loss)
+    second = model.fc2(model.fc1(X.double()).clamp(min=0))
+    weights = [model.fc1.weight, model.fc2.weight]
+    expected = torch.autograd.grad(second.square().sum(), weights, retain_graph=True)
+    for slope, by_hand in zip(found[Slopes()], expected, strict=True):
+        torch.testing.assert_close(slope, by_hand, rtol=1e-12, atol=1e-12)
+    plain = torch.autograd.grad(functional.mse_loss(second.relu(), torch.zeros_like(second)), weights)
+    for gradient, by_hand in zip(found[bb.evidence.Gradients()].values(), plain, strict=True):
+        torch.testing.assert_close(gradient, by_hand, rtol=1e-12, atol=1e-12)

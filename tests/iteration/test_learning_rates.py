@@ -136,6 +136,56 @@ def test_made_in_each_level_it_passes(kind):
     assert rates[:4] == rates[4:8] == rates[8:]
 
 
+class Wrapper(torch.optim.Optimizer):
+    """As Accelerate's wrapper of an optimizer, which hands everything on."""
+
+    def __init__(self, optimizer):
+        self.optimizer = optimizer
+
+    state = property(lambda self: self.optimizer.state)
+    param_groups = property(lambda self: self.optimizer.param_groups)
+
+    def zero_grad(self, set_to_none=True):
+        self.optimizer.zero_grad(set_to_none)
+
+    def step(self, closure=None):
+        return self.optimizer.step(closure)
+
+
+def test_objects_are_looked_through_only_where_a_scheduler_may_be_new(monkeypatch):
+    model, optimizer = little()
+    scheduler, looks = schedulers.StepLR(optimizer, 1), []
+    look = gc.get_referrers
+    monkeypatch.setattr(gc, "get_referrers", lambda *items: looks.append(items) or look(*items))
+    with bb.iterate(model, optimizer, geometric(4), resets=[scheduler]) as levels:
+        before = []
+        for _ in levels:
+            train(model, optimizer)
+            scheduler.step()
+            before.append(len(looks))
+    assert before[0] <= before[1] == before[4]
+
+
+@pytest.mark.parametrize("first", [0, 1, 2])
+def test_one_made_for_a_wrapper_in_any_level_is_found(first):
+    model, optimizer = little()
+    wrapper, kept, begun = Wrapper(optimizer), [], []
+
+    def loop():
+        with bb.iterate(model, optimizer, geometric(3)) as levels:
+            for level in levels:
+                begun.append(level.number)
+                kept.extend([schedulers.StepLR(wrapper, 1)] if level.number == first else [])
+                for scheduler in kept:
+                    train(model, wrapper)
+                    scheduler.step()
+                train(model, wrapper)
+
+    with pytest.raises(MissingReset, match="a StepLR from before"):
+        loop()
+    assert begun[-1] == first + 1
+
+
 def test_those_of_earlier_levels_may_be_kept():
     model, optimizer = little()
     kept = []

@@ -1,6 +1,7 @@
 """A floor: so many stay in each layer, whatever their scores, and of the others the highest."""
 
 import math
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import nn
 
 import budbreak as bb
 from budbreak.errors import InvalidValue, LayerCollapsed
+from budbreak.evidence import Weights
 from budbreak.masks import ERK, Global, Layer, Mask, Scores, Uniform, competing, select
 from budbreak.masks.allocations import allocate
 from budbreak.testing import mlp
@@ -188,3 +190,34 @@ def test_follow_ups_leave_the_floor_alone():
     assert [record.kept for record in levels.history] == kept
     assert levels.mask.kept_in("2.weight") == 9
     assert levels.history[1].shortfall + levels.history[2].shortfall > 0
+
+
+@dataclass(frozen=True)
+class LastFirst:
+    """The weights of later layers go first."""
+
+    needs = (Weights(),)
+
+    def __call__(self, evidence):
+        weights = evidence[Weights()]
+        return Scores.of({name: torch.full(w.shape, -float(place)) for place, (name, w) in enumerate(weights.items())})
+
+
+def test_a_removal_goes_on_elsewhere_where_the_floor_ends_it():
+    model = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 5))  # 48 and 30
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    plan = bb.Plan(schedule=bb.schedules.OneShot(0.4), then=[bb.Remove(LastFirst(), q=0.35)], floor=9)
+    with bb.iterate(model, optimizer, plan) as levels:
+        for _ in levels:
+            model(torch.rand(4, 8)).square().sum().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    record = levels.history[1]
+    assert (record.kept, record.follow_ups_removed, record.shortfall) == (47, (27,), 0)
+    assert [levels.mask.kept_in(name) for name in levels.mask] == [38, 9]
+
+
+def test_a_floor_is_for_what_is_left_in_the_end():
+    plan = bb.Plan(schedule=bb.schedules.OneShot(0.4), then=[bb.Remove(LastFirst(), q=0.35)], floor=25)
+    with pytest.raises(InvalidValue, match=r"47 stay; floor is 25: at least 50"):  # the host leaves 74
+        plan.preview(nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 5)))

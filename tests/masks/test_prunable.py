@@ -6,7 +6,7 @@ from torch import nn
 
 from budbreak.errors import NothingToPrune, UnknownName
 from budbreak.masks import conv_and_linear, every_weight, excluding, prunable_parameters, unwrap
-from budbreak.masks.prunable import parameter_named, rule_name
+from budbreak.masks.prunable import parameters_named, rule_name
 from budbreak.testing import mlp, residual_cnn
 
 
@@ -88,7 +88,7 @@ def test_nothing_to_prune_says_what_was_looked_for():
 def test_a_bare_layer_has_names_without_a_dot():
     layer = nn.Linear(2, 3)
     assert list(prunable_parameters(layer)) == ["weight"]
-    assert parameter_named(layer, "weight") is layer.weight
+    assert parameters_named(layer, ["weight"])["weight"] is layer.weight
 
 
 def test_the_mapping_cannot_be_changed():
@@ -96,14 +96,16 @@ def test_the_mapping_cannot_be_changed():
         prunable_parameters(mlp())["0.weight"] = None
 
 
-def test_parameter_named_knows_tied_names_and_suggests():
+def test_parameters_named_knows_tied_names_and_suggests():
     model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
     model[1].weight = model[0].weight
-    assert parameter_named(model, "1.weight") is model[0].weight
+    found = parameters_named(model, ["1.weight", "0.weight"])
+    assert list(found) == ["1.weight", "0.weight"]
+    assert all(parameter is model[0].weight for parameter in found.values())
     with pytest.raises(
         UnknownName, match=r"no parameter named 'fc9\.weight' in ResidualCNN\n.*\ndid you mean 'fc\.weight'"
     ):
-        parameter_named(residual_cnn(), "fc9.weight")
+        parameters_named(residual_cnn(), ["fc.weight", "fc9.weight"])
 
 
 def test_wrappers_do_not_change_the_names():
@@ -113,7 +115,7 @@ def test_wrappers_do_not_change_the_names():
     assert list(prunable_parameters(parallel)) == ["0.weight", "2.weight", "4.weight"]
     compiled = torch.compile(model, backend="eager")
     assert unwrap(compiled) is model
-    assert parameter_named(compiled, "2.weight") is model[2].weight
+    assert parameters_named(compiled, ["2.weight"])["2.weight"] is model[2].weight
     assert unwrap(nn.DataParallel(compiled)) is model
 
 

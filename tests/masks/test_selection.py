@@ -258,6 +258,27 @@ def test_layer_scope_is_the_sort_within_each_layer(stream, case):
     assert mask.kept == keep
 
 
+class KeepsNone:
+    """A scope of a user's own, with a fault."""
+
+    divides, elementwise = False, False
+
+    def fit(self, model, prunable=None):
+        return self
+
+    def reach(self, alive):
+        return None
+
+    def choose(self, contest):
+        return {name: torch.zeros(score.shape, dtype=torch.bool) for name, score in contest.scores.items()}
+
+
+def test_a_scope_of_ones_own_is_counted():
+    with pytest.raises(InvalidValue, match=r"KeepsNone object .* kept 0\n2 were to be kept\nmend its choose"):
+        select(Scores.of({"w": torch.rand(4)}), 2, scope=KeepsNone())
+    assert select(Scores.of({"w": torch.rand(4)}), 0, scope=KeepsNone()).kept == 0
+
+
 # --- whole units -------------------------------------------------------------------------------------------
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from made_cells import made_cell
 
-from budbreak.errors import InvalidValue
+from budbreak.errors import CorruptFile, InvalidValue
 from budbreak.studies import Choice, Place, make_recipe, run
 from reproductions import harvest, read_cells, write_cell
 from reproductions.cells import DURING, REWOUND
@@ -93,3 +93,16 @@ def test_the_cell_of_another_task_is_not_replaced(tmp_path):
     with pytest.raises(InvalidValue, match=r"host-seed0\.json is of levels-host-0, not of levels-other"):
         write_cell(tmp_path, made_cell("host", 0, [0.9, 0.8], task="levels-other"))
     assert read_cells(tmp_path)[0].end["test_accuracy"] == (0.9, 0.8)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("{'kind': 1}", "it is not JSON"), ("[1]", "no 'cell 1'"), ('{"kind": "cell 1", "arm": 3}', "structure is wrong")],
+)
+def test_a_damaged_cell_is_named(tmp_path, text, words):
+    path = tmp_path / "made/host-seed0.json"
+    path.parent.mkdir()
+    path.write_text(text)
+    with pytest.raises(CorruptFile, match=words) as caught:
+        read_cells(tmp_path)
+    assert str(path) in str(caught.value)

@@ -2,7 +2,7 @@
 
 from budbreak.criteria.activation_count import ActivationCount
 from budbreak.criteria.apoz import APoZ
-from budbreak.criteria.criterion import Criterion
+from budbreak.criteria.criterion import Criterion, scope_of
 from budbreak.criteria.displacement import Displacement
 from budbreak.criteria.gradient import Gradient
 from budbreak.criteria.grasp import GraSP
@@ -56,4 +56,5 @@ __all__ = [
     "SynFlow",
     "Taylor",
     "Wanda",
+    "scope_of",
 ]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from budbreak.evidence import Evidence, Need
-from budbreak.masks import Scores
+from budbreak.masks import Element, Global, Granularity, Scope, Scores
 
 
 class Criterion(Protocol):
@@ -13,7 +13,8 @@ class Criterion(Protocol):
 
     One that draws random numbers draws them from a seed of its own, and has a method ``replicate(seed)`` that gives
     the same criterion for another replicate of an experiment. One that is meant for several rounds, or for untrained
-    networks, says so by an attribute ``rounds``, a whole number, or ``at_initialization = True``.
+    networks, says so by an attribute ``rounds``, a whole number, or ``at_initialization = True``; one whose scores of
+    single weights are meant to compete elsewhere than over all layers, by an attribute ``scope``.
     """
 
     @property
@@ -24,3 +25,11 @@ class Criterion(Protocol):
     def __call__(self, evidence: Evidence, /) -> Scores:
         """Score every prunable weight; pure in the evidence."""
         ...
+
+
+def scope_of(criterion: Criterion, granularity: Granularity, scope: Scope | None) -> Scope:
+    """Where a criterion's scores compete: ``scope`` if there is one, else where they are meant to, else globally."""
+    meant: Any = getattr(criterion, "scope", None)
+    if scope is None and meant is not None and isinstance(granularity, Element):
+        return meant
+    return Global() if scope is None else scope

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from budbreak.evidence import Evidence, Weights, Wiring
 from budbreak.graph import Link, Node, groups_of
-from budbreak.masks import Score, Scores, ScoreSlice, UnitLayout
+from budbreak.masks import Layer, Score, Scores, ScoreSlice, UnitLayout
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Lookahead:
     Nonlinearities, pools and products of units are taken for the identity. Of linear layers, and of convolutions that
     use each element of a kernel once, the score is exactly that change, in squared Frobenius norm; one that slides over
     P positions changes P times as much, where windows do not overlap before and it is not flattened behind. So it is
-    meant for scope "layer"; it works in all.
+    meant for scope `masks.Layer`, which it has unless another is given; it works in all.
 
     Args:
         norm: whether BatchNorm counts (LAP-BN).
@@ -46,6 +46,7 @@ class Lookahead:
 
     norm: bool = False
     needs = (Weights(), Wiring())
+    scope = Layer()
 
     def __call__(self, evidence: Evidence) -> Scores:
         """Scores: name -> float64 [shape of the weight], >= 0.

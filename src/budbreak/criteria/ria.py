@@ -10,7 +10,7 @@ from torch import Tensor
 
 from budbreak.checks import check_number
 from budbreak.evidence import ColumnNorms, Evidence, InputNorms, Weights
-from budbreak.masks import Scores
+from budbreak.masks import Layer, Scores
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,8 @@ class RIA:
     score[o, j] = (|w[o, j]| / sum over k of |w[o, k]| + |w[o, j]| / sum over p of |w[p, j]|) * norm[j]^alpha, with the
     norms of `Wanda`. Rows are outputs, columns what they are multiplied with: of a convolution input channel and place
     in the kernel. Columns are summed over the outputs of their group. Pruned weights are 0: sums are over living ones,
-    and what is left of a row shares its importance. A row or column without a living weight scores 0.
+    and what is left of a row shares its importance. A row or column without a living weight scores 0. The authors
+    compare within each layer (scope `masks.Layer`, which it has unless another is given), within rows, or within N:M.
 
     The authors compare within each output or within N:M; see `Wanda` for inputs and their norm.
 
@@ -32,6 +33,7 @@ class RIA:
 
     alpha: float = 0.5
     needs = (Weights(), InputNorms())
+    scope = Layer()
 
     def __post_init__(self) -> None:
         check_number("alpha", self.alpha, usual="0.5")

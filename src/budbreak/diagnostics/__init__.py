@@ -1,16 +1,20 @@
 """What evidence and mask say about a network: pure values, one file each. `ALL` enrols them everywhere."""
 
+from budbreak.diagnostics.connectivity import Connectivity
 from budbreak.diagnostics.dead_units import DeadUnitRates, DeadUnits, SiteRates, dead_units
+from budbreak.diagnostics.dormant_units import DormantUnits
 from budbreak.diagnostics.gradient_norm import GradientNorm
 from budbreak.diagnostics.measurement import Diagnostic, Measurement, Quantity, joined, needed, quantities_of
 
-ALL = (DeadUnits, GradientNorm)
+ALL = (Connectivity, DeadUnits, DormantUnits, GradientNorm)
 
 __all__ = [
     "ALL",
+    "Connectivity",
     "DeadUnitRates",
     "DeadUnits",
     "Diagnostic",
+    "DormantUnits",
     "GradientNorm",
     "Measurement",
     "Quantity",

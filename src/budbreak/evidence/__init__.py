@@ -1,6 +1,7 @@
 """What is observed of a network between trainings (the probes in `ALL`), and watched during them (`OBSERVERS`)."""
 
 from budbreak.evidence.activation_counts import ActivationCounts, UnitActivity
+from budbreak.evidence.averaging import WeightedMean
 from budbreak.evidence.evidence import Evidence, Need, Probe, ProbeContext, observers_of, probes_of
 from budbreak.evidence.examples import drawn, drawn_like
 from budbreak.evidence.gradients import Gradients
@@ -9,8 +10,10 @@ from budbreak.evidence.input_norms import ColumnNorms, InputNorms
 from budbreak.evidence.mean_activations import MeanActivations, SiteMeans
 from budbreak.evidence.movement_sums import MovementSums
 from budbreak.evidence.observer import Observer, ObserverState, Reset, Training
+from budbreak.evidence.passes import gradients_of
 from budbreak.evidence.probing import check_inputs, check_rereadable, probe
 from budbreak.evidence.synaptic_flow import SynapticFlow
+from budbreak.evidence.traced import Graph
 from budbreak.evidence.unit_counts import SiteCounts, UnitCounts, count_active
 from budbreak.evidence.unseen import Unseen
 from budbreak.evidence.watch import States, Watch, rehearse
@@ -22,6 +25,7 @@ ALL = (
     Weights,
     StartWeights,
     Gradients,
+    Graph,
     HessianGradients,
     InputNorms,
     MeanActivations,
@@ -39,6 +43,7 @@ __all__ = [
     "ColumnNorms",
     "Evidence",
     "Gradients",
+    "Graph",
     "HessianGradients",
     "InputNorms",
     "MeanActivations",
@@ -60,6 +65,7 @@ __all__ = [
     "UnitCounts",
     "Unseen",
     "Watch",
+    "WeightedMean",
     "Weights",
     "Wired",
     "Wiring",
@@ -68,6 +74,7 @@ __all__ = [
     "count_active",
     "drawn",
     "drawn_like",
+    "gradients_of",
     "observers_of",
     "probe",
     "probes_of",

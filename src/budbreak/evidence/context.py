@@ -50,7 +50,7 @@ class Context:
         self.evidence = Evidence({})
         self.missed: tuple[str, ...] = ()
         self.activation_listeners: list[Callable[[Site, Tensor], None]] = []
-        self.preactivation_listeners: list[Callable[[Site, Tensor], None]] = []
+        self.preactivation_listeners: list[tuple[Callable[[Site, Tensor], None], bool]] = []
         self.input_listeners: list[Callable[[str, nn.Module, Tensor], None]] = []
         self.gradient_listeners: list[Callable[[Mapping[str, Tensor], float], None]] = []
         self.loss_listeners: list[Callable[[Tensor, Mapping[str, nn.Parameter], float], None]] = []
@@ -102,9 +102,9 @@ class Context:
         """See `ProbeContext`."""
         self.activation_listeners.append(listener)
 
-    def on_preactivation(self, listener: Callable[[Site, Tensor], None]) -> None:
+    def on_preactivation(self, listener: Callable[[Site, Tensor], None], *, attached: bool = False) -> None:
         """See `ProbeContext`."""
-        self.preactivation_listeners.append(listener)
+        self.preactivation_listeners.append((listener, attached))
 
     def on_input(self, listener: Callable[[str, nn.Module, Tensor], None]) -> None:
         """See `ProbeContext`."""

@@ -53,10 +53,12 @@ class ProbeContext(Protocol):
         """Call ``listener(site, output)`` for each nonlinearity in each forward pass, without autograd."""
         ...
 
-    def on_preactivation(self, listener: Callable[[Site, Tensor], None]) -> None:
+    def on_preactivation(self, listener: Callable[[Site, Tensor], None], *, attached: bool = False) -> None:
         """Call ``listener(site, input)`` with what enters each nonlinearity, also where it is overwritten in place.
 
-        For each forward pass, without autograd; before the listeners of `on_activation` hear the same site.
+        For each forward pass, without autograd; before the listeners of `on_activation` hear the same site. With
+        ``attached``, in a pass that computes a loss, the input comes with its graph, and may be kept until `on_loss` of
+        the same batch, to be differentiated there.
         """
         ...
 

@@ -16,7 +16,7 @@ from budbreak.evidence.examples import drawn
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-_LONG = 1 << 14
+_LONG = 1 << 13
 """Numbers in a sample from which on adding up sample by sample is faster than squaring a batch at once."""
 
 

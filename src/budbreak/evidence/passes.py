@@ -96,10 +96,10 @@ class Pass:
 
     def _heard(self, site: Site, given: Tensor, output: Tensor) -> None:
         for context in self.contexts:
-            for listener in context.preactivation_listeners:
-                listener(site, given)
+            for listener, attached in context.preactivation_listeners:
+                listener(site, given if attached else given.detach())
             for listener in context.activation_listeners:
-                listener(site, output)
+                listener(site, output.detach())
 
     @contextlib.contextmanager
     def _hooks(self) -> Generator[None, None, None]:

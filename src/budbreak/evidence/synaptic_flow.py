@@ -17,7 +17,7 @@ from budbreak.evidence.evidence import ProbeContext
 from budbreak.evidence.examples import drawn
 from budbreak.evidence.passes import gradients_of
 from budbreak.graph import ACTIVATION_FUNCTIONS, Forward, as_written, call_model, outputs_of
-from budbreak.masks import parameter_named
+from budbreak.masks import parameters_named
 
 _ROUNDING = 1e-9
 """The share of the whole flow up to which a negative one is rounding: of float64, through many layers."""
@@ -94,7 +94,7 @@ class _PassingOn(TorchFunctionMode):
 def _flow(model: nn.Module, names: Sequence[str], batch: Any, forward: Forward) -> dict[str, Tensor]:
     """Of a model that is put back afterwards."""
     _take_magnitudes(model)
-    parameters = {name: parameter_named(model, name) for name in names}
+    parameters = parameters_named(model, names)
     for parameter in parameters.values():
         parameter.requires_grad_(True)
     with torch.enable_grad(), _norms_passing_on(model), as_written(), _PassingOn():

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from budbreak.errors import InvalidValue
 from budbreak.evidence.evidence import ProbeContext
+from budbreak.evidence.traced import prunable_names
 from budbreak.graph import Forward, Kind, Link, ModelGraph, Node, NormPassed, trace
 from budbreak.masks import UnitLayout
 
@@ -91,8 +92,7 @@ def _node(index: int, weight: str) -> Node:
 def _wired(model: nn.Module, graph: ModelGraph, prunable: Mapping[str, Tensor]) -> Wired:
     parameters = dict(model.named_parameters(remove_duplicate=False))
     _refuse_uncalled([name for name in graph.uncalled if name in prunable], type(model).__name__)
-    names = {id(parameters[name]): name for name in prunable}
-    known = {name: names.get(id(parameter), name) for name, parameter in parameters.items()}
+    known = prunable_names(model, prunable)
     links = tuple(
         replace(link, source=link.source and known[link.source], target=link.target and known[link.target])
         for link in graph.links

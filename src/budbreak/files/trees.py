@@ -26,6 +26,7 @@ from budbreak.files.storage import (
 from budbreak.files.unpacking import DEEPEST, Malformed, Tree, unpack
 
 _LONGEST = 32 << 20  # bytes of what is not tensors: some hundred thousand parameter tensors in an optimizer
+_PLAIN = 1 << 64  # numbers up to here need no closer look: a generator's state holds 625 of them
 
 
 def write_tree(path: Path, tree: Tree, kind: str, *, store: str | None = None) -> None:
@@ -188,6 +189,8 @@ def _storable(tensor: Tensor, path: str) -> Tensor:
 
 def _storable_value(value: Any, path: str) -> Any:
     """As it is, unless the file could not be read again: a text that is no Unicode, a number of 4,300 digits."""
+    if value is None or isinstance(value, float) or (isinstance(value, int) and abs(value) < _PLAIN):
+        return value
     try:
         canonical(value).encode()
     except ValueError:

@@ -18,7 +18,7 @@ from budbreak.graph.sitebook import Key, SiteBook
 from budbreak.graph.tracking import tensors_of
 
 Heard = Callable[[Site, Tensor, Tensor], None]
-"""``heard(site, input, output)``, both detached."""
+"""``heard(site, input, output)``, both with their graph where autograd records one."""
 
 
 def unseen_by_modes() -> contextlib.AbstractContextManager[None]:
@@ -43,7 +43,7 @@ class Listener:
         """A module is called."""
         if name in self.book.whole and len(given := tensors_of((args, kwargs))) == 1:
             copied = self.keep_inputs and name in self.book.overwriting
-            self._entered[name] = given[0].detach().clone() if copied else given[0].detach()
+            self._entered[name] = given[0].clone() if copied else given[0]
 
     def leave(self, name: str, module: nn.Module, output: object) -> None:
         """It has given its output."""
@@ -52,7 +52,7 @@ class Listener:
             return
         site = self.book.known(self.book.key(name), output)
         if site is not None:
-            self.heard(site, given, output.detach())
+            self.heard(site, given, output)
 
     def end_pass(self) -> None:
         """What an error left behind is forgotten."""
@@ -118,13 +118,12 @@ class Ear(TorchFunctionMode, Listener):
             given = call.argument(1, "other")  # of a maximum with zeros, either may stand first
         if not isinstance(given, Tensor):
             return None
-        given = given.detach()
         return given.clone() if self.keep_inputs and call.overwritten is not None else given
 
     def _tell(self, call: Call, first: Key, given: Tensor, output: Tensor) -> None:
         if first in self.book.sites:
             site = self.book.known(self.book.key(first.owner, first.call, first.where), output)
             if site is not None:
-                self.heard(site, given, output.detach())
+                self.heard(site, given, output)
         elif call.name in FUNCTIONS and first not in self.book.no_sites:
             self.unseen[f"{call.spelt} called {said_place(first.owner, first.where)}, in a later batch"] = None

@@ -140,8 +140,7 @@ class ModuleCalls:
             if storage(call.output) == memory:
                 call.output = call.output.clone()
         if frame.kept is None and len(frame.given) == 1 and storage(frame.given[0]) == memory:
-            frame.kept = frame.given[0].detach()
-            frame.kept = frame.kept.clone() if self.keep_inputs else frame.kept
+            frame.kept = frame.given[0].clone() if self.keep_inputs else frame.given[0]
 
     def known(self, tensor: Tensor, use: str) -> Known:
         """What is known about a tensor; one that comes from outside of torch's functions is named.
@@ -182,7 +181,7 @@ class ModuleCalls:
             self.book.overwriting.add(frame.name)
         site = self.book.site(self.book.key(frame.name), frame.layout, output, exact=exact)
         self._close(frame, module, output, Kind.SITE, site)
-        self.heard(site, frame.given[0].detach() if frame.kept is None else frame.kept, output.detach())
+        self.heard(site, frame.given[0] if frame.kept is None else frame.kept, output)
 
     def _close(self, frame: Frame, module: nn.Module, output: Tensor, kind: Kind, site: Site | None = None) -> None:
         """One node in the place of all that was called inside."""
@@ -221,7 +220,7 @@ class ModuleCalls:
     def _settle(self, call: Pending) -> None:
         site = self.book.site(call.key, call.layout, call.output, exact=call.exact)
         self.flow.nodes[call.node] = replace(self.flow.nodes[call.node], site=site)
-        self.heard(site, call.given, call.output.detach())
+        self.heard(site, call.given, call.output)
 
     def _catch(self, frame: Frame, module: nn.Module, output: object) -> None:
         """What a module gives that no call gave is decided by whatever entered it, and by all its weights."""

@@ -102,7 +102,7 @@ class Recorder(TorchFunctionMode, ModuleCalls):
         layout = call.layout(call.first if tensor is None else tensor)
         if tensor is None:
             return _Before(layouts_after(call), operands, layout, None, False)
-        given = tensor.detach().clone() if self.keep_inputs and call.overwritten is not None else tensor.detach()
+        given = tensor.clone() if self.keep_inputs and call.overwritten is not None else tensor
         return _Before(layouts_after(call), operands, layout, given, gives_zeros(call))
 
     def _is_constant(self, tensor: Tensor) -> bool:
@@ -131,7 +131,7 @@ class Recorder(TorchFunctionMode, ModuleCalls):
             composite.add(call, kind, [tensor for _, tensor in results], followed)
         first = self._add_nodes(_Seen(call, kind, operands, results, before.rule, where))
         if before.given is not None:
-            key, output = self.book.key(self.owner, call.name, where), results[0][1].detach()
+            key, output = self.book.key(self.owner, call.name, where), results[0][1]
             self.meet(Pending(key, first, before.layout, before.given, output, before.exact))
         elif call.name not in CLAMPS or before.layout is not None:
             self.say(_unseen(call, operands, results[0][1], place))

@@ -31,7 +31,7 @@ class SiteWatcher:
     Args:
         model: the module to run.
         weight_names: id of a prunable parameter -> its name.
-        heard: called with each site, what entered it and its output (both detached).
+        heard: called with each site, what entered it and its output, both with their graph where autograd records one.
         keep_inputs: whether an input that its function overwrites is copied before; otherwise it is what is left of it.
     """
 

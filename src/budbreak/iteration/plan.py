@@ -11,7 +11,7 @@ from torch import nn
 
 from budbreak import criteria, schedules
 from budbreak.checks import check_count, check_criterion, check_instance, shown
-from budbreak.criteria import Criterion, Magnitude
+from budbreak.criteria import Criterion, Magnitude, scope_of
 from budbreak.errors import InvalidValue
 from budbreak.evidence import Observer, observers_of
 from budbreak.graph import count_macs
@@ -30,7 +30,6 @@ from budbreak.iteration.targets import LevelTarget, count_level
 from budbreak.masks import (
     Allocation,
     Element,
-    Global,
     Granularity,
     Mask,
     Prunable,
@@ -57,9 +56,10 @@ class Plan:
     Args:
         schedule: the sparsity of each level; decides the survivors exactly, whatever follows the host.
         criterion: the host: what is removed first.
-        scope: where scores compete, e.g. `masks.Layer`.
+        scope: where scores compete, e.g. `masks.Layer`; unless given where the criterion is meant to be used
+            (`criteria.Wanda`: within rows), or over all layers.
         granularity: what goes as one; for `Unit` all counts are of units, the classifier's aside.
-        allocation: divides a target over layers , for scope `masks.Layer`: `masks.Uniform` unless given.
+        allocation: divides a target over layers, in scopes `masks.Layer` and `masks.Rows`; `masks.Uniform` if None.
         floor: how many weights stay in each layer at least, or which share of each, follow-ups included; units, for
             `Unit`.
         prunable: ``(name, module, parameter) -> bool``: the weights that the mask covers.
@@ -81,7 +81,7 @@ class Plan:
 
     schedule: Schedule
     criterion: Criterion = Magnitude()
-    scope: Scope = Global()
+    scope: Scope | None = None
     granularity: Granularity = Element()
     allocation: Allocation | None = None
     floor: int | float = 0
@@ -96,6 +96,11 @@ class Plan:
         _check_parts(self)
         object.__setattr__(self, "then", tuple(self.then))
         _check_together(self)
+
+    @property
+    def arena(self) -> Scope:
+        """Where the host's scores compete."""
+        return scope_of(self.criterion, self.granularity, self.scope)
 
     @property
     def levels(self) -> int:
@@ -151,7 +156,8 @@ class Plan:
     @property
     def trainings(self) -> list[tuple[int, int]]:
         """(level, stage) of all trainings, in their order."""
-        return [(level, stage) for level in range(self.levels + 1) for stage in range(self.trainings_of(level))]
+        later = [(level, stage) for level in range(1, self.levels + 1) for stage in range(self.trainings_of(1))]
+        return [(0, 0), *later] if self.train_dense else later
 
     @property
     def observers(self) -> tuple[Observer[object], ...]:
@@ -215,11 +221,11 @@ class Plan:
             for target in self.targets(*self.count(mask))
             if target.keep < target.alive
         }
-        check_targets(mask, targets, scope=self.scope, granularity=self.granularity, floor=self.floor)
+        check_targets(mask, targets, scope=self.arena, granularity=self.granularity, floor=self.floor)
 
     def fit(self, model: nn.Module) -> Plan:
         """The same plan for the layers of this model: `Unit` knows where their units lie, and which are spared."""
-        scope, granularity = (part.fit(model, self.prunable) for part in (self.scope, self.granularity))
+        scope, granularity = (part.fit(model, self.prunable) for part in (self.arena, self.granularity))
         return replace(self, scope=scope, granularity=granularity)
 
     def preview(self, model: nn.Module, *, example: Any = None) -> Preview:
@@ -258,7 +264,7 @@ def _check_parts(plan: Plan) -> None:
     check_count("schedule.levels", plan.schedule.levels, least=0)
     check_reads(plan.schedule)
     check_criterion(plan.criterion, criteria.ALL)
-    check_choices(scope=plan.scope, granularity=plan.granularity, allocation=plan.allocation, floor=plan.floor)
+    check_choices(scope=plan.arena, granularity=plan.granularity, allocation=plan.allocation, floor=plan.floor)
     check_prunable(plan.prunable)
     check_then(plan.then)
     check_rewind(plan.rewind_to)
@@ -278,11 +284,11 @@ def _check_together(plan: Plan) -> None:
                 "a criterion of its own removes single weights: it goes with Element() only",
                 "write granularity=bb.Element(), or leave it out of then",
             )
-    check_one_number(plan.scope, plan.removals)
+    check_one_number(plan.arena, plan.removals)
     if not plan.train_dense:
         check_untrained(plan.schedule, plan.rewind_to)
     check_times(_acting(plan), train_dense=plan.train_dense)
-    check_rounds(plan.scope, plan.rounds_of(plan.criterion), plan.criterion)
+    check_rounds(plan.arena, plan.rounds_of(plan.criterion), plan.criterion)
 
 
 def _acting(plan: Plan) -> Iterator[tuple[Criterion, bool]]:

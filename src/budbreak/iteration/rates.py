@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
@@ -32,6 +33,8 @@ class RateWatch:
         self._optimizer, self._known = optimizer, set(map(id, members_of(resets)))
         self._sizes = _sizes(optimizer)
         self._older: list[tuple[weakref.ref[Any], object]] = []
+        self._holders: list[weakref.ref[Any]] = []
+        self._references: list[int] = []
 
     def enter(self) -> None:
         """Refuse a scheduler that is about to start, and remember those that have run elsewhere.
@@ -88,9 +91,26 @@ class RateWatch:
 
     def _others(self) -> list[Any]:
         """The schedulers that nobody puts back; of nested ones, the outermost."""
-        others = [scheduler for scheduler in _schedulers_of(self._optimizer) if id(scheduler) not in self._known]
+        schedulers = [holder for holder in self._held_by() if not issubclass(type(holder), Optimizer)]
+        others = [scheduler for scheduler in schedulers if id(scheduler) not in self._known]
         inner = {id(member) for outer in others for member in members_of([outer]) if member is not outer}
         return [scheduler for scheduler in others if id(scheduler) not in inner]
+
+    def _held_by(self) -> list[Any]:
+        """Schedulers of the optimizer, and wrappers of it, which may have schedulers of their own.
+
+        To look through all objects takes 25 ms, and more. A new one refers to the optimizer: so there is another look
+        where the number of references has changed, or where something that was found is gone.
+        """
+        holders = [reference() for reference in self._holders]
+        if None in holders or self._count(holders) != self._references:
+            holders = list(_holders_of(self._optimizer))
+            self._holders, self._references = [weakref.ref(holder) for holder in holders], self._count(holders)
+        return holders
+
+    def _count(self, holders: Sequence[object]) -> list[int]:
+        """The references to the optimizer, and to each wrapper of it."""
+        return [sys.getrefcount(item) for item in (self._optimizer, *holders) if issubclass(type(item), Optimizer)]
 
 
 def rates_of(groups: Sequence[dict[str, Any]]) -> Rates:
@@ -120,12 +140,12 @@ def check_first_step(now: Rates, allowed: Sequence[Rates], where: str) -> None:
     )
 
 
-def _schedulers_of(optimizer: Optimizer) -> list[Any]:
-    schedulers: list[Any] = []
+def _holders_of(optimizer: Optimizer) -> Iterator[Any]:
+    """Schedulers and wrappers of an optimizer, and what holds those wrappers."""
     for owner in _owners(optimizer):
-        # a wrapper, such as Accelerate's, may have schedulers of its own
-        schedulers.extend(_schedulers_of(owner) if issubclass(type(owner), Optimizer) else [owner])
-    return schedulers
+        yield owner
+        if issubclass(type(owner), Optimizer):
+            yield from _holders_of(owner)
 
 
 def _owners(target: object) -> Iterator[Any]:

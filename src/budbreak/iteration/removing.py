@@ -182,7 +182,7 @@ class _Remover:
 
 def _as_the_host(plan: Plan, *, rest: bool) -> Choose:
     """Select where, and what, the plan says; the rest globally, where N:M has removed all that it does."""
-    scope = Global() if rest and keeps_one_number(plan.scope) else plan.scope
+    scope = Global() if rest and keeps_one_number(plan.arena) else plan.arena
     return lambda scores, keep, within: select(
         scores,
         keep,

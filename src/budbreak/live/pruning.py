@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 
 from budbreak import criteria
 from budbreak.checks import check_criterion, check_fraction, check_optimizer
-from budbreak.criteria import Criterion, Magnitude
+from budbreak.criteria import Criterion, Magnitude, scope_of
 from budbreak.errors import InvalidValue
 from budbreak.evidence import Samples, check_rereadable, probe
 from budbreak.graph import Batches, Forward, Loss
@@ -19,7 +19,6 @@ from budbreak.live.optimizers import check_ownership
 from budbreak.masks import (
     Allocation,
     Element,
-    Global,
     Granularity,
     Mask,
     Prunable,
@@ -27,6 +26,7 @@ from budbreak.masks import (
     check_choices,
     check_collapse,
     check_mask,
+    check_rounds,
     check_targets,
     conv_and_linear,
     count_removable,
@@ -68,9 +68,10 @@ def prune(
             aside, and the mask's ``sparsity`` of weights is another number; with ``budget="weights"`` it is at least
             this one.
         criterion: `criteria.Magnitude` unless given.
-        scope: where scores compete: `masks.Global` unless given.
+        scope: where scores compete; unless given where the criterion is meant to be used (`criteria.Wanda`: within
+            rows), or over all layers.
         granularity: `Element` unless given.
-        allocation: divides the target over layers, for scope `masks.Layer`: `masks.Uniform` unless given.
+        allocation: divides the target over layers, in scopes `masks.Layer` and `masks.Rows`; `masks.Uniform` if None.
         floor: how many weights stay in each layer at least, or which share of each; units, for `Unit`.
         rounds: in how many rounds it prunes: in each the network is looked at without what is gone by then, and about
             the same share of the rest goes (`masks.exponential_path`). The criterion's own ``rounds`` unless given, one
@@ -106,16 +107,19 @@ def prune(
         check_mask(mask)
     warn_of_uncovered(model, prunable)
     alive = Mask.from_zeros(model, prunable) if mask is None else mask
-    scope = Global() if scope is None else scope
     granularity = Element() if granularity is None else granularity
+    scope = scope_of(criterion, granularity, scope)
     check_choices(scope=scope, granularity=granularity, allocation=allocation, floor=floor)
     scope, granularity = scope.fit(model, prunable), granularity.fit(model, prunable)
     total, living = count_removable(granularity, alive)
     keep = _survivors(sparsity, total, living)
     targets = {f"sparsity is {sparsity}: {keep} stay": (keep, keep)}
     check_targets(alive, targets, scope=scope, granularity=granularity, floor=floor)
-    path = exponential_path(living, keep, getattr(criterion, "rounds", 1) if rounds is None else rounds)
-    _check_rounds(len(path), scope, alive, batches)
+    times: int = getattr(criterion, "rounds", 1) if rounds is None else rounds
+    path = exponential_path(living, keep, times)
+    check_rounds(scope, times, criterion)
+    if times > 1:
+        check_rereadable(batches, f"each of {times} rounds reads them")
 
     def remove(within: Mask, keep: int) -> Mask:
         evidence = probe(
@@ -143,19 +147,6 @@ def prune(
                 chosen = remove(chosen, after)
     apply_mask(model, chosen)
     return chosen
-
-
-def _check_rounds(rounds: int, scope: Scope, alive: Mask, batches: Batches | None) -> None:
-    """Refuse several rounds where there can be one only."""
-    if rounds == 1:
-        return
-    check_rereadable(batches, f"each of {rounds} rounds reads them")
-    if scope.reach(alive) is not None:
-        raise InvalidValue(
-            f"{rounds} rounds for scope {scope}",
-            "it keeps one number of weights only, so that there is nothing to keep in between",
-            "write rounds=1",
-        )
 
 
 def _survivors(sparsity: float, total: int, alive: int) -> int:

@@ -17,7 +17,7 @@ from budbreak.errors import InvalidValue, MaskMismatch, MissingData
 from budbreak.files import corrupt, read_tree, write_tree
 from budbreak.masks.coverage import coverage
 from budbreak.masks.parametrized import check_directions, parameters_with_layers
-from budbreak.masks.prunable import Prunable, conv_and_linear, parameter_named, prunable_parameters, unwrap
+from budbreak.masks.prunable import Prunable, conv_and_linear, parameters_named, prunable_parameters, unwrap
 
 KIND = "mask 1"
 
@@ -143,16 +143,15 @@ class Mask(Mapping[str, Tensor]):
             InvalidValue: if the model is none; if a slice that weight_norm divides by its norm would lose all weights.
         """
         check_model(model)
-        covered: dict[str, nn.Parameter] = {}
-        for name, entry in self._entries.items():
-            parameter = parameter_named(model, name)
+        covered = parameters_named(model, self._entries)
+        for name, parameter in covered.items():
+            entry = self._entries[name]
             if parameter.shape != entry.shape:
                 raise MaskMismatch(
                     f"mask entry {name!r} has shape {tuple(entry.shape)}, the parameter {tuple(parameter.shape)}",
                     "a mask fits only the architecture that it was made for",
                     "make it from this model, or load the checkpoint it belongs to",
                 )
-            covered[name] = parameter
         for name, layer, _ in parameters_with_layers(unwrap(model)):
             if name in covered:
                 check_directions(name, layer, self._entries[name])

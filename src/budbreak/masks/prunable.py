@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import cast
@@ -259,17 +259,19 @@ def _chain(prunable: Prunable) -> tuple[list[_Excluding], Prunable]:
     return exclusions, prunable
 
 
-def parameter_named(model: nn.Module, name: str) -> nn.Parameter:
-    """The parameter of this state_dict name, tied names included.
+def parameters_named(model: nn.Module, names: Iterable[str]) -> dict[str, nn.Parameter]:
+    """The parameters of these state_dict names, in their order; tied names included.
 
     Raises:
-        UnknownName: with the nearest name that exists.
+        UnknownName: for the first name that does not exist, with the nearest that does.
     """
     parameters = dict(unwrap(model).named_parameters(remove_duplicate=False))
-    if name not in parameters:
-        raise UnknownName(
-            f"no parameter named {name!r} in {type(model).__name__}",
-            f"{one_of(parameters)}, as in model.state_dict()",
-            did_you_mean(name, parameters),
-        )
-    return parameters[name]
+    wanted = list(names)
+    for name in wanted:
+        if name not in parameters:
+            raise UnknownName(
+                f"no parameter named {name!r} in {type(model).__name__}",
+                f"{one_of(parameters)}, as in model.state_dict()",
+                did_you_mean(name, parameters),
+            )
+    return {name: parameters[name] for name in wanted}

@@ -45,7 +45,7 @@ def select(
         scope: where scores compete: `Global` unless given.
         granularity: what goes as one; `Element` unless given. There is no model here, so units are given by their
             dimension, ``Unit(dim=0)``, and none are spared; or fitted: ``Unit().fit(model)``.
-        allocation: divides ``keep`` over layers, for scope `Layer`: `Uniform` unless given.
+        allocation: divides ``keep`` over layers, for the scopes `Layer` and `Rows`: `Uniform` unless given.
         floor: how many stay in each layer at least, of what ``keep`` counts; all that are alive, where they are
             fewer. A float: that share of the layer, rounded up.
         within: only what this mask keeps competes, and nothing else is kept.
@@ -71,7 +71,10 @@ def select(
         _check_keep(keep, sum(capacities.values()))
         check_floors(floor, floors, keep, f"keep is {keep}")
         kept = scope.choose(contest)
-    return _spread(kept, scores, granularity, within)
+    mask = _spread(kept, scores, granularity, within)
+    if isinstance(granularity, Element) and mask.kept != keep:
+        raise InvalidValue(f"{scope} kept {mask.kept}", f"{keep} were to be kept", "mend its choose")
+    return mask
 
 
 def _alive(scores: Scores, within: Mask | None) -> Mapping[str, Tensor]:

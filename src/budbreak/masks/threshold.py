@@ -22,6 +22,7 @@ Array = Any
 _CHUNK = {"cpu": 1 << 17}  # 512 KiB of float32 stay in a core's cache; 2^18 took 1 % less time and 5 MiB more
 _CHUNK_ELSEWHERE = 1 << 26
 _SAMPLE_BLOCKS, _FEWEST_BLOCKS, _SAMPLE_BLOCK = 512, 64, 512
+_FEW = 1 << 15  # of so many, all may be near the threshold
 _WEIGHTS_PER_BLOCK = 1 << 16  # sorting a larger sample costs more than the narrower bracket saves (1e7 weights)
 
 
@@ -92,8 +93,10 @@ class Source:
                 del chunk
 
     def sample(self) -> np.ndarray[Any, Any]:
-        """2^15 to 2^18 scores, sorted: blocks spread evenly over all weights; without NaN."""
+        """2^15 to 2^18 scores, sorted: blocks spread evenly over all weights; without NaN. Of few weights none."""
         total = sum(score.shape.numel() for score in self.scores.values())
+        if total <= _FEW:
+            return np.empty(0, dtype=np.float32)
         wanted = min(max(total // _WEIGHTS_PER_BLOCK, _FEWEST_BLOCKS), _SAMPLE_BLOCKS)
         parts: list[Array] = []
         for name, score in self.scores.items():

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from pydantic.fields import FieldInfo
 
-from budbreak.studies.sections import FAMILIES, SECTIONS, plain_value
+from budbreak.studies.sections import FAMILIES, SECTIONS, plain_value, usual
 from budbreak.values import encode
 
 
@@ -50,7 +50,7 @@ def recipe_values() -> Mapping[str, tuple[Explained, ...]]:
 
 
 def _default(section: str, field: str, info: FieldInfo) -> str:
-    return "required" if info.is_required() else f"default: {_shown(plain_value(section, field, info.default))}"
+    return "required" if info.is_required() else f"default: {_shown(plain_value(section, field, usual(info)))}"
 
 
 def _arguments(kind: type) -> tuple[str, ...]:

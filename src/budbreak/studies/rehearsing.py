@@ -57,7 +57,7 @@ class Rehearsal:
                 lambda scores: select(
                     scores,
                     self.keep,
-                    scope=fitted.scope,
+                    scope=fitted.arena,
                     granularity=fitted.granularity,
                     allocation=fitted.allocation,
                     floor=fitted.floor,

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
-from budbreak.criteria import Criterion, Magnitude
+from budbreak.criteria import Criterion, Magnitude, scope_of
 from budbreak.data import PAD, find
 from budbreak.diagnostics import DeadUnits, Diagnostic
 from budbreak.errors import InvalidValue
@@ -51,7 +51,7 @@ class Section(BaseModel):
         """What tells it from others: the fields that are not at the default they were introduced with."""
         values = {name: getattr(self, name) for name in type(self).model_fields}
         fields = type(self).model_fields
-        return {name: telling(value) for name, value in values.items() if value != _introduced(fields[name])}
+        return {name: telling(value) for name, value in values.items() if value != usual(fields[name])}
 
 
 class DataSection(Section):
@@ -108,6 +108,11 @@ class TrainSection(Section):
     )
 
 
+def _meant_scope(given: dict[str, Any]) -> Scope:
+    """Where the scores compete if nobody says it; what was wrong before is refused elsewhere."""
+    return scope_of(given.get("criterion", Magnitude()), given.get("granularity", Element()), None)
+
+
 class PruneSection(Section):
     """``[prune]``: what goes, and when."""
 
@@ -120,17 +125,20 @@ class PruneSection(Section):
     then: Annotated[tuple[FollowUp, ...], read_many(FOLLOW_UPS, "prune.then", twice=True)] = Field(
         (), description='what follows in each level, e.g. ["ap"], ["train", {is = "remove", q = 0.02}]'
     )
+    granularity: Annotated[Granularity, read_one(GRANULARITIES, "prune.granularity")] = Field(
+        Element(), description="what goes as one"
+    )
     scope: Annotated[Scope, read_one(SCOPES, "prune.scope")] = Field(
-        Global(), description='where scores compete: in all layers, in each ("layer"), in its rows, in groups of N:M'
+        default_factory=_meant_scope,
+        description='where scores compete: in all layers ("global"), in each ("layer"), in its rows, in groups of N:M; '
+        "unless given where the criterion is meant to be used, mostly in all layers",
+        json_schema_extra={"introduced": cast(Any, Global())},
     )
     allocation: Annotated[Allocation, read_one(ALLOCATIONS, "prune.allocation")] = Field(
         Uniform(), description='how a target is divided over layers, for the scopes "layer" and "rows"'
     )
     floor: Annotated[int | float, read_floor("prune.floor")] = Field(
         0, description="so many weights, or that share (such as 0.01), stay in each layer at least"
-    )
-    granularity: Annotated[Granularity, read_one(GRANULARITIES, "prune.granularity")] = Field(
-        Element(), description="what goes as one"
     )
     exclude: Patterns = Field((), description='weights that are not prunable, e.g. ["fc.*"]')
     rewind: Literal["weights", "learning-rate", "none"] = Field(
@@ -279,7 +287,7 @@ def plain_value(section: str, field: str, value: Any) -> Any:
     return encode(value, family) if family else value
 
 
-def _introduced(field: FieldInfo) -> Any:
+def usual(field: FieldInfo) -> Any:
     """The default that a field had when it was new: results made before it keep their identity."""
     extra = field.json_schema_extra
     return extra.get("introduced", field.default) if isinstance(extra, dict) else field.default

@@ -1,0 +1,79 @@
+"""What of a pruned network still connects inputs with outputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from budbreak.diagnostics.measurement import Measurement, Quantity
+from budbreak.errors import MaskMismatch, did_you_mean
+from budbreak.evidence import Evidence, Graph
+from budbreak.graph import ModelGraph
+from budbreak.masks import Mask
+
+_GROUP = "connectivity"
+
+
+@dataclass(frozen=True)
+class Connectivity:
+    """How much of what a mask keeps lies on a path from an input to an output, and which outputs such a path reaches.
+
+    connected_weights = kept weights on a path / kept weights, 0 where nothing is kept: the others compute nothing that
+    anybody sees, whatever they count in the density. reachable_classes = outputs of the model (classes) to which a path
+    leads / outputs. Paths are those of `budbreak.graph.ModelGraph.reachable`; biases begin none. Per weight: its
+    share of connected_weights.
+
+    Source: Kim et al. 2021 (all-alive pruning), ICLR submission rx19UMFbC9u: "dead connections" are the others.
+    """
+
+    needs = (Graph(),)
+    quantities = (
+        Quantity(
+            "connected_weights",
+            "connected weights",
+            "share",
+            "higher",
+            about="kept weights that lie on a path from an input to an output.",
+            group=_GROUP,
+        ),
+        Quantity(
+            "reachable_classes",
+            "reachable classes",
+            "share",
+            "higher",
+            about="outputs to which kept weights lead from an input.",
+            group=_GROUP,
+        ),
+    )
+
+    def __call__(self, evidence: Evidence, mask: Mask) -> Measurement:
+        """See `Diagnostic`.
+
+        Raises:
+            MaskMismatch: if the mask covers a weight that the graph does not know, or in another shape.
+        """
+        graph = evidence[Graph()]
+        _check_names(graph, mask)
+        found = graph.reachable(mask)
+        classes = torch.cat([torch.ones(0, dtype=torch.bool), *found.classes])
+        layers = {
+            name: {"connected_weights": _share(found.connected.kept_in(name), mask.kept_in(name))} for name in mask
+        }
+        numbers = {
+            "connected_weights": _share(found.connected.kept, mask.kept),
+            "reachable_classes": _share(int(classes.sum()), len(classes)),
+        }
+        return Measurement(numbers, layers)
+
+
+def _share(part: int, whole: int) -> float:
+    return part / max(1, whole)
+
+
+def _check_names(graph: ModelGraph, mask: Mask) -> None:
+    known = [*(name for node in graph.nodes for name in node.weights), *graph.uncalled]
+    for name in mask:
+        if name not in known:
+            rule = "paths lead through the weights that were traced"
+            raise MaskMismatch(f"the mask covers {name!r}, which the graph lacks", rule, did_you_mean(name, known))

@@ -1,0 +1,81 @@
+"""How the network is wired, as a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from budbreak.evidence.evidence import ProbeContext
+from budbreak.graph import Forward, Kind, ModelGraph, Node, Site, trace
+from budbreak.masks import UnitLayout
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The graph of the network, traced on the first batch: a `budbreak.graph.ModelGraph`.
+
+    It names prunable weights as `Weights` does. A model whose control flow depends on its inputs is seen as that batch
+    takes it.
+    """
+
+    def start(self, context: ProbeContext) -> Callable[[], ModelGraph]:
+        """See `Probe.start`."""
+        found: list[ModelGraph] = []
+
+        def look(model: nn.Module, batch: Any, forward: Forward) -> None:
+            found.append(_renamed(trace(model, batch, forward), prunable_names(model, context.weights)))
+
+        def collect() -> ModelGraph:
+            of_all = context.processes.exchange("the graph", found)  # one of them may have had no batch
+            return next(graph for some in of_all for graph in some)
+
+        context.on_example(look)
+        return collect
+
+    def example(self, weights: Mapping[str, Tensor], generator: torch.Generator) -> ModelGraph:
+        """What it might have seen of layers side by side, each between an input and an output of its own."""
+        return ModelGraph(
+            tuple(node for index, name in enumerate(weights) for node in _alone(3 * index, name, weights[name].shape))
+        )
+
+
+def prunable_names(model: nn.Module, prunable: Mapping[str, Tensor]) -> Mapping[str, str]:
+    """Each name of a parameter -> its name among the prunable weights; itself where it is none of them."""
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    names = {id(parameters[name]): name for name in prunable}
+    return {name: names.get(id(parameter), name) for name, parameter in parameters.items()}
+
+
+def _renamed(graph: ModelGraph, names: Mapping[str, str]) -> ModelGraph:
+    nodes = tuple(
+        replace(node, weights=_known(node.weights, names), site=_fed(node.site, names)) for node in graph.nodes
+    )
+    return replace(graph, nodes=nodes, uncalled=_known(graph.uncalled, names))
+
+
+def _known(weights: tuple[str, ...], names: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(names.get(name, name) for name in weights)
+
+
+def _fed(site: Site | None, names: Mapping[str, str]) -> Site | None:
+    if site is None or site.feed is None:
+        return site
+    return replace(site, feed=replace(site.feed, weight=names.get(site.feed.weight, site.feed.weight)))
+
+
+def _alone(index: int, name: str, shape: torch.Size) -> tuple[Node, Node, Node]:
+    """An input, a layer and an output."""
+    size = (1,) * (len(shape) - 2)
+    call = f"conv{len(size)}d" if size else "linear"
+    made, dims = (1, shape[0], *size), (-1 - len(size),)
+
+    def node(place: int, kind: Kind, shape: tuple[int, ...], **more: Any) -> Node:
+        inputs = (index + place - 1,) if place else ()
+        return Node(index=index + place, kind=kind, owner="", inputs=inputs, shape=shape, unit_dims=dims, **more)
+
+    layer = node(1, Kind.LAYER, made, call=call, weights=(name,), units=UnitLayout(0))
+    return node(0, Kind.INPUT, (1, shape[1], *size), call=""), layer, node(2, Kind.OUTPUT, made, call="")
