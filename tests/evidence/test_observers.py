@@ -90,6 +90,18 @@ def test_movement_is_minus_the_sum_of_weight_times_gradient(accumulated):
     check_sums(result, sums)
 
 
+def test_every_so_many_th_step_is_an_estimate():
+    model, sums = mlp().double(), Counter()
+    with Loop(model, MovementSums(every=3)) as loop:
+        for step in range(8):
+            loop.optimizer.zero_grad()
+            loop.loss().backward()
+            if step in (0, 3, 6):
+                by_hand(model, sums)
+            loop.optimizer.step()
+        check_sums(loop.result(MovementSums(every=3)), sums)
+
+
 def scaled(optimizer, spoilt=()):
     """Sums over ten steps under a GradScaler, and those of the same steps by hand; ``spoilt`` ones are infinite."""
     model, sums = mlp(), Counter()
