@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from benchmarks.ap_epoch import ApEpoch
+from benchmarks.between_levels import BetweenLevels
 from benchmarks.conv_epoch import ConvEpoch
 from benchmarks.dnr_probe import DnrProbe
 from benchmarks.document import document, text_of, with_goals
@@ -20,6 +21,7 @@ ALL: tuple[Benchmark, ...] = (
     MaskStep(),
     GlobalSelect(),
     LampSelect(),
+    BetweenLevels(),
     DnrProbe(),
     InputNormsProbe(),
     SynFlowRounds(),
