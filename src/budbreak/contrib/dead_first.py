@@ -11,7 +11,7 @@ from torch import Tensor
 
 from budbreak.checks import check_criterion
 from budbreak.criteria import ALL, Criterion, Magnitude
-from budbreak.evidence import Evidence, Graph, Probe, Weights
+from budbreak.evidence import Evidence, Graph, Need, Weights
 from budbreak.iteration import CRITERIA
 from budbreak.masks import Mask, Score, Scores, ScoreSlice
 
@@ -39,7 +39,7 @@ class DeadFirst:
         check_criterion(self.host, ALL)
 
     @property
-    def needs(self) -> tuple[Probe[object], ...]:
+    def needs(self) -> tuple[Need, ...]:
         """What the host needs, and the graph."""
         return tuple(dict.fromkeys((*self.host.needs, Weights(), Graph())))
 
