@@ -43,9 +43,7 @@ class SynFlowRounds:
         mask = pruned(model, rounds)
         if mask.kept != survivors(SPARSITY, mask.total):
             raise InvariantBroken(f"{mask.kept} of {mask.total} weights stay", "the last round keeps the exact count")
-        remark = (
-            "A bare pass has batch 1 and float64, as SynFlow's has; ours copies the network first."
-        )
+        remark = "A bare pass has batch 1 and float64, as SynFlow's has; ours copies the network first."
         return Findings((measured,), (goal,), (f"{mask.kept} of {mask.total} weights stay.",), (remark,))
 
 

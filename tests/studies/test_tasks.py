@@ -149,6 +149,8 @@ GOLDEN = {
     "mnist-lenet300-awake taylor-awake-square": "499b58a576f1 d17939ae07b4",
     "mnist-lenet300-hosts lookahead": "499b58a576f1 c8dee2da65f8",
     "mnist-lenet300-hosts lookahead-ap": "499b58a576f1 1700a61e9a44",
+    "mnist-lenet300-hosts movement": "82f2c7a65e98 71feee14e7d7",
+    "mnist-lenet300-hosts movement-ap": "82f2c7a65e98 517282bba793",
 }
 
 
