@@ -258,6 +258,30 @@ def test_units_of_a_grouped_transposed_convolution_are_those_of_its_weight():
             assert set(counts.active[row, column].flatten().tolist()) == {active[row // 2 * 3 + column]}
 
 
+class Functional(nn.Module):
+    """The same hidden layers, with activations that are no modules."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList(layer for layer in mlp() if isinstance(layer, nn.Linear))
+
+    def forward(self, x):
+        first = nn.functional.relu(self.layers[0](x))
+        return self.layers[2](self.layers[1](first).relu_())
+
+
+def test_functions_are_heard_as_modules_are():
+    plain, functional = mlp(), Functional()
+    found = []
+    for model in (plain, functional):
+        with Loop(model, ActivationCounts()) as loop:
+            for _ in range(3):
+                loop.loss().backward()
+            found.append([(c.active.tolist(), c.seen) for c in loop.result(ActivationCounts()).values()])
+    assert found[0] == found[1]
+    assert len(found[0]) == 2
+
+
 class Checkpointed(nn.Module):
     """Computes its hidden layer again in the backward pass."""
 
