@@ -12,6 +12,7 @@ from benchmarks.global_select import GlobalSelect
 from benchmarks.input_norms import InputNormsProbe
 from benchmarks.lamp_select import LampSelect
 from benchmarks.mask_step import MaskStep
+from benchmarks.model_trace import ModelTrace
 from benchmarks.settings import Benchmark, Settings, run
 from benchmarks.small_net_epoch import SmallNetEpoch
 from benchmarks.synflow_rounds import SynFlowRounds
@@ -22,6 +23,7 @@ ALL: tuple[Benchmark, ...] = (
     GlobalSelect(),
     LampSelect(),
     BetweenLevels(),
+    ModelTrace(),
     DnrProbe(),
     InputNormsProbe(),
     SynFlowRounds(),

@@ -28,7 +28,7 @@ RECIPES = Path(__file__).parents[1] / "recipes"
 LEVEL, TRAINING = "a level: training, evaluations, diagnostics", "of it the training"
 STORED = ", with its store"
 _EVALUATION, _DIAGNOSTICS = "an evaluation", "diagnostics"
-_SIZES = {
+SIZES = {
     "digits": (1437, 360),
     "mnist": (60_000, 10_000),
     "fashion-mnist": (60_000, 10_000),
@@ -81,11 +81,11 @@ def _goal(measured: Table) -> Goal:
 
 def _table(name: str, settings: Settings) -> Table:
     arms = load_recipe(RECIPES / f"{name}.toml").arms
-    work = _Work(arms[0].setup, settings)
+    work = Work(arms[0].setup, settings)
     parts = work.parts()
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        loops = {arm.name: _Loop(work, arm.setup) for arm in arms}
-        loops[arms[-1].name + STORED] = _Loop(work, arms[-1].setup, Path(folder))
+        loops = {arm.name: Loop(work, arm.setup) for arm in arms}
+        loops[arms[-1].name + STORED] = Loop(work, arms[-1].setup, Path(folder))
         for loop in loops.values():
             stack.callback(loop.leave)
         turns = [Contender(arm, loop.turn, prepare=loop.train) for arm, loop in loops.items()]
@@ -112,12 +112,12 @@ class _Task:
     classes: int
 
 
-class _Work:
+class Work:
     """What a recipe trains, and on how much."""
 
     def __init__(self, setup: Setup, settings: Settings) -> None:
         self.setup, self._entry, batch = setup, find(setup.data.name), setup.train.batch_size
-        everything, self.tested = _SIZES[setup.data.name]
+        everything, self.tested = SIZES[setup.data.name]
         self.held_out = setup.data.validation or self._entry.validation
         self.count = min(everything - self.held_out, setup.data.limit or everything)
         self.steps = steps_per_epoch(self.count, batch)
@@ -162,10 +162,10 @@ class _Work:
         return build(section.name, _Task(self._entry.shape, self._entry.classes), init=section.initialisation, seed=0)
 
 
-class _Loop:
+class Loop:
     """The loop over the levels of an arm, which begins again when it has come to its end."""
 
-    def __init__(self, work: _Work, setup: Setup, folder: Path | None = None) -> None:
+    def __init__(self, work: Work, setup: Setup, folder: Path | None = None) -> None:
         self._work, self._setup, self._folder = work, setup, folder
         self._open = contextlib.ExitStack()
         self._levels: Iterator[Level] = iter(())
