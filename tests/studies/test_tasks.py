@@ -151,6 +151,13 @@ GOLDEN = {
     "mnist-lenet300-hosts lookahead-ap": "499b58a576f1 1700a61e9a44",
     "mnist-lenet300-hosts movement": "82f2c7a65e98 71feee14e7d7",
     "mnist-lenet300-hosts movement-ap": "82f2c7a65e98 517282bba793",
+    "mnist-lenet300-evidence magnitude": "499b58a576f1 10ab53453c43",
+    "mnist-lenet300-evidence magnitude-ap": "499b58a576f1 6742d5336312",
+    "mnist-lenet300-evidence magnitude-waker": "499b58a576f1 1424847d8a33",
+    "mnist-lenet300-evidence magnitude-stripping": "499b58a576f1 30a989712136",
+    "mnist-bncnn-evidence magnitude": "e63ebc170c4f c69268d4b9c6",
+    "mnist-bncnn-evidence magnitude-ap": "e63ebc170c4f 6a8cb8dc99c3",
+    "mnist-bncnn-evidence magnitude-waker": "e63ebc170c4f fd9e2028cc1b",
 }
 
 
