@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from benchmarks.ap_epoch import ApEpoch
+from benchmarks.between_levels import BetweenLevels
 from benchmarks.conv_epoch import ConvEpoch
 from benchmarks.dnr_probe import DnrProbe
 from benchmarks.document import document, text_of, with_goals
@@ -11,6 +12,7 @@ from benchmarks.global_select import GlobalSelect
 from benchmarks.input_norms import InputNormsProbe
 from benchmarks.lamp_select import LampSelect
 from benchmarks.mask_step import MaskStep
+from benchmarks.model_trace import ModelTrace
 from benchmarks.settings import Benchmark, Settings, run
 from benchmarks.small_net_epoch import SmallNetEpoch
 from benchmarks.synflow_rounds import SynFlowRounds
@@ -20,6 +22,8 @@ ALL: tuple[Benchmark, ...] = (
     MaskStep(),
     GlobalSelect(),
     LampSelect(),
+    BetweenLevels(),
+    ModelTrace(),
     DnrProbe(),
     InputNormsProbe(),
     SynFlowRounds(),

@@ -9,6 +9,7 @@ from benchmarks import (
     ALL,
     Settings,
     ap_epoch,
+    between_levels,
     conv_epoch,
     dnr_probe,
     find,
@@ -16,6 +17,7 @@ from benchmarks import (
     input_norms,
     lamp_select,
     mask_step,
+    model_trace,
     run,
     small_net_epoch,
     synflow_rounds,
@@ -26,11 +28,13 @@ from benchmarks.findings import Goal, read_all, read_stored
 from benchmarks.peers import CountingHooks, PerSample, freeze_zeros_by_numpy
 from benchmarks.work import CIFAR, MNIST, images, network
 from budbreak.errors import InvariantBroken, UnknownName
+from budbreak.studies import load_recipe
 
 SMOKE = Settings("smoke")
 STEPS = (mask_step.DENSE, mask_step.AGAIN, mask_step.HELD, mask_step.PRUNE, mask_step.ROUND_TRIP)
 ALONE = (mask_step.OURS, mask_step.HOOK, mask_step.BOOL, mask_step.FILL, mask_step.NUMPY)
 PROBES = (dnr_probe.PLAIN, dnr_probe.AGAIN, dnr_probe.OURS, dnr_probe.COUNT, dnr_probe.MEAN)
+TRACES = (model_trace.PLAIN, model_trace.TRACED, model_trace.PRINTED)
 NORMS = (input_norms.PLAIN, input_norms.AGAIN, input_norms.OURS, input_norms.UNFOLDED)
 PROMISED = {
     "mask-step": [ALONE, STEPS],
@@ -40,6 +44,10 @@ PROMISED = {
         (global_select.OURS, global_select.PRUNE, global_select.READ),
     ],
     "lamp": [(lamp_select.MAGNITUDE, lamp_select.LAMP, lamp_select.SORTING)],
+    "between-levels": [
+        (between_levels.LEVEL, between_levels.TRAINING, "host", "ap-lite", "ap-lite" + between_levels.STORED),
+    ],
+    "trace": [TRACES, TRACES],
     "dnr-probe": [PROBES, PROBES],
     "input-norms": [NORMS, NORMS],
     "synflow": [(synflow_rounds.PASSES, synflow_rounds.OURS)],
@@ -154,6 +162,20 @@ def test_cases_of_weights_are_what_they_say():
 def test_networks_are_equal_at_each_call():
     one, other = network("ResNet-20").state_dict(), network("ResNet-20").state_dict()
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_loop_over_levels_begins_again_at_its_end():
+    recipe = load_recipe(between_levels.RECIPES / "digits-mlp.toml")
+    loop = between_levels.Loop(between_levels.Work(recipe.arms[1].setup, SMOKE), recipe.arms[1].setup)
+    for _ in range(14):  # of 12 levels
+        loop.train()
+        loop.turn()
+    loop.leave()
+
+
+def test_the_size_of_every_recipe_is_known():
+    for path in between_levels.RECIPES.glob("*.toml"):
+        assert load_recipe(path).arms[0].setup.data.name in between_levels.SIZES
 
 
 # --- files and pages -------------------------------------------------------------------------------------------

@@ -19,7 +19,10 @@ def derive_seed(seed: int, *names: object) -> int:
 
 def seed_everything(seed: int, generators: Sequence[torch.Generator] = ()) -> None:
     """Seed torch (all devices), numpy, random and the given generators."""
-    torch.manual_seed(seed)
+    if torch.accelerator.is_available():
+        torch.manual_seed(seed)
+    else:  # it would queue a call, with the whole stack in words, for each kind of device that is not there
+        torch.default_generator.manual_seed(seed)
     np.random.seed(seed % 2**32)
     random.seed(seed)
     for index, generator in enumerate(generators):

@@ -62,9 +62,11 @@ def iterate(
     generators are seeded from (seed, level, stage), so that arms with the same seed see the same batches.
 
     Args:
-        model: the live model; no key, module or hook of it is changed.
+        model: the live model; no key, module or hook of it is changed. Observers of activations hook it while it is
+            entered: give it as your loop calls it, compiled or not; what they look at runs uncompiled.
         optimizer: holds the model's parameters; pruned weights are clamped to zero after each of its steps.
-        plan: what to prune.
+        plan: what to prune. What its criteria need to have watched is watched in all trainings: see
+            `budbreak.evidence.Observer`.
         batches: the calibration set, for criteria that look at gradients or activations.
         loss: for criteria that need gradients.
         forward: how to run the model on a batch, if not ``model(inputs)``.

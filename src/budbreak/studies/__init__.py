@@ -8,6 +8,8 @@ from budbreak.studies.inspect import Request, Subject, find_subject, measure_sub
 from budbreak.studies.intervals import Estimate, estimate, holm
 from budbreak.studies.listing import StoredRun, list_runs
 from budbreak.studies.lookahead import duration, epochs_of_choice, look_ahead, share_cores
+from budbreak.studies.making import make_plan
+from budbreak.studies.measuring import BATCH, measure
 from budbreak.studies.overrides import parse_set
 from budbreak.studies.recipe import Arm, Recipe, make_recipe
 from budbreak.studies.recipefile import import_folders, load_recipe
@@ -25,10 +27,12 @@ from budbreak.studies.result import (
     load_result,
 )
 from budbreak.studies.run import Choice, RunFailed, run
+from budbreak.studies.sections import Setup
 from budbreak.studies.tasks import Place
 from budbreak.studies.watching import Event
 
 __all__ = [
+    "BATCH",
     "EXECUTORS",
     "TASKS",
     "TEST_ACCURACY",
@@ -50,6 +54,7 @@ __all__ = [
     "Request",
     "RunFailed",
     "RunResult",
+    "Setup",
     "StoredRun",
     "Subject",
     "check_executor",
@@ -63,7 +68,9 @@ __all__ = [
     "load_recipe",
     "load_result",
     "look_ahead",
+    "make_plan",
     "make_recipe",
+    "measure",
     "measure_subject",
     "open_executor",
     "paired_differences",

@@ -119,6 +119,25 @@ def test_a_removal_that_follows_has_the_rounds_of_its_own_criterion():
     assert begin(Parts(), plan)[0] == mask
 
 
+@pytest.mark.parametrize(
+    "criterion",
+    [bb.criteria.Snip(), bb.criteria.GraSP(mode="eval"), bb.criteria.SynFlow(rounds=5), Magnitude()],
+    ids=str,
+)
+@pytest.mark.parametrize("rounds", [None, 3])
+def test_a_plan_prunes_at_initialization_as_one_shot_pruning_does(criterion, rounds):
+    parts = Parts()
+    expected = bb.prune(
+        copy.deepcopy(parts.model),
+        sparsity=0.8,
+        criterion=criterion,
+        rounds=rounds,
+        batches=parts.loader,
+        loss=cross_entropy,
+    )
+    assert begin(parts, untrained(criterion, rounds=rounds))[0] == expected
+
+
 def test_rounds_work_between_trainings_as_well():
     parts, masks = Parts(), []
     _, history = run(
