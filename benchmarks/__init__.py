@@ -11,6 +11,7 @@ from benchmarks.global_select import GlobalSelect
 from benchmarks.input_norms import InputNormsProbe
 from benchmarks.lamp_select import LampSelect
 from benchmarks.mask_step import MaskStep
+from benchmarks.observer_step import ObserverStep
 from benchmarks.settings import Benchmark, Settings, run
 from benchmarks.small_net_epoch import SmallNetEpoch
 from benchmarks.synflow_rounds import SynFlowRounds
@@ -23,6 +24,7 @@ ALL: tuple[Benchmark, ...] = (
     DnrProbe(),
     InputNormsProbe(),
     SynFlowRounds(),
+    ObserverStep(),
     SmallNetEpoch(),
     ConvEpoch(),
     ApEpoch(),

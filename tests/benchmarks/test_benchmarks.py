@@ -16,6 +16,7 @@ from benchmarks import (
     input_norms,
     lamp_select,
     mask_step,
+    observer_step,
     run,
     small_net_epoch,
     synflow_rounds,
@@ -43,6 +44,7 @@ PROMISED = {
     "dnr-probe": [PROBES, PROBES],
     "input-norms": [NORMS, NORMS],
     "synflow": [(synflow_rounds.PASSES, synflow_rounds.OURS)],
+    "observer-step": [(observer_step.BARE, observer_step.AGAIN, *observer_step.OBSERVERS)],
     "small-net-epoch": [(small_net_epoch.OURS, small_net_epoch.ARRAYS, small_net_epoch.TENSORS)],
     "conv-epoch": [(conv_epoch.OURS, conv_epoch.FLOAT, conv_epoch.PLAIN)],
     "ap-epoch": [
