@@ -210,8 +210,6 @@ class _Sites:
         self._following.close()
 
     def _heard(self, site: Site, given: Tensor, output: Tensor) -> None:
-        if self._outermost is None:
-            return  # computed again in a backward pass, or not watched
         seen = output.detach()
         for listener in self._listening:
             listener(site, seen)
