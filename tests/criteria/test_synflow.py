@@ -64,6 +64,56 @@ def test_each_layer_of_a_chain_carries_the_whole_flow():
     assert model.training
 
 
+class Swish(nn.Module):
+    def forward(self, x):
+        return x * torch.sigmoid(x)
+
+
+class InPlaceSquares(nn.Module):
+    def forward(self, input):
+        return input.clamp_(min=0).pow_(2)
+
+
+class Called(nn.Module):
+    def __init__(self, call):
+        super().__init__()
+        self.call, self.weighs = call, nn.Identity()
+
+    def forward(self, x):
+        return self.weighs(self.call(x))
+
+
+class ByKeyword(nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return self.inner(input=x)
+
+
+CALLS = {
+    "clamp": Called(lambda x: x.clamp(0, 6)),
+    "by keyword": Called(lambda x: torch.relu(input=x)),
+    "written out": Swish(),
+    "in place, by keyword": ByKeyword(InPlaceSquares()),
+    "norm by keyword": ByKeyword(nn.LayerNorm(5)),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_whatever_is_an_activation_passes_on(call):
+    """Inputs that a clamp would cut and a square would blow up."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 5), nn.ReLU(), nn.Linear(5, 3))
+    model[0].weight.data *= 100
+    expected = flows(model)
+    model[1] = CALLS[call]
+    for name, found in flows(model).items():
+        torch.testing.assert_close(found, expected[name], rtol=1e-12, atol=0)
+    assert not any("forward" in vars(module) for module in model.modules())
+
+
 def test_a_residual_network_adds_the_flows_of_its_paths():
     model = residual_cnn()
     model.norm1.running_var.fill_(4.0)
