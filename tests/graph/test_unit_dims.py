@@ -375,6 +375,12 @@ def test_a_normalised_weight_is_that_weight_too():
     assert (site.weight, site.static_units) == (name, 0)
 
 
+def test_what_a_weight_divides_is_not_zero_where_it_is():
+    run = lambda net, x: torch.relu(nn.functional.linear(x, torch.ones(6, 4) / net.fc.weight))  # noqa: E731
+    (site,) = bb.dead_neurons(Net(run, fc=nn.Linear(4, 6)), [torch.randn(7, 4)]).sites
+    assert site.weight is None
+
+
 def test_pooling_over_units_loses_their_weight():
     """The maximum of a pruned unit and a living one is not static."""
     model = max_over_units()
