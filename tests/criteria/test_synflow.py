@@ -114,6 +114,22 @@ def test_whatever_is_an_activation_passes_on(call):
     assert not any("forward" in vars(module) for module in model.modules())
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")
+def test_a_scripted_part_is_put_back_like_any_other():
+    model = nn.Sequential(nn.Linear(8, 5), torch.jit.script(nn.Linear(5, 5)), nn.Linear(5, 3))
+    before = copy.deepcopy(model.state_dict())
+    found = flows(model)
+    plain = nn.Sequential(model[0], nn.Linear(5, 5), model[2])
+    plain[1].load_state_dict(model[1].state_dict())
+    for name, expected in flows(plain).items():
+        if name in found:
+            torch.testing.assert_close(found[name], expected, rtol=1e-12, atol=0)
+    assert found.keys() == {"0.weight", "2.weight"}
+    for name, tensor in model.state_dict().items():
+        assert tensor.dtype == before[name].dtype
+        assert torch.equal(tensor, before[name])
+
+
 def test_a_residual_network_adds_the_flows_of_its_paths():
     model = residual_cnn()
     model.norm1.running_var.fill_(4.0)
