@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional
 
 import budbreak as bb
-from budbreak.errors import InvalidValue, NotFinite
+from budbreak.errors import EmptyBatches, InvalidValue, NotFinite
 from budbreak.evidence import InputNorms, MeanActivations
 from budbreak.masks import every_weight
 from budbreak.testing import mlp, residual_cnn
@@ -176,3 +176,12 @@ def test_functional_references_agree():
     layer, x = nn.Conv2d(2, 3, 3, padding=1, stride=2), torch.randn(4, 2, 6, 6)
     columns = functional.unfold(x, 3, padding=1, stride=2).transpose(0, 1).flatten(1)
     torch.testing.assert_close(norms_of(layer, [x])["weight"].norms[0], columns.norm(dim=1), rtol=1e-5, atol=1e-6)
+
+
+def test_batches_without_samples_are_refused_and_add_nothing_to_others():
+    model = mlp()
+    x = torch.randn(4, model[0].in_features)
+    with pytest.raises(EmptyBatches, match="hold no samples"):
+        norms_of(model, [x[:0], x[:0]])
+    for name, found in norms_of(model, [x[:0], x]).items():
+        assert torch.equal(found.norms, norms_of(model, [x])[name].norms)
