@@ -49,7 +49,7 @@ PROMISED = {
         (between_levels.LEVEL, between_levels.TRAINING, "host", "ap-lite", "ap-lite" + between_levels.STORED),
     ],
     "trace": [TRACES, TRACES],
-    "dnr-probe": [PROBES, PROBES],
+    "dnr-probe": [PROBES, PROBES, PROBES[:3], PROBES[:3]],
     "input-norms": [NORMS, NORMS],
     "synflow": [(synflow_rounds.PASSES, synflow_rounds.OURS)],
     "observer-step": [(observer_step.BARE, observer_step.AGAIN, *observer_step.OBSERVERS)],
