@@ -13,6 +13,7 @@ from benchmarks.input_norms import InputNormsProbe
 from benchmarks.lamp_select import LampSelect
 from benchmarks.mask_step import MaskStep
 from benchmarks.model_trace import ModelTrace
+from benchmarks.observer_step import ObserverStep
 from benchmarks.settings import Benchmark, Settings, run
 from benchmarks.small_net_epoch import SmallNetEpoch
 from benchmarks.synflow_rounds import SynFlowRounds
@@ -27,6 +28,7 @@ ALL: tuple[Benchmark, ...] = (
     DnrProbe(),
     InputNormsProbe(),
     SynFlowRounds(),
+    ObserverStep(),
     SmallNetEpoch(),
     ConvEpoch(),
     ApEpoch(),

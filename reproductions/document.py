@@ -12,7 +12,7 @@ from reproductions.reasons import reasons_section
 from reproductions.scripts import SEEDS, STUDIES
 from reproductions.sections import (
     ablation_section,
-    awake_section,
+    evidence_section,
     hosts_section,
     missing_section,
     name_of,
@@ -25,8 +25,8 @@ from reproductions.study import Study, studies_of
 HOSTS = ("mnist-lenet300-hosts", "fashion-lenet300-hosts", "mnist-lenet5-hosts", "mnist-bncnn-hosts")
 PRO = ("mnist-lenet300-pro", "fashion-lenet300-pro")
 ABLATION = "mnist-lenet300-ablation"
-AWAKE = ("mnist-lenet300-awake", "mnist-bncnn-awake")
-RECIPES = (*HOSTS, *PRO, ABLATION, *AWAKE)
+EVIDENCE = ("mnist-lenet300-evidence", "mnist-bncnn-evidence")
+RECIPES = (*HOSTS, *PRO, ABLATION, *EVIDENCE)
 SCRIPTS = tuple(study.name for study in STUDIES)
 
 HEAD = """# AP, measured
@@ -67,7 +67,7 @@ def document(studies: Mapping[str, Study]) -> str:
     parts += [hosts_section(study) for study in hosts]
     parts += [pro_section(found[name]) for name in PRO if name in found]
     parts += [ablation_section(found[ABLATION])] if ABLATION in found else []
-    parts += [awake_section(found[name]) for name in AWAKE if name in found]
+    parts += [evidence_section(found[name]) for name in EVIDENCE if name in found]
     parts += [script_section(found[name]) for name in SCRIPTS if name in found]
     planned = {name: studies[name] for name in (*RECIPES, *SCRIPTS) if name in studies}
     parts += [missing_section(planned), _places(found)]

@@ -36,16 +36,16 @@ def hosts_section(study: Study) -> str:
     return "\n\n".join([f"## Hosts: {name_of(study)}", *_follow_ups(study)])
 
 
-def awake_section(study: Study) -> str:
-    """A third arm beside host and AP."""
-    return "\n\n".join([f"## Beyond the paper: {name_of(study)}", _AWAKE, *_follow_ups(study)])
+def evidence_section(study: Study) -> str:
+    """What looks at activations, beside host and AP."""
+    return "\n\n".join([f"## Beyond the paper: {name_of(study)}", _EVIDENCE, *_follow_ups(study)])
 
 
-_AWAKE = (
-    "AP never looks at an activation. *awake* does: of the weights whose removal lifts a unit where it is silent on "
-    "the data, whatever their sign and that of what they meet, those go that cost least for it, at units that are "
-    "nearly always silent first. The cost is |w g| (*awake*) or the square of the weight (*awake-square*); behind "
-    "BatchNorm only what silent outputs have more of than others counts. See `budbreak.contrib.Awakening`."
+_EVIDENCE = (
+    "AP never looks at an activation. *waker* does (`budbreak.contrib.DeadUnitWaker`): of the weights whose removal "
+    "brings a unit that is nearly dead on the data nearer to firing, whatever their sign and that of what they meet, "
+    "those go that cost the loss least for it, and what a norm takes away again is no gain. *stripping* "
+    "(`SynapticStripping`) removes the most negative weights of units that are dead on all calibration images."
 )
 
 

@@ -23,7 +23,8 @@ Shape = st.none() | st.just((3, 8, 8))
 Temperature = st.floats(0.5, 300)
 Warmup = {"warmup": Share}
 Resets = st.sampled_from(["level", "never"])
-Counting = {"threshold": st.floats(0, 10), "every": st.integers(1, 1000), "reset": Resets}
+Adding = {"reset": Resets, "every": st.integers(1, 1000)}
+Counting = {"threshold": st.floats(0, 10), **Adding}
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ ROWS = (
     ),
     Row(criteria.Lookahead, ({}, {"norm": True}), {"norm": False}, {"norm": st.booleans()}),
     Row(criteria.Magnitude, oracle=lambda w, start, g: w if w > 0 else -w),
-    Row(criteria.Movement, ({}, {"reset": "never"}), {"reset": "level"}, {"reset": Resets}),
+    Row(criteria.Movement, ({}, {"reset": "never", "every": 3}), {"reset": "level", "every": 1}, Adding),
     Row(criteria.Random, ({}, {"seed": 7}), {"seed": 0}, {"seed": st.integers(0, 2**63 - 1)}),
     Row(criteria.RIA, ({}, {"alpha": 0.0}), {"alpha": 0.5}, {"alpha": st.floats(0, 2)}),
     Row(
@@ -233,7 +234,7 @@ ROWS = (
         {"threshold": 0.0, "every": 1, "reset": "never"},
         Counting,
     ),
-    Row(evidence.MovementSums, ({}, {"reset": "never"}), {"reset": "level"}, {"reset": Resets}),
+    Row(evidence.MovementSums, ({}, {"reset": "never", "every": 3}), {"reset": "level", "every": 1}, Adding),
 )
 
 BY_KIND: Mapping[type, Row] = {row.kind: row for row in ROWS}

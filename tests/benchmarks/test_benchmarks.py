@@ -18,6 +18,7 @@ from benchmarks import (
     lamp_select,
     mask_step,
     model_trace,
+    observer_step,
     run,
     small_net_epoch,
     synflow_rounds,
@@ -51,6 +52,7 @@ PROMISED = {
     "dnr-probe": [PROBES, PROBES, PROBES[:3], PROBES[:3]],
     "input-norms": [NORMS, NORMS, NORMS],
     "synflow": [(synflow_rounds.PASSES, synflow_rounds.OURS)],
+    "observer-step": [(observer_step.BARE, observer_step.AGAIN, *observer_step.OBSERVERS)],
     "small-net-epoch": [(small_net_epoch.OURS, small_net_epoch.ARRAYS, small_net_epoch.TENSORS)],
     "conv-epoch": [(conv_epoch.OURS, conv_epoch.FLOAT, conv_epoch.PLAIN)],
     "ap-epoch": [

@@ -8,7 +8,7 @@ from torch import nn
 
 import budbreak as bb
 from budbreak.contrib import DeadFirst
-from budbreak.criteria import Lamp, LeastMovedNegative, Magnitude, Random, Snip, SynFlow
+from budbreak.criteria import Lamp, LeastMovedNegative, Magnitude, Random, Snip, SynFlow, Wanda
 from budbreak.errors import InvalidValue
 from budbreak.evidence import StartWeights
 from budbreak.iteration import CRITERIA
@@ -66,7 +66,8 @@ def test_where_all_is_connected_the_host_decides():
     assert all(torch.equal(ours[name].tensor(), hosts[name].tensor()) for name in hosts)
 
 
-def test_it_has_the_rounds_and_the_replicates_of_its_host():
+def test_it_has_the_rounds_the_scope_and_the_replicates_of_its_host():
+    assert (DeadFirst().scope, DeadFirst(Wanda()).scope) == (None, Wanda().scope)
     assert (DeadFirst().rounds, DeadFirst().at_initialization) == (1, False)
     assert (DeadFirst(SynFlow(rounds=7)).rounds, DeadFirst(Snip()).at_initialization) == (7, True)
     assert DeadFirst(Random()).replicate(3) == DeadFirst(Random(seed=3))

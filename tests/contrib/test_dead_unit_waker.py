@@ -30,11 +30,12 @@ def scores_of(model, *batches, **options):
 
 
 def alone(*layers, rows):
-    """A network of one unit, or few, with the given incoming weights."""
+    """A network of one unit, or few, with the given incoming weights; the loss hardly feels the first."""
     model = nn.Sequential(nn.Linear(len(rows[0]), len(rows)), *layers, nn.Linear(len(rows), 2))
     with torch.no_grad():
         model[0].weight.copy_(torch.tensor(rows))
         model[0].bias.zero_()
+        model[-1].weight[:, 0] /= 20
     return model
 
 
@@ -42,9 +43,9 @@ def alone(*layers, rows):
 
 
 def test_a_positive_weight_on_a_negative_input_goes_and_ap_would_not_see_it():
-    """z = 2 x0 + 0.5 x1 with x0 about -1.5: only without the first weight does the unit fire."""
+    """z = 2 x0 + 0.5 x1 with x0 about -1.5: only without the first weight does the unit fire. The other one does."""
     x = torch.randn(400, 2) * 0.5 - torch.tensor([1.5, 0.0])
-    model, y = alone(nn.ReLU(), rows=[[2.0, 0.5]]), torch.randint(0, 2, (400,))
+    model, y = alone(nn.ReLU(), rows=[[2.0, 0.5], [-3.0, 3.0]]), torch.randint(0, 2, (400,))
     scores = scores_of(model, (x, y))["0.weight"].tensor()
     assert scores[0, 0] < INF
     assert scores[0, 1] == INF  # spreads the pre-activation: without it the unit fires less
@@ -60,13 +61,13 @@ def test_of_two_negative_weights_the_one_that_meets_more_goes_first():
     assert scores[0] < scores[1] < scores[2] == INF
 
 
-@pytest.mark.parametrize(("norm", "spared"), [(nn.BatchNorm1d(1), True), (nn.Identity(), False)], ids=["norm", "plain"])
+@pytest.mark.parametrize(("norm", "spared"), [(nn.BatchNorm1d(2), True), (nn.Identity(), False)], ids=["norm", "plain"])
 def test_behind_batchnorm_what_only_shifts_the_mean_gains_nothing(norm, spared):
     """The first input is the same on all samples; the third is mostly small, and large where the unit is far down."""
     x = torch.cat([torch.full((200, 1), 3.0), torch.randn(200, 1), torch.rand(200, 1) ** 4], dim=1)
     if isinstance(norm, nn.BatchNorm1d):
-        nn.init.constant_(norm.bias, -2.5)
-    model = alone(norm, nn.ReLU(), rows=[[-1.0, 0.3, -1.0]])
+        norm.bias.data[0] = -2.5
+    model = alone(norm, nn.ReLU(), rows=[[-1.0, 0.3, -1.0], [1.0, 1.0, 1.0]])
     before = copy.deepcopy(model.state_dict())
     scores = scores_of(model, (x[:100], torch.zeros(100).long()), (x[100:], torch.ones(100).long()))
     shifts, _, pulls = scores["0.weight"].tensor()[0].tolist()
@@ -86,11 +87,11 @@ def test_only_weights_of_nearly_dead_units_go_and_of_those_that_can_be_moved():
 
 
 def test_how_dead_is_nearly_dead():
-    """x is positive on one of eight samples."""
+    """x is positive on one of eight samples; the second unit fires on all others."""
     x = torch.cat([-torch.ones(7, 1), torch.ones(1, 1)]).repeat(10, 1)
     batch = (x, torch.randint(0, 2, (80,)))
-    assert competing(scores_of(alone(nn.ReLU(), rows=[[1.0]]), batch)) == 0
-    assert competing(scores_of(alone(nn.ReLU(), rows=[[1.0]]), batch, activity=0.126)) == 1
+    assert competing(scores_of(alone(nn.ReLU(), rows=[[1.0], [-3.0]]), batch)) == 0
+    assert competing(scores_of(alone(nn.ReLU(), rows=[[1.0], [-3.0]]), batch, activity=0.126)) == 1
 
 
 def test_weights_that_cost_nothing_are_ordered_by_their_gain():
@@ -206,14 +207,14 @@ def test_batches_count_by_their_samples():
 
 
 def test_golden_numbers():
-    w, slope = torch.tensor([[-2.0, 1.0, 0.0, 1.0]]), torch.tensor([[0.5, -0.25, 3.0, 2.0]])
-    information = torch.tensor([[1.0, 4.0, 5.0, 0.0]])
+    w, slope = torch.tensor([[-2.0, 1.0, 0.0, 1.0, 1.0]]), torch.tensor([[0.5, -0.25, 3.0, 2.0, -1.0]])
+    information = torch.tensor([[1.0, 2.0, 5.0, 0.0, 8.0]])
     evidence = {Weights(): {"w": w}, WakingSlopes(): {"w": slope}, FisherInformation(): {"w": information}}
-    # gains 1, 0.25, 0, -2; costs 2, 2, 0, 0: the median of those that are not 0 is 2
+    # gains 1, 0.25, 0, -2, 1; costs 2, 1, 0, 0, 4: the median of those that are not 0 is 2, and 4 is too much
     found = DeadUnitWaker()(Evidence(evidence))["w"].tensor()
-    assert found.tolist() == [[4.0, 16.0, INF, INF]]
-    evidence[FisherInformation()] = {"w": torch.zeros(1, 4)}
-    assert DeadUnitWaker()(Evidence(evidence))["w"].tensor().tolist() == [[1.0, 4.0, INF, INF]]
+    assert found.tolist() == [[4.0, 12.0, INF, INF, INF]]
+    evidence[FisherInformation()] = {"w": torch.zeros(1, 5)}
+    assert DeadUnitWaker()(Evidence(evidence))["w"].tensor().tolist() == [[1.0, 4.0, INF, INF, 1.0]]
 
 
 # --- beside AP ----------------------------------------------------------------------------------------------

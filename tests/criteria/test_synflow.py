@@ -64,6 +64,72 @@ def test_each_layer_of_a_chain_carries_the_whole_flow():
     assert model.training
 
 
+class Swish(nn.Module):
+    def forward(self, x):
+        return x * torch.sigmoid(x)
+
+
+class InPlaceSquares(nn.Module):
+    def forward(self, input):
+        return input.clamp_(min=0).pow_(2)
+
+
+class Called(nn.Module):
+    def __init__(self, call):
+        super().__init__()
+        self.call, self.weighs = call, nn.Identity()
+
+    def forward(self, x):
+        return self.weighs(self.call(x))
+
+
+class ByKeyword(nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return self.inner(input=x)
+
+
+CALLS = {
+    "clamp": Called(lambda x: x.clamp(0, 6)),
+    "by keyword": Called(lambda x: torch.relu(input=x)),
+    "written out": Swish(),
+    "in place, by keyword": ByKeyword(InPlaceSquares()),
+    "norm by keyword": ByKeyword(nn.LayerNorm(5)),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_whatever_is_an_activation_passes_on(call):
+    """Inputs that a clamp would cut and a square would blow up."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 5), nn.ReLU(), nn.Linear(5, 3))
+    model[0].weight.data *= 100
+    expected = flows(model)
+    model[1] = CALLS[call]
+    for name, found in flows(model).items():
+        torch.testing.assert_close(found, expected[name], rtol=1e-12, atol=0)
+    assert not any("forward" in vars(module) for module in model.modules())
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")
+def test_a_scripted_part_is_put_back_like_any_other():
+    model = nn.Sequential(nn.Linear(8, 5), torch.jit.script(nn.Linear(5, 5)), nn.Linear(5, 3))
+    before = copy.deepcopy(model.state_dict())
+    found = flows(model)
+    plain = nn.Sequential(model[0], nn.Linear(5, 5), model[2])
+    plain[1].load_state_dict(model[1].state_dict())
+    for name, expected in flows(plain).items():
+        if name in found:
+            torch.testing.assert_close(found[name], expected, rtol=1e-12, atol=0)
+    assert found.keys() == {"0.weight", "2.weight"}
+    for name, tensor in model.state_dict().items():
+        assert tensor.dtype == before[name].dtype
+        assert torch.equal(tensor, before[name])
+
+
 def test_a_residual_network_adds_the_flows_of_its_paths():
     model = residual_cnn()
     model.norm1.running_var.fill_(4.0)

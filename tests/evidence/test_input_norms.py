@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional
 
 import budbreak as bb
-from budbreak.errors import InvalidValue, NotFinite
+from budbreak.errors import EmptyBatches, InvalidValue, NotFinite
 from budbreak.evidence import InputNorms, MeanActivations, input_norms
 from budbreak.masks import every_weight
 from budbreak.testing import mlp, residual_cnn
@@ -189,3 +189,12 @@ def test_numbers_of_16_bits_are_widened_a_few_rows_at_a_time(dtype, layout, cach
     columns = functional.unfold(x.double(), 3).transpose(1, 2).flatten(0, 1)
     # float32 sums of squares of a hundred numbers
     torch.testing.assert_close(found.double(), columns.square().sum(0).sqrt(), rtol=1e-6, atol=0)
+
+
+def test_batches_without_samples_are_refused_and_add_nothing_to_others():
+    model = mlp()
+    x = torch.randn(4, model[0].in_features)
+    with pytest.raises(EmptyBatches, match="hold no samples"):
+        norms_of(model, [x[:0], x[:0]])
+    for name, found in norms_of(model, [x[:0], x]).items():
+        assert torch.equal(found.norms, norms_of(model, [x])[name].norms)

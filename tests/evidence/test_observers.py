@@ -90,6 +90,18 @@ def test_movement_is_minus_the_sum_of_weight_times_gradient(accumulated):
     check_sums(result, sums)
 
 
+def test_every_so_many_th_step_is_an_estimate():
+    model, sums = mlp().double(), Counter()
+    with Loop(model, MovementSums(every=3)) as loop:
+        for step in range(8):
+            loop.optimizer.zero_grad()
+            loop.loss().backward()
+            if step in (0, 3, 6):
+                by_hand(model, sums)
+            loop.optimizer.step()
+        check_sums(loop.result(MovementSums(every=3)), sums)
+
+
 def scaled(optimizer, spoilt=()):
     """Sums over ten steps under a GradScaler, and those of the same steps by hand; ``spoilt`` ones are infinite."""
     model, sums = mlp(), Counter()
@@ -244,6 +256,30 @@ def test_units_of_a_grouped_transposed_convolution_are_those_of_its_weight():
     for row in range(4):  # inputs 0 and 1 lead to units 0-2, inputs 2 and 3 to units 3-5
         for column in range(3):
             assert set(counts.active[row, column].flatten().tolist()) == {active[row // 2 * 3 + column]}
+
+
+class Functional(nn.Module):
+    """The same hidden layers, with activations that are no modules."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList(layer for layer in mlp() if isinstance(layer, nn.Linear))
+
+    def forward(self, x):
+        first = nn.functional.relu(self.layers[0](x))
+        return self.layers[2](self.layers[1](first).relu_())
+
+
+def test_functions_are_heard_as_modules_are():
+    plain, functional = mlp(), Functional()
+    found = []
+    for model in (plain, functional):
+        with Loop(model, ActivationCounts()) as loop:
+            for _ in range(3):
+                loop.loss().backward()
+            found.append([(c.active.tolist(), c.seen) for c in loop.result(ActivationCounts()).values()])
+    assert found[0] == found[1]
+    assert len(found[0]) == 2
 
 
 class Checkpointed(nn.Module):

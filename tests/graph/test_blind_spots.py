@@ -86,7 +86,41 @@ def test_functional_activations_alone_are_enough():
     assert site.site == "1.relu"
 
 
+class Limited(nn.Module):
+    """An activation whose limit is a part of the model."""
+
+    def __init__(self, call):
+        super().__init__()
+        self.fc, self.call, self.attribute = nn.Linear(6, 3), call, torch.zeros(())
+        self.register_buffer("zero", torch.zeros(1))
+
+    def forward(self, x):
+        return self.call(self, self.fc(x))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda net, x: torch.maximum(net.zero, x),
+        lambda net, x: torch.maximum(x, net.attribute),
+        lambda net, x: x.clamp(min=net.zero),
+        lambda net, x: x.clamp_(min=torch.tensor(0.0)),
+    ],
+    ids=["maximum with a buffer", "maximum with an attribute", "clamp at a buffer", "clamp at a tensor made here"],
+)
+def test_limits_that_are_tensors_of_the_model_are_limits(call):
+    model = Net(Limited(call))
+    result = bb.dead_neurons(model, X.split(3))
+    assert [(site.weight, site.needs_threshold) for site in result.sites] == [
+        ("fc1.weight", False),
+        ("act.fc.weight", False),
+    ]
+    assert result.sites[1].total == pytest.approx(float((model(X) == 0).double().mean()))
+    assert result.unseen == ()
+
+
 UNCLEAR = {
+    "torch.clip": lambda x: torch.clip(x, x.flip(1), x.flip(1) + 1),
     "F.glu": lambda x: functional.glu(torch.cat([x, x], 1)),
     "torch.exp": torch.exp,
     "torch.maximum": lambda x: torch.maximum(x, x.flip(1)),

@@ -109,6 +109,15 @@ def recurrent():
     return Net(run, gru=nn.GRU(4, 6, batch_first=True), relu1=nn.ReLU(), fc=nn.Linear(6, 5), relu2=nn.ReLU())
 
 
+def packed():
+    def run(net, x):
+        packed = nn.utils.rnn.pack_padded_sequence(x, torch.tensor([5, 2, 1, 4, 5, 3]), True, enforce_sorted=False)
+        padded, _ = nn.utils.rnn.pad_packed_sequence(net.gru(packed)[0], batch_first=True)
+        return net.relu2(net.fc(net.relu1(padded)))
+
+    return Net(run, gru=nn.GRU(4, 6, batch_first=True), relu1=nn.ReLU(), fc=nn.Linear(6, 5), relu2=nn.ReLU())
+
+
 def attention():
     def run(net, x):
         return net.relu(net.norm(x + net.attention(x, x, x)[0]))
@@ -197,6 +206,7 @@ CASES = {
     "concatenation": (concatenation, [IMAGES], {"relu": CHANNELS}),
     "class token": (tokens_with_class_token, [TOKENS], {"relu": LAST}),
     "GRU": (recurrent, [TOKENS], {"relu1": LAST, "relu2": LAST}),
+    "packed sequences": (packed, [TOKENS], {"relu1": LAST, "relu2": LAST}),
     "attention": (attention, [(6, 5, 8)], {"relu": LAST}),
     "heads": (heads_by_hand, [(6, 5, 8)], {"relu": (1, 3)}),
     "channel shuffle": (shuffled_channels, [IMAGES], {"relu": CHANNELS}),
@@ -363,6 +373,12 @@ def test_a_normalised_weight_is_that_weight_too():
     name = "0.parametrizations.weight.original1"
     (site,) = bb.dead_neurons(model, [torch.randn(7, 4)], prunable=bb.including(name)).sites
     assert (site.weight, site.static_units) == (name, 0)
+
+
+def test_what_a_weight_divides_is_not_zero_where_it_is():
+    run = lambda net, x: torch.relu(nn.functional.linear(x, torch.ones(6, 4) / net.fc.weight))  # noqa: E731
+    (site,) = bb.dead_neurons(Net(run, fc=nn.Linear(4, 6)), [torch.randn(7, 4)]).sites
+    assert site.weight is None
 
 
 def test_pooling_over_units_loses_their_weight():

@@ -7,7 +7,7 @@ from torch.nn.functional import cross_entropy
 import budbreak as bb
 from budbreak import criteria
 from budbreak.errors import MissingEvidence
-from budbreak.evidence import StartWeights, Weights
+from budbreak.evidence import Observer, StartWeights, Weights
 from budbreak.testing import mlp, separable
 from enrolled import instances
 
@@ -41,7 +41,9 @@ def test_each_criterion_hosts_an_iteration(criterion):
 
 @pytest.mark.parametrize("criterion", CASES, ids=str)
 def test_a_host_that_needs_data_is_refused_without_before_anything_is_trained(criterion):
-    needs_nothing = all(isinstance(need, Weights | StartWeights) for need in criterion.needs) or criterion == SHAPED
+    needs_nothing = (
+        all(isinstance(need, Weights | StartWeights | Observer) for need in criterion.needs) or criterion == SHAPED
+    )
     if needs_nothing:
         bb.iterate(*arguments(), plan_of(criterion))
         return

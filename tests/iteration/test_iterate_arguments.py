@@ -6,7 +6,7 @@ from small_runs import geometric
 from torch.nn.functional import cross_entropy
 
 import budbreak as bb
-from budbreak.errors import InvalidValue
+from budbreak.errors import EmptyBatches, InvalidValue
 from budbreak.testing import mlp
 
 BATCH = (torch.rand(4, 8), torch.arange(4) % 3)
@@ -73,6 +73,15 @@ def test_what_would_fail_late_is_refused_at_once(options, words):
         bb.iterate(
             model, sgd(model), geometric(**DATA_DRIVEN), **{"batches": [BATCH], "loss": cross_entropy, **options}
         )
+
+
+@pytest.mark.parametrize(
+    "batches", [[], torch.utils.data.DataLoader([1, 2], batch_size=4, drop_last=True)], ids=["list", "loader"]
+)
+def test_empty_batches_are_refused_before_level_0(batches):
+    model = mlp()
+    with pytest.raises(EmptyBatches, match="of length 0"):
+        bb.iterate(model, sgd(model), geometric(**DATA_DRIVEN), batches=batches, loss=cross_entropy)
 
 
 class Wrapper(torch.optim.Optimizer):

@@ -232,7 +232,7 @@ def test_a_dense_level_that_was_not_watched_is_refused(tmp_path):
     assert plan.dense != geometric().dense
     assert geometric(criterion=Magnitude(), then=BOTH).dense.observers == (MovementSums(),)
     run(Parts(), geometric().dense, store=tmp_path / "dense")
-    with pytest.raises(StoreMismatch, match=r"level 0 was not watched by MovementSums\(reset='level'\)"):
+    with pytest.raises(StoreMismatch, match=r"level 0 was not watched by MovementSums\(reset='level', every=1\)"):
         run(Parts(), plan, store=tmp_path / "arm", dense=tmp_path / "dense")
 
 
@@ -241,7 +241,10 @@ def test_a_dense_level_that_was_not_watched_is_refused(tmp_path):
     [
         (lambda tree: tree.update(observers=[]), "its observers are no dict"),
         (lambda tree: tree["observers"].popitem(), 'observers and that of the network differ in "MovementSums'),
-        (lambda tree: tree["observers"].update({"MovementSums(reset='level')": 3}), "is not made of named tensors"),
+        (
+            lambda tree: tree["observers"].update({"MovementSums(reset='level', every=1)": 3}),
+            "is not made of named tensors",
+        ),
     ],
 )
 def test_a_store_whose_observers_were_changed_is_refused(tmp_path, spoil, words):

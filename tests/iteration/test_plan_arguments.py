@@ -86,3 +86,13 @@ def test_a_schedule_that_says_no_share_is_refused(sparsity):
 def test_a_schedule_with_no_number_of_levels_is_refused(levels):
     with pytest.raises(InvalidValue, match=r"schedule\.levels is"):
         bb.Plan(schedule=Says(0.5, levels))
+
+
+@pytest.mark.parametrize(
+    ("criterion", "fix"),
+    [(bb.criteria.Snip(), r"SNIP's formula is that of criteria\.Taylor"), (bb.criteria.GraSP(), r"choose another")],
+    ids=["snip", "grasp"],
+)
+def test_a_criterion_for_untrained_networks_is_refused_after_a_training(criterion, fix):
+    with pytest.raises(InvalidValue, match=rf"after a training\n.*\nwrite train_dense=False.*{fix}"):
+        bb.Plan(schedule=bb.schedules.OneShot(0.5), criterion=criterion)

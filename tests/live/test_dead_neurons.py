@@ -186,6 +186,26 @@ def test_a_norm_by_the_batch_s_statistics_breaks_it_unless_units_are_its_channel
         assert bb.dead_neurons(model, [torch.randn(shape)]).sites[0].weight == weight
 
 
+@pytest.mark.parametrize(
+    ("norm", "weight"),
+    [
+        (nn.InstanceNorm1d(6), "0.weight"),
+        (nn.InstanceNorm1d(6, affine=True, track_running_stats=True), "0.weight"),
+        (nn.GroupNorm(6, 6), "0.weight"),
+        (nn.GroupNorm(3, 6), None),
+        (nn.GroupNorm(1, 6), None),
+    ],
+    ids=["instance", "instance with running statistics", "a group each", "two a group", "one group"],
+)
+def test_a_norm_of_each_sample_breaks_it_where_units_meet(norm, weight):
+    """A unit without weights left is zero behind a norm of its own, whatever the others are."""
+    model = nn.Sequential(nn.Conv1d(3, 6, 2), norm, nn.ReLU())
+    with torch.no_grad():
+        model[0].weight[4] = 0
+    (site,) = bb.dead_neurons(model, [torch.randn(4, 3, 5)]).sites
+    assert (site.weight, site.static_units) == (weight, 0 if weight is None else 1)
+
+
 def test_moving_units_about_does_not_break_it():
     model = nn.Sequential(nn.Linear(6, 6), nn.Unflatten(1, (2, 3)), nn.ReLU())
     with torch.no_grad():

@@ -77,7 +77,7 @@ def test_the_command_harvests_and_writes(tmp_path, capsys, monkeypatch):
 
 
 def test_a_third_arm_is_compared_with_its_host_and_with_ap():
-    text = document(all_studies(full_cells("mnist-bncnn-awake"), ROOT / "recipes"))
+    text = document(all_studies(full_cells("mnist-bncnn-evidence"), ROOT / "recipes"))
     section = text.split("## Beyond the paper")[1]
-    assert "| magnitude-awake | magnitude |" in section
-    assert "| magnitude-awake | magnitude-ap |" in section
+    assert "| magnitude-waker | magnitude |" in section
+    assert "| magnitude-waker | magnitude-ap |" in section

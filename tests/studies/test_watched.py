@@ -33,7 +33,7 @@ def test_arms_that_watch_the_same_share_a_dense_training_of_the_same_bits(tmp_pa
 def test_a_recipe_names_what_is_removed_by_a_criterion_of_its_own():
     then = ["train", {"is": "remove", "criterion": {"is": "movement", "reset": "never"}, "q": 0.05}]
     plan = make_plan(small({"prune.then": then}).arms[0].setup, seed=0, steps=4)
-    assert [str(observer) for observer in plan.observers] == ["MovementSums(reset='never')"]
+    assert [str(observer) for observer in plan.observers] == ["MovementSums(reset='never', every=1)"]
     assert plan.trainings == [(0, 0), (1, 0), (1, 1)]
 
 

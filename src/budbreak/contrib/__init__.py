@@ -4,11 +4,9 @@ Nothing of the library imports it; recipes name its values as ``budbreak.contrib
 """
 
 from budbreak.contrib.ap_script import ApScript, ScriptLevel, Trainee, follow
-from budbreak.contrib.awakening import Awakening
 from budbreak.contrib.dead_first import DeadFirst
 from budbreak.contrib.dead_unit_waker import DeadUnitWaker
 from budbreak.contrib.fisher import FisherInformation
-from budbreak.contrib.lifting import Lifting, Lifts
 from budbreak.contrib.negatives_first import NegativesFirst
 from budbreak.contrib.preactivations import PreActivations, SiteSpread
 from budbreak.contrib.signed_order import SignedOrder
@@ -17,12 +15,9 @@ from budbreak.contrib.waking_slopes import WakingSlopes
 
 __all__ = [
     "ApScript",
-    "Awakening",
     "DeadFirst",
     "DeadUnitWaker",
     "FisherInformation",
-    "Lifting",
-    "Lifts",
     "NegativesFirst",
     "PreActivations",
     "ScriptLevel",

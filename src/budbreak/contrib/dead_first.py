@@ -13,7 +13,7 @@ from budbreak.checks import check_criterion
 from budbreak.criteria import ALL, Criterion, Magnitude
 from budbreak.evidence import Evidence, Graph, Need, Weights
 from budbreak.iteration import CRITERIA
-from budbreak.masks import Mask, Score, Scores, ScoreSlice
+from budbreak.masks import Mask, Scope, Score, Scores, ScoreSlice
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,11 @@ class DeadFirst:
     def at_initialization(self) -> bool:
         """The host's."""
         return getattr(self.host, "at_initialization", False)
+
+    @property
+    def scope(self) -> Scope | None:
+        """The host's, None where it has none: globally."""
+        return getattr(self.host, "scope", None)
 
     def replicate(self, seed: int) -> DeadFirst:
         """The same for another replicate: a host that draws, draws otherwise; see `Criterion`."""

@@ -22,7 +22,7 @@ _LEAST_GAIN = 1e-5
 class DeadUnitWaker:
     """Score weights whose removal wakes nearly dead units by what it costs for what it gains; spare all others.
 
-    score[i] = (cost[i] + price) / gain[i] where gain[i] > 1e-5, else +inf.
+    score[i] = (cost[i] + price) / gain[i] where gain[i] > 1e-5 and cost[i] <= price, else +inf.
 
     - gain[i] = -w[i] * slope[i]: how much nearer to firing the nearly dead units come when w[i] goes, to first order,
       see `WakingSlopes`. The sign that counts is that of w times what it meets, wherever in the network, not that of
@@ -31,7 +31,7 @@ class DeadUnitWaker:
       |w g|, it would be a small number by chance wherever g changes sign, and the order that of chance.
     - price: the median of the costs that are not 0. The budget counts weights, so that each that goes has a price:
       without it, what costs nothing would go first however little it gains; of units that are dead on all samples
-      nothing costs anything.
+      nothing costs anything. What costs more is not worth it, whatever it gains.
 
     For a second removal after a host, in the place of `budbreak.criteria.LeastMovedNegative`, which is AP's answer to
     the same question without a look at an activation. Where no unit is nearly dead, it has no candidates.
@@ -62,9 +62,9 @@ class DeadUnitWaker:
         price = _median_cost(weights, fisher)
 
         def score(w: Tensor, slope: Tensor, information: Tensor) -> Tensor:
-            gain = -w * slope
+            gain, cost = -w * slope, _cost(w, information)
             # not "else inf": a NaN weight must reach the selection and be refused there
-            return torch.where(gain <= _LEAST_GAIN, math.inf, (_cost(w, information) + price) / gain)
+            return torch.where((gain <= _LEAST_GAIN) | (cost > price), math.inf, (cost + price) / gain)
 
         return Scores.elementwise(score, weights, evidence[WakingSlopes(self.activity)], fisher)
 

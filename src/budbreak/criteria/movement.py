@@ -18,6 +18,7 @@ class Movement:
 
     Args:
         reset: "level": the sum over the training before alone; "never": over all trainings so far.
+        every: look at each so many-th step only: an estimate, for so much less time.
 
     Source: Sanh et al. 2020, arXiv 2005.07683 (movement pruning), equation 4. Differs: the weights are the network's
     own, trained with the mask of their level, where theirs are trained dense through a mask that is computed anew in
@@ -25,14 +26,15 @@ class Movement:
     """
 
     reset: Reset = "level"
+    every: int = 1
 
     def __post_init__(self) -> None:
-        MovementSums(self.reset)  # refuses what is no reset
+        MovementSums(self.reset, self.every)  # refuses what it cannot add up by
 
     @property
     def needs(self) -> tuple[MovementSums]:
         """See `Criterion`."""
-        return (MovementSums(self.reset),)
+        return (MovementSums(self.reset, self.every),)
 
     def __call__(self, evidence: Evidence) -> Scores:
         """Scores: name -> float [shape of the weight], of any sign.
@@ -40,4 +42,4 @@ class Movement:
         Raises:
             MissingEvidence: without `MovementSums`.
         """
-        return Scores.of(evidence[MovementSums(self.reset)])
+        return Scores.of(evidence[MovementSums(self.reset, self.every)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,7 +11,7 @@ from torch import Tensor
 from budbreak.checks import check_count, check_known, check_not_negative
 from budbreak.errors import InvalidValue, MissingEvidence
 from budbreak.evidence.observer import RESETS, ObserverState, Reset, Training
-from budbreak.evidence.unit_counts import count_active
+from budbreak.evidence.unit_counts import at_most
 from budbreak.graph import Feed, Site
 
 _PASSES, _EXACT, _ACTIVE, _SEEN = "passes", "exact", "active ", "seen "
@@ -78,8 +77,11 @@ class ActivationCounts:
 
         def listen(site: Site, output: Tensor) -> None:
             if site.feed is not None:
+                weight = training.parameters[site.feed.weight]
+                units, seen = count_units(output, site.unit_dims, self.threshold)
+                _add(state, _ACTIVE + site.feed.weight, _as_in(weight, site.feed, units, site.name))
+                _add(state, _SEEN + site.feed.weight, seen)
                 _add(state, _EXACT, int(site.exact_zeros))
-                self._count(state, site, site.feed, output, training.parameters[site.feed.weight].shape)
 
         training.on_activation(listen, when=when)
 
@@ -90,22 +92,6 @@ class ActivationCounts:
                 "every output would be active, and the index of a weight would decide",
                 "write threshold=0.01, say",
             )
-
-    def _count(self, state: ObserverState, site: Site, feed: Feed, output: Tensor, shape: torch.Size) -> None:
-        units, seen = count_units(output, site.unit_dims, self.threshold)
-        if feed.units.count(shape) != len(units):
-            raise InvalidValue(
-                f"site {site.name!r} has {len(units)} units, and {feed.weight!r}, which feeds it, "
-                f"{feed.units.count(shape)}",
-                "each unit is counted for the weights that feed it",
-                "report this, with the model",
-            )
-        if feed.units.groups == 1:
-            units = units.reshape([-1 if dim == feed.units.dim % len(shape) else 1 for dim in range(len(shape))])
-        else:
-            units = feed.units.spread(units, shape)
-        _add(state, _ACTIVE + feed.weight, units)
-        _add(state, _SEEN + feed.weight, seen)
 
     def result(self, state: Mapping[str, Tensor], *, ranks: int) -> Mapping[str, UnitActivity]:
         """See `Observer.result`."""
@@ -128,10 +114,31 @@ def _rows(units: Tensor, dims: int) -> Tensor:
     return units.reshape(-1, *(1,) * (dims - 1))
 
 
+def _as_in(weight: Tensor, feed: Feed, units: Tensor, site: str) -> Tensor:
+    """One number for each unit, broadcastable to the weight that feeds them."""
+    layout, shape = feed.units, weight.shape
+    if layout.count(shape) != len(units):
+        raise InvalidValue(
+            f"site {site!r} has {len(units)} units, and {feed.weight!r}, which feeds it, {layout.count(shape)}",
+            "each unit is counted for the weights that feed it",
+            "report this, with the model",
+        )
+    if layout.groups > 1:
+        return layout.spread(units, shape)
+    sizes = [1] * len(shape)
+    sizes[layout.dim] = -1
+    return units.reshape(sizes)
+
+
 def _add(state: ObserverState, name: str, number: Tensor | int) -> None:
-    now = torch.as_tensor(number)
+    """Add to a tensor of the state, in place: a new one costs more than what is counted."""
     before = state.get(name)
-    state[name] = now if before is None else now + before.to(now.device)
+    if before is None:
+        state[name] = torch.as_tensor(number).clone()
+    elif isinstance(number, Tensor) and before.device != number.device:
+        state[name] = number + before.to(number.device)
+    else:
+        before.add_(number)
 
 
 def count_units(output: Tensor, unit_dims: tuple[int, ...], threshold: float) -> tuple[Tensor, int]:
@@ -142,15 +149,9 @@ def count_units(output: Tensor, unit_dims: tuple[int, ...], threshold: float) ->
         unit_dims: the dimensions that together count units, from the end, ascending; see `Site`.
         threshold: >= 0.
     """
-    if unit_dims == (-3,) and output.is_contiguous(memory_format=torch.channels_last) and output.dim() == 4:
-        output, unit_dims = output.movedim(1, -1), (-1,)
-    inner = output.shape[min(unit_dims, default=output.dim()) :] if unit_dims else output.shape[:0]
-    rows = output.reshape(-1, math.prod(inner))
-    if rows.device.type == "cpu":
-        active = torch.from_numpy(count_active(rows, threshold))
-    else:
-        active = (rows.abs() > threshold).sum(0)  # stays on the device: waiting for it would cost more than counting
-    counts = active.reshape(inner)
-    positions = [dim for dim in range(-len(inner), 0) if dim not in unit_dims]
-    units = counts.sum(positions) if positions else counts
-    return units.reshape(-1), output.numel() // max(units.numel(), 1)
+    others = [dim for dim in range(output.dim()) if dim - output.dim() not in unit_dims]
+    limit = at_most(threshold, output.dtype) if threshold else 0.0
+    active = output.abs().gt_(limit)  # 1.0 and 0.0: summing bools costs three times as much
+    wide = torch.float32 if output.numel() < 2**24 else torch.float64  # in which the sums are exact
+    counts = active.sum(others, dtype=wide) if others else active
+    return counts.reshape(-1).long(), output.numel() // max(counts.numel(), 1)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from budbreak.errors import InvalidValue, NotFinite
+from budbreak.errors import EmptyBatches, InvalidValue, NotFinite
 from budbreak.evidence.evidence import ProbeContext
 from budbreak.evidence.examples import drawn
 
@@ -76,6 +76,7 @@ class InputNorms:
 
         Raises:
             InvalidValue: for a weight whose layer is of another kind; by the result, for one that was not called.
+            EmptyBatches: by the result, if the batches hold no samples.
             NotFinite: by the result, for inputs that are NaN or infinite.
         """
         for name, layer in context.layers.items():
@@ -106,9 +107,11 @@ class _Squares:
 
     def __init__(self) -> None:
         self.total: Tensor | None = None
+        self.seen = 0
 
     def add(self, given: Tensor) -> None:
         """Take in the input of one call [..., features]."""
+        self.seen += given.numel()
         self._add(_sum_of_squares(given.reshape(-1, given.shape[-1])))
 
     def columns(self) -> Tensor | None:
@@ -132,6 +135,7 @@ class _MapSquares(_Squares):
 
     def add(self, given: Tensor) -> None:
         """Take in the input of one call [samples, channels, ...], or of one sample."""
+        self.seen += given.numel()
         batch = given if given.dim() == cast(Tensor, self.layer.weight).dim() else given.unsqueeze(0)
         sums = _sum_of_squares(batch)
         if self.maps is None or self.maps.shape != sums.shape:
@@ -217,6 +221,10 @@ def _finished(context: ProbeContext, running: Mapping[str, _Squares]) -> Mapping
     for name in context.weights:
         if name not in known:
             raise _never_called(name)
+    if not sum(context.processes.exchange("input values", sum(squares.seen for squares in running.values()))):
+        raise EmptyBatches(
+            "the batches hold no samples", "all norms would be 0", "give batches with at least one sample"
+        )
     totals = context.processes.sum({name: _own(sums.get(name), known[name][0], context, name) for name in known})
     return {
         name: ColumnNorms(_root(name, totals[name], weight.dtype), known[name][1])

@@ -16,7 +16,16 @@ from budbreak.errors import InvalidValue, LayerCollapsed, NotFinite
 from budbreak.evidence.evidence import ProbeContext
 from budbreak.evidence.examples import drawn
 from budbreak.evidence.passes import gradients_of
-from budbreak.graph import ACTIVATION_FUNCTIONS, Forward, as_written, call_model, outputs_of
+from budbreak.graph import (
+    ACTIVATION_FUNCTIONS,
+    CLAMPS,
+    Forward,
+    as_written,
+    call_model,
+    may_be_activation,
+    outputs_of,
+    trace,
+)
 from budbreak.masks import parameters_named
 
 _ROUNDING = 1e-9
@@ -34,8 +43,8 @@ class SynapticFlow:
 
     The network runs in eval mode, as in the paper: BatchNorm divides by its running deviation, which is 1 before
     training. So that R counts paths and nothing else, biases and shifts of norms are 0, activations pass their inputs
-    on (as ReLU does with what is not negative), and so do norms without running statistics, times |gain|; dropout is
-    out of work. (The authors' code keeps |bias|.)
+    on (as ReLU does with what is not negative), and so do clamps, modules that write an activation out, and, times
+    |gain|, norms without running statistics; dropout is out of work. (The authors' code keeps |bias|.)
 
     Args:
         shape: of one input, without batch: then no batches are needed. None: that of the first batch, whose numbers are
@@ -88,22 +97,58 @@ class _PassingOn(TorchFunctionMode):
     ) -> Any:
         """Run the function, unless it is an activation."""
         name = getattr(func, "__name__", "").rstrip("_")
-        return args[0] if name in ACTIVATION_FUNCTIONS and name != "glu" else func(*args, **(kwargs or {}))
+        passes = name in ACTIVATION_FUNCTIONS or (
+            name in CLAMPS and _given(*args, **(kwargs or {})).is_floating_point()
+        )
+        return (_given if passes else func)(*args, **(kwargs or {}))
+
+
+def _given(*args: Any, **kwargs: Any) -> Tensor:
+    """What a function or module that takes one tensor was called with."""
+    return args[0] if args else kwargs["input"] if "input" in kwargs else next(iter(kwargs.values()))
 
 
 def _flow(model: nn.Module, names: Sequence[str], batch: Any, forward: Forward) -> dict[str, Tensor]:
     """Of a model that is put back afterwards."""
+    activations = _written_out(model, batch, forward)
     _take_magnitudes(model)
     parameters = parameters_named(model, names)
     for parameter in parameters.values():
         parameter.requires_grad_(True)
-    with torch.enable_grad(), _norms_passing_on(model), as_written(), _PassingOn():
+    with torch.enable_grad(), _all_passing_on(activations), _norms_passing_on(model), as_written(), _PassingOn():
         total = _sum_of(outputs_of(forward, model, _ones(batch)))
         if not isinstance(total, Tensor) or not total.requires_grad:
             raise _no_flow(parameters)
         flow = gradients_of(total, parameters)
     _check(float(total.detach()), parameters, flow)
     return flow
+
+
+def _written_out(model: nn.Module, batch: Any, forward: Forward) -> list[nn.Module]:
+    """The modules that are, as a whole, one activation, written with several calls: x * sigmoid(x), say."""
+    foreign = {
+        path: module
+        for path, module in model.named_modules()
+        if path and may_be_activation(module) and not type(module).__module__.startswith("torch.")
+    }
+    nodes = trace(model, batch, forward).nodes if foreign else ()
+    whole = dict.fromkeys(node.owner for node in nodes if node.site is not None and not node.site.where)
+    return [foreign[path] for path in whole if path in foreign]
+
+
+@contextlib.contextmanager
+def _all_passing_on(modules: Sequence[nn.Module]) -> Generator[None, None, None]:
+    """These give what they get; none runs, for it might overwrite that."""
+    own = [vars(module).get("forward") for module in modules]
+    for module in modules:
+        module.forward = _given
+    try:
+        yield
+    finally:
+        for module, before in zip(modules, own, strict=True):
+            del module.forward
+            if before is not None:
+                module.forward = before
 
 
 @torch.no_grad()
@@ -123,7 +168,11 @@ def _take_magnitudes(model: nn.Module) -> None:
 def _norms_passing_on(model: nn.Module) -> Generator[None, None, None]:
     """Norms without running statistics give what they get, times their gain."""
     norms = [module for module in model.modules() if isinstance(module, _PER_FEATURE + _PER_CHANNEL)]
-    handles = [norm.register_forward_hook(_times_gain) for norm in norms if getattr(norm, "running_var", None) is None]
+    handles = [
+        norm.register_forward_hook(_times_gain, with_kwargs=True)
+        for norm in norms
+        if getattr(norm, "running_var", None) is None
+    ]
     try:
         yield
     finally:
@@ -131,8 +180,8 @@ def _norms_passing_on(model: nn.Module) -> Generator[None, None, None]:
             handle.remove()
 
 
-def _times_gain(norm: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
-    given, gain = cast(Tensor, args[0]), cast(Tensor | None, norm.weight)
+def _times_gain(norm: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Tensor) -> Tensor:
+    given, gain = _given(*args, **kwargs), cast(Tensor | None, norm.weight)
     if gain is None:
         return given
     return given * (gain if isinstance(norm, _PER_FEATURE) else gain.reshape(-1, *[1] * (given.dim() - 2)))

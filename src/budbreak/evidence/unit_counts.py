@@ -165,7 +165,7 @@ def count_active(rows: Tensor, threshold: float) -> np.ndarray[tuple[int], np.dt
 
 def _count(rows: Tensor, threshold: float) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], bool]:
     """(see `count_active`, whether there is NaN among the values)."""
-    limit = _at_most(threshold, rows.dtype)
+    limit = at_most(threshold, rows.dtype)
     if rows.device.type != "cpu" or rows.dtype not in _INTEGERS or rows.numel() == 0:
         active = (~(rows.abs() <= limit)).sum(0).cpu().numpy()  # not ">": NaN counts as active
         return active, bool(torch.isnan(rows).any())
@@ -205,7 +205,7 @@ class _Block:
         return np.greater(values, self._limit, out=self._active[: len(values)]).view(np.uint8), nan
 
 
-def _at_most(threshold: float, dtype: torch.dtype) -> Tensor:
+def at_most(threshold: float, dtype: torch.dtype) -> Tensor:
     """The largest value of ``dtype`` that is <= threshold: against it, narrow values compare without rounding."""
     rounded = torch.tensor(threshold, dtype=dtype)
     return torch.nextafter(rounded, torch.zeros_like(rounded)) if float(rounded) > threshold else rounded

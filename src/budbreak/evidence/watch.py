@@ -210,11 +210,9 @@ class _Sites:
         self._following.close()
 
     def _heard(self, site: Site, given: Tensor, output: Tensor) -> None:
-        if self._outermost is None:
-            return  # computed again in a backward pass, or not watched
-        with torch.no_grad():
-            for listener in self._listening:
-                listener(site, output)
+        seen = output.detach()
+        for listener in self._listening:
+            listener(site, seen)
 
 
 def _gradients(parameters: Mapping[str, nn.Parameter], optimizer: Optimizer) -> Mapping[str, Tensor] | None:

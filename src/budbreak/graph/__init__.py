@@ -18,6 +18,7 @@ from budbreak.graph.listening import unseen_by_modes
 from budbreak.graph.macs import Macs, count_macs
 from budbreak.graph.modelgraph import ModelGraph
 from budbreak.graph.node import Kind, Node, replay
+from budbreak.graph.nonlinearities import CLAMPS, may_be_activation
 from budbreak.graph.nonlinearities import FUNCTIONS as ACTIVATION_FUNCTIONS
 from budbreak.graph.reachability import Reachability
 from budbreak.graph.site import Feed, Site
@@ -27,6 +28,7 @@ from budbreak.graph.watching import SiteWatcher, as_written
 
 __all__ = [
     "ACTIVATION_FUNCTIONS",
+    "CLAMPS",
     "Batches",
     "Feed",
     "Forward",
@@ -48,6 +50,7 @@ __all__ = [
     "groups_of",
     "is_single",
     "loss_of",
+    "may_be_activation",
     "observing",
     "outputs_of",
     "recurrent_backward",

@@ -28,8 +28,8 @@ KEEPING = words(
 """Functions after which each unit still depends on its own weights alone, and lies where it lay."""
 REDUCING = words("mean sum amax amin max min nanmean logsumexp")
 _LAST = words(
-    "linear bilinear embedding embedding_bag addmm multi_head_attention_forward native_multi_head_attention "
-    "conv_tbc gru lstm rnn_tanh rnn_relu gru_cell lstm_cell rnn_tanh_cell rnn_relu_cell"
+    "linear bilinear embedding embedding_bag addmm multi_head_attention_forward native_multi_head_attention conv_tbc "
+    "gru lstm rnn_tanh rnn_relu gru_cell lstm_cell rnn_tanh_cell rnn_relu_cell pack_padded_sequence pad_packed_sequence"
 )
 """Functions whose result has its units last, whatever goes in."""
 _MIXING = words(
@@ -47,6 +47,15 @@ def _kept(call: Call) -> Layout | None:
     if kept is not None and call.name == "batch_norm" and call.argument(5, "training"):
         return _normed(kept, call)
     return kept
+
+
+def _by_sample(call: Call) -> Layout | None:
+    """A norm over the positions of each channel, or of each group of a single one, keeps channels apart."""
+    given = call.argument(0, "input")
+    kept, channels = call.layout(given), given.shape[1] if given.dim() > 1 else 0
+    if kept is None or (call.name == "group_norm" and call.argument(1, "num_groups") != channels):
+        return Layout(kept.dims) if kept else None
+    return _normed(kept, call)
 
 
 def _attended(call: Call) -> Layout | None:
@@ -220,6 +229,7 @@ _FIXED: Mapping[str, Callable[[Call], Layout | None]] = {
     **dict.fromkeys(KEEPING, _kept),
     **dict.fromkeys(_LAST | CONVOLVING, _weighted),
     **dict.fromkeys(PRODUCTS, _product),
+    **dict.fromkeys(("instance_norm", "group_norm"), _by_sample),
     "einsum": _einsum,
     "scaled_dot_product_attention": _attended,
 }

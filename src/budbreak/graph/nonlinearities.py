@@ -74,7 +74,7 @@ def activated(call: Call, is_constant: Callable[[Tensor], bool]) -> Tensor | Non
     if call.name in FUNCTIONS:
         return first
     if call.name in CLAMPS and call.layout(first) is not None:
-        limits = bounds(call)
+        limits = [limit for limit in bounds(call) if not isinstance(limit, Tensor) or is_constant(limit)]
         return first if any(map(_is_zero, limits)) or len(limits) == 2 else None
     if call.name not in MAXIMA or not isinstance(other, Tensor):
         return None
@@ -105,6 +105,8 @@ def bounds(call: Call) -> list[Any]:
 
 
 def _is_zero(limit: object) -> bool:
+    if isinstance(limit, Tensor):
+        return not bool(limit.any())
     return isinstance(limit, int | float) and limit == 0
 
 

@@ -68,7 +68,7 @@ class Origins:
         """A weight that is normalised, masked or transposed first: where the parameter is zero, so is the weight."""
         if not isinstance(result, Tensor) or call.name not in _ZEROS_STAY | _TURNING:
             return
-        for operand in call.args[:2]:
+        for operand in call.args[: 1 if "div" in call.name else 2]:
             if not isinstance(operand, Tensor) or id(operand) not in self.feeds:
                 continue
             turns = call.name in _TURNING and operand.dim() == 2 and _is_turned(operand, result)

@@ -106,7 +106,7 @@ class Recorder(TorchFunctionMode, ModuleCalls):
         return _Before(layouts_after(call), operands, layout, given, gives_zeros(call))
 
     def _is_constant(self, tensor: Tensor) -> bool:
-        known = self.flow.find(tensor)
+        known = self.flow.find(tensor) or self.flow.adopt(tensor)
         return known is not None and known.node is None
 
     def _record(self, call: Call, before: _Before, result: object) -> None:

@@ -48,7 +48,11 @@ def observing(
 @contextlib.contextmanager
 def restored(model: nn.Module) -> Generator[None, None, None]:
     """Whatever is done inside to parameters, their dtype and their gradients included, and to buffers is undone."""
-    owners = [(module, dict(module._parameters)) for module in model.modules()]  # pyright: ignore[reportPrivateUsage]
+    owners = [
+        (module, dict(module._parameters))  # pyright: ignore[reportPrivateUsage]
+        for module in model.modules()
+        if not isinstance(module, torch.jit.ScriptModule)  # it never replaces its own
+    ]
     undo = [_buffers(model), *map(_parameter, model.parameters())]
     try:
         yield

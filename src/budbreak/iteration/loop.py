@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from torch.optim import Optimizer
 
 from budbreak import schedules
 from budbreak.checks import check_count, check_model, check_optimizer, shown
-from budbreak.errors import InvalidValue
+from budbreak.errors import EmptyBatches, InvalidValue
 from budbreak.evidence import Probe, Samples, check_inputs, probes_of
 from budbreak.graph import Batches, Forward, Loss
 from budbreak.iteration.course import Course
@@ -62,9 +63,11 @@ def iterate(
     generators are seeded from (seed, level, stage), so that arms with the same seed see the same batches.
 
     Args:
-        model: the live model; no key, module or hook of it is changed.
+        model: the live model; no key, module or hook of it is changed. Observers of activations hook it while it is
+            entered: give it as your loop calls it, compiled or not; what they look at runs uncompiled.
         optimizer: holds the model's parameters; pruned weights are clamped to zero after each of its steps.
-        plan: what to prune.
+        plan: what to prune. What its criteria need to have watched is watched in all trainings: see
+            `budbreak.evidence.Observer`.
         batches: the calibration set, for criteria that look at gradients or activations.
         loss: for criteria that need gradients.
         forward: how to run the model on a batch, if not ``model(inputs)``.
@@ -167,7 +170,7 @@ def check_arguments(setup: Setup, store: object, dense: object) -> None:
     check_ownership(setup.optimizer, dict(prunable_parameters(setup.model, setup.plan.prunable)))
     _check_counts(setup.plan, setup.first_mask)
     check_averages(setup.resets, setup.model, Mask.dense(setup.model, setup.plan.prunable))
-    _check_batches(setup.batches)
+    _check_batches(setup.batches, alone=setup.processes.size == 1)
     check_inputs(
         setup.model,
         needs_of(setup.plan),
@@ -226,10 +229,17 @@ def _check_counts(plan: Plan, mask: Mask) -> None:
         plan.check_targets(mask)
 
 
-def _check_batches(batches: object) -> None:
+def _check_batches(batches: object, *, alone: bool) -> None:
+    """Refuse what can be read but once, or is empty; one of several ranks may have none."""
     if isinstance(batches, Iterator):
         raise InvalidValue(
             f"batches is {shown(batches)}",
             "it is read once in each level, and an iterator is used up after the first",
             "give a list, list(batches), or a DataLoader",
+        )
+    if alone and batches is not None and operator.length_hint(batches, 1) == 0:
+        raise EmptyBatches(
+            f"batches is {shown(batches)}, of length 0",
+            "a calibration set has at least one batch",
+            "give more data, or drop_last=False; or leave batches out, where no criterion looks at data",
         )

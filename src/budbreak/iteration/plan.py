@@ -226,6 +226,7 @@ class Plan:
     def fit(self, model: nn.Module) -> Plan:
         """The same plan for the layers of this model: `Unit` knows where their units lie, and which are spared."""
         scope, granularity = (part.fit(model, self.prunable) for part in (self.arena, self.granularity))
+        scope = self.scope if scope == self.arena else scope  # what nobody said tells no plan from another
         return replace(self, scope=scope, granularity=granularity)
 
     def preview(self, model: nn.Module, *, example: Any = None) -> Preview:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import cast
 
 from budbreak.checks import check_count, check_instance, shown
-from budbreak.criteria import Criterion
+from budbreak.criteria import Criterion, Snip
 from budbreak.errors import InvalidValue
 from budbreak.evidence import Observer, StartWeights
 from budbreak.iteration import followups
@@ -93,13 +93,15 @@ def check_times(acting: Iterable[tuple[Criterion, bool]], *, train_dense: bool) 
             )
         if trained and getattr(criterion, "at_initialization", False):
             value = f"{criterion} is to remove weights after a training"
-            raise InvalidValue(value, "it scores a network at initialization", _initially(train_dense))
+            raise InvalidValue(value, "it scores a network at initialization", _initially(criterion, train_dense))
 
 
-def _initially(train_dense: bool) -> str:
+def _initially(criterion: Criterion, train_dense: bool) -> str:
     """What to do with a criterion that scores a network at initialization."""
-    if train_dense:
+    if train_dense and isinstance(criterion, Snip):
         return "write train_dense=False; after a training, SNIP's formula is that of criteria.Taylor()"
+    if train_dense:
+        return "write train_dense=False, or choose another criterion, criteria.Taylor() say"
     return "prune in one level, as schedules.OneShot does, and after a Train() by another criterion"
 
 

@@ -66,7 +66,7 @@ def remove(setup: Setup, state: State, before: Before) -> Removal:
     if not acting:
         return Removal(state.mask, 0, (0,) * len(plan.removals), 0)
     check_moved(setup, state, acting, before.start_weights)
-    remover = _Remover(setup, before, observe(setup, [plan.criterion, *acting], before))
+    remover = _Remover(setup, before, observe(setup, [plan.criterion, *acting], before), state.mask)
     removal = _remove(plan, remover, state.mask, target, stage=stage)
     check_collapse(removal.mask, before=state.mask, allowed=plan.allow_collapse)
     return removal
@@ -140,12 +140,15 @@ class _Remover:
     Args:
         setup: what the user gave.
         before: what is known of the training before.
-        evidence: of the network as it is: what each criterion looks at in its first round.
+        evidence: of the network as it is: what each criterion looks at in its first round, unless it has several and
+            something is gone by then.
+        alive: what is alive in the network as it is.
     """
 
     setup: Setup
     before: Before
     evidence: Evidence
+    alive: Mask
 
     def by_host(self, alive: Mask, count: int, *, rest: bool = False) -> Mask:
         """Remove ``count`` weights (units) by the host's criterion; ``rest``: some more than its scope says."""
@@ -153,8 +156,7 @@ class _Remover:
             return alive
         plan, left = self.setup.plan, self.setup.plan.count(alive)[1]
         path = exponential_path(left, left - count, plan.rounds_of(plan.criterion))
-        scores = plan.criterion(self.evidence)
-        return self._in_rounds(plan.criterion, scores, alive, path=path, choose=_as_the_host(plan, rest=rest))
+        return self._in_rounds(plan.criterion, alive, path=path, choose=_as_the_host(plan, rest=rest))
 
     def by(self, criterion: Criterion, alive: Mask, share: int) -> Mask:
         """Remove up to ``share`` weights by another criterion, globally: as many as it can."""
@@ -164,19 +166,21 @@ class _Remover:
         plan = self.setup.plan
         count = min(share, competing(scores, alive, floor=plan.floor))
         path = exponential_path(alive.kept, alive.kept - count, plan.rounds_of(criterion))
-        return self._in_rounds(criterion, scores, alive, path=path, choose=_globally(plan))
+        return self._in_rounds(criterion, alive, path=path, choose=_globally(plan))
 
-    def _in_rounds(
-        self, criterion: Criterion, scores: Scores, alive: Mask, *, path: Sequence[int], choose: Choose
-    ) -> Mask:
-        """Each round looks at the network without what is gone by then; ``scores`` are those of the first."""
-        mask = choose(scores, path[0], alive)
+    def _in_rounds(self, criterion: Criterion, alive: Mask, *, path: Sequence[int], choose: Choose) -> Mask:
+        """Each round looks at the network without what is gone by then."""
         with emptying(self.setup.model) as empty:
+
+            def scores_of(mask: Mask) -> Scores:
+                empty(mask)
+                return criterion(observe(self.setup, [criterion], self.before))
+
+            untouched = len(path) == 1 or alive.kept == self.alive.kept
+            mask = choose(criterion(self.evidence) if untouched else scores_of(alive), path[0], alive)
             for before, keep in itertools.pairwise(path):
                 if keep < before:
-                    empty(mask)
-                    evidence = observe(self.setup, [criterion], self.before)
-                    mask = choose(criterion(evidence), keep, mask)
+                    mask = choose(scores_of(mask), keep, mask)
         return mask
 
 

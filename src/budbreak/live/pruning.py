@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+from collections.abc import Callable, Sequence
 
 from torch import nn
 from torch.optim import Optimizer
@@ -121,31 +123,33 @@ def prune(
     if times > 1:
         check_rereadable(batches, f"each of {times} rounds reads them")
 
+    look = functools.partial(
+        probe, model, criterion.needs, batches=batches, loss=loss, forward=forward, prunable=prunable, samples=samples
+    )
+    choose = functools.partial(select, scope=scope, granularity=granularity, allocation=allocation, floor=floor)
+
     def remove(within: Mask, keep: int) -> Mask:
-        evidence = probe(
-            model, criterion.needs, batches=batches, loss=loss, forward=forward, prunable=prunable, samples=samples
-        )
-        chosen = select(
-            criterion(evidence),
-            keep,
-            scope=scope,
-            granularity=granularity,
-            allocation=allocation,
-            floor=floor,
-            within=within,
-        )
+        chosen = choose(criterion(look()), keep, within=within)
         check_collapse(chosen, before=within, allowed=allow_collapse)
         return chosen
 
     with emptying(model) as empty:
         if mask is not None:
             empty(mask)
-        chosen = remove(alive, path[0])
-        for before, after in itertools.pairwise(path):
-            if after < before:
-                empty(chosen)
-                chosen = remove(chosen, after)
+        chosen = _in_rounds(remove, path, alive, empty)
     apply_mask(model, chosen)
+    return chosen
+
+
+def _in_rounds(
+    remove: Callable[[Mask, int], Mask], path: Sequence[int], alive: Mask, empty: Callable[[Mask], None]
+) -> Mask:
+    """Each round looks at the network without what is gone by then."""
+    chosen = remove(alive, path[0])
+    for before, after in itertools.pairwise(path):
+        if after < before:
+            empty(chosen)
+            chosen = remove(chosen, after)
     return chosen
 
 

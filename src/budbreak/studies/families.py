@@ -35,4 +35,4 @@ OPTIMIZERS = Family.of(
     "optimizer", OPTIMIZER_CLASSES, needs=("learning_rate", "build"), call=False, names={"adamw": AdamW}
 )
 RATES = Family.of("learning-rate schedule", RATE_CLASSES, needs=("attach", "check"), call=False, example='"cosine"')
-DIAGNOSTICS = Family.of("diagnostic", diagnostics.ALL, needs=("needs", "quantities"))
+DIAGNOSTICS = Family.of("diagnostic", diagnostics.ALL, needs=("needs", "quantities"), example='"dead-units"')

@@ -103,20 +103,37 @@ def test_a_criterion_has_rounds_of_its_own_unless_the_plan_says_how_many():
 
 
 def test_a_removal_that_follows_has_the_rounds_of_its_own_criterion():
-    """The plan's rounds are the host's."""
+    """The plan's rounds are the host's; the first one, too, looks at the network without what the host removed."""
     plan = untrained(Magnitude(), then=[bb.Remove(Often(), 0.4)])
     parts = Parts()
     weights = {name: p.detach().clone() for name, p in parts.model.named_parameters()}
     mask = bb.select(Magnitude()(bb.probe(parts.model, Magnitude().needs)), 132 - 54)  # 0.4 of 132 = 52.8 go later
-    evidence = bb.probe(parts.model, Often.needs, batches=parts.loader, loss=cross_entropy)
-    for place, stay in enumerate(exponential_path(78, 26, 4)):
-        if place:
-            for name, parameter in mask.parameters(parts.model).items():
-                parameter.data *= mask[name]
-            evidence = bb.probe(parts.model, Often.needs, batches=parts.loader, loss=cross_entropy)
+    for stay in exponential_path(78, 26, 4):
+        for name, parameter in mask.parameters(parts.model).items():
+            parameter.data *= mask[name]
+        evidence = bb.probe(parts.model, Often.needs, batches=parts.loader, loss=cross_entropy)
         mask = bb.select(Often()(evidence), stay, within=mask)
     parts.model.load_state_dict({**parts.model.state_dict(), **weights})
     assert begin(Parts(), plan)[0] == mask
+
+
+@pytest.mark.parametrize(
+    "criterion",
+    [bb.criteria.Snip(), bb.criteria.GraSP(mode="eval"), bb.criteria.SynFlow(rounds=5), Magnitude()],
+    ids=str,
+)
+@pytest.mark.parametrize("rounds", [None, 3])
+def test_a_plan_prunes_at_initialization_as_one_shot_pruning_does(criterion, rounds):
+    parts = Parts()
+    expected = bb.prune(
+        copy.deepcopy(parts.model),
+        sparsity=0.8,
+        criterion=criterion,
+        rounds=rounds,
+        batches=parts.loader,
+        loss=cross_entropy,
+    )
+    assert begin(parts, untrained(criterion, rounds=rounds))[0] == expected
 
 
 def test_rounds_work_between_trainings_as_well():
