@@ -11,7 +11,7 @@ from torch import Tensor
 from budbreak.checks import check_count, check_known, check_not_negative
 from budbreak.errors import InvalidValue, MissingEvidence
 from budbreak.evidence.observer import RESETS, ObserverState, Reset, Training
-from budbreak.evidence.unit_counts import at_most
+from budbreak.evidence.unit_counts import at_most, count_active
 from budbreak.graph import Feed, Site
 
 _PASSES, _EXACT, _ACTIVE, _SEEN = "passes", "exact", "active ", "seen "
@@ -149,9 +149,21 @@ def count_units(output: Tensor, unit_dims: tuple[int, ...], threshold: float) ->
         unit_dims: the dimensions that together count units, from the end, ascending; see `Site`.
         threshold: >= 0.
     """
+    if output.dim() > 2 and unit_dims == (1 - output.dim(),) and output.device.type == "cpu":
+        return _count_maps(output, threshold), output.numel() // output.shape[1]
     others = [dim for dim in range(output.dim()) if dim - output.dim() not in unit_dims]
     limit = at_most(threshold, output.dtype) if threshold else 0.0
     active = output.abs().gt_(limit)  # 1.0 and 0.0: summing bools costs three times as much
     wide = torch.float32 if output.numel() < 2**24 else torch.float64  # in which the sums are exact
     counts = active.sum(others, dtype=wide) if others else active
     return counts.reshape(-1).long(), output.numel() // max(counts.numel(), 1)
+
+
+def _count_maps(output: Tensor, threshold: float) -> Tensor:
+    """The same of channels: by places first, which takes a third of the time on a CPU, then over those of a channel."""
+    channels = output.shape[1]
+    if output.is_contiguous():
+        places = count_active(output.reshape(len(output), -1), threshold)
+        return torch.from_numpy(places.reshape(channels, -1).sum(1))
+    places = count_active(output.movedim(1, -1).reshape(len(output), -1), threshold)
+    return torch.from_numpy(places.reshape(-1, channels).sum(0))
