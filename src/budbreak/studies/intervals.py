@@ -43,8 +43,8 @@ def estimate(values: Sequence[float]) -> Estimate:
 def p_value(values: Sequence[float]) -> float | None:
     """The two-sided p-value of the t-test that the mean is 0; of paired differences, the paired t-test.
 
-    Values that are all the same, but for the last bits, have no spread to compare their mean with: there is no p, and 1.0
-    if they are 0. Accuracies are counts: that two or three seeds differ by the same happens by chance.
+    Values that are all the same, but for the last bits, have no spread to compare their mean with: there is no p, and
+    1.0 if they are 0. Accuracies are counts: that two or three seeds differ by the same happens by chance.
 
     Returns:
         A share in [0, 1]; None for fewer than two values, and for equal ones other than 0.
