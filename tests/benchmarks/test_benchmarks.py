@@ -50,7 +50,7 @@ PROMISED = {
     ],
     "trace": [TRACES, TRACES],
     "dnr-probe": [PROBES, PROBES, PROBES[:3], PROBES[:3]],
-    "input-norms": [NORMS, NORMS],
+    "input-norms": [NORMS, NORMS, NORMS],
     "synflow": [(synflow_rounds.PASSES, synflow_rounds.OURS)],
     "observer-step": [(observer_step.BARE, observer_step.AGAIN, *observer_step.OBSERVERS)],
     "small-net-epoch": [(small_net_epoch.OURS, small_net_epoch.ARRAYS, small_net_epoch.TENSORS)],

@@ -7,7 +7,7 @@ from torch.nn import functional
 
 import budbreak as bb
 from budbreak.errors import EmptyBatches, InvalidValue, NotFinite
-from budbreak.evidence import InputNorms, MeanActivations
+from budbreak.evidence import InputNorms, MeanActivations, input_norms
 from budbreak.masks import every_weight
 from budbreak.testing import mlp, residual_cnn
 
@@ -176,6 +176,19 @@ def test_functional_references_agree():
     layer, x = nn.Conv2d(2, 3, 3, padding=1, stride=2), torch.randn(4, 2, 6, 6)
     columns = functional.unfold(x, 3, padding=1, stride=2).transpose(0, 1).flatten(1)
     torch.testing.assert_close(norms_of(layer, [x])["weight"].norms[0], columns.norm(dim=1), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("cached", [1, 300, 1 << 17])
+def test_numbers_of_16_bits_are_widened_a_few_rows_at_a_time(dtype, layout, cached, monkeypatch):
+    monkeypatch.setattr(input_norms, "_CACHED", cached)
+    x = torch.randn(5, 3, 6, 7, generator=torch.Generator().manual_seed(2)).to(dtype).contiguous(memory_format=layout)
+    layer = nn.Conv2d(3, 2, 3).to(dtype)
+    found = norms_of(layer, [x])["weight"].norms[0]
+    columns = functional.unfold(x.double(), 3).transpose(1, 2).flatten(0, 1)
+    # float32 sums of squares of a hundred numbers
+    torch.testing.assert_close(found.double(), columns.square().sum(0).sqrt(), rtol=1e-6, atol=0)
 
 
 def test_batches_without_samples_are_refused_and_add_nothing_to_others():

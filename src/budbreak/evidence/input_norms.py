@@ -18,6 +18,8 @@ _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _LONG = 1 << 13
 """Numbers in a sample from which on adding up sample by sample is faster than squaring a batch at once."""
+_CACHED = 1 << 17
+"""Numbers of 16 bits that are widened at a time: 512 KiB stay in a core's cache."""
 
 
 @dataclass(frozen=True)
@@ -164,16 +166,24 @@ def _check_layer(name: str, layer: nn.Module) -> None:
 
 def _sum_of_squares(batch: Tensor) -> Tensor:
     """The squares added over the first dimension, at least in float32; in the memory order of the batch."""
-    if batch.dtype in (torch.bfloat16, torch.float16):
-        batch = batch.float()
-    if batch[:1].numel() >= _LONG:
-        total = torch.zeros_like(batch[0])
-        for sample in batch:
-            total.addcmul_(sample, sample)
-        return total
     if batch.dim() == 4 and batch.is_contiguous(memory_format=torch.channels_last):
-        return batch.movedim(1, -1).square().sum(0).movedim(-1, 0)
-    return batch.square().sum(0)
+        return _added(batch.movedim(1, -1)).movedim(-1, 0)
+    return _added(batch)
+
+
+def _added(batch: Tensor) -> Tensor:
+    size = batch[:1].numel()
+    if batch.dtype in (torch.bfloat16, torch.float16):
+        total = torch.zeros(batch.shape[1:], dtype=torch.float32, device=batch.device)
+        for part in batch.split(max(1, _CACHED // max(1, size))):
+            total += part.float().square_().sum(0)
+        return total
+    if size < _LONG:
+        return batch.square().sum(0)
+    total = torch.zeros_like(batch[0])
+    for sample in batch:
+        total.addcmul_(sample, sample)
+    return total
 
 
 def _unfolded(layer: nn.Module, maps: Tensor) -> Tensor:
