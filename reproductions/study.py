@@ -162,15 +162,9 @@ def _study(name: str, cells: Sequence[Cell], recipe: Path) -> Study:
 
 
 def _corrected(rows: Sequence[PairedDifference]) -> list[PairedDifference]:
-    """With Holm's p; none where all seeds differ by the same: accuracies are counts, and that is rounding."""
-    tested = [replace(row, p=None if _is_flat(row) else row.p, p_adjusted=None) for row in rows]
-    adjusted = iter(holm([row.p for row in tested if row.p is not None]))
-    return [row if row.p is None else replace(row, p_adjusted=next(adjusted)) for row in tested]
-
-
-def _is_flat(row: PairedDifference) -> bool:
-    """Whether all seeds differ by the same, but for the last bits of the subtraction."""
-    return row.low is not None and row.high is not None and row.high - row.low < 1e-9
+    """With Holm's p over all of them; rows without p stay without."""
+    adjusted = iter(holm([row.p for row in rows if row.p is not None]))
+    return [row if row.p is None else replace(row, p_adjusted=next(adjusted)) for row in rows]
 
 
 def _apart(density: float, other: float) -> float:

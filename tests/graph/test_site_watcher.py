@@ -189,7 +189,7 @@ def test_a_function_that_only_a_later_batch_meets_is_named():
     result = bb.dead_neurons(Net(run, fc=nn.Linear(4, 3)), [X, X[:2]])
     assert [site.site for site in result.sites] == ["relu"]
     (said,) = result.unseen
-    assert said.startswith("torch.tanh called in the model itself (test_watching.py:")
+    assert said.startswith("torch.tanh called in the model itself (test_site_watcher.py:")
     assert said.endswith("in a later batch")
 
 

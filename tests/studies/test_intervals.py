@@ -35,7 +35,15 @@ def test_one_value_has_neither_interval_nor_p():
 
 
 @pytest.mark.parametrize(
-    ("values", "p"), [([0.0] * 3, 1.0), ([0.0, -0.0], 1.0), ([0.1] * 3, 0.0), ([-0.1] * 5, 0.0), ([], None)]
+    ("values", "p"),
+    [
+        ([0.0] * 3, 1.0),
+        ([0.0, -0.0], 1.0),
+        ([0.1] * 3, None),
+        ([-0.1] * 5, None),
+        ([0.98 - 0.97, 0.97 - 0.96], None),
+        ([], None),
+    ],
 )
 def test_p_without_spread(values, p):
     """0.1 three times is why they are compared with each other: their mean is 0.10000000000000002, by floats."""

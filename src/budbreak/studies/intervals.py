@@ -14,7 +14,8 @@ from budbreak.errors import InvalidValue
 class Estimate:
     """A mean over seeds; ``low`` and ``high`` bound its 95 % t-interval.
 
-    ``p`` is the two-sided p-value of "the mean is 0", uncorrected. One seed gives neither interval nor p: None.
+    ``p`` is the two-sided p-value of "the mean is 0", uncorrected. One seed gives neither interval nor p: None; equal
+    values give no p.
     """
 
     n: int
@@ -42,20 +43,22 @@ def estimate(values: Sequence[float]) -> Estimate:
 def p_value(values: Sequence[float]) -> float | None:
     """The two-sided p-value of the t-test that the mean is 0; of paired differences, the paired t-test.
 
-    Values that are all the same have no spread to compare the mean with: p is 1.0 if they are 0, else 0.0.
+    Values that are all the same, but for the last bits, have no spread to compare their mean with: there is no p, and
+    1.0 if they are 0. Accuracies are counts: that two or three seeds differ by the same happens by chance.
 
     Returns:
-        A share in [0, 1]; None for fewer than two values.
+        A share in [0, 1]; None for fewer than two values, and for equal ones other than 0.
 
     >>> round(p_value([1.0, 2.0, 3.0]), 4), p_value([0.0, 0.0]), p_value([0.1, 0.1]), p_value([0.1])
-    (0.0742, 1.0, 0.0, None)
+    (0.0742, 1.0, None, None)
     """
     from scipy.special import stdtr
 
     if len(values) < 2:
         return None
-    if min(values) == max(values):
-        return 0.0 if values[0] else 1.0
+    low, high = min(values), max(values)
+    if high - low <= 1e-9 * max(abs(low), abs(high)):
+        return None if high else 1.0
     return float(2 * stdtr(len(values) - 1, -abs(fmean(values)) / _standard_error(values)))
 
 
