@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import strategies as st
 
-from budbreak.masks import Mask, threshold
+from budbreak.masks import Mask, source
 
 HEAVY_TIES = [-math.inf, -1.0, -0.0, 0.0, 1.0, 2.5, math.inf]
 STREAMS = [(1 << 18, 512, 512), (7, 1, 64), (13, 3, 5), (3, 1, 1)]
@@ -20,11 +20,11 @@ STREAMS = [(1 << 18, 512, 512), (7, 1, 64), (13, 3, 5), (3, 1, 1)]
 @contextlib.contextmanager
 def streaming(chunk, blocks, block):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(threshold, "_CHUNK", {"cpu": chunk})
-        patch.setattr(threshold, "_SAMPLE_BLOCKS", blocks)
-        patch.setattr(threshold, "_SAMPLE_BLOCK", block)
+        patch.setattr(source, "_CHUNK", {"cpu": chunk})
+        patch.setattr(source, "_SAMPLE_BLOCKS", blocks)
+        patch.setattr(source, "_SAMPLE_BLOCK", block)
         if block < 512:
-            patch.setattr(threshold, "_FEW", 0)  # by default so few weights are not sampled
+            patch.setattr(source, "_FEW", 0)  # by default so few weights are not sampled
         yield
 
 

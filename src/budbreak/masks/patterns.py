@@ -16,7 +16,7 @@ from budbreak.masks.arenas import keep_highest
 from budbreak.masks.contest import Contest
 from budbreak.masks.floors import check_reached_floors
 from budbreak.masks.prunable import Prunable, conv_and_linear, prunable_parameters, unwrap
-from budbreak.masks.threshold import Source
+from budbreak.masks.source import Source
 from budbreak.masks.units import UnitLayout, unusual_layouts
 
 Array = np.ndarray[Any, Any]

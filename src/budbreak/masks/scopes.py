@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from budbreak.masks.arenas import keep_highest, level_off
 from budbreak.masks.contest import Contest
 from budbreak.masks.prunable import Prunable, conv_and_linear
-from budbreak.masks.threshold import Source, select_competing
+from budbreak.masks.source import Source
+from budbreak.masks.threshold import select_competing
 from budbreak.masks.units import UnitLayout, unusual_layouts
 
 

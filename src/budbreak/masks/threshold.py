@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,121 +11,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from budbreak.checks import shown
-from budbreak.errors import InvalidValue, NotFinite
+from budbreak.errors import InvalidValue
 from budbreak.masks.scores import Score
 from budbreak.masks.shares import ShareScore, select_shares
-
-Array = Any
-"""A numpy array on the CPU, a tensor elsewhere: both compare, index and take minima alike."""
-
-_CHUNK = {"cpu": 1 << 17}  # 512 KiB of float32 stay in a core's cache; 2^18 took 1 % less time and 5 MiB more
-_CHUNK_ELSEWHERE = 1 << 26
-_SAMPLE_BLOCKS, _FEWEST_BLOCKS, _SAMPLE_BLOCK = 512, 64, 512
-_FEW = 1 << 15  # of so many, all may be near the threshold
-_WEIGHTS_PER_BLOCK = 1 << 16  # sorting a larger sample costs more than the narrower bracket saves (1e7 weights)
+from budbreak.masks.source import Array, Source, check_nan_free, count, cpu, holds_nan
 
 
 def count_below(scores: Mapping[str, Score], limits: Mapping[str, Tensor] | None, value: float) -> int:
     """How many of the scores that compete are below a value."""
-    return sum(_count(values < value) for _, values in Source(scores, limits).values())
+    return sum(count(values < value) for _, values in Source(scores, limits).values())
 
 
 def capacity(score: Score, limits: Mapping[str, Tensor] | None, name: str) -> int:
     """How many of a weight's scores compete."""
     return score.shape.numel() if limits is None else int(limits[name].count_nonzero())
-
-
-class Source:
-    """All competing scores, chunk by chunk, as comparable arrays of one dtype: float32, or float64 where one is."""
-
-    def __init__(self, scores: Mapping[str, Score], limits: Mapping[str, Tensor] | None) -> None:
-        self.scores, self.limits = scores, limits
-        self.dtype = torch.float32
-        for name, score in scores.items():
-            if score.shape.numel():
-                self.dtype = torch.promote_types(self.dtype, _first_score(name, score).dtype)
-
-    def chunks(self, name: str) -> Iterator[tuple[int, int, Array]]:
-        """(lo, hi, scores of lo..hi) for one weight, not limited."""
-        size, read = self.scores[name].shape.numel(), self.scores[name].open()
-        if not size:
-            return
-        step = _CHUNK.get(read(0, 1).device.type, _CHUNK_ELSEWHERE)
-        for lo in range(0, size, step):
-            hi = min(lo + step, size)
-            chunk = self._array(read(lo, hi))
-            if len(chunk) != hi - lo:
-                raise InvalidValue(
-                    f"{len(chunk)} scores for elements {lo} to {hi} of {name!r}",
-                    "a criterion scores each weight once",
-                    "mend its formula: as many numbers out as in",
-                )
-            yield lo, hi, chunk
-            del chunk
-
-    def whole(self, name: str) -> np.ndarray[Any, Any]:
-        """All scores of one weight at once, flat, on the CPU.
-
-        Raises:
-            NotFinite: if one that competes is NaN.
-        """
-        values = np.empty(self.scores[name].shape.numel(), np.float64 if self.dtype == torch.float64 else np.float32)
-        for lo, hi, chunk in self.chunks(name):
-            limit = self.limit(name, lo, hi, chunk)
-            _check_nan_free(name, chunk if limit is None else chunk[limit])
-            values[lo:hi] = _cpu(chunk)
-        return values
-
-    def limit(self, name: str, lo: int, hi: int, like: Array) -> Array | None:
-        """Bool for lo..hi where something competes; None where everything does."""
-        if self.limits is None:
-            return None
-        flat = self.limits[name].reshape(-1)[lo:hi]
-        return flat.numpy() if isinstance(like, np.ndarray) else flat.to(like.device)
-
-    def values(self) -> Iterator[tuple[str, Array]]:
-        """The scores that compete, chunk by chunk."""
-        for name in self.scores:
-            for lo, hi, chunk in self.chunks(name):
-                limit = self.limit(name, lo, hi, chunk)
-                yield name, chunk if limit is None else chunk[limit]
-                del chunk
-
-    def sample(self) -> np.ndarray[Any, Any]:
-        """2^15 to 2^18 scores, sorted: blocks spread evenly over all weights; without NaN. Of few weights none."""
-        total = sum(score.shape.numel() for score in self.scores.values())
-        if total <= _FEW:
-            return np.empty(0, dtype=np.float32)
-        wanted = min(max(total // _WEIGHTS_PER_BLOCK, _FEWEST_BLOCKS), _SAMPLE_BLOCKS)
-        parts: list[Array] = []
-        for name, score in self.scores.items():
-            size = score.shape.numel()
-            blocks = max(1, round(wanted * size / total)) if size else 0
-            read = score.open()
-            for block in range(blocks):
-                lo = (2 * block + 1) * size // (2 * blocks) - _SAMPLE_BLOCK // 2
-                lo = max(0, min(lo, size - _SAMPLE_BLOCK))
-                chunk = self._array(read(lo, min(lo + _SAMPLE_BLOCK, size)))
-                limit = self.limit(name, lo, lo + len(chunk), chunk)
-                parts.append(_cpu(chunk if limit is None else chunk[limit]))
-        sample = np.concatenate(parts)
-        return np.sort(sample[~np.isnan(sample)])
-
-    def _array(self, chunk: Tensor) -> Array:
-        if not chunk.is_floating_point():
-            raise InvalidValue(f"scores of dtype {chunk.dtype}", "scores are floating point numbers")
-        chunk = chunk.detach().to(self.dtype)
-        return chunk.numpy() if chunk.device.type == "cpu" else chunk
-
-
-def _first_score(name: str, score: Score) -> Tensor:
-    """The score of the first weight, as a slice."""
-    first: object = score.open()(0, 1)
-    if not isinstance(first, Tensor) or not first.dim():  # pyright: ignore[reportUnnecessaryIsInstance]
-        value = f"a score of {name!r} is {shown(first)}, for a slice of one weight"
-        raise InvalidValue(value, "a criterion scores each weight once", "mend its formula: reduce over nothing")
-    return first
 
 
 def select_competing(scores: Mapping[str, Score], keep: int, limits: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
@@ -202,19 +101,19 @@ def _look(source: Source, lo: float, hi: float) -> _Look:
         flat = look.masks[name] = torch.empty(score.shape.numel(), dtype=torch.bool)
         for first, last, values in source.chunks(name):
             limit = source.limit(name, first, last, values)
-            if _holds_nan(values):
-                _check_nan_free(name, values if limit is None else values[limit])
+            if holds_nan(values):
+                check_nan_free(name, values if limit is None else values[limit])
             kept = _at_least(values, hi, flat[first:last])
             near = values > lo
             near &= values < hi
             if limit is not None:
                 kept &= limit
                 near &= limit
-            sure += _count(kept)
+            sure += count(kept)
             if not isinstance(kept, np.ndarray):
                 flat[first:last] = kept
             indices = near.nonzero()[0] if isinstance(near, np.ndarray) else near.nonzero().flatten()
-            look.near.append(_Near(name, _cpu(indices) + first, _cpu(values[indices])))
+            look.near.append(_Near(name, cpu(indices) + first, cpu(values[indices])))
             del values, near, kept  # before the next slice is made: two slices at a time are 2 MiB
     return _Look(look.masks, sure, look.near)
 
@@ -237,7 +136,7 @@ def _keep_highest(look: _Look, wanted: int) -> None:
 def _keep_equal(source: Source, look: _Look, lo: float, keep: int) -> bool:
     """Keep all that is near, and of the scores that equal ``lo`` the first, if they are enough."""
     ties = keep - look.sure - sum(len(near.values) for near in look.near)
-    if sum(_count(values == lo) for _, values in source.values()) < ties:
+    if sum(count(values == lo) for _, values in source.values()) < ties:
         return False
     for near in look.near:
         look.masks[near.name].numpy()[near.indices] = True
@@ -247,7 +146,7 @@ def _keep_equal(source: Source, look: _Look, lo: float, keep: int) -> bool:
                 return True
             limit, equal = source.limit(name, first, last, values), values == lo
             places = _first(equal if limit is None else equal & limit, ties)
-            look.masks[name][first:last][torch.from_numpy(_cpu(places))] = True
+            look.masks[name][first:last][torch.from_numpy(cpu(places))] = True
             ties -= len(places)
             del values, equal
     return True
@@ -263,31 +162,10 @@ def _first(flags: Array, count: int) -> Array:
     return indices[:count]
 
 
-def _count(flags: Array) -> int:
-    return int(np.count_nonzero(flags)) if isinstance(flags, np.ndarray) else int(flags.sum())
-
-
-def _cpu(values: Array) -> np.ndarray[Any, Any]:
-    return values if isinstance(values, np.ndarray) else values.cpu().numpy()
-
-
 def _at(sample: np.ndarray[Any, Any], position: float) -> float:
     if position < 0:
         return -math.inf
     return float(sample[int(position)]) if position < len(sample) else math.inf
-
-
-def _holds_nan(values: Array) -> bool:
-    return math.isnan(float(values.min()))  # the minimum of anything with NaN is NaN
-
-
-def _check_nan_free(name: str, values: Array) -> None:
-    if len(values) and _holds_nan(values):
-        raise NotFinite(
-            f"a score of {name!r} is NaN",
-            "NaN has no rank",
-            "look for a NaN weight or gradient in that layer",
-        )
 
 
 def _check_spared(sure: int, keep: int, bound: float) -> None:
