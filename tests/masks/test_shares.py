@@ -73,6 +73,13 @@ def test_a_channels_last_weight_is_selected_in_logical_order():
     assert torch.equal(mask["w"], select(scores_of({"w": weight.contiguous()}), 50)["w"])
 
 
+def test_complex_weights_count_with_both_their_parts():
+    generator = torch.Generator().manual_seed(0)
+    weights = {"w": torch.randn(40, 5, dtype=torch.complex64, generator=generator)}
+    for keep in (1, 60, 199):
+        assert np.array_equal(flat(select(scores_of(weights), keep)), by_sorting(weights, keep))
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_what_has_no_share_is_refused(bad):
     weight = torch.randn(600)

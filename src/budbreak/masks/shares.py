@@ -12,13 +12,12 @@ import torch
 from torch import Tensor
 
 from budbreak.errors import NotFinite
-from budbreak.masks.scores import Score, ScoreSlice
+from budbreak.masks.scores import Score, Scores, ScoreSlice
+from budbreak.masks.source import Source, cpu
 
 Array = np.ndarray[Any, Any]
 
-_CHUNK = 1 << 17  # 512 KiB of float32 stay in a core's cache
-_SAMPLE = 1 << 15
-_BLOCK = 512
+_SAMPLE_BLOCKS = 64  # of each weight
 
 
 @dataclass(frozen=True)
@@ -116,36 +115,31 @@ class _Magnitudes:
     """One weight, chunk by chunk."""
 
     def __init__(self, name: str, weight: Tensor, limit: Tensor | None) -> None:
-        self.name, self.shape = name, weight.shape
-        self.flat = weight.detach().reshape(-1)
-        self.limit = None if limit is None else limit.reshape(-1).numpy()
-        self.competing = len(self.flat) if self.limit is None else int(np.count_nonzero(self.limit))
+        self.name, self.shape, self.size = name, weight.shape, weight.numel()
+        magnitudes = Scores.elementwise(torch.abs, {name: weight})
+        self._source = Source(magnitudes, None if limit is None else {name: limit})
 
-    def chunks(self, spans: Sequence[tuple[int, int]] | None = None) -> Iterator[tuple[int, int, Array, Array | None]]:
+    def chunks(self) -> Iterator[tuple[int, int, Array, Array | None]]:
         """(lo, hi, magnitudes of lo..hi, which of them compete; None: all)."""
-        size = len(self.flat)
-        for lo, hi in spans or [(lo, min(lo + _CHUNK, size)) for lo in range(0, size, _CHUNK)]:
-            values = self.flat[lo:hi].cpu()
-            wide = values if values.dtype in (torch.float32, torch.float64) else values.float()
-            magnitudes = wide.abs().numpy()
-            if not math.isfinite(float(magnitudes.sum(dtype=np.float64))):  # of finite float32s never infinite
-                raise NotFinite(
-                    f"{self.name!r} holds NaN or infinite numbers",
-                    "a share of an infinite sum has no rank",
-                    "look for what made them, or leave that layer out",
-                )
-            yield lo, hi, magnitudes, None if self.limit is None else self.limit[lo:hi]
+        return map(self._seen, self._source.chunks(self.name))
+
+    def _seen(self, chunk: tuple[int, int, Any]) -> tuple[int, int, Array, Array | None]:
+        lo, hi, magnitudes = chunk[0], chunk[1], cpu(chunk[2])
+        if not math.isfinite(float(magnitudes.max())):  # the maximum of anything with NaN is NaN
+            raise NotFinite(
+                f"{self.name!r} holds NaN or infinite numbers",
+                "a share of an infinite sum has no rank",
+                "look for what made them, or leave that layer out",
+            )
+        return lo, hi, magnitudes, self._source.limit(self.name, lo, hi, magnitudes)
 
     def sample(self) -> tuple[Array, Array]:
         """(magnitudes, descending; which compete) of blocks spread evenly."""
-        size = len(self.flat)
-        blocks = min(_SAMPLE // _BLOCK, -(-size // _BLOCK))
-        starts = [max(0, min((2 * b + 1) * size // (2 * blocks) - _BLOCK // 2, size - _BLOCK)) for b in range(blocks)]
-        parts = list(self.chunks([(lo, min(lo + _BLOCK, size)) for lo in starts]))
-        magnitudes = np.concatenate([part[2] for part in parts]) if parts else np.empty(0, np.float32)
+        parts = [self._seen(block) for block in self._source.blocks(self.name, _SAMPLE_BLOCKS)]
+        magnitudes = np.concatenate([np.empty(0, np.float32), *(part[2] for part in parts)])
         flags = [np.ones(len(part[2]), bool) if part[3] is None else part[3] for part in parts]
         order = np.argsort(-magnitudes, kind="stable")
-        return magnitudes[order], (np.concatenate(flags) if flags else np.empty(0, bool))[order]
+        return magnitudes[order], np.concatenate([np.empty(0, bool), *flags])[order]
 
     def look(self, lo: float, hi: float) -> _Near:
         """Gather what is in [lo, hi); count and sum up what is above."""
@@ -169,7 +163,7 @@ class _Magnitudes:
         """(what is kept, how many ties are left to keep in the weights that follow)."""
         higher, equal = near.magnitudes[near.scores > threshold], near.magnitudes[near.scores == threshold]
         cut = float(higher[-1]) if len(higher) else near.hi
-        kept = np.empty(len(self.flat), dtype=bool)
+        kept = np.empty(self.size, dtype=bool)
         for lo, hi, values, limit in self.chunks():
             np.greater_equal(values, cut, out=kept[lo:hi])
             if ties and len(equal):
@@ -198,7 +192,7 @@ def _brackets(
     weights: Sequence[_Magnitudes], samples: Sequence[tuple[Array, Array]], keep: int, width: float
 ) -> list[tuple[float, float]]:
     """For each weight the magnitudes between which its threshold lies, as far as a sample tells."""
-    factors = [len(weight.flat) / max(len(sample[0]), 1) for weight, sample in zip(weights, samples, strict=True)]
+    factors = [weight.size / max(len(sample[0]), 1) for weight, sample in zip(weights, samples, strict=True)]
     scores = [_shares(magnitudes, 0.0)[0] / factor for (magnitudes, _), factor in zip(samples, factors, strict=True)]
     every = np.concatenate(scores)
     mass = np.concatenate([flags * factor for (_, flags), factor in zip(samples, factors, strict=True)])

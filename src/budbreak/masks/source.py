@@ -89,16 +89,21 @@ class Source:
         parts: list[Array] = []
         for name, score in self.scores.items():
             size = score.shape.numel()
-            blocks = max(1, round(wanted * size / total)) if size else 0
-            read = score.open()
-            for block in range(blocks):
-                lo = (2 * block + 1) * size // (2 * blocks) - _SAMPLE_BLOCK // 2
-                lo = max(0, min(lo, size - _SAMPLE_BLOCK))
-                chunk = self._array(read(lo, min(lo + _SAMPLE_BLOCK, size)))
-                limit = self.limit(name, lo, lo + len(chunk), chunk)
+            for lo, hi, chunk in self.blocks(name, max(1, round(wanted * size / total))):
+                limit = self.limit(name, lo, hi, chunk)
                 parts.append(cpu(chunk if limit is None else chunk[limit]))
         sample = np.concatenate(parts)
         return np.sort(sample[~np.isnan(sample)])
+
+    def blocks(self, name: str, wanted: int) -> Iterator[tuple[int, int, Array]]:
+        """(lo, hi, scores of lo..hi) of so many blocks, or of all there are, spread evenly over one weight."""
+        size, read = self.scores[name].shape.numel(), self.scores[name].open()
+        wanted = min(wanted, -(-size // _SAMPLE_BLOCK))
+        for block in range(wanted):
+            lo = (2 * block + 1) * size // (2 * wanted) - _SAMPLE_BLOCK // 2
+            lo = max(0, min(lo, size - _SAMPLE_BLOCK))
+            hi = min(lo + _SAMPLE_BLOCK, size)
+            yield lo, hi, self._array(read(lo, hi))
 
     def _array(self, chunk: Tensor) -> Array:
         if not chunk.is_floating_point():

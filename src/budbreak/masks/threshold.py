@@ -40,10 +40,14 @@ def select_competing(scores: Mapping[str, Score], keep: int, limits: Mapping[str
 
 @dataclass(frozen=True)
 class _Near:
-    """Scores of one chunk within the bracket: the indices in their weight, ascending, and their values."""
+    """Scores of one chunk within the bracket: their places in the chunk, ascending, and their values.
 
-    name: str
-    indices: np.ndarray[Any, np.dtype[np.int64]]
+    Args:
+        kept: the chunk's part of the mask, a view.
+    """
+
+    kept: Tensor
+    places: np.ndarray[Any, np.dtype[np.int32]]
     values: np.ndarray[Any, Any]
 
 
@@ -72,27 +76,32 @@ def _select(source: Source, total: int, keep: int) -> dict[str, Tensor]:
     Where the bracket misses, the next pass looks on the missed side with a bracket four times as wide. Scores that
     equal its lower end may be a heap, most of all there are: they are counted, and never gathered.
     """
-    sample = source.sample() if 0 < keep < total else np.empty(0, dtype=np.float32)
-    share = (total - keep) / max(total, 1)
-    middle, width = share * len(sample), 6 * math.sqrt(share * (1 - share) * len(sample)) + 2  # six deviations
-    lo, hi = _at(sample, middle - width), _at(sample, middle + width)
-    if keep in (0, total):
-        lo = hi = -math.inf if keep else math.inf
+    lows, highs = _ends(source, total, keep)
+    lo, hi = lows.pop(0), highs.pop(0)
     while True:
         look = _look(source, lo, hi)
         wanted = keep - look.sure
         if wanted < 0:
             _check_spared(look.sure, keep, hi)
-            width *= 4
-            lo, hi = hi, _at(sample, middle + width)
+            lo, hi = hi, highs.pop(0)
         elif wanted <= sum(len(near.values) for near in look.near):
             _keep_highest(look, wanted)
             return look.masks
         elif lo < hi and _keep_equal(source, look, lo, keep):
             return look.masks
         else:
-            width *= 4
-            lo, hi = _at(sample, middle - width), lo
+            lo, hi = lows.pop(0), lo
+
+
+def _ends(source: Source, total: int, keep: int) -> tuple[list[float], list[float]]:
+    """The ends of the bracket around the threshold, and those to look at where it is missed: the last are infinite."""
+    if keep in (0, total):
+        return [-math.inf if keep else math.inf] * 2, [-math.inf if keep else math.inf, math.inf]
+    sample, share = source.sample(), (total - keep) / total
+    middle, width = share * len(sample), 6 * math.sqrt(share * (1 - share) * len(sample)) + 2  # six deviations
+    reaches = [width * 4**times for times in range(12)]  # 4^12 times anything beyond a sample's end
+    lows, highs = ([_at(sample, middle + sign * reach) for reach in reaches] for sign in (-1, 1))
+    return [*lows, -math.inf], [*highs, math.inf]
 
 
 def _look(source: Source, lo: float, hi: float) -> _Look:
@@ -112,8 +121,8 @@ def _look(source: Source, lo: float, hi: float) -> _Look:
             sure += count(kept)
             if not isinstance(kept, np.ndarray):
                 flat[first:last] = kept
-            indices = near.nonzero()[0] if isinstance(near, np.ndarray) else near.nonzero().flatten()
-            look.near.append(_Near(name, cpu(indices) + first, cpu(values[indices])))
+            places = near.nonzero()[0] if isinstance(near, np.ndarray) else near.nonzero().flatten()
+            look.near.append(_Near(flat[first:last], cpu(places).astype(np.int32), cpu(values[places])))
             del values, near, kept  # before the next slice is made: two slices at a time are 2 MiB
     return _Look(look.masks, sure, look.near)
 
@@ -128,9 +137,9 @@ def _keep_highest(look: _Look, wanted: int) -> None:
     for near in look.near:
         first = np.flatnonzero(near.values == threshold)[:ties]
         ties -= len(first)
-        flat = look.masks[near.name].numpy()
-        flat[near.indices[near.values > threshold]] = True
-        flat[near.indices[first]] = True
+        kept = near.kept.numpy()
+        kept[near.places[near.values > threshold]] = True
+        kept[near.places[first]] = True
 
 
 def _keep_equal(source: Source, look: _Look, lo: float, keep: int) -> bool:
@@ -139,7 +148,7 @@ def _keep_equal(source: Source, look: _Look, lo: float, keep: int) -> bool:
     if sum(count(values == lo) for _, values in source.values()) < ties:
         return False
     for near in look.near:
-        look.masks[near.name].numpy()[near.indices] = True
+        near.kept.numpy()[near.places] = True
     for name in source.scores:
         for first, last, values in source.chunks(name):
             if not ties:
