@@ -27,7 +27,7 @@ class Graph:
         found: list[ModelGraph] = []
 
         def look(model: nn.Module, batch: Any, forward: Forward) -> None:
-            found.append(_renamed(trace(model, batch, forward), prunable_names(model, context.weights)))
+            found.append(_renamed(trace(model, batch, forward), _prunable_names(model, context.weights)))
 
         def collect() -> ModelGraph:
             of_all = context.processes.exchange("the graph", found)  # one of them may have had no batch
@@ -43,7 +43,7 @@ class Graph:
         )
 
 
-def prunable_names(model: nn.Module, prunable: Mapping[str, Tensor]) -> Mapping[str, str]:
+def _prunable_names(model: nn.Module, prunable: Mapping[str, Tensor]) -> Mapping[str, str]:
     """Each name of a parameter -> its name among the prunable weights; itself where it is none of them."""
     parameters = dict(model.named_parameters(remove_duplicate=False))
     names = {id(parameters[name]): name for name in prunable}

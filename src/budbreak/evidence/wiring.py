@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from budbreak.errors import InvalidValue
 from budbreak.evidence.evidence import ProbeContext
-from budbreak.evidence.traced import prunable_names
-from budbreak.graph import Forward, Kind, Link, ModelGraph, Node, NormPassed, trace
+from budbreak.evidence.traced import Graph
+from budbreak.graph import Kind, Link, ModelGraph, Node, NormPassed
 from budbreak.masks import UnitLayout
 
 
@@ -34,10 +33,9 @@ class Wired:
 
 @dataclass(frozen=True)
 class Wiring:
-    """How layers follow each other, traced on the first batch.
+    """How layers follow each other, read from the `Graph` of the network."""
 
-    A model whose control flow depends on its inputs is seen as that batch takes it.
-    """
+    after = (Graph(),)
 
     def start(self, context: ProbeContext) -> Callable[[], Wired]:
         """See `Probe.start`.
@@ -45,20 +43,9 @@ class Wiring:
         Raises:
             InvalidValue: if a prunable weight is never called.
         """
-        graphs: list[ModelGraph] = []
         models: list[nn.Module] = []
-
-        def look(model: nn.Module, batch: Any, forward: Forward) -> None:
-            graphs.append(trace(model, batch, forward))
-
-        def collect() -> Wired:
-            of_all = context.processes.exchange("the wiring", graphs)  # one of them may have had no batch
-            graph = next(graph for some in of_all for graph in some)
-            return _wired(models[0], graph, context.weights)
-
         context.on_model(models.append)
-        context.on_example(look)
-        return collect
+        return lambda: _wired(models[0], context.evidence[Graph()], context.weights)
 
     def example(self, weights: Mapping[str, Tensor], generator: torch.Generator) -> Wired:
         """What it might have seen in a chain of these weights, with a norm behind each of them."""
@@ -92,14 +79,9 @@ def _node(index: int, weight: str) -> Node:
 def _wired(model: nn.Module, graph: ModelGraph, prunable: Mapping[str, Tensor]) -> Wired:
     parameters = dict(model.named_parameters(remove_duplicate=False))
     _refuse_uncalled([name for name in graph.uncalled if name in prunable], type(model).__name__)
-    known = prunable_names(model, prunable)
-    links = tuple(
-        replace(link, source=link.source and known[link.source], target=link.target and known[link.target])
-        for link in graph.links
-    )
-    ends = {name for link in links for name in (link.source, link.target) if name is not None}
+    ends = {name for link in graph.links for name in (link.source, link.target) if name is not None}
     others = {name: parameters[name].detach() for name in sorted(ends - prunable.keys())}
-    return Wired(links, others, _scales(model))
+    return Wired(graph.links, others, _scales(model))
 
 
 def _refuse_uncalled(names: list[str], model: str) -> None:
