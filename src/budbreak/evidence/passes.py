@@ -187,7 +187,7 @@ class Pass:
 def gradients_of(
     value: Tensor, parameters: Mapping[str, nn.Parameter], *, retain_graph: bool = False, create_graph: bool = False
 ) -> dict[str, Tensor]:
-    """The gradient of a number with respect to each parameter, 0 where it does not depend on it.
+    """The gradient of a number with respect to each parameter; those that it does not depend on are left out.
 
     Raises:
         InvalidValue: if a checkpoint of the old kind hides weights.
@@ -199,8 +199,9 @@ def gradients_of(
     if None in derivatives:
         check_reachable(value)
     return {
-        name: torch.zeros_like(parameter) if gradient is None else gradient if create_graph else gradient.detach()
-        for (name, parameter), gradient in zip(parameters.items(), derivatives, strict=True)
+        name: gradient if create_graph else gradient.detach()
+        for name, gradient in zip(parameters, derivatives, strict=True)
+        if gradient is not None
     }
 
 

@@ -16,6 +16,7 @@ from budbreak.errors import InvalidValue, LayerCollapsed, NotFinite
 from budbreak.evidence.evidence import ProbeContext
 from budbreak.evidence.examples import drawn
 from budbreak.evidence.passes import gradients_of
+from budbreak.evidence.reached import listed, unreached
 from budbreak.graph import (
     ACTIVATION_FUNCTIONS,
     CLAMPS,
@@ -68,7 +69,8 @@ class SynapticFlow:
         """See `Probe.start`.
 
         Raises:
-            InvalidValue: by the result, if a flow is negative, as where a skip is subtracted; if there is none.
+            InvalidValue: by the result, if a flow is negative, as where a skip is subtracted; if there is none, or none
+                that depends on one of the weights.
             LayerCollapsed: by the result, if there is none because a layer has no living weight.
             NotFinite: by the result, if it is too large for float64.
         """
@@ -120,6 +122,7 @@ def _flow(model: nn.Module, names: Sequence[str], batch: Any, forward: Forward) 
         if not isinstance(total, Tensor) or not total.requires_grad:
             raise _no_flow(parameters)
         flow = gradients_of(total, parameters)
+    _check_reached(parameters, flow)
     _check(float(total.detach()), parameters, flow)
     return flow
 
@@ -206,6 +209,13 @@ def _sum_of(outputs: Any) -> Any:
     if isinstance(outputs, Mapping):
         return sum(map(_sum_of, cast(Mapping[Any, Any], outputs).values()))
     return sum(map(_sum_of, cast(Sequence[Any], outputs))) if isinstance(outputs, list | tuple) else 0
+
+
+def _check_reached(parameters: Mapping[str, nn.Parameter], flow: Mapping[str, Tensor]) -> None:
+    missed = [name for name in parameters if name not in flow]
+    if missed:
+        rule = "SynFlow adds up the paths from inputs to outputs that autograd can follow, and none leads through it"
+        raise unreached(f"no output depends on {listed(missed)}", rule, missed, "choose another criterion")
 
 
 def _check(total: float, parameters: Mapping[str, nn.Parameter], flow: Mapping[str, Tensor]) -> None:
