@@ -153,7 +153,8 @@ class ModuleCalls:
         if known is not None:
             return known
         self.say([f"an operation outside of torch's functions that gave what {use}"])
-        return self.flow.invent(tensor, "outside torch", self.owner, self._may_enter(self.frames[-1:]))
+        around = [frame for frame in self.frames if not any(tensor is given for given in frame.given)]
+        return self.flow.invent(tensor, "outside torch", self.owner, self._may_enter(around[-1:]))
 
     def _may_enter(self, frames: list[Frame]) -> list[int]:
         """Whatever may have entered something that nobody saw: what a module was given, and its loose ends."""
