@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
@@ -39,13 +40,21 @@ from budbreak.graph import (
 
 @dataclass(frozen=True)
 class Calibration:
-    """The batches, how the network and its loss are called on them, and how much each counts; see `probe`."""
+    """The batches, how the network and its loss are called on them, and how much each counts; see `probe`.
+
+    What looks at the first batch alone reads it once, however many probes that are.
+    """
 
     batches: Batches
     forward: Forward = call_model
     loss: Loss | None = None
     samples: Samples | None = None
     every: int = 1
+
+    @functools.cached_property
+    def first(self) -> list[Any]:
+        """The first batch, in a list; an empty one if there is none."""
+        return list(itertools.islice(self.batches, 1))
 
 
 class Pass:
@@ -213,7 +222,7 @@ def call_functions(network: Network, contexts: Sequence[Context], calibration: C
         return
     model, device = network.model, network.device
     with network.processes.agreeing("looking at the model"), observing(model, device, calibration.batches):
-        first = list(itertools.islice(calibration.batches, 1)) if on_example else []
+        first = calibration.first if on_example else []
         for function in functions:
             with restored(model):
                 function(model)
