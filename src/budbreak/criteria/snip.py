@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from budbreak.evidence import Evidence, Gradients, Probe, Weights
+from budbreak.evidence import Evidence, Gradients, Probe, Weights, reached
 from budbreak.masks import Scores
 
 
@@ -39,5 +39,7 @@ class Snip:
 
         Raises:
             MissingEvidence: without `Weights` and `Gradients`.
+            InvalidValue: if a weight has no gradient; see `reached`.
         """
-        return Scores.elementwise(lambda w, g: (w * g).abs(), evidence[Weights()], evidence[Gradients(self.mode)])
+        gradients = reached(evidence, Gradients(self.mode))
+        return Scores.elementwise(lambda w, g: (w * g).abs(), evidence[Weights()], gradients)

@@ -12,10 +12,13 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from budbreak.checks import check_count, shown
-from budbreak.errors import InvalidValue, LayerCollapsed, NotFinite
+from budbreak.errors import BudbreakError, InvalidValue, LayerCollapsed, NotFinite
 from budbreak.evidence.evidence import ProbeContext
 from budbreak.evidence.examples import drawn
+from budbreak.evidence.following import sum_of
 from budbreak.evidence.passes import gradients_of
+from budbreak.evidence.reached import listed, unreached
+from budbreak.evidence.traced import graph_of
 from budbreak.graph import (
     ACTIVATION_FUNCTIONS,
     CLAMPS,
@@ -24,6 +27,7 @@ from budbreak.graph import (
     call_model,
     may_be_activation,
     outputs_of,
+    said_nodes,
     trace,
 )
 from budbreak.masks import parameters_named
@@ -68,7 +72,8 @@ class SynapticFlow:
         """See `Probe.start`.
 
         Raises:
-            InvalidValue: by the result, if a flow is negative, as where a skip is subtracted; if there is none.
+            InvalidValue: by the result, if a flow is negative, as where a skip is subtracted; if there is none, or none
+                that depends on one of the weights.
             LayerCollapsed: by the result, if there is none because a layer has no living weight.
             NotFinite: by the result, if it is too large for float64.
         """
@@ -116,10 +121,13 @@ def _flow(model: nn.Module, names: Sequence[str], batch: Any, forward: Forward) 
     for parameter in parameters.values():
         parameter.requires_grad_(True)
     with torch.enable_grad(), _all_passing_on(activations), _norms_passing_on(model), as_written(), _PassingOn():
-        total = _sum_of(outputs_of(forward, model, _ones(batch)))
+        total = sum_of(outputs_of(forward, model, _ones(batch)))
         if not isinstance(total, Tensor) or not total.requires_grad:
             raise _no_flow(parameters)
         flow = gradients_of(total, parameters)
+    missed = [name for name in parameters if name not in flow]
+    if missed:
+        raise _unreached(model, missed, _ones(batch), forward)
     _check(float(total.detach()), parameters, flow)
     return flow
 
@@ -199,13 +207,19 @@ def _ones(batch: Any) -> Any:
     return batch
 
 
-def _sum_of(outputs: Any) -> Any:
-    """The sum of all floating numbers in what a model gives; 0 if there are none."""
-    if isinstance(outputs, Tensor):
-        return outputs.sum() if outputs.is_floating_point() else 0
-    if isinstance(outputs, Mapping):
-        return sum(map(_sum_of, cast(Mapping[Any, Any], outputs).values()))
-    return sum(map(_sum_of, cast(Sequence[Any], outputs))) if isinstance(outputs, list | tuple) else 0
+def _unreached(model: nn.Module, missed: Sequence[str], batch: Any, forward: Forward) -> InvalidValue:
+    try:
+        last = graph_of(model, missed, batch, forward).lost(missed[0], cut=True)
+    except BudbreakError:  # it cannot be traced, so nobody knows where
+        last = ()
+    where = f"; what {missed[0]!r} computes was last seen in {said_nodes(last)}" if last else ""
+    return unreached(
+        f"no output depends on {listed(missed)}{where}",
+        "SynFlow adds up paths from inputs to outputs that autograd can follow: detach(), no_grad(), numpy and item() "
+        "end them, and so does what is not called or not returned",
+        missed,
+        "let autograd follow it",
+    )
 
 
 def _check(total: float, parameters: Mapping[str, nn.Parameter], flow: Mapping[str, Tensor]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from budbreak.graph.breaks import last_seen
 from budbreak.graph.channels import Channels, follow
 from budbreak.graph.groups import Group, find_groups
 from budbreak.graph.links import Link, find_links
@@ -87,6 +88,18 @@ class ModelGraph:
         """
         check_mask(mask)
         return find_reachable(self.nodes, self.channels, mask)
+
+    def lost(self, weight: str, *, cut: bool = False) -> tuple[Node, ...]:
+        """Where what a weight computes was last seen, if it leads to no output; () if it does, or is never called.
+
+        It is lost where it goes on as numbers (`item`, `tolist`), where only something outside of torch's functions
+        takes it (numpy), and where nothing does.
+
+        Args:
+            weight: its name in the graph.
+            cut: whether it is lost as well where autograd no longer follows: at ``detach()`` and ``.data``.
+        """
+        return last_seen(self.nodes, weight, cut=cut)
 
     def consumers(self) -> Sequence[tuple[int, ...]]:
         """For each node the nodes that its tensor enters, each once."""

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
+from budbreak.graph.breaks import OUTSIDE
 from budbreak.graph.composite import Composite, Pending
 from budbreak.graph.flow import Flow
 from budbreak.graph.listening import Heard, unseen_by_modes
@@ -153,7 +154,8 @@ class ModuleCalls:
         if known is not None:
             return known
         self.say([f"an operation outside of torch's functions that gave what {use}"])
-        return self.flow.invent(tensor, "outside torch", self.owner, self._may_enter(self.frames[-1:]))
+        around = [frame for frame in self.frames if not any(tensor is given for given in frame.given)]
+        return self.flow.invent(tensor, OUTSIDE, self.owner, self._may_enter(around[-1:]))
 
     def _may_enter(self, frames: list[Frame]) -> list[int]:
         """Whatever may have entered something that nobody saw: what a module was given, and its loose ends."""
