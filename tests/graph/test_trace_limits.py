@@ -110,3 +110,9 @@ def test_a_forward_that_raises_or_is_none_is_refused():
         bb.trace(nn.Linear(4, 2), X, "forward")
     with pytest.raises(InvalidValue, match="model is"):
         bb.trace([nn.Linear(4, 2)], X)
+
+
+@pytest.mark.parametrize("paths", ["1", [1], (None,)], ids=["text", "number", "none"])
+def test_what_is_no_list_of_paths_is_refused(paths):
+    with pytest.raises(InvalidValue, match="opaque is"):
+        bb.trace(nn.Sequential(nn.Linear(4, 2), nn.ReLU()), X, opaque=paths)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from budbreak.checks import check_function, check_model
-from budbreak.errors import BudbreakError, CannotTrace, UnknownName, did_you_mean, one_of
+from budbreak.checks import check_function, check_model, shown
+from budbreak.errors import BudbreakError, CannotTrace, InvalidValue, UnknownName, did_you_mean, one_of
 from budbreak.foreign import described
 from budbreak.graph.examples import call_example, count_samples
 from budbreak.graph.feeding import Forward, outputs_of, to_device
@@ -87,7 +87,8 @@ class _Trace:
             hooks.remove()
         self._add_outputs(result)
         self._check_seen()
-        return ModelGraph(tuple(self.flow.nodes), tuple(recorder.unseen), self.origins.uncalled())
+        shapes, tied = _names(self.model, self.origins.names)
+        return ModelGraph(tuple(self.flow.nodes), tuple(recorder.unseen), self.origins.uncalled(), shapes, tied)
 
     def _add_outputs(self, result: object) -> None:
         for tensor in tensors_of(result):
@@ -129,7 +130,17 @@ def _weight_names(model: nn.Module) -> dict[int, str]:
     return {**names, **{id(parameter): name for name, _, parameter in reversed(prunable)}}
 
 
+def _names(model: nn.Module, chosen: Mapping[int, str]) -> tuple[Mapping[str, tuple[int, ...]], Mapping[str, str]]:
+    """(the shape of each parameter under each of its names, each other name -> the one in the nodes)."""
+    named = list(model.named_parameters(remove_duplicate=False))
+    shapes = {name: tuple(parameter.shape) for name, parameter in named}
+    tied = {name: chosen[id(parameter)] for name, parameter in named if chosen[id(parameter)] != name}
+    return shapes, tied
+
+
 def _check_paths(model: nn.Module, paths: Collection[str]) -> None:
+    if isinstance(paths, str) or not all(isinstance(path, str) for path in paths):
+        raise InvalidValue(f"opaque is {shown(paths)}", "it must be a list of paths of modules", f"write [{paths!r}]")
     known = [path for path, _ in model.named_modules() if path]
     for path in paths:
         if path not in known:
