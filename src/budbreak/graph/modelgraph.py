@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from budbreak.errors import InvalidValue, MaskMismatch, UnknownName, did_you_mean, one_of
+from budbreak.checks import check_known
+from budbreak.errors import InvalidValue, MaskMismatch
 from budbreak.graph.channels import Channels, follow
 from budbreak.graph.groups import Group, find_groups
 from budbreak.graph.links import Link, find_links
@@ -124,9 +125,7 @@ class ModelGraph:
         known = [*self.shapes] or [*(name for node in self.nodes for name in node.weights), *self.uncalled]
         found: dict[str, str] = {}
         for name, entry in mask.items():
-            if name not in known:
-                value = f"the mask covers {name!r}, which the graph lacks"
-                raise UnknownName(value, one_of(known), did_you_mean(name, known))
+            check_known(f"the mask covers {name!r}, which the graph lacks", name, known)
             _check_shape(name, tuple(entry.shape), self.shapes)
             same = self.tied.get(name, name)
             if same in found.values():

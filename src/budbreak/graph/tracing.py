@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from budbreak.checks import check_function, check_model, shown
-from budbreak.errors import BudbreakError, CannotTrace, InvalidValue, UnknownName, did_you_mean, one_of
+from budbreak.checks import check_function, check_known, check_model
+from budbreak.errors import BudbreakError, CannotTrace, InvalidValue
 from budbreak.foreign import described
 from budbreak.graph.examples import call_example, count_samples
 from budbreak.graph.feeding import Forward, outputs_of, to_device
@@ -138,14 +138,12 @@ def _names(model: nn.Module, chosen: Mapping[int, str]) -> tuple[Mapping[str, tu
     return shapes, tied
 
 
-def _check_paths(model: nn.Module, paths: Collection[str]) -> None:
-    if isinstance(paths, str) or not all(isinstance(path, str) for path in paths):
-        raise InvalidValue(f"opaque is {shown(paths)}", "it must be a list of paths of modules", f"write [{paths!r}]")
+def _check_paths(model: nn.Module, paths: Collection[object]) -> None:
+    if isinstance(paths, str):
+        raise InvalidValue(f"opaque is {paths!r}", "it must be a list of paths of modules", f"write [{paths!r}]")
     known = [path for path, _ in model.named_modules() if path]
     for path in paths:
-        if path not in known:
-            value = f"opaque names {path!r}, which is no module of {type(model).__name__}"
-            raise UnknownName(value, one_of(known), did_you_mean(path, known))
+        check_known(f"opaque names {path!r}, which is no module of {type(model).__name__}", path, known)
 
 
 def _hear_nothing(site: Site, given: Tensor, output: Tensor) -> None:
