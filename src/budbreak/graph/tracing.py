@@ -21,7 +21,7 @@ from budbreak.graph.origins import Origins
 from budbreak.graph.recorder import Recorder
 from budbreak.graph.site import Site
 from budbreak.graph.sitebook import SiteBook
-from budbreak.graph.tracking import tensors_of
+from budbreak.graph.tracking import tensors_of, why_foreign
 from budbreak.graph.undisturbed import observing
 from budbreak.graph.watching import as_written
 from budbreak.masks import conv_and_linear, parameters_with_layers, unwrap
@@ -92,6 +92,8 @@ class _Trace:
 
     def _add_outputs(self, result: object) -> None:
         for tensor in tensors_of(result):
+            if why := why_foreign(tensor):
+                raise self._refusal(f"what it returns was computed {why}, which have no plain shape")
             known = self.recorder.known(tensor, "the model returns")
             source = self.flow.constant(tensor, known) if known.node is None else known.node
             index, shape = len(self.flow.nodes), tuple(tensor.shape)
@@ -103,7 +105,8 @@ class _Trace:
     def _check_seen(self) -> None:
         """Refuse a model whose calls all run outside of Python."""
         kinds = {node.kind for node in self.flow.nodes}
-        if kinds <= {Kind.INPUT, Kind.CONSTANT, Kind.OPAQUE, Kind.OUTPUT} and self.origins.parameters:
+        opaque = kinds <= {Kind.INPUT, Kind.CONSTANT, Kind.OPAQUE, Kind.OUTPUT}
+        if opaque and self.origins.parameters and not self.flow.passed.weights:
             raise self._refusal("none of its layers calls a function of torch from Python")
 
     def _refusal(self, reason: str) -> CannotTrace:
