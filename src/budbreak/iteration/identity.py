@@ -6,7 +6,7 @@ import platform
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -23,13 +23,19 @@ from budbreak.live import Resettable, Stateful, model_digest, model_state, state
 from budbreak.masks import Mask, unwrap
 from budbreak.processes import Processes
 
+Keep = Literal["last", "all"]
+"""Of which levels a store keeps the weights: of the one where it stands, or of every one that is over."""
+
 
 @dataclass(frozen=True)
 class Setup:
-    """What the user gave to `budbreak.iterate`, unchanged throughout; the plan is fitted to the model."""
+    """What the user gave to `budbreak.iterate`, unchanged throughout; the plan is fitted to the model.
+
+    No optimizers: they are attached in each training.
+    """
 
     model: nn.Module
-    optimizer: Optimizer
+    optimizers: tuple[Optimizer, ...]
     plan: Plan
     batches: Batches | None
     loss: Loss | None
@@ -41,6 +47,7 @@ class Setup:
     mask: Mask | None
     mask_grads: bool | None
     keep_holding: bool
+    keep: Keep
     processes: Processes
 
     @property
@@ -52,25 +59,35 @@ class Setup:
 def identity(setup: Setup) -> dict[str, Any]:
     """What all ranks of an iteration have in common, and a store must agree on before it is used again."""
     state = model_state(setup.model)
-    groups = [
-        {
-            **{key: describe(value) for key, value in group.items() if key not in ("params", "lr", "initial_lr")},
-            "learning_rate": describe(group.get("initial_lr", group.get("lr"))),  # lr itself moves with a scheduler
-            "size": len(group["params"]),
-        }
-        for group in setup.optimizer.param_groups
-    ]
     return {
         "plan": describe(setup.plan),
         "model": {name: [list(tensor.shape), str(tensor.dtype)] for name, tensor in state.items()},
         "modules": {name: _module(module) for name, module in unwrap(setup.model).named_modules()},
-        "optimizer": {"class": _short_name(setup.optimizer), "groups": groups},
+        "optimizer": _one_or_all([describe_optimizer(optimizer) for optimizer in setup.optimizers]),
         "resets": [_reset(item) for item in setup.resets],
         "seed": setup.seed,
         "mask": None if setup.mask is None else mask_digest(setup.mask),
         "prunable": list(setup.first_mask),
         "processes": setup.processes.size,
     }
+
+
+def describe_optimizer(optimizer: Optimizer) -> dict[str, Any]:
+    """What an optimizer is: its class, and of each group the settings and how many parameters it has."""
+    groups = [
+        {
+            **{key: describe(value) for key, value in group.items() if key not in ("params", "lr", "initial_lr")},
+            "learning_rate": describe(group.get("initial_lr", group.get("lr"))),  # lr itself moves with a scheduler
+            "size": len(group["params"]),
+        }
+        for group in optimizer.param_groups
+    ]
+    return {"class": _short_name(optimizer), "groups": groups}
+
+
+def _one_or_all(described: list[dict[str, Any]]) -> Any:
+    """One optimizer as it was described when there was no other number of them; None for none yet."""
+    return described[0] if len(described) == 1 else described or None
 
 
 def start_identity(setup: Setup) -> dict[str, Any]:

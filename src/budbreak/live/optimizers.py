@@ -23,9 +23,17 @@ ELEMENTWISE: frozenset[type] = frozenset((
 _ITS_OWN = {"state", "param_groups", "defaults"}
 
 
+def optimizers_of(optimizer: object) -> tuple[Any, ...]:
+    """One optimizer, or a list of several: as a tuple."""
+    return tuple(cast(Any, optimizer)) if isinstance(optimizer, list | tuple) else (optimizer,)
+
+
 def nested(optimizer: object) -> tuple[Any, ...]:
-    """An optimizer and those that it wraps (SAM's ``base_optimizer``, Accelerate's ``optimizer``), outermost first."""
-    members: list[Any] = [optimizer]
+    """An optimizer and those that it wraps (SAM's ``base_optimizer``, Accelerate's ``optimizer``), outermost first.
+
+    Of several: theirs.
+    """
+    members: list[Any] = [*optimizers_of(optimizer)]
     for member in members:  # which grows meanwhile
         for value in getattr(member, "__dict__", {}).values():
             values = value if isinstance(value, list | tuple) else [value]
@@ -57,12 +65,18 @@ def unwrap_optimizer(optimizer: Optimizer) -> Optimizer:
 
 
 def stateful(optimizer: object) -> tuple[Any, ...]:
-    """Those of `nested` that have a state of their own, innermost first."""
+    """Those of `nested` that have a state of their own, innermost first; of several, those of the first one first."""
     by_state: dict[int, Any] = {}
-    for member in reversed(nested(optimizer)):
-        if hasattr(member, "state") and hasattr(member, "load_state_dict"):
-            by_state.setdefault(id(member.state), member)  # Accelerate's shows the state of the one within as its own
+    for one in optimizers_of(optimizer):
+        for member in reversed(nested(one)):
+            if hasattr(member, "state") and hasattr(member, "load_state_dict"):
+                by_state.setdefault(id(member.state), member)  # Accelerate's shows the one within's as its own
     return tuple(by_state.values())
+
+
+def groups_of(optimizer: object) -> list[dict[str, Any]]:
+    """The param_groups of an optimizer, the outermost where one wraps another; of several, of each."""
+    return [group for one in optimizers_of(optimizer) for group in one.param_groups]
 
 
 def load_optimizers(optimizer: object, states: Sequence[dict[str, Any]]) -> None:
@@ -131,14 +145,69 @@ def check_ownership(optimizer: object, parameters: Mapping[str, nn.Parameter]) -
     Raises:
         ForeignParameter: with the first name that it does not hold.
     """
-    owned = {id(parameter) for parameter in _owned(optimizer)}
-    missing = [name for name, parameter in parameters.items() if id(parameter) not in owned]
+    held = held_by(optimizer, parameters)
+    missing = [name for name in parameters if name not in held]
     if missing:
+        several = len(optimizers_of(optimizer)) > 1
         raise ForeignParameter(
-            f"the optimizer does not hold {missing[0]!r} ({len(missing)} of {len(parameters)} prunable weights)",
+            f"{'none of the optimizers holds' if several else 'the optimizer does not hold'} {missing[0]!r} "
+            f"({len(missing)} of {len(parameters)} prunable weights)",
             "pruned weights are held at zero after the steps of the optimizer that trains them",
             "make the optimizer from model.parameters() of this very model, after any change to its modules",
         )
+
+
+def held_by(optimizer: object, parameters: Mapping[str, nn.Parameter]) -> dict[str, nn.Parameter]:
+    """Those of these parameters that the optimizer holds."""
+    owned = {id(parameter) for parameter in _owned(optimizer)}
+    return {name: parameter for name, parameter in parameters.items() if id(parameter) in owned}
+
+
+def check_disjoint(optimizers: Sequence[object], names: Mapping[int, str]) -> None:
+    """Refuse optimizers that train the same parameter.
+
+    Args:
+        optimizers: none of them twice.
+        names: id of a parameter -> its name, for the message.
+
+    Raises:
+        InvalidValue: with the first one that two of them hold.
+    """
+    holders: dict[int, int] = {}
+    for place, optimizer in enumerate(optimizers):
+        for parameter in {id(parameter): parameter for parameter in _owned(optimizer)}.values():
+            other = holders.setdefault(id(parameter), place)
+            if other != place:
+                raise InvalidValue(
+                    f"optimizers {other} and {place} both hold {_named(parameter, names)}",
+                    "of several optimizers each trains parameters of its own",
+                    "give each of them other parameters; or leave one out",
+                )
+
+
+def check_own(optimizers: Sequence[object], names: Mapping[int, str]) -> None:
+    """Refuse optimizers that train parameters which are none of these: nobody would put them back.
+
+    Args:
+        optimizers: of one model.
+        names: id of a parameter -> its name, of all that the model holds, and whatever returns with it.
+
+    Raises:
+        ForeignParameter: with the first one.
+    """
+    for place, optimizer in enumerate(optimizers):
+        for parameter in _owned(optimizer):
+            if id(parameter) not in names:
+                which = "the optimizer" if len(optimizers) == 1 else f"optimizer {place}"
+                raise ForeignParameter(
+                    f"{which} ({type(optimizer).__name__}) holds {_named(parameter, names)}, which is not the model's",
+                    "what an optimizer trains returns at each level: parameters of the model, or of a module in resets",
+                    "give the module that it belongs to in resets; or put both into one model, nn.ModuleDict(...)",
+                )
+
+
+def _named(parameter: Tensor, names: Mapping[int, str]) -> str:
+    return repr(names[id(parameter)]) if id(parameter) in names else f"a parameter of shape {tuple(parameter.shape)}"
 
 
 def check_reachable(optimizer: object, parameters: Mapping[str, nn.Parameter]) -> None:
@@ -149,6 +218,8 @@ def check_reachable(optimizer: object, parameters: Mapping[str, nn.Parameter]) -
     Raises:
         InvalidValue: with the attribute.
     """
+    if not parameters:
+        return
     ours = {id(tensor) for tensor in (*_owned(optimizer), *_remembered(optimizer))}
     shapes = {parameter.shape: name for name, parameter in parameters.items()}
     total = sum(parameter.numel() for parameter in parameters.values())

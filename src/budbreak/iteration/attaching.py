@@ -1,0 +1,90 @@
+"""Which optimizers can train the model of an iteration: given to it, or attached to one training after the other."""
+
+from __future__ import annotations
+
+import contextlib
+import weakref
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+
+from budbreak.errors import InvalidValue
+from budbreak.iteration.identity import Setup, differences
+from budbreak.live import Resettable, check_averages, check_disjoint, check_own, check_ownership
+from budbreak.masks import Mask, prunable_parameters, unwrap
+
+
+def check_fit(setup: Setup, optimizers: Sequence[Optimizer], resets: Sequence[Resettable]) -> None:
+    """Refuse optimizers that cannot train the model together.
+
+    Args:
+        setup: with the model.
+        optimizers: at least one.
+        resets: all that is put back with them.
+
+    Raises:
+        InvalidValue: for a sharded optimizer, or two that hold the same parameter.
+        ForeignParameter: if they lack a prunable weight, or hold what is neither the model's nor in ``resets``.
+    """
+    for optimizer in optimizers:
+        if hasattr(optimizer, "consolidate_state_dict"):  # ZeroRedundancyOptimizer
+            raise InvalidValue(
+                f"optimizer is a {type(optimizer).__name__}, of whose state each rank holds a part",
+                "its whole state is put back at each level",
+                "give the plain optimizer that it wraps",
+            )
+    check_ownership(optimizers, dict(prunable_parameters(setup.model, setup.plan.prunable)))
+    names = _names(unwrap(setup.model), resets)
+    check_disjoint(optimizers, names)
+    check_own(optimizers, names)
+
+
+def check_resets(setup: Setup, resets: Sequence[Resettable]) -> None:
+    """Refuse averages of the weights that cannot be masked; see `check_averages`."""
+    check_averages(resets, setup.model, Mask.dense(setup.model, setup.plan.prunable))
+
+
+def _names(model: nn.Module, resets: Sequence[Resettable]) -> dict[int, str]:
+    """Ids of all parameters of the model, and of the modules in ``resets``, each with a name."""
+    modules = [item for item in resets if isinstance(item, nn.Module)]
+    named = [pair for module in (*modules, model) for pair in module.named_parameters()]
+    return {id(parameter): name for name, parameter in named}
+
+
+def check_same_as_before(now: list[dict[str, Any]], before: list[dict[str, Any]], where: str, *, goes_on: bool) -> None:
+    """Refuse optimizers of another kind than those of the training before.
+
+    Args:
+        now: what those are that are attached, see `describe_optimizer`.
+        before: what the others were.
+        where: the training, for the message.
+        goes_on: whether it was killed in its middle; then their learning rates are the same as well.
+
+    Raises:
+        InvalidValue: with the first difference.
+    """
+    old, new = (before, now) if goes_on else (_without_rates(before), _without_rates(now))
+    changed = differences(old, new, "optimizers")
+    if changed:
+        raise InvalidValue(
+            f"{where} attaches other optimizers than {'before it was killed' if goes_on else 'the one before'}: "
+            f"{changed[0]}",
+            "the trainings of an iteration have optimizers of one kind, made anew in each",
+            "attach such as before; or give another store, where everything begins anew",
+        )
+
+
+def _without_rates(described: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    groups = [[{**group, "learning_rate": None} for group in one["groups"]] for one in described]
+    return [{**one, "groups": group} for one, group in zip(described, groups, strict=True)]
+
+
+def references(items: Iterable[object]) -> list[weakref.ref[Any]]:
+    """Weak references to those of the items that can have them."""
+    found: list[weakref.ref[Any]] = []
+    for item in items:
+        with contextlib.suppress(TypeError):  # an object with slots, perhaps
+            found.append(weakref.ref(item))
+    return found
