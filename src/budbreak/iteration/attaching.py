@@ -11,7 +11,8 @@ from torch import nn
 from torch.optim import Optimizer
 
 from budbreak.errors import InvalidValue
-from budbreak.iteration.identity import Setup, differences
+from budbreak.iteration.identity import Setup, describe_optimizer, describe_reset, differences, short_name
+from budbreak.iteration.rates import is_scheduler
 from budbreak.live import Resettable, check_averages, check_disjoint, check_own, check_ownership
 from budbreak.masks import Mask, prunable_parameters, unwrap
 
@@ -53,32 +54,42 @@ def _names(model: nn.Module, resets: Sequence[Resettable]) -> dict[int, str]:
     return {id(parameter): name for name, parameter in named}
 
 
-def check_same_as_before(now: list[dict[str, Any]], before: list[dict[str, Any]], where: str, *, goes_on: bool) -> None:
-    """Refuse optimizers of another kind than those of the training before.
+def describe_attached(optimizers: Sequence[Optimizer], resets: Sequence[Resettable]) -> dict[str, Any]:
+    """What is attached to a training, before its first step: optimizers, schedulers with their settings, other classes.
+
+    The state of anything else may depend on the weights, as that of an average does.
+    """
+    others = [describe_reset(item) if is_scheduler(item) else {"is": short_name(item)} for item in resets]
+    return {"optimizers": [describe_optimizer(optimizer) for optimizer in optimizers], "resets": others}
+
+
+def check_same_as_before(now: dict[str, Any], before: dict[str, Any], where: str, *, goes_on: bool) -> None:
+    """Refuse optimizers, or resets, of another kind than those of the training before.
 
     Args:
-        now: what those are that are attached, see `describe_optimizer`.
-        before: what the others were.
+        now: what is attached, see `describe_attached`.
+        before: what was attached before.
         where: the training, for the message.
-        goes_on: whether it was killed in its middle; then their learning rates are the same as well.
+        goes_on: whether it was killed in its middle; then learning rates and schedulers are the same as well.
 
     Raises:
         InvalidValue: with the first difference.
     """
-    old, new = (before, now) if goes_on else (_without_rates(before), _without_rates(now))
-    changed = differences(old, new, "optimizers")
+    changed = differences(before, now) if goes_on else differences(_kinds(before), _kinds(now))
     if changed:
         raise InvalidValue(
-            f"{where} attaches other optimizers than {'before it was killed' if goes_on else 'the one before'}: "
+            f"{where} attaches other things than {'before it was killed' if goes_on else 'the training before'}: "
             f"{changed[0]}",
-            "the trainings of an iteration have optimizers of one kind, made anew in each",
+            "the trainings of an iteration have optimizers and resets of one kind, made anew in each",
             "attach such as before; or give another store, where everything begins anew",
         )
 
 
-def _without_rates(described: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    groups = [[{**group, "learning_rate": None} for group in one["groups"]] for one in described]
-    return [{**one, "groups": group} for one, group in zip(described, groups, strict=True)]
+def _kinds(described: dict[str, Any]) -> dict[str, Any]:
+    """Without learning rates, and what schedulers make of them."""
+    groups = [[{**group, "learning_rate": None} for group in one["groups"]] for one in described["optimizers"]]
+    optimizers = [{**one, "groups": own} for one, own in zip(described["optimizers"], groups, strict=True)]
+    return {"optimizers": optimizers, "resets": [item["is"] for item in described["resets"]]}
 
 
 def references(items: Iterable[object]) -> list[weakref.ref[Any]]:

@@ -122,9 +122,11 @@ class Checkpoint:
         Raises:
             CorruptFile: with what does not fit.
         """
-        wrong = misfit(self.state, plan)
+        here, wrong = self.position, misfit(self.state, plan)
         if wrong is not None:
             raise corrupt(path, wrong, WHAT_TO_DO)
+        if (self.attached is not None) != (here.attached is not None and here.epochs > 0 and not here.ended):
+            raise corrupt(path, "the state of what was attached is missing, or one too many", WHAT_TO_DO)
         if self.position.ended and mask_digest(self.mask) != self.records[-1].mask_digest:
             raise corrupt(path, "its mask is not the one in its last record", WHAT_TO_DO)
 

@@ -14,11 +14,11 @@ from torch.optim import Optimizer
 from budbreak.errors import InvalidValue
 from budbreak.iteration import state as states
 from budbreak.iteration.checkpoint import Checkpoint
+from budbreak.iteration.coursechecks import check_attached, check_recorded, check_trained, in_words, unseen
 from budbreak.iteration.dense import take_dense_level
 from budbreak.iteration.identity import Setup, identity, start_identity
 from budbreak.iteration.levelweights import LevelWeights
 from budbreak.iteration.network import Calls, LiveNetwork
-from budbreak.iteration.plan import Plan
 from budbreak.iteration.ranks import APART, SharedStore, agree, check_same_iteration, check_same_network
 from budbreak.iteration.recording import check_finite, make_record
 from budbreak.iteration.removing import Before, remove
@@ -125,7 +125,7 @@ class Course:
         self.state = state
         if state.records:  # killed before they were written, or they were deleted
             store.save_records(state.records)
-        self.resumed = _in_words(state, self.setup.plan) + source
+        self.resumed = in_words(state, self.setup.plan) + source
         if self.setup.processes.rank == 0:
             _LOG.warning("%s: %s", path.parent, self.resumed)
         self._clock = time.perf_counter()
@@ -168,8 +168,9 @@ class Course:
         with self.setup.processes.agreeing(f"the end of level {here.level}, stage {here.stage}"):
             self._settle()
             self._agree("the end")
-            self._check_recorded()
-            self._check_seen()
+            check_recorded(self.setup.plan, self.state.here)
+            if not self.setup.optimizers and self.state.here.untouched and self._network.has_moved:
+                raise unseen(self.state.here, self._network.optimizers)
             seconds = self.state.here.seconds + time.perf_counter() - self._clock
             record = make_record(self.setup, self.state, self._network.optimizers, seconds=seconds)
             record = self.setup.processes.first("the record", record)
@@ -220,18 +221,12 @@ class Course:
         here, processes = self.state.here, self.setup.processes
         with processes.agreeing(f"attaching optimizers in level {here.level}, stage {here.stage}"):
             described = self._network.attach(optimizers, resets, self.state)
-            what = "the optimizers that are attached"
-            processes.same(what, dict(enumerate(described)), "all ranks attach the same", APART)
+            processes.same("what is attached", described, "all ranks attach the same", APART)
             self.state = states.attached(self.state, described)
 
     def plan_epochs(self, count: int) -> None:
         """Keep how many epochs this training has; refuse another number than the store has."""
-        if not self._network.optimizers:
-            raise InvalidValue(
-                f"epochs({count}) in level {self.state.here.level}, to which no optimizer is attached",
-                "what iterate was not given is attached to each training, so that each epoch can be stored",
-                "write level.attach(optimizer) before, or give the optimizer to iterate",
-            )
+        check_attached(count, self.state.here, self._network.optimizers)
         self.state = states.epochs_planned(self.state, count)
 
     def go_on(self) -> int:
@@ -263,7 +258,7 @@ class Course:
             ends = until is not None and is_open(until, numbers, epochs - 1)
             if any(self.setup.processes.exchange("whether the training ends", ends)):
                 self.state = states.stopped(self.state, epochs)
-            self._check_trained()
+            check_trained(self.state.here, self._network.optimizers)
             last = epochs == self.state.here.last_epoch
             if (checkpoint or last) and not self._begins_again():
                 self._save()
@@ -277,41 +272,6 @@ class Course:
         """Keep metrics for the record of this training; outside its epochs, they say that it is over."""
         self.state = states.noted(self.state, metrics, in_epochs=in_epochs)
         self._in_epoch = {**self._in_epoch, **metrics} if in_epochs else self._in_epoch
-
-    def _check_trained(self) -> None:
-        here = self.state.here
-        if here.epochs == here.last_epoch and here.steps == here.first_step:
-            resting = self._network.optimizers
-            resting = [one for place, one in enumerate(resting) if not here.ahead or not here.ahead[place]]
-            raise InvalidValue(
-                f"level {here.level}: {here.epochs} epochs without a step of the {type(resting[0]).__name__}",
-                "the optimizers that were given to iterate, or attached, train the weights; what others do is not seen",
-                "call its step(), and make neither model nor optimizer anew in the loop",
-            )
-
-    def _check_seen(self) -> None:
-        """Refuse a training by optimizers that were not attached."""
-        here = self.state.here
-        if self.setup.optimizers or not here.untouched or not self._network.has_moved:
-            return
-        attached = " and ".join(type(optimizer).__name__ for optimizer in self._network.optimizers)
-        raise InvalidValue(
-            f"level {here.level} has moved the weights "
-            + (f"without a step of the {attached} that was attached" if attached else "with no optimizer attached"),
-            "pruned weights are held at zero after the steps of the optimizers that are attached to each training",
-            "write level.attach(optimizer) in the body of the loop, before its first step",
-        )
-
-    def _check_recorded(self) -> None:
-        """Refuse to end a level without a metric by which the schedule decides the next one."""
-        here, plan = self.state.here, self.setup.plan
-        lacking = plan.lacking(here.metrics or {})
-        if lacking and here.level < plan.levels and here.stage + 1 == plan.trainings_of(here.level):
-            raise InvalidValue(
-                f"level {here.level} has recorded {', '.join(here.metrics or {}) or 'nothing'}, not {lacking[0]!r}",
-                f"{plan.schedule} looks at it to decide the next level",
-                f"write level.record({lacking[0]}=...) in the body of the loop",
-            )
 
     def _begins_again(self) -> bool:
         """Whether a kill must send this training back to its beginning: its scheduler's state is in no checkpoint."""
@@ -350,15 +310,3 @@ class Course:
         checkpoint = self._network.copy(self.state)
         self._store.save_checkpoint(checkpoint.tree())
         return checkpoint
-
-
-def _in_words(state: State, plan: Plan) -> str:
-    """Where an earlier session had come to, and what is left."""
-    here = state.here
-    of = f"level {here.level} of {plan.levels}"
-    if states.upcoming(state, plan) is None:
-        epochs = sorted({record.epochs for record in state.records} - {0})
-        had = f" (trainings of {' and '.join(map(str, epochs))} epochs)" if epochs else ""
-        return f"going on from {of}: nothing left to train{had}"
-    done = "done" if here.ended else f"{here.epochs} of its epochs are done"
-    return f"going on from {of}, stage {here.stage}: {done}"

@@ -64,7 +64,7 @@ def identity(setup: Setup) -> dict[str, Any]:
         "model": {name: [list(tensor.shape), str(tensor.dtype)] for name, tensor in state.items()},
         "modules": {name: _module(module) for name, module in unwrap(setup.model).named_modules()},
         "optimizer": _one_or_all([describe_optimizer(optimizer) for optimizer in setup.optimizers]),
-        "resets": [_reset(item) for item in setup.resets],
+        "resets": [describe_reset(item) for item in setup.resets],
         "seed": setup.seed,
         "mask": None if setup.mask is None else mask_digest(setup.mask),
         "prunable": list(setup.first_mask),
@@ -82,7 +82,7 @@ def describe_optimizer(optimizer: Optimizer) -> dict[str, Any]:
         }
         for group in optimizer.param_groups
     ]
-    return {"class": _short_name(optimizer), "groups": groups}
+    return {"class": short_name(optimizer), "groups": groups}
 
 
 def _one_or_all(described: list[dict[str, Any]]) -> Any:
@@ -109,21 +109,21 @@ def mask_digest(mask: Mask) -> str:
 
 
 def _module(module: nn.Module) -> str:
-    return f"{_short_name(module)}({module.extra_repr()})"
+    return f"{short_name(module)}({module.extra_repr()})"
 
 
-def _short_name(value: object) -> str:
+def short_name(value: object) -> str:
     """The class's name alone where it is torch's."""
     kind = type(value)
     return kind.__name__ if kind.__module__.startswith("torch.") else full_name(kind)
 
 
-def _reset(item: object) -> Any:
+def describe_reset(item: object) -> Any:
     """A scheduler's settings and an average's weights; a generator is seeded at each level anyway."""
     if isinstance(item, torch.Generator) or not isinstance(item, Stateful):
-        return _short_name(item)
+        return short_name(item)
     functions = [_functions(member) for member in members_of([item]) if is_scheduler(member)]
-    return {"is": _short_name(item), "state": describe(item.state_dict()), "functions": functions}
+    return {"is": short_name(item), "state": describe(item.state_dict()), "functions": functions}
 
 
 def _functions(scheduler: object) -> dict[str, Any]:

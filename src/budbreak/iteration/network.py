@@ -167,9 +167,7 @@ class LiveNetwork:
         """A training begins: the schedulers that are here now were made for another one."""
         self._optimizers.expect_schedulers(level)
 
-    def attach(
-        self, optimizers: tuple[Optimizer, ...], resets: tuple[Resettable, ...], state: State
-    ) -> list[dict[str, Any]]:
+    def attach(self, optimizers: tuple[Optimizer, ...], resets: tuple[Resettable, ...], state: State) -> dict[str, Any]:
         """Let these train the model now; generators among ``resets`` are seeded for it. See `Optimizers.attach`."""
         here, own = state.here, [item for item in resets if isinstance(item, torch.Generator)]
         described = self._optimizers.attach(optimizers, resets, here, state.mask)

@@ -10,10 +10,16 @@ from typing import Any
 from torch.optim import Optimizer
 
 from budbreak.errors import InvalidValue
-from budbreak.iteration.attaching import check_fit, check_resets, check_same_as_before, references
+from budbreak.iteration.attaching import (
+    check_fit,
+    check_resets,
+    check_same_as_before,
+    describe_attached,
+    references,
+)
 from budbreak.iteration.checkpoint import fitting
 from budbreak.iteration.engaged import Engaged, Held, Listeners
-from budbreak.iteration.identity import Setup, describe_optimizer
+from budbreak.iteration.identity import Setup
 from budbreak.iteration.rates import Rates, check_first_step, rates_of
 from budbreak.iteration.rewindpoint import RewindPoint
 from budbreak.iteration.state import Position
@@ -90,17 +96,17 @@ class Optimizers:
 
     def attach(
         self, optimizers: tuple[Optimizer, ...], resets: tuple[Resettable, ...], here: Position, mask: Mask
-    ) -> list[dict[str, Any]]:
+    ) -> dict[str, Any]:
         """Let these train the model in the training that runs; if it was stopped in its middle, put their state back.
 
         Returns:
-            What they are; see `describe_optimizer`.
+            What they are; see `describe_attached`.
 
         Raises:
             InvalidValue, ForeignParameter, InvariantBroken, CorruptFile: if they cannot be attached here.
         """
         self._check_attachable(optimizers, resets, f"level {here.level}")
-        described = [describe_optimizer(optimizer) for optimizer in optimizers]
+        described = describe_attached(optimizers, resets)
         if here.attached is not None:
             goes_on = self._waiting is not None
             check_same_as_before(described, here.attached, f"level {here.level}", goes_on=goes_on)

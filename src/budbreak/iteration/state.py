@@ -42,7 +42,8 @@ class Position:
         first_rates: learning rates at the first step of level 0; see `budbreak.iteration.rates`.
         ends_after: epochs after which this training ends, since it was stopped; None where it was not.
         ahead: of several optimizers, how many steps more than ``steps`` each has made; empty where none has.
-        attached: what the optimizers are that were attached last; None where they are given to `iterate`.
+        attached: what was attached last, see `budbreak.iteration.attaching.describe_attached`; None where optimizers
+            are given to `iterate`.
     """
 
     level: int
@@ -64,7 +65,7 @@ class Position:
     planned: int | None = None
     ends_after: int | None = field(default=None, metadata={"introduced": None})
     ahead: tuple[int, ...] = field(default=(), metadata={"introduced": ()})
-    attached: list[dict[str, Any]] | None = field(default=None, metadata={"introduced": None})
+    attached: dict[str, Any] | None = field(default=None, metadata={"introduced": None})
 
     @property
     def last_epoch(self) -> int | None:
@@ -171,10 +172,10 @@ def rates_seen(state: State, rates: Rates) -> State:
     return _moved(state, first_rates=rates)
 
 
-def attached(state: State, optimizers: list[dict[str, Any]]) -> State:
-    """Optimizers were attached to the training that runs; see `budbreak.iteration.identity.describe_optimizer`."""
+def attached(state: State, described: dict[str, Any]) -> State:
+    """Optimizers were attached to the training that runs; see `Position`."""
     _running(state)
-    return _moved(state, attached=optimizers)
+    return _moved(state, attached=described)
 
 
 def epochs_planned(state: State, count: int) -> State:

@@ -14,16 +14,8 @@ from torch.utils.hooks import RemovableHandle
 
 from budbreak.checks import check_model, shown
 from budbreak.errors import InvalidValue, InvariantBroken
-from budbreak.live.optimizers import (
-    check_disjoint,
-    check_ownership,
-    check_reachable,
-    couples,
-    held_by,
-    optimizers_of,
-    project_state,
-    steppers,
-)
+from budbreak.live.optimizers import check_reachable, couples, optimizers_of, project_state, steppers
+from budbreak.live.ownership import check_disjoint, check_ownership, held_by
 from budbreak.masks import Mask, bits, check_mask, factor_for, unwrap, zero_pruned
 
 

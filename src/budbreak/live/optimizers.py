@@ -11,7 +11,7 @@ from torch import Tensor, nn, optim
 from torch.optim import Optimizer
 
 from budbreak.checks import shown
-from budbreak.errors import ForeignParameter, InvalidValue
+from budbreak.errors import InvalidValue
 from budbreak.masks import zero_pruned
 
 ELEMENTWISE: frozenset[type] = frozenset((
@@ -139,77 +139,6 @@ def couples(optimizer: object) -> bool:
     return any(type(member) not in ELEMENTWISE for member in nested(optimizer))
 
 
-def check_ownership(optimizer: object, parameters: Mapping[str, nn.Parameter]) -> None:
-    """Assert that the optimizer holds these live parameters.
-
-    Raises:
-        ForeignParameter: with the first name that it does not hold.
-    """
-    held = held_by(optimizer, parameters)
-    missing = [name for name in parameters if name not in held]
-    if missing:
-        several = len(optimizers_of(optimizer)) > 1
-        raise ForeignParameter(
-            f"{'none of the optimizers holds' if several else 'the optimizer does not hold'} {missing[0]!r} "
-            f"({len(missing)} of {len(parameters)} prunable weights)",
-            "pruned weights are held at zero after the steps of the optimizer that trains them",
-            "make the optimizer from model.parameters() of this very model, after any change to its modules",
-        )
-
-
-def held_by(optimizer: object, parameters: Mapping[str, nn.Parameter]) -> dict[str, nn.Parameter]:
-    """Those of these parameters that the optimizer holds."""
-    owned = {id(parameter) for parameter in _owned(optimizer)}
-    return {name: parameter for name, parameter in parameters.items() if id(parameter) in owned}
-
-
-def check_disjoint(optimizers: Sequence[object], names: Mapping[int, str]) -> None:
-    """Refuse optimizers that train the same parameter.
-
-    Args:
-        optimizers: none of them twice.
-        names: id of a parameter -> its name, for the message.
-
-    Raises:
-        InvalidValue: with the first one that two of them hold.
-    """
-    holders: dict[int, int] = {}
-    for place, optimizer in enumerate(optimizers):
-        for parameter in {id(parameter): parameter for parameter in _owned(optimizer)}.values():
-            other = holders.setdefault(id(parameter), place)
-            if other != place:
-                raise InvalidValue(
-                    f"optimizers {other} and {place} both hold {_named(parameter, names)}",
-                    "of several optimizers each trains parameters of its own",
-                    "give each of them other parameters; or leave one out",
-                )
-
-
-def check_own(optimizers: Sequence[object], names: Mapping[int, str]) -> None:
-    """Refuse optimizers that train parameters which are none of these: nobody would put them back.
-
-    Args:
-        optimizers: of one model.
-        names: id of a parameter -> its name, of all that the model holds, and whatever returns with it.
-
-    Raises:
-        ForeignParameter: with the first one.
-    """
-    for place, optimizer in enumerate(optimizers):
-        for parameter in _owned(optimizer):
-            if id(parameter) not in names:
-                which = "the optimizer" if len(optimizers) == 1 else f"optimizer {place}"
-                raise ForeignParameter(
-                    f"{which} ({type(optimizer).__name__}) holds {_named(parameter, names)}, which is not the model's",
-                    "what an optimizer trains returns at each level: parameters of the model, or of a module in resets",
-                    "give the module that it belongs to in resets; or put both into one model, nn.ModuleDict(...)",
-                )
-
-
-def _named(parameter: Tensor, names: Mapping[int, str]) -> str:
-    return repr(names[id(parameter)]) if id(parameter) in names else f"a parameter of shape {tuple(parameter.shape)}"
-
-
 def check_reachable(optimizer: object, parameters: Mapping[str, nn.Parameter]) -> None:
     """Refuse state of the weights that lies outside ``optimizer.state``.
 
@@ -220,7 +149,7 @@ def check_reachable(optimizer: object, parameters: Mapping[str, nn.Parameter]) -
     """
     if not parameters:
         return
-    ours = {id(tensor) for tensor in (*_owned(optimizer), *_remembered(optimizer))}
+    ours = {id(tensor) for tensor in (*owned_by(optimizer), *_remembered(optimizer))}
     shapes = {parameter.shape: name for name, parameter in parameters.items()}
     total = sum(parameter.numel() for parameter in parameters.values())
     for member in nested(optimizer):
@@ -281,7 +210,8 @@ def _is_symmetric(value: Tensor) -> bool:
     return square and bool(value.any()) and torch.allclose(value, value.t(), rtol=1e-3, atol=0.0)
 
 
-def _owned(optimizer: object) -> Iterator[nn.Parameter]:
+def owned_by(optimizer: object) -> Iterator[nn.Parameter]:
+    """The parameters in the groups of an optimizer and of those that it wraps; some of them twice."""
     for member in nested(optimizer):
         for group in getattr(member, "param_groups", ()):
             yield from group["params"]

@@ -17,7 +17,7 @@ from budbreak.evidence import Samples, check_rereadable, probe
 from budbreak.graph import Batches, Forward, Loss
 from budbreak.live.emptying import emptying
 from budbreak.live.holding import apply_mask
-from budbreak.live.optimizers import check_ownership
+from budbreak.live.ownership import check_ownership
 from budbreak.masks import (
     Allocation,
     Element,
