@@ -19,7 +19,7 @@ from budbreak.iteration.dense import take_dense_level
 from budbreak.iteration.identity import Setup, identity, start_identity
 from budbreak.iteration.levelweights import LevelWeights
 from budbreak.iteration.network import Calls, LiveNetwork
-from budbreak.iteration.ranks import APART, SharedStore, agree, check_same_iteration, check_same_network
+from budbreak.iteration.ranks import APART, Said, SharedStore, agree, check_same_iteration, check_same_network
 from budbreak.iteration.recording import check_finite, make_record
 from budbreak.iteration.removing import Before, remove
 from budbreak.iteration.state import Position, State
@@ -53,6 +53,7 @@ class Course:
         self._store, self._dense = store, dense
         calls = Calls(lambda: self.state.running, self._before_step, self._after_step)
         self._network = LiveNetwork(setup, calls, stored=store is not None)
+        self._unsaid: Mapping[str, float] = {}
         self._in_epoch: Mapping[str, float] = {}
         self._identity: Mapping[str, Any] = {}
         self._clock = 0.0
@@ -219,9 +220,10 @@ class Course:
     def attach(self, optimizers: tuple[Optimizer, ...], resets: tuple[Resettable, ...]) -> None:
         """Let these optimizers train the network in this training."""
         here, processes = self.state.here, self.setup.processes
-        with processes.agreeing(f"attaching optimizers in level {here.level}, stage {here.stage}"):
+        at = f"attach() in level {here.level}, stage {here.stage}"
+        with processes.agreeing(at):
             described = self._network.attach(optimizers, resets, self.state)
-            processes.same("what is attached", described, "all ranks attach the same", APART)
+            processes.same(at, described, "all ranks attach the same", APART)
             self.state = states.attached(self.state, described)
 
     def plan_epochs(self, count: int) -> None:
@@ -262,7 +264,6 @@ class Course:
             last = epochs == self.state.here.last_epoch
             if (checkpoint or last) and not self._begins_again():
                 self._save()
-            self._in_epoch = {}
 
     def stop(self) -> None:
         """The training ends with the epoch that runs."""
@@ -271,6 +272,7 @@ class Course:
     def note(self, metrics: Mapping[str, float], *, in_epochs: bool) -> None:
         """Keep metrics for the record of this training; outside its epochs, they say that it is over."""
         self.state = states.noted(self.state, metrics, in_epochs=in_epochs)
+        self._unsaid = {**self._unsaid, **metrics}
         self._in_epoch = {**self._in_epoch, **metrics} if in_epochs else self._in_epoch
 
     def _begins_again(self) -> bool:
@@ -291,8 +293,10 @@ class Course:
 
     def _agree(self, moment: str) -> Mapping[str, float]:
         """All ranks have what each of them recorded; what that is in the epoch that is over now."""
-        said = agree(self.setup.processes, self.state.here, self._in_epoch, moment)
+        mine = Said(self._unsaid, self._in_epoch, self.state.here.ends_after)
+        said = agree(self.setup.processes, self.state.here, mine, moment)
         self.state = states.agreed(self.state, said.metrics, said.ends_after)
+        self._unsaid, self._in_epoch = {}, {}
         return said.in_epoch
 
     def _settle(self) -> None:

@@ -204,11 +204,11 @@ def check_same_network(setup: Setup, mask: Mask, level: int) -> None:
 
 @dataclass(frozen=True)
 class Said:
-    """What the user's loop has said in a training.
+    """What the user's loop has said since the ranks agreed last.
 
     Args:
-        metrics: recorded in it.
-        in_epoch: of them, those of the epoch that is over now.
+        metrics: what it has recorded.
+        in_epoch: of them, those that were recorded within the epoch that is over now.
         ends_after: see `Position`.
     """
 
@@ -217,7 +217,7 @@ class Said:
     ends_after: int | None
 
 
-def agree(processes: Processes, here: Position, in_epoch: Mapping[str, float], moment: str) -> Said:
+def agree(processes: Processes, here: Position, mine: Said, moment: str) -> Said:
     """What the loops of all ranks said in this training; they took equally many steps to get there.
 
     A number may be recorded on one rank or on several, where it must be the same. What one rank stops is stopped.
@@ -225,13 +225,12 @@ def agree(processes: Processes, here: Position, in_epoch: Mapping[str, float], m
     Args:
         processes: the ranks.
         here: where this one stands.
-        in_epoch: what it has recorded in the epoch that is over now.
+        mine: what its own loop has said.
         moment: what is over.
 
     Raises:
         RanksDisagree: with the steps or the number.
     """
-    mine = Said(here.metrics or {}, in_epoch, here.ends_after)
     if processes.size == 1:
         return mine
     at = f"{moment} of level {here.level}, stage {here.stage}, after {here.epochs} epochs"

@@ -223,8 +223,8 @@ def noted(state: State, metrics: Mapping[str, float], *, in_epochs: bool) -> Sta
 
 
 def agreed(state: State, metrics: Mapping[str, float], ends_after: int | None) -> State:
-    """All ranks have told each other what they recorded, and whether they stopped the training."""
-    return _moved(state, metrics=metrics or None, ends_after=ends_after)
+    """All ranks have told each other what they recorded since the last time, and whether they stopped the training."""
+    return _moved(state, metrics={**(state.here.metrics or {}), **metrics} or None, ends_after=ends_after)
 
 
 def timed(state: State, seconds: float) -> State:
