@@ -1,6 +1,8 @@
 """The weights of every level, kept in the store and read back."""
 
+import runpy
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -131,6 +133,16 @@ def test_level_0_of_a_dense_store_is_kept_as_well(tmp_path):
     run(Parts(), PLAN.dense, store=tmp_path / "dense")
     _, history = run(Parts(), PLAN, store=tmp_path / "own", dense=tmp_path / "dense", keep="all")
     assert all(is_there(record, tmp_path / "own") for record in ends(history))
+
+
+def test_the_example_ships_the_sparsest_level_that_was_good_enough(capsys):
+    runpy.run_path(str(Path(__file__).parents[2] / "examples" / "best_level.py"))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 7
+    good = [number for number, line in enumerate(lines[:6]) if float(line.split("%")[1].split()[-1]) > 93]
+    assert lines[-1].startswith(f"shipped: level {good[-1]}, density ")
+    assert " after 12 epochs" in lines[5], "its gate stayed closed"
+    assert " after 12 epochs" not in lines[0]
 
 
 class Counting(nn.Linear):

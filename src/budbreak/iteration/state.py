@@ -70,7 +70,7 @@ class Position:
     @property
     def last_epoch(self) -> int | None:
         """How many epochs it has in the end, as far as is known; None where nobody said."""
-        return self.planned if self.ends_after is None else self.ends_after
+        return min((count for count in (self.planned, self.ends_after) if count is not None), default=None)
 
     @property
     def untouched(self) -> bool:
