@@ -271,13 +271,22 @@ def test_a_list_of_one_is_that_one(tmp_path):
     assert prune(again, geometric(), store=tmp_path) == straight
 
 
-@pytest.mark.parametrize("change", ["one more", "other settings", "swapped"])
+def exchanged():
+    """As many parameters in each, and of the same shapes in part: but not the same ones."""
+    parts = Split(makes=(SGD, Adam))
+    for optimizer in parts.optimizers:
+        optimizer.param_groups[0]["params"].reverse()
+    return parts
+
+
+@pytest.mark.parametrize("change", ["one more", "other settings", "swapped", "other parameters"])
 def test_a_store_of_other_optimizers_is_refused(tmp_path, change):
     prune(Split(makes=(SGD, Adam)), geometric(), store=tmp_path)
     other = {
         "one more": lambda: Split(split=False),
         "other settings": lambda: Split(makes=(SGD, Adam), lr=0.2),
         "swapped": lambda: Split(makes=(Adam, SGD)),
+        "other parameters": exchanged,
     }[change]()
     with pytest.raises(bb.errors.StoreMismatch, match=re.escape("another iteration: optimizer")):
         prune(other, geometric(), store=tmp_path)

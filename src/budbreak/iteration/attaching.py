@@ -7,14 +7,13 @@ import weakref
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from torch import nn
 from torch.optim import Optimizer
 
 from budbreak.errors import InvalidValue
-from budbreak.iteration.identity import Setup, describe_optimizer, describe_reset, differences, short_name
+from budbreak.iteration.identity import Setup, describe_optimizer, describe_reset, differences, names_of, short_name
 from budbreak.iteration.rates import is_scheduler
 from budbreak.live import Resettable, check_averages, check_disjoint, check_own, check_ownership
-from budbreak.masks import Mask, prunable_parameters, unwrap
+from budbreak.masks import Mask, prunable_parameters
 
 
 def check_fit(setup: Setup, optimizers: Sequence[Optimizer], resets: Sequence[Resettable]) -> None:
@@ -37,7 +36,7 @@ def check_fit(setup: Setup, optimizers: Sequence[Optimizer], resets: Sequence[Re
                 "give the plain optimizer that it wraps",
             )
     check_ownership(optimizers, dict(prunable_parameters(setup.model, setup.plan.prunable)))
-    names = _names(unwrap(setup.model), resets)
+    names = names_of(setup.model, resets)
     check_disjoint(optimizers, names)
     check_own(optimizers, names)
 
@@ -47,20 +46,14 @@ def check_resets(setup: Setup, resets: Sequence[Resettable]) -> None:
     check_averages(resets, setup.model, Mask.dense(setup.model, setup.plan.prunable))
 
 
-def _names(model: nn.Module, resets: Sequence[Resettable]) -> dict[int, str]:
-    """Ids of all parameters of the model, and of the modules in ``resets``, each with a name."""
-    modules = [item for item in resets if isinstance(item, nn.Module)]
-    named = [pair for module in (*modules, model) for pair in module.named_parameters()]
-    return {id(parameter): name for name, parameter in named}
-
-
-def describe_attached(optimizers: Sequence[Optimizer], resets: Sequence[Resettable]) -> dict[str, Any]:
+def describe_attached(setup: Setup, optimizers: Sequence[Optimizer], resets: Sequence[Resettable]) -> dict[str, Any]:
     """What is attached to a training, before its first step: optimizers, schedulers with their settings, other classes.
 
     The state of anything else may depend on the weights, as that of an average does.
     """
+    names = names_of(setup.model, (*setup.resets, *resets))
     others = [describe_reset(item) if is_scheduler(item) else {"is": short_name(item)} for item in resets]
-    return {"optimizers": [describe_optimizer(optimizer) for optimizer in optimizers], "resets": others}
+    return {"optimizers": [describe_optimizer(optimizer, names) for optimizer in optimizers], "resets": others}
 
 
 def check_same_as_before(now: dict[str, Any], before: dict[str, Any], where: str, *, goes_on: bool) -> None:

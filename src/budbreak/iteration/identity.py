@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -63,7 +63,7 @@ def identity(setup: Setup) -> dict[str, Any]:
         "plan": describe(setup.plan),
         "model": {name: [list(tensor.shape), str(tensor.dtype)] for name, tensor in state.items()},
         "modules": {name: _module(module) for name, module in unwrap(setup.model).named_modules()},
-        "optimizer": _one_or_all([describe_optimizer(optimizer) for optimizer in setup.optimizers]),
+        "optimizer": _describe_given(setup),
         "resets": [describe_reset(item) for item in setup.resets],
         "seed": setup.seed,
         "mask": None if setup.mask is None else mask_digest(setup.mask),
@@ -72,22 +72,38 @@ def identity(setup: Setup) -> dict[str, Any]:
     }
 
 
-def describe_optimizer(optimizer: Optimizer) -> dict[str, Any]:
-    """What an optimizer is: its class, and of each group the settings and how many parameters it has."""
+def describe_optimizer(optimizer: Optimizer, names: Mapping[int, str] | None = None) -> dict[str, Any]:
+    """What an optimizer is: its class, and of each group the settings and how many parameters it has.
+
+    Args:
+        optimizer: a live one.
+        names: of parameters, by their ids: where they are to be told as well.
+    """
     groups = [
         {
             **{key: describe(value) for key, value in group.items() if key not in ("params", "lr", "initial_lr")},
             "learning_rate": describe(group.get("initial_lr", group.get("lr"))),  # lr itself moves with a scheduler
             "size": len(group["params"]),
+            **({} if names is None else {"parameters": [names[id(parameter)] for parameter in group["params"]]}),
         }
         for group in optimizer.param_groups
     ]
     return {"class": short_name(optimizer), "groups": groups}
 
 
-def _one_or_all(described: list[dict[str, Any]]) -> Any:
+def names_of(model: nn.Module, resets: Sequence[object]) -> dict[int, str]:
+    """Ids of all parameters of a model, and of the modules in ``resets``, each with a name."""
+    modules = [item for item in resets if isinstance(item, nn.Module)]
+    named = [pair for module in (*modules, unwrap(model)) for pair in module.named_parameters()]
+    return {id(parameter): name for name, parameter in named}
+
+
+def _describe_given(setup: Setup) -> Any:
     """One optimizer as it was described when there was no other number of them; None for none yet."""
-    return described[0] if len(described) == 1 else described or None
+    if len(setup.optimizers) == 1:
+        return describe_optimizer(setup.optimizers[0])
+    names = names_of(setup.model, setup.resets)
+    return [describe_optimizer(optimizer, names) for optimizer in setup.optimizers] or None
 
 
 def start_identity(setup: Setup) -> dict[str, Any]:

@@ -20,7 +20,7 @@ def load_level(model: nn.Module, store: str | Path, level: int) -> Mask:
     """Give a model the weights that it had at the end of a level, and return the mask of that level.
 
     The level where a store stands is there in any case, if it is over; the others where `iterate` was called with
-    ``keep="all"``. The store is only read, and may be written to meanwhile.
+    ``keep="all"``. The store is only read, and may be written to meanwhile. Averages in ``resets`` are not kept.
 
         best = max(levels.history, key=lambda record: record.metrics["accuracy"])
         mask = bb.load_level(model, "runs/first", best.level)

@@ -213,9 +213,9 @@ class Levels:
     def __iter__(self) -> Iterator[Level]:
         """The trainings that are still to do.
 
-        A training that is left by ``break`` counts once it is over: all its epochs are done, or something was
-        recorded outside its epochs and no step followed. It is finished when the next one is asked for, or at the
-        end of the ``with``. One that is not over is not counted; a store has its epochs.
+        A training that is left by ``break`` counts once it is over: all its epochs are done, it was stopped, or
+        something was recorded outside its epochs and no step followed. It is finished when the next one is asked for,
+        or at the end of the ``with``. One that is not over is not counted; a store has its epochs.
 
         Raises:
             InvalidValue: after a training that was left in its middle: its weights are no start.

@@ -106,7 +106,7 @@ class Optimizers:
             InvalidValue, ForeignParameter, InvariantBroken, CorruptFile: if they cannot be attached here.
         """
         self._check_attachable(optimizers, resets, f"level {here.level}")
-        described = describe_attached(optimizers, resets)
+        described = describe_attached(self._setup, optimizers, resets)
         if here.attached is not None:
             goes_on = self._waiting is not None
             check_same_as_before(described, here.attached, f"level {here.level}", goes_on=goes_on)
