@@ -16,12 +16,12 @@ from budbreak.errors import InvalidValue, LayerCollapsed, NotFinite
 from budbreak.evidence.evidence import ProbeContext
 from budbreak.evidence.examples import drawn
 from budbreak.evidence.passes import gradients_of
+from budbreak.foreign import call_foreign
 from budbreak.graph import (
     ACTIVATION_FUNCTIONS,
     CLAMPS,
     Forward,
     as_written,
-    call_model,
     may_be_activation,
     outputs_of,
     trace,
@@ -81,12 +81,21 @@ class SynapticFlow:
             context.on_example(measure)
         else:
             ones = torch.ones(1, *self.shape)
-            context.on_model(lambda model: measure(model, ones.to(next(model.parameters()).device), call_model))
+            context.on_model(lambda model: measure(model, ones.to(next(model.parameters()).device), _call_with_shape))
         return lambda: _of_first_rank(context, flow)
 
     def example(self, weights: Mapping[str, Tensor], generator: torch.Generator) -> Mapping[str, Tensor]:
         """See `Probe`."""
         return {name: drawn(weight.shape, generator).abs().double() for name, weight in weights.items()}
+
+
+def _call_with_shape(model: nn.Module, ones: Any) -> Any:
+    return call_foreign(
+        f"the model, given ones of the shape {list(ones.shape)},",
+        lambda: model(ones),
+        rule="shape is that of one input, without the dimension of the batch",
+        fix="mend shape, or leave it out: then it is that of the first batch",
+    )
 
 
 class _PassingOn(TorchFunctionMode):
@@ -224,7 +233,7 @@ def _check(total: float, parameters: Mapping[str, nn.Parameter], flow: Mapping[s
             raise InvalidValue(
                 f"the flow through {name!r} is negative",
                 "SynFlow adds up paths of magnitudes: none may be subtracted, as in x - f(x), or go through a softmax",
-                "give forward= that returns logits, or choose another criterion",
+                "return logits, of the network or by a forward of your own; or choose another criterion",
             )
     if max(carried) <= _ROUNDING * abs(total):
         raise _no_flow(parameters)
@@ -241,7 +250,7 @@ def _no_flow(parameters: Mapping[str, nn.Parameter]) -> InvalidValue | LayerColl
     return InvalidValue(
         "nothing flows from the inputs to the outputs",
         "SynFlow adds up the paths between them, by the prunable weights",
-        "give forward= that returns what the network computes, or choose another criterion",
+        "return what is computed, of the network or by a forward of your own; or choose another criterion",
     )
 
 
