@@ -19,12 +19,12 @@ from budbreak.evidence.following import sum_of
 from budbreak.evidence.passes import gradients_of
 from budbreak.evidence.reached import listed, unreached
 from budbreak.evidence.traced import graph_of
+from budbreak.foreign import call_foreign
 from budbreak.graph import (
     ACTIVATION_FUNCTIONS,
     CLAMPS,
     Forward,
     as_written,
-    call_model,
     may_be_activation,
     outputs_of,
     said_nodes,
@@ -86,12 +86,21 @@ class SynapticFlow:
             context.on_example(measure)
         else:
             ones = torch.ones(1, *self.shape)
-            context.on_model(lambda model: measure(model, ones.to(next(model.parameters()).device), call_model))
+            context.on_model(lambda model: measure(model, ones.to(next(model.parameters()).device), _call_with_shape))
         return lambda: _of_first_rank(context, flow)
 
     def example(self, weights: Mapping[str, Tensor], generator: torch.Generator) -> Mapping[str, Tensor]:
         """See `Probe`."""
         return {name: drawn(weight.shape, generator).abs().double() for name, weight in weights.items()}
+
+
+def _call_with_shape(model: nn.Module, ones: Any) -> Any:
+    return call_foreign(
+        f"the model, given ones of the shape {list(ones.shape)},",
+        lambda: model(ones),
+        rule="shape is that of one input, without the dimension of the batch",
+        fix="mend shape, or leave it out: then it is that of the first batch",
+    )
 
 
 class _PassingOn(TorchFunctionMode):
@@ -238,7 +247,7 @@ def _check(total: float, parameters: Mapping[str, nn.Parameter], flow: Mapping[s
             raise InvalidValue(
                 f"the flow through {name!r} is negative",
                 "SynFlow adds up paths of magnitudes: none may be subtracted, as in x - f(x), or go through a softmax",
-                "give forward= that returns logits, or choose another criterion",
+                "return logits, of the network or by a forward of your own; or choose another criterion",
             )
     if max(carried) <= _ROUNDING * abs(total):
         raise _no_flow(parameters)
@@ -255,7 +264,7 @@ def _no_flow(parameters: Mapping[str, nn.Parameter]) -> InvalidValue | LayerColl
     return InvalidValue(
         "nothing flows from the inputs to the outputs",
         "SynFlow adds up the paths between them, by the prunable weights",
-        "give forward= that returns what the network computes, or choose another criterion",
+        "return what is computed, of the network or by a forward of your own; or choose another criterion",
     )
 
 
