@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import tomllib
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from fake_runs import ARMS, fake_run
 
-from budbreak.errors import InvalidValue
+from budbreak.errors import BudbreakError, InvalidValue
 from budbreak.files import read_json
 from budbreak.report import write_report
 from budbreak.report.axes import Box, Scale, density_scale, density_ticks, ticks
@@ -81,6 +82,20 @@ def test_layers_show_the_first_number_of_each_diagnostic() -> None:
 def test_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidValue, match="no run to report"):
         write_report([], tmp_path)
+
+
+def test_only_what_is_asked_for_is_written(tmp_path: Path) -> None:
+    run = fake_run(ARMS[:2], (0, 1), levels=2)
+    assert write_report([run], tmp_path, formats=("csv", "json")) == tmp_path
+    assert files(tmp_path) == ["differences.csv", "levels.csv", "levels.json"]
+
+
+@pytest.mark.parametrize(("formats", "said"), [(("htm",), "did you mean 'html'?"), ((), "a list"), ("html", "a list")])
+def test_formats_that_are_not_written_are_refused(tmp_path: Path, formats: Sequence[str], said: str) -> None:
+    with pytest.raises(BudbreakError) as refused:
+        write_report([fake_run(levels=1)], tmp_path, formats=formats)
+    assert said in str(refused.value)
+    assert not files(tmp_path)
 
 
 def test_names_of_runs_never_leave_the_folder(tmp_path: Path) -> None:

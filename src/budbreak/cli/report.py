@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from budbreak.cli.folding import folded
-from budbreak.report import conclusion, terminal_table, write_report
+from budbreak.report import DEFAULT, FORMATS, conclusion, terminal_table, write_report
 from budbreak.studies import load_result
 
 
@@ -16,6 +16,10 @@ def add(commands: Any) -> None:
     parser = commands.add_parser("report", help="write the page, tables and figures of one or more runs")
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="the folder of a run, finished or not")
     parser.add_argument("--to", type=Path, help="folder to write to (default: that of the only run, else 'comparison')")
+    parser.add_argument(
+        "--format", default=",".join(DEFAULT), metavar="NAME,...", dest="formats",
+        help=f"what to write, of {', '.join(FORMATS)} (default: {','.join(DEFAULT)})",
+    )  # fmt: skip
     parser.set_defaults(execute=execute)
 
 
@@ -23,7 +27,7 @@ def execute(options: argparse.Namespace) -> int:
     """Write it, and print the short form."""
     runs = [load_result(folder) for folder in options.runs]
     folder = options.to or (options.runs[0] if len(runs) == 1 else Path("comparison"))
-    page = write_report(runs, folder)
+    page = write_report(runs, folder, formats=[name.strip() for name in options.formats.split(",") if name.strip()])
     for run in runs:
         print(terminal_table(run))
         print(folded(conclusion(run)))

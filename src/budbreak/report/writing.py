@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from budbreak.errors import InvalidValue
+from budbreak.errors import InvalidValue, UnknownName, did_you_mean, one_of
 from budbreak.files import write_bytes, write_json, write_text
 from budbreak.report.curves import curve_figures
 from budbreak.report.figure import Figure
@@ -25,31 +25,66 @@ from budbreak.report.tables import difference_rows, level_rows, to_csv, to_json
 from budbreak.studies import RunResult
 
 PAGE = "report.html"
+FORMATS = ("html", "svg", "pdf", "png", "csv", "json", "tex", "md")
+DEFAULT = ("html", "svg", "pdf", "csv", "json")
 
 
-def write_report(runs: Sequence[RunResult], folder: Path) -> Path:
-    """Write the report of one run, or of several compared; returns the path of the page.
+def write_report(runs: Sequence[RunResult], folder: Path, *, formats: Sequence[str] = DEFAULT) -> Path:
+    """Write the report of one run, or of several compared; returns the path of the page, or the folder without one.
 
-    The folder then holds report.html, levels.csv and levels.json (one row per run, arm, seed and level),
-    differences.csv, and each figure as SVG and PDF under figures/. Files of an earlier report of the same runs
-    are replaced, each atomically; the page comes last.
+    Files of an earlier report of the same runs are replaced, each atomically; the page comes last.
+
+    Args:
+        runs: at least one.
+        folder: made if it is not there.
+        formats: what is written, of `FORMATS`: the page report.html; each figure under figures/ as SVG, PDF and PNG;
+            the records as levels.csv and differences.csv, and as levels.json; tables for a paper.
 
     Raises:
-        InvalidValue: without any run.
+        InvalidValue: without any run, or any format.
+        UnknownName: if a format is none of `FORMATS`.
         CannotWrite: on a full disk or a forbidden folder.
     """
+    check_formats(formats)
     if not runs:
         raise InvalidValue("there is no run to report", "a report needs at least one", "give the folder of a run")
+    _write_records(runs, folder, formats)
+    _write_figures(runs, folder, formats)
+    if "html" not in formats:
+        return folder
+    write_text(folder / PAGE, to_html(runs))
+    return folder / PAGE
+
+
+def check_formats(formats: Sequence[str]) -> None:
+    """Refuse what no report is written as.
+
+    Raises:
+        InvalidValue: if there is none.
+        UnknownName: with the nearest one.
+    """
+    if not formats or isinstance(formats, str):
+        rule = f"what is written is a list, and each {one_of(FORMATS)}"
+        raise InvalidValue(f"formats is {formats!r}", rule, 'write formats=("html", "csv")')
+    for name in formats:
+        if name not in FORMATS:
+            raise UnknownName(f"no format named {name!r}", one_of(FORMATS), did_you_mean(name, FORMATS))
+
+
+def _write_records(runs: Sequence[RunResult], folder: Path, formats: Sequence[str]) -> None:
     levels = level_rows(runs)
-    write_text(folder / "levels.csv", to_csv(levels))
-    write_json(folder / "levels.json", {"rows": to_json(levels)}, "levels 2")
-    write_text(folder / "differences.csv", to_csv(difference_rows(runs)))
+    if "csv" in formats:
+        write_text(folder / "levels.csv", to_csv(levels))
+        write_text(folder / "differences.csv", to_csv(difference_rows(runs)))
+    if "json" in formats:
+        write_json(folder / "levels.json", {"rows": to_json(levels)}, "levels 2")
+
+
+def _write_figures(runs: Sequence[RunResult], folder: Path, formats: Sequence[str]) -> None:
+    draw = {"svg": lambda paper: to_svg(paper).encode(), "pdf": to_pdf}  # page: png, and all of it by vl-convert
     for prefix, figure in _named_figures(runs):
-        write_text(folder / "figures" / f"{prefix}{figure.key}.svg", to_svg(figure.paper))
-        write_bytes(folder / "figures" / f"{prefix}{figure.key}.pdf", to_pdf(figure.paper))
-    page = folder / PAGE
-    write_text(page, to_html(runs))
-    return page
+        for name in [name for name in draw if name in formats]:
+            write_bytes(folder / "figures" / f"{prefix}{figure.key}.{name}", draw[name](figure.paper))
 
 
 def _named_figures(runs: Sequence[RunResult]) -> list[tuple[str, Figure]]:
