@@ -68,11 +68,11 @@ def _chart_figure(names: tuple[str, str, str], series: Sequence[Series], measure
 
 
 def _by_density(columns: Sequence[tuple[Series, Measure]]) -> tuple[tuple[str, ...], ...]:
-    levels = sorted({point.level for series, _ in columns for point in series.points})
+    levels = sorted({point.place for series, _ in columns for point in series.points})
     found = {level: [(series.at(level), measure) for series, measure in columns] for level in levels}
     return tuple(
         (
-            level_name(level, (point.density for point, _ in cells if point)),
+            level_name(level, (point.x for point, _ in cells if point)),
             *(_written(point, measure) for point, measure in cells),
         )
         for level, cells in found.items()

@@ -89,7 +89,7 @@ def _arm_row(ending: Ending, quantities: Sequence[Quantity]) -> tuple[str, ...]:
     )
     return (
         ending.arm,
-        density(ending.accuracy.density),
+        density(ending.accuracy.x),
         ending.accuracy_text,
         ending.reference or MISSING,
         interval(TEST_ACCURACY, difference.estimate) + star if difference else MISSING,

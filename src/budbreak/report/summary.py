@@ -54,9 +54,9 @@ def endings(run: RunResult) -> list[Ending]:
         others = {
             quantity: point
             for quantity, lines in measured.items()
-            if line.index in lines and (point := lines[line.index].at(last.level)) is not None
+            if line.index in lines and (point := lines[line.index].at(last.place)) is not None
         }
-        difference = compared.at(last.level) if compared else None
+        difference = compared.at(last.place) if compared else None
         found.append(Ending(line.index, line.label, line.reference, last, difference, others))
     return found
 

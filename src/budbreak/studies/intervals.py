@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 from budbreak.errors import InvalidValue
@@ -23,6 +23,19 @@ class Estimate:
     low: float | None
     high: float | None
     p: float | None = None
+
+    def within(self, least: float = -math.inf, most: float = math.inf) -> Estimate:
+        """The same with an interval that ends where nothing lies beyond.
+
+        A true mean between ``least`` and ``most`` is in the cut interval exactly when it is in the whole one: both hold
+        it equally often.
+
+        >>> Estimate(3, 0.01, -0.02, 0.04).within(0, 1)
+        Estimate(n=3, mean=0.01, low=0, high=0.04, p=None)
+        """
+        if self.low is None or self.high is None:
+            return self
+        return replace(self, low=max(least, self.low), high=min(most, self.high))
 
 
 def estimate(values: Sequence[float]) -> Estimate:
