@@ -15,14 +15,14 @@ from fake_runs import ARMS, QUANTITIES, eight_arms, fake_run
 from budbreak.report import conclusion, terminal_table, write_report
 from budbreak.report.estimate import DENSITY, EPOCH, arm_series, costs, difference_series, epoch_series
 from budbreak.report.tables import difference_rows, level_rows, to_csv, to_json
-from budbreak.studies import PairedDifference, RunResult
+from budbreak.studies import Difference, RunResult
 
 
 def two_levels(gain: float) -> RunResult:
     return fake_run(ARMS[:2], levels=2, gains={"ap-lite": gain}, name="tiny")
 
 
-def accuracy_differences(run: RunResult) -> list[PairedDifference]:
+def accuracy_differences(run: RunResult) -> list[Difference]:
     return [row for row in run.differences if row.quantity == "test_accuracy"]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from budbreak.diagnostics import Quantity
-from budbreak.studies import TRAINING, Estimate, LevelResult, PairedDifference, RunResult, estimate
+from budbreak.studies import TRAINING, Difference, Estimate, LevelResult, RunResult, estimate
 
 _CHANCE = 0.05
 _ENOUGH = 3  # seeds: fewer are no result, whatever their interval
@@ -140,7 +140,7 @@ def difference_series(run: RunResult, name: str) -> tuple[Series, ...]:
     return tuple(built)
 
 
-def _recorded(row: PairedDifference, *, share: bool) -> Point:
+def _recorded(row: Difference, *, share: bool) -> Point:
     """An interval has both its ends or is none; a difference of rates lies between -1 and 1."""
     ends = [end for end in (row.low, row.high) if end is not None and math.isfinite(end)]
     found = Estimate(row.n, row.mean, *(ends if len(ends) == 2 else (None, None)))

@@ -20,7 +20,7 @@ from budbreak.report.figures import (
 from budbreak.report.heatmap import heat_figures
 from budbreak.report.styles import DARK, LIGHT
 from budbreak.report.svg import escape
-from budbreak.studies import RunResult
+from budbreak.studies import RunResult, distinct_names
 
 
 def to_html(runs: Sequence[RunResult]) -> str:
@@ -37,15 +37,6 @@ def to_html(runs: Sequence[RunResult]) -> str:
         f"<header><h1>{escape(title)}</h1></header>\n{body}\n{_footer(runs)}\n"
         f'<div id="tip" role="status" hidden></div>\n<script>{script}</script>\n</body>\n</html>\n'
     )
-
-
-def distinct_names(runs: Sequence[RunResult]) -> list[str]:
-    """The names of the runs, told apart by their identity or place where they are equal."""
-    names = [run.name for run in runs]
-    told = [
-        f"{name} ({run.identity[:8]})" if names.count(name) > 1 else name for name, run in zip(names, runs, strict=True)
-    ]
-    return [f"{name} #{place}" if told.count(name) > 1 else name for place, name in enumerate(told, start=1)]
 
 
 def _policy(script: str) -> str:

@@ -18,11 +18,11 @@ from budbreak.report.figures import (
     difference_figure,
 )
 from budbreak.report.heatmap import heat_figures
-from budbreak.report.page import distinct_names, to_html
+from budbreak.report.page import to_html
 from budbreak.report.pdf import to_pdf
 from budbreak.report.svg import to_svg
 from budbreak.report.tables import difference_rows, level_rows, to_csv, to_json
-from budbreak.studies import RunResult
+from budbreak.studies import RunResult, between, distinct_names
 
 PAGE = "report.html"
 FORMATS = ("html", "svg", "pdf", "png", "csv", "json", "tex", "md")
@@ -75,9 +75,14 @@ def _write_records(runs: Sequence[RunResult], folder: Path, formats: Sequence[st
     levels = level_rows(runs)
     if "csv" in formats:
         write_text(folder / "levels.csv", to_csv(levels))
-        write_text(folder / "differences.csv", to_csv(difference_rows(runs)))
+        write_text(folder / "differences.csv", to_csv(difference_rows(with_comparison(runs))))
     if "json" in formats:
         write_json(folder / "levels.json", {"rows": to_json(levels)}, "levels 2")
+
+
+def with_comparison(runs: Sequence[RunResult]) -> list[RunResult]:
+    """The runs, and before several of them their comparison."""
+    return [*([between(runs)] if len(runs) > 1 else []), *runs]
 
 
 def _write_figures(runs: Sequence[RunResult], folder: Path, formats: Sequence[str]) -> None:

@@ -1,5 +1,6 @@
 """Recipes, arms and seeds: what the command runs, and how it is compared."""
 
+from budbreak.studies.between import between, distinct_names
 from budbreak.studies.compare import paired_differences
 from budbreak.studies.executors import EXECUTORS, check_executor, open_executor, usual_executor
 from budbreak.studies.fields import Explained, recipe_fields, recipe_values
@@ -19,10 +20,10 @@ from budbreak.studies.result import (
     TRAINING,
     VALIDATION_ACCURACY,
     ArmResult,
+    Difference,
     EpochResult,
     LayerResult,
     LevelResult,
-    PairedDifference,
     RunResult,
     load_result,
 )
@@ -42,13 +43,13 @@ __all__ = [
     "Arm",
     "ArmResult",
     "Choice",
+    "Difference",
     "EpochResult",
     "Estimate",
     "Event",
     "Explained",
     "LayerResult",
     "LevelResult",
-    "PairedDifference",
     "Place",
     "Recipe",
     "Request",
@@ -57,7 +58,9 @@ __all__ = [
     "Setup",
     "StoredRun",
     "Subject",
+    "between",
     "check_executor",
+    "distinct_names",
     "duration",
     "epochs_of_choice",
     "estimate",
