@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from budbreak.errors import InvalidValue, UnknownName, did_you_mean, one_of
+from budbreak.checks import check_known
+from budbreak.errors import InvalidValue, one_of
 from budbreak.files import write_bytes, write_json, write_text
 from budbreak.report.curves import curve_figures
 from budbreak.report.figure import Figure
@@ -67,8 +68,7 @@ def check_formats(formats: Sequence[str]) -> None:
         rule = f"what is written is a list, and each {one_of(FORMATS)}"
         raise InvalidValue(f"formats is {formats!r}", rule, 'write formats=("html", "csv")')
     for name in formats:
-        if name not in FORMATS:
-            raise UnknownName(f"no format named {name!r}", one_of(FORMATS), did_you_mean(name, FORMATS))
+        check_known(f"no format is named {name!r}", name, FORMATS)
 
 
 def _write_records(runs: Sequence[RunResult], folder: Path, formats: Sequence[str]) -> None:

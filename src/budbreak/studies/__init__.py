@@ -5,6 +5,7 @@ from budbreak.studies.compare import paired_differences
 from budbreak.studies.executors import EXECUTORS, check_executor, open_executor, usual_executor
 from budbreak.studies.fields import Explained, recipe_fields, recipe_values
 from budbreak.studies.folder import TASKS, read_tasks
+from budbreak.studies.histories import Histories, run_of_histories
 from budbreak.studies.inspect import Request, Subject, find_subject, measure_subject, save_measurement
 from budbreak.studies.intervals import Estimate, estimate, holm
 from budbreak.studies.listing import StoredRun, list_runs
@@ -48,6 +49,7 @@ __all__ = [
     "Estimate",
     "Event",
     "Explained",
+    "Histories",
     "LayerResult",
     "LevelResult",
     "Place",
@@ -82,6 +84,7 @@ __all__ = [
     "recipe_fields",
     "recipe_values",
     "run",
+    "run_of_histories",
     "save_measurement",
     "share_cores",
     "usual_executor",
