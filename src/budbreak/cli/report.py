@@ -14,7 +14,13 @@ from budbreak.studies import RunResult, load_result, run_of_histories
 def add(commands: Any) -> None:
     """Add the subcommand to the parser."""
     parser = commands.add_parser("report", help="write the page, tables and figures of one or more runs")
-    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="the folder of a run, finished or not, or of stores of bb.iterate")
+    parser.add_argument(
+        "runs",
+        type=Path,
+        nargs="+",
+        metavar="RUN",
+        help="the folder of a run, finished or not, or of stores of bb.iterate",
+    )
     parser.add_argument("--to", type=Path, help="folder to write to (default: that of the only run, else 'comparison')")
     parser.add_argument(
         "--format", default=",".join(DEFAULT), metavar="NAME,...", dest="formats",
@@ -37,5 +43,5 @@ def execute(options: argparse.Namespace) -> int:
 
 def _run(folder: Path) -> RunResult:
     """A run of the command, or own loops."""
-    own = not (folder / "results.json").exists() and any(folder.glob("**/identity.json"))
+    own = not any(folder.glob("**/results.json")) and any(folder.glob("**/identity.json"))
     return run_of_histories(folder, name=folder.name) if own else load_result(folder)

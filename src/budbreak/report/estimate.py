@@ -63,17 +63,28 @@ class Point:
 
 @dataclass(frozen=True)
 class Series:
-    """One line of a figure; ``index`` fixes its colour, marker and dash everywhere on the page."""
+    """One line of a figure.
+
+    Args:
+        index: fixes its colour, marker and dash everywhere on the page.
+        reference: what the arm is compared with; ``paired``: whether by seed, in a series of differences.
+    """
 
     label: str
     index: int
     points: tuple[Point, ...]
     reference: str | None = None
     axis: Axis = DENSITY
+    paired: bool = True
 
     def at(self, place: int) -> Point | None:
         """The point of a place, if there is one."""
         return next((point for point in self.points if point.place == place), None)
+
+
+def headline(run: RunResult) -> Quantity:
+    """What a run is judged by: test accuracy, or what an own loop recorded first."""
+    return run.quantities[0]
 
 
 def arm_series(run: RunResult, name: str) -> tuple[Series, ...]:
@@ -136,14 +147,16 @@ def difference_series(run: RunResult, name: str) -> tuple[Series, ...]:
         rows = sorted((d for d in run.differences if (d.arm, d.quantity) == (arm.name, name)), key=lambda d: d.level)
         finite = tuple(_recorded(row, share=share) for row in rows if math.isfinite(row.mean))
         if finite:
-            built.append(Series(arm.name, index, finite, arm.reference))
+            paired = all(row.n_reference is None for row in rows)
+            built.append(Series(arm.name, index, finite, arm.reference, paired=paired))
     return tuple(built)
 
 
 def _recorded(row: Difference, *, share: bool) -> Point:
     """An interval has both its ends or is none; a difference of rates lies between -1 and 1."""
     ends = [end for end in (row.low, row.high) if end is not None and math.isfinite(end)]
-    found = Estimate(row.n, row.mean, *(ends if len(ends) == 2 else (None, None)))
+    n = row.n if row.n_reference is None else min(row.n, row.n_reference)
+    found = Estimate(n, row.mean, *(ends if len(ends) == 2 else (None, None)))
     return Point(row.level, row.density, found.within(-1.0, 1.0) if share else found, p=row.p_adjusted)
 
 
@@ -157,7 +170,8 @@ def groups(quantities: Iterable[Quantity]) -> list[list[Quantity]]:
 
 def diagnosed(run: RunResult) -> list[list[Quantity]]:
     """The groups of what diagnostics measured at the end of some level; the first of each is its most telling."""
-    measured = {name for level in run.levels for name in level.numbers} - {quantity.name for quantity in TRAINING}
+    judged = {quantity.name for quantity in (*TRAINING, *run.quantities[:1])}
+    measured = {name for level in run.levels for name in level.numbers} - judged
     return groups(quantity for quantity in run.quantities if quantity.name in measured)
 
 

@@ -22,7 +22,7 @@ from budbreak.report.heatmap import heat_figures
 from budbreak.report.page import to_html
 from budbreak.report.pdf import to_pdf
 from budbreak.report.svg import to_svg
-from budbreak.report.tables import difference_rows, level_rows, to_csv, to_json
+from budbreak.report.tables import difference_rows, level_rows, tables, to_csv, to_json, to_latex, to_markdown
 from budbreak.studies import RunResult, between, distinct_names
 
 PAGE = "report.html"
@@ -39,7 +39,8 @@ def write_report(runs: Sequence[RunResult], folder: Path, *, formats: Sequence[s
         runs: at least one.
         folder: made if it is not there.
         formats: what is written, of `FORMATS`: the page report.html; each figure under figures/ as SVG, PDF and PNG;
-            the records as levels.csv and differences.csv, and as levels.json; tables for a paper.
+            the records as levels.csv and differences.csv, and as levels.json; means and differences
+            in tables.md, and each of these tables under tables/ as LaTeX.
 
     Raises:
         InvalidValue: without any run, or any format.
@@ -50,6 +51,7 @@ def write_report(runs: Sequence[RunResult], folder: Path, *, formats: Sequence[s
     if not runs:
         raise InvalidValue("there is no run to report", "a report needs at least one", "give the folder of a run")
     _write_records(runs, folder, formats)
+    _write_tables(runs, folder, formats)
     _write_figures(runs, folder, formats)
     if "html" not in formats:
         return folder
@@ -78,6 +80,17 @@ def _write_records(runs: Sequence[RunResult], folder: Path, formats: Sequence[st
         write_text(folder / "differences.csv", to_csv(difference_rows(with_comparison(runs))))
     if "json" in formats:
         write_json(folder / "levels.json", {"rows": to_json(levels)}, "levels 2")
+
+
+def _write_tables(runs: Sequence[RunResult], folder: Path, formats: Sequence[str]) -> None:
+    shown = with_comparison(runs)
+    if "md" in formats:
+        write_text(folder / "tables.md", to_markdown(shown))
+    for place, run in enumerate(shown) if "tex" in formats else ():
+        prefix = f"{place}-{_slug(run.name)}-" if place else "compared-" if len(runs) > 1 else ""
+        for table in tables(run):
+            name = f"{prefix}{table.key.replace('_', '-')}"
+            write_text(folder / "tables" / f"{name}.tex", to_latex(table, run.name, name))
 
 
 def with_comparison(runs: Sequence[RunResult]) -> list[RunResult]:

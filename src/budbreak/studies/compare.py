@@ -93,7 +93,9 @@ def _compared(levels: Sequence[LevelResult], arms: Sequence[ArmResult], paired: 
 
 
 def _same_training(base: LevelResult, own: LevelResult) -> bool:
-    return base.numbers == own.numbers and base.steps == own.steps
+    """Whether all that was measured of both is the same."""
+    both = base.numbers.keys() & own.numbers.keys()
+    return base.steps == own.steps and bool(both) and all(base.numbers[name] == own.numbers[name] for name in both)
 
 
 def _rows(sides: Sequence[_Sides], paired: Set[str], quantities: Sequence[Quantity]) -> list[Difference]:
