@@ -1,7 +1,17 @@
 """Records in; tables, figures and one self-contained page out."""
 
-from budbreak.report.conclusion import conclusion
+from budbreak.report.conclusion import conclude, conclusion, explain
 from budbreak.report.terminal import terminal_table
-from budbreak.report.writing import DEFAULT, FORMATS, PAGE, write_report
+from budbreak.report.writing import DEFAULT, FORMATS, PAGE, with_comparison, write_report
 
-__all__ = ["DEFAULT", "FORMATS", "PAGE", "conclusion", "terminal_table", "write_report"]
+__all__ = [
+    "DEFAULT",
+    "FORMATS",
+    "PAGE",
+    "conclude",
+    "conclusion",
+    "explain",
+    "terminal_table",
+    "with_comparison",
+    "write_report",
+]

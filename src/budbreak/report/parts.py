@@ -19,7 +19,8 @@ from budbreak.studies import TEST_ACCURACY, RunResult
 def words(run: RunResult) -> str:
     """The conclusion: a paragraph, one item per arm, and how to read the intervals."""
     conclusion = conclude(run)
-    lead, caveat = typeset(conclusion.lead), typeset(conclusion.caveat)
+    lead = typeset(conclusion.lead) + (f"</p><p>{typeset(conclusion.cost)}" if conclusion.cost else "")
+    caveat = typeset(conclusion.caveat)
     texts = [f"<b>{escape(name)}</b> {typeset(text)}" for name, text in conclusion.arms]
     if len(texts) == 1:
         return f'<div class="words"><p>{lead}</p><p>{texts[0]}</p><p>{caveat}</p></div>'

@@ -30,6 +30,7 @@ from budbreak.studies.result import (
 )
 from budbreak.studies.run import Choice, RunFailed, run
 from budbreak.studies.sections import Setup
+from budbreak.studies.subject import is_ap, subject
 from budbreak.studies.tasks import Place
 from budbreak.studies.watching import Event
 
@@ -69,6 +70,7 @@ __all__ = [
     "find_subject",
     "holm",
     "import_folders",
+    "is_ap",
     "list_runs",
     "load_recipe",
     "load_result",
@@ -87,5 +89,6 @@ __all__ = [
     "run_of_histories",
     "save_measurement",
     "share_cores",
+    "subject",
     "usual_executor",
 ]
