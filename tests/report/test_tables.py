@@ -13,8 +13,8 @@ import pytest
 from fake_runs import ARMS, eight_arms, fake_run
 
 from budbreak.report import write_report
-from budbreak.report.tables import difference_rows, differences, means, tables
-from budbreak.studies import TEST_ACCURACY, between
+from budbreak.report.tables import differences, means, tables
+from budbreak.studies import TEST_ACCURACY, between, difference_rows
 
 EVIL = r"a_b & 50 % #1 $x$ {y} ~z^2 \end{table} <i>|</i> *b* `c` [d](e) ±" + "\n\x1b[31m"
 BACKSLASHES = {"table", "centering", "caption", "label", "tabular", "toprule", "midrule", "bottomrule", "usepackage"}
@@ -39,7 +39,7 @@ def test_the_number_of_seeds_stands_where_it_differs() -> None:
     short = replace(run, levels=tuple(row for row in run.levels if (row.arm, row.seed) != ("host", 4)))
     table = means(short, TEST_ACCURACY)
     assert [text[-7:] for text in table.rows[1][1:]] == ["(n = 4)", "(n = 5)"]
-    assert "over n seeds" in table.note
+    assert "over 4 to 5 seeds" in table.note
 
 
 def test_stars_stand_only_after_the_correction_and_are_explained() -> None:

@@ -16,8 +16,16 @@ from scipy.stats import ttest_rel
 from budbreak.diagnostics import Quantity
 from budbreak.report import conclusion, terminal_table, write_report
 from budbreak.report.estimate import DENSITY, EPOCH, arm_series, costs, difference_series, epoch_series
-from budbreak.report.tables import difference_rows, level_rows, to_csv, to_json
-from budbreak.studies import Difference, RunResult, between, paired_differences
+from budbreak.studies import (
+    Difference,
+    RunResult,
+    between,
+    difference_rows,
+    level_rows,
+    paired_differences,
+    to_csv,
+    to_json,
+)
 
 
 def two_levels(gain: float) -> RunResult:

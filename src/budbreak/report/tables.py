@@ -1,21 +1,21 @@
-"""Runs as tables: records for CSV and JSON, means and differences for the page, LaTeX and Markdown."""
+"""Means and differences as tables: for the page, in LaTeX and in Markdown."""
 
 from __future__ import annotations
 
-import csv
-import io
-import math
+import functools
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from budbreak.diagnostics import Quantity
-from budbreak.report.estimate import Series, arm_series, difference_series
+from budbreak.report.estimate import Point, Series, arm_series, difference_series
 from budbreak.report.summary import family, pairing
 from budbreak.report.wording import UNITS, capital, count, interval, level_name, plain, spread, unit_of_change
-from budbreak.studies import LevelResult, RunResult
+from budbreak.studies import RunResult
 
-Row = dict[str, object]
+Column = tuple[str, Series, Callable[[Point], str]]
+"""Its name, what it lists, and how a point is written."""
+
 _LINE = 60  # characters beside the first column, in a line of a paper
 MISSING = "\u2013"
 _LATEX = {sign: f"\\{sign}" for sign in "&%$#_{}"} | {
@@ -41,11 +41,11 @@ class Table:
         heading: what it shows; ``note``: how to read it.
     """
 
-    key: str
-    heading: str
-    note: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    key: str = ""
+    heading: str = ""
+    note: str = ""
 
     @property
     def side_by_side(self) -> int:
@@ -62,65 +62,75 @@ def tables(run: RunResult) -> list[Table]:
 def means(run: RunResult, quantity: Quantity) -> Table:
     """Mean and standard deviation of each arm at each density, with a star where its difference is found."""
     lines = arm_series(run, quantity.name)
-    compared = {line.index: line for line in difference_series(run, quantity.name)}
-    seeds = {point.estimate.n for line in lines for point in line.points}
-
-    def cell(line: Series, place: int) -> str:
-        point, other = line.at(place), compared.get(line.index)
-        if point is None:
-            return MISSING
-        size = f" (n = {point.estimate.n})" if len(seeds) > 1 else ""
-        return spread(quantity, [value for _, value in point.values]) + _star(other, place) + size
-
-    several = "n seeds" if len(seeds) > 1 else count(max(seeds, default=0), "seed")
-    note = f"Means and standard deviations over {several}.{_legend(run, quantity)}"
+    note = f"Means and standard deviations over {_seeds(lines)}.{_legend(run, quantity)}"
     heading = _heading(quantity.label, UNITS.get(quantity.unit, ""))
-    return _table((quantity.name, heading, note), {line.label: line for line in lines}, cell)
+    return table_of(mean_columns(run, quantity), quantity.name, heading, note)
+
+
+def mean_columns(run: RunResult, quantity: Quantity) -> list[Column]:
+    """Those of `means`."""
+    lines = arm_series(run, quantity.name)
+    compared = {line.index: line for line in difference_series(run, quantity.name)}
+    several = len({point.estimate.n for line in lines for point in line.points}) > 1
+
+    def cell(line: Series, point: Point) -> str:
+        other = compared[line.index].at(point.place) if line.index in compared else None
+        size = f" (n = {point.estimate.n})" if several else ""
+        return spread(quantity, [value for _, value in point.values]) + _star(other) + size
+
+    return [(line.label, line, functools.partial(cell, line)) for line in lines]
 
 
 def differences(run: RunResult, quantity: Quantity) -> Table:
     """Each arm minus its reference at each density, with its interval, and a star where it is found."""
     lines = difference_series(run, quantity.name)
-    seeds = sorted({point.estimate.n for line in lines for point in line.points})
-
-    def cell(line: Series, place: int) -> str:
-        point = line.at(place)
-        return MISSING if point is None else interval(quantity, point.estimate) + _star(line, place)
-
     known = any(point.estimate.low is not None for line in lines for point in line.points)
-    over = f"{seeds[0]} to {seeds[-1]} seeds" if len(seeds) > 1 else count(max(seeds, default=0), "seed")
-    how = f"Means over {over}, {pairing(lines)}" + (", with 95 % intervals." if known else "; n=1: no interval.")
+    how = f"Means over {_seeds(lines)}, {pairing(lines)}" + (
+        ", with 95 % intervals." if known else "; n=1: no interval."
+    )
     references = {str(line.reference) for line in lines}
     whose = f" from {references.pop()}" if len(references) == 1 else ""
     heading = _heading(f"difference in {quantity.label}{whose}", unit_of_change(quantity))
-    named = {line.label if whose else f"{line.label} \u2212 {line.reference}": line for line in lines}
-    return _table((f"{quantity.name}_difference", heading, f"{how}{_legend(run, quantity)}"), named, cell)
+
+    def cell(point: Point) -> str:
+        return interval(quantity, point.estimate) + _star(point)
+
+    named = [(line.label if whose else f"{line.label} \u2212 {line.reference}", line, cell) for line in lines]
+    return table_of(named, f"{quantity.name}_difference", heading, f"{how}{_legend(run, quantity)}")
+
+
+def table_of(columns: Sequence[Column], key: str = "", heading: str = "", note: str = "") -> Table:
+    """A row per place of any column."""
+    places: dict[int, list[float]] = {}
+    for point in (point for _, line, _ in columns for point in line.points):
+        places.setdefault(point.place, []).append(point.x)
+    rows = [
+        (
+            level_name(place, places[place]),
+            *(cell(p) if (p := line.at(place)) else MISSING for _, line, cell in columns),
+        )
+        for place in sorted(places)
+    ]
+    return Table(("\u03bb", *(name for name, _, _ in columns)), tuple(rows), key, heading, note)
+
+
+def _seeds(lines: Sequence[Series]) -> str:
+    found = sorted({point.estimate.n for line in lines for point in line.points})
+    return f"{found[0]} to {found[-1]} seeds" if len(found) > 1 else count(max(found, default=0), "seed")
 
 
 def _heading(label: str, unit: str) -> str:
     return capital(f"{label} ({unit})" if unit else label)
 
 
-def _star(line: Series | None, place: int) -> str:
-    point = line.at(place) if line else None
-    return "*" if point and point.is_found else ""
+def _star(difference: Point | None) -> str:
+    return "*" if difference and difference.is_found else ""
 
 
 def _legend(run: RunResult, quantity: Quantity) -> str:
     lines = difference_series(run, quantity.name)
     found = any(point.is_found for line in lines for point in line.points)
     return f" *: p < 0.05 against the reference, {family(run, quantity)}." if found else ""
-
-
-def _table(names: tuple[str, str, str], lines: Mapping[str, Series], cell: Callable[[Series, int], str]) -> Table:
-    places: dict[int, list[float]] = {}
-    for line in lines.values():
-        for point in line.points:
-            places.setdefault(point.place, []).append(point.x)
-    rows = (
-        (level_name(place, places[place]), *(cell(line, place) for line in lines.values())) for place in sorted(places)
-    )
-    return Table(*names, ("\u03bb", *lines), tuple(rows))
 
 
 def to_latex(table: Table, name: str, label: str) -> str:
@@ -170,64 +180,3 @@ def _markdown(value: object) -> str:
     """
     escaped = re.sub(r"[\\`*_|~#]|\](?=[(\[])", r"\\\g<0>", plain(str(value)))
     return escaped.replace("&", "&amp;").replace("<", "&lt;")
-
-
-def level_rows(runs: Sequence[RunResult]) -> list[Row]:
-    """One row per run, arm, seed and level; every row has the same columns, None where a run lacks a quantity."""
-    measured = {name for run in runs for level in run.levels for name in level.numbers}
-    names = [name for name in dict.fromkeys(q.name for run in runs for q in run.quantities) if name in measured]
-    return [_level_row(run, level, names) for run in runs for level in run.levels]
-
-
-def _level_row(run: RunResult, level: LevelResult, names: Sequence[str]) -> Row:
-    plain_fields = ("level", "kept", "total", "density", "density_all")
-    return {
-        "run": run.name,
-        "identity": run.identity,
-        "arm": level.arm,
-        "reference": next(arm.reference for arm in run.arms if arm.name == level.arm),
-        "seed": level.seed,
-        **{field: getattr(level, field) for field in plain_fields},
-        **{name: level.numbers.get(name) for name in names},
-        **{field: getattr(level, field) for field in ("epochs", "steps", "seconds", "shared")},
-        "invariants_held": all(level.invariants.values()),
-        "invariants_broken": "; ".join(name for name, held in level.invariants.items() if not held),
-        "notes": "; ".join(level.notes),
-    }
-
-
-def difference_rows(runs: Sequence[RunResult]) -> list[Row]:
-    """One row per difference; shares, not points; ``p_adjusted`` by Holm's correction; ``test``: paired or Welch."""
-    return [
-        {
-            "run": run.name,
-            "identity": run.identity,
-            **asdict(row),
-            "test": "paired" if row.n_reference is None else "Welch",
-        }
-        for run in runs
-        for row in run.differences
-    ]
-
-
-def to_csv(rows: Sequence[Mapping[str, object]]) -> str:
-    r"""Rows as CSV with a header; floats by their shortest exact form, None as an empty field.
-
-    >>> to_csv([{"arm": "a, b", "density": 0.1, "low": None}])
-    'arm,density,low\n"a, b",0.1,\n'
-    """
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    if rows:
-        writer.writerow(rows[0])
-        writer.writerows(row.values() for row in rows)
-    return stream.getvalue()
-
-
-def to_json(rows: Sequence[Mapping[str, object]]) -> list[Row]:
-    """Rows for a JSON file: what is not finite becomes null, since JSON has no word for it."""
-    return [{key: _finite(value) for key, value in row.items()} for row in rows]
-
-
-def _finite(value: object) -> object:
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -22,8 +22,8 @@ from budbreak.report.heatmap import heat_figures
 from budbreak.report.page import to_html
 from budbreak.report.pdf import to_pdf
 from budbreak.report.svg import to_svg
-from budbreak.report.tables import difference_rows, level_rows, tables, to_csv, to_json, to_latex, to_markdown
-from budbreak.studies import RunResult, between, distinct_names
+from budbreak.report.tables import tables, to_latex, to_markdown
+from budbreak.studies import RunResult, between, difference_rows, distinct_names, level_rows, to_csv, to_json
 
 PAGE = "report.html"
 FORMATS = ("html", "svg", "pdf", "png", "csv", "json", "tex", "md")

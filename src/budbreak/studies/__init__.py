@@ -28,6 +28,7 @@ from budbreak.studies.result import (
     RunResult,
     load_result,
 )
+from budbreak.studies.rows import difference_rows, level_rows, to_csv, to_json
 from budbreak.studies.run import Choice, RunFailed, run
 from budbreak.studies.sections import Setup
 from budbreak.studies.subject import is_ap, subject
@@ -63,6 +64,7 @@ __all__ = [
     "Subject",
     "between",
     "check_executor",
+    "difference_rows",
     "distinct_names",
     "duration",
     "epochs_of_choice",
@@ -71,6 +73,7 @@ __all__ = [
     "holm",
     "import_folders",
     "is_ap",
+    "level_rows",
     "list_runs",
     "load_recipe",
     "load_result",
@@ -90,5 +93,7 @@ __all__ = [
     "save_measurement",
     "share_cores",
     "subject",
+    "to_csv",
+    "to_json",
     "usual_executor",
 ]
