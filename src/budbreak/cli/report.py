@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from budbreak.cli.folding import folded
-from budbreak.report import DEFAULT, FORMATS, conclusion, terminal_table, with_comparison, write_report
+from budbreak.reporting import DEFAULT, FORMATS, conclusion, terminal_table, with_comparison, write_report
 from budbreak.studies import RunResult, load_result, run_of_histories
 
 

@@ -14,8 +14,8 @@ from fake_runs import ARMS, QUANTITIES, eight_arms, fake_run
 from scipy.stats import ttest_rel
 
 from budbreak.diagnostics import Quantity
-from budbreak.report import conclusion, terminal_table, write_report
-from budbreak.report.estimate import DENSITY, EPOCH, arm_series, costs, difference_series, epoch_series
+from budbreak.reporting import conclusion, terminal_table, write_report
+from budbreak.reporting.estimate import DENSITY, EPOCH, arm_series, costs, difference_series, epoch_series
 from budbreak.studies import (
     Difference,
     RunResult,

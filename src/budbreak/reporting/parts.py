@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from budbreak.diagnostics import Quantity
-from budbreak.report.canvas import Drawing
-from budbreak.report.conclusion import conclude
-from budbreak.report.figure import MISSING, Figure, Table
-from budbreak.report.styles import sample
-from budbreak.report.summary import Ending, endings, family
-from budbreak.report.svg import escape, inline_svg
-from budbreak.report.wording import chance, count, density, duration, interval, number
+from budbreak.reporting.canvas import Drawing
+from budbreak.reporting.conclusion import conclude
+from budbreak.reporting.figure import MISSING, Figure, Table
+from budbreak.reporting.styles import sample
+from budbreak.reporting.summary import Ending, endings, family
+from budbreak.reporting.svg import escape, inline_svg
+from budbreak.reporting.wording import chance, count, density, duration, interval, number
 from budbreak.studies import TEST_ACCURACY, RunResult
 
 

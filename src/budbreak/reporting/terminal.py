@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from budbreak.diagnostics import Quantity
-from budbreak.report.estimate import Point, Series, arm_series, difference_series
-from budbreak.report.summary import Ending, endings, family
-from budbreak.report.wording import chance, count, density, interval, level_name, number, plain
+from budbreak.reporting.estimate import Point, Series, arm_series, difference_series
+from budbreak.reporting.summary import Ending, endings, family
+from budbreak.reporting.wording import chance, count, density, interval, level_name, number, plain
 from budbreak.studies import TEST_ACCURACY, RunResult
 
 WIDTH = 80

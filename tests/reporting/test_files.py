@@ -14,13 +14,13 @@ from fake_runs import ARMS, fake_run
 
 from budbreak.errors import BudbreakError, InvalidValue
 from budbreak.files import read_json
-from budbreak.report import write_report
-from budbreak.report.axes import Box, Scale, density_scale, density_ticks, ticks
-from budbreak.report.canvas import Drawing, Text
-from budbreak.report.charts import spread
-from budbreak.report.heatmap import heat_figures
-from budbreak.report.pdf import to_pdf
-from budbreak.report.styles import DARK, LIGHT, rgb, style_of
+from budbreak.reporting import write_report
+from budbreak.reporting.axes import Box, Scale, density_scale, density_ticks, ticks
+from budbreak.reporting.canvas import Drawing, Text
+from budbreak.reporting.charts import spread
+from budbreak.reporting.heatmap import heat_figures
+from budbreak.reporting.pdf import to_pdf
+from budbreak.reporting.styles import DARK, LIGHT, rgb, style_of
 
 
 def files(folder: Path) -> list[str]:
@@ -174,4 +174,4 @@ def linear(value: float) -> float:
 def test_the_wheel_carries_the_style_sheet_and_the_script() -> None:
     config = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
     carried = config["tool"]["setuptools"]["package-data"]["budbreak"]
-    assert {"report/page.css", "report/page.js"} <= set(carried)
+    assert {"reporting/page.css", "reporting/page.js"} <= set(carried)

@@ -1,8 +1,8 @@
 """Records in; tables, figures and one self-contained page out."""
 
-from budbreak.report.conclusion import conclude, conclusion, explain
-from budbreak.report.terminal import terminal_table
-from budbreak.report.writing import DEFAULT, FORMATS, PAGE, with_comparison, write_report
+from budbreak.reporting.conclusion import conclude, conclusion, explain
+from budbreak.reporting.terminal import terminal_table
+from budbreak.reporting.writing import DEFAULT, FORMATS, PAGE, with_comparison, write_report
 
 __all__ = [
     "DEFAULT",

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from budbreak.report.estimate import Point, Series, arm_series, costs, diagnosed, difference_series, headline
-from budbreak.report.summary import family, pairing
-from budbreak.report.wording import chance_words, count, density, interval, listed, number, plain_lines, with_unit
+from budbreak.reporting.estimate import Point, Series, arm_series, costs, diagnosed, difference_series, headline
+from budbreak.reporting.summary import family, pairing
+from budbreak.reporting.wording import chance_words, count, density, interval, listed, number, plain_lines, with_unit
 from budbreak.studies import RunResult, estimate, is_ap, subject
 
 _LISTED = 4  # more densities or arms than this are counted, not listed

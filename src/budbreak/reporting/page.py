@@ -7,19 +7,19 @@ from base64 import b64encode
 from collections.abc import Sequence
 from importlib.resources import files
 
-from budbreak.report import parts
-from budbreak.report.curves import curve_figures
-from budbreak.report.figure import FULL, Figure
-from budbreak.report.figures import (
+from budbreak.reporting import parts
+from budbreak.reporting.curves import curve_figures
+from budbreak.reporting.figure import FULL, Figure
+from budbreak.reporting.figures import (
     accuracy_figure,
     compared_figure,
     cost_figure,
     diagnostic_figures,
     difference_figure,
 )
-from budbreak.report.heatmap import heat_figures
-from budbreak.report.styles import DARK, LIGHT
-from budbreak.report.svg import escape
+from budbreak.reporting.heatmap import heat_figures
+from budbreak.reporting.styles import DARK, LIGHT
+from budbreak.reporting.svg import escape
 from budbreak.studies import RunResult, distinct_names
 
 
@@ -47,7 +47,7 @@ def _policy(script: str) -> str:
 
 
 def _asset(name: str) -> str:
-    return files("budbreak.report").joinpath(name).read_text(encoding="utf-8")
+    return files("budbreak.reporting").joinpath(name).read_text(encoding="utf-8")
 
 
 def _colours() -> str:

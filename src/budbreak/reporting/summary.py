@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from budbreak.diagnostics import Quantity
-from budbreak.report.estimate import Point, Series, arm_series, diagnosed, difference_series, headline
-from budbreak.report.wording import listed, spread
+from budbreak.reporting.estimate import Point, Series, arm_series, diagnosed, difference_series, headline
+from budbreak.reporting.wording import listed, spread
 from budbreak.studies import RunResult
 
 

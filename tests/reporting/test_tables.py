@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from fake_runs import ARMS, eight_arms, fake_run
 
-from budbreak.report import write_report
-from budbreak.report.tables import differences, means, tables
+from budbreak.reporting import write_report
+from budbreak.reporting.tables import differences, means, tables
 from budbreak.studies import TEST_ACCURACY, between, difference_rows
 
 EVIL = r"a_b & 50 % #1 $x$ {y} ~z^2 \end{table} <i>|</i> *b* `c` [d](e) ±" + "\n\x1b[31m"

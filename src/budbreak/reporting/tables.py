@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from budbreak.diagnostics import Quantity
-from budbreak.report.estimate import Point, Series, arm_series, difference_series
-from budbreak.report.summary import family, pairing
-from budbreak.report.wording import UNITS, capital, count, interval, level_name, plain, spread, unit_of_change
+from budbreak.reporting.estimate import Point, Series, arm_series, difference_series
+from budbreak.reporting.summary import family, pairing
+from budbreak.reporting.wording import UNITS, capital, count, interval, level_name, plain, spread, unit_of_change
 from budbreak.studies import RunResult
 
 Column = tuple[str, Series, Callable[[Point], str]]
@@ -147,7 +147,7 @@ def _render(template: str, escape: Callable[[object], str], **values: object) ->
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("budbreak.report"),
+        loader=PackageLoader("budbreak.reporting"),
         undefined=StrictUndefined,
         finalize=escape,  # of whatever stands in << >>
         block_start_string="<%",

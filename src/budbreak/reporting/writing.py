@@ -9,20 +9,20 @@ from pathlib import Path
 from budbreak.checks import check_known
 from budbreak.errors import InvalidValue, one_of
 from budbreak.files import write_bytes, write_json, write_text
-from budbreak.report.curves import curve_figures
-from budbreak.report.figure import Figure
-from budbreak.report.figures import (
+from budbreak.reporting.curves import curve_figures
+from budbreak.reporting.figure import Figure
+from budbreak.reporting.figures import (
     accuracy_figure,
     compared_figure,
     cost_figure,
     diagnostic_figures,
     difference_figure,
 )
-from budbreak.report.heatmap import heat_figures
-from budbreak.report.page import to_html
-from budbreak.report.pdf import to_pdf
-from budbreak.report.svg import to_svg
-from budbreak.report.tables import tables, to_latex, to_markdown
+from budbreak.reporting.heatmap import heat_figures
+from budbreak.reporting.page import to_html
+from budbreak.reporting.pdf import to_pdf
+from budbreak.reporting.svg import to_svg
+from budbreak.reporting.tables import tables, to_latex, to_markdown
 from budbreak.studies import RunResult, between, difference_rows, distinct_names, level_rows, to_csv, to_json
 
 PAGE = "report.html"

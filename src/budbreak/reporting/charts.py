@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from budbreak.diagnostics import Quantity
-from budbreak.report.axes import Box, Scale, density_axis, density_scale, value_axis, value_scale
-from budbreak.report.canvas import Circle, Drawing, Group, Path, Shape, Text, line, shorten, text_width
-from budbreak.report.estimate import Point, Series
-from budbreak.report.styles import marker, sample, style_of
-from budbreak.report.wording import (
+from budbreak.reporting.axes import Box, Scale, density_axis, density_scale, value_axis, value_scale
+from budbreak.reporting.canvas import Circle, Drawing, Group, Path, Shape, Text, line, shorten, text_width
+from budbreak.reporting.estimate import Point, Series
+from budbreak.reporting.styles import marker, sample, style_of
+from budbreak.reporting.wording import (
     chance_words,
     change,
     count,
