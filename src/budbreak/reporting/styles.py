@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from budbreak.report.canvas import Circle, Group, Path, Place, Shape
+from budbreak.reporting.canvas import Circle, Group, Path, Place, Shape
 
 # Roles of colours, on paper and on a dark screen. The series are Okabe and Ito's palette (the reference is grey),
 # lightened for the dark background; see https://jfly.uni-koeln.de/color/.

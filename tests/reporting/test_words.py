@@ -11,18 +11,28 @@ from pathlib import Path
 
 import pytest
 from fake_runs import ARMS, QUANTITIES, eight_arms, fake_run
+from scipy.stats import ttest_rel
 
-from budbreak.report import conclusion, terminal_table, write_report
-from budbreak.report.estimate import arm_series, costs
-from budbreak.report.tables import difference_rows, level_rows, to_csv, to_json
-from budbreak.studies import PairedDifference, RunResult
+from budbreak.diagnostics import Quantity
+from budbreak.reporting import conclusion, terminal_table, write_report
+from budbreak.reporting.estimate import DENSITY, EPOCH, arm_series, costs, difference_series, epoch_series
+from budbreak.studies import (
+    Difference,
+    RunResult,
+    between,
+    difference_rows,
+    level_rows,
+    paired_differences,
+    to_csv,
+    to_json,
+)
 
 
 def two_levels(gain: float) -> RunResult:
     return fake_run(ARMS[:2], levels=2, gains={"ap-lite": gain}, name="tiny")
 
 
-def accuracy_differences(run: RunResult) -> list[PairedDifference]:
+def accuracy_differences(run: RunResult) -> list[Difference]:
     return [row for row in run.differences if row.quantity == "test_accuracy"]
 
 
@@ -74,10 +84,10 @@ def test_stars_stand_only_where_the_corrected_p_is_small(tmp_path: Path) -> None
 
 def test_arms_with_references_of_their_own_are_compared_with_these() -> None:
     text = conclusion(eight_arms())
-    assert "magnitude-ap against magnitude was more accurate at" in text
+    assert "against magnitude was more accurate at" in text
     assert "gradient-ap shows no difference from gradient that 5 seeds could tell from chance" in text
     assert "host" not in text.replace("Four hosts", "")
-    assert text.count("\n") == 5
+    assert text.count("\n") == 6
 
 
 def test_pairs_that_show_nothing_share_a_sentence() -> None:
@@ -155,18 +165,40 @@ def test_cost_is_compared_on_the_jobs_that_both_finished() -> None:
     assert pro.epochs_ratio == pytest.approx((20 + 40 + 40) / 60)
 
 
+def test_intervals_of_rates_end_where_rates_do() -> None:
+    run = fake_run(ARMS[:2], (0, 1), levels=2)
+    rows = tuple(replace(row, numbers={"dead_units_static": (0.001, 0.999)[row.seed]}) for row in run.levels)
+    rates = [
+        point.estimate for line in arm_series(replace(run, levels=rows), "dead_units_static") for point in line.points
+    ]
+    assert {(rate.low, rate.high) for rate in rates} == {(0.0, 1.0)}
+    wide = tuple(replace(row, low=-3.0, high=0.5) for row in run.differences)
+    cut = difference_series(replace(run, differences=wide), "test_accuracy")[0].points[0].estimate
+    assert (cut.low, cut.high) == (-1.0, 0.5)
+    losses = difference_series(replace(run, differences=wide), "train_loss")[0].points[0].estimate
+    assert losses.low == -3.0
+
+
+def test_a_series_runs_over_any_axis() -> None:
+    run = fake_run(ARMS[:2], (0, 1), levels=2, epochs=3)
+    assert {line.axis for line in arm_series(run, "test_accuracy")} == {DENSITY}
+    host, _ = epoch_series(run, "train_loss", level=1)
+    assert (host.axis, [(point.place, point.x) for point in host.points]) == (EPOCH, [(1, 1), (2, 2), (3, 3)])
+    assert [seed for seed, _ in host.points[0].values] == [0, 1]
+
+
 def test_conclusion_says_gain_only_where_the_corrected_p_does() -> None:
     text = conclusion(two_levels(0.05))
-    assert "ap-lite against host was more accurate at 1 of 1 density (lambda = 80.0 %), after the correction" in text
-    assert "p < 0.001: a gain." in text
+    assert "against host was more accurate at 1 of 1 density (lambda = 80.0 %), after the correction" in text
+    assert "p < 0.001: more accurate." in text
     assert "less accurate" not in text
 
 
 def test_conclusion_says_loss() -> None:
     text = conclusion(two_levels(-0.05))
-    assert "ap-lite against host was less accurate at 1 of 1 density (lambda = 80.0 %)" in text
-    assert "p < 0.001: a loss." in text
-    assert "a gain" not in text
+    assert "against host was less accurate at 1 of 1 density (lambda = 80.0 %)" in text
+    assert "p < 0.001: less accurate." in text
+    assert "more accurate" not in text
 
 
 def test_conclusion_says_mixed() -> None:
@@ -182,8 +214,8 @@ def test_an_interval_off_zero_is_no_gain_before_the_correction() -> None:
     run = two_levels(0.0)
     rows = tuple(replace(row, mean=0.02, low=0.01, high=0.03, p=0.01, p_adjusted=0.2) for row in run.differences)
     text = conclusion(replace(run, differences=rows))
-    assert "ap-lite shows no difference from host that 5 seeds could tell from chance, at 1 density." in text
-    assert "p = 0.2: neither a gain nor a loss is shown" in text
+    assert "shows no difference from host that 5 seeds could tell from chance, at 1 density." in text
+    assert "p = 0.2: no difference is shown" in text
     assert "1 of the uncorrected 95 % intervals lie off zero, 0 with p < 0.05" in text
     assert "more accurate" not in text
 
@@ -191,7 +223,7 @@ def test_an_interval_off_zero_is_no_gain_before_the_correction() -> None:
 def test_conclusion_of_one_seed_claims_nothing() -> None:
     text = conclusion(fake_run(ARMS[:2], (0,)))
     assert "n=1: no interval, so no difference can be told from chance" in text
-    assert "a gain" not in text
+    assert "more accurate" not in text
     assert "gained" not in text
 
 
@@ -205,11 +237,65 @@ def test_conclusion_names_diagnostics_and_cost_of_a_few_arms() -> None:
 
 
 def test_conclusion_of_one_arm_and_of_nothing() -> None:
-    assert "no paired difference was recorded" in conclusion(fake_run(ARMS[:1]))
-    assert "nothing to compare it with yet" in conclusion(fake_run(ARMS[:2], levels=1))
+    assert "No arm is compared with another." in conclusion(fake_run(ARMS[:1]))
+    assert "Pruning alone" not in conclusion(fake_run(ARMS[:2], levels=1))
     empty = fake_run(levels=0, complete=False)
     assert conclusion(empty) == "No level has finished yet: nothing can be said."
     assert terminal_table(empty).endswith("no level has finished yet")
+
+
+def test_the_first_line_says_what_was_pruned_and_the_second_what_that_cost() -> None:
+    run = fake_run(ARMS[:2])
+    first, second, third, *_ = conclusion(run).splitlines()
+    assert first == "ResNet-20 on CIFAR-10, global magnitude, 12 prunings of 20 %, 5 seeds."
+    host = [(row.level, row.numbers["test_accuracy"]) for row in run.levels if row.arm == "host"]
+    ends = {end: [value for level, value in host if level == end] for end in (0, 12)}
+    change = ttest_rel(ends[12], ends[0]).confidence_interval()
+    dense, sparse = (100 * statistics.fmean(ends[level]) for level in (0, 12))
+    assert second.startswith("Pruning alone changed the test accuracy, with 95 % intervals in brackets: host")
+    assert f"from {dense:.2f} % dense to {sparse:.2f} % at lambda = 6.9 %" in second
+    assert f"by {sparse - dense:+.2f} [{100 * change.low:+.2f}, {100 * change.high:+.2f}] points." in second
+    assert third.startswith("ap-lite (AP, activate-while-pruning")
+
+
+def test_words_are_explained_once_and_only_where_they_occur() -> None:
+    text = conclusion(fake_run(ARMS[:3]))
+    for word in (
+        "host (the criterion that prunes)",
+        "% (the density: ",
+        "DNR (dead neuron rate",
+        "(AP, activate-while-pruning",
+    ):
+        assert text.count(word.partition("(")[2]) == 1
+        assert word in text
+    bare = conclusion(fake_run(("a", "b-host"), levels=1))
+    assert "(" not in bare.replace("(Holm)", "")
+    assert "AP" not in conclusion(fake_run(("magnitude", "wake")))
+
+
+def test_runs_that_are_compared_say_how() -> None:
+    one = fake_run(ARMS[:2], levels=3, name="one")
+    other = fake_run(ARMS[:2], levels=3, name="other")
+    paired = conclusion(between([one, other]))
+    assert "shows no difference from one: host" in paired
+    assert "each from a t-test, paired by seed;" in paired
+    apart = conclusion(between([one, fake_run(ARMS[:2], (5, 6, 7), levels=3, name="other")]))
+    assert "each from a t-test, unpaired (Welch), as the dense trainings differ;" in apart
+    fewer = replace(other, levels=tuple(replace(r, kept=r.kept - 1) if r.level == 2 else r for r in other.levels))
+    said = conclusion(between([one, fewer]))
+    assert "as other numbers of weights stay there: other: host at 1 level and other: ap-lite at 1 level." in said
+
+
+def test_what_is_no_accuracy_is_judged_by_which_way_is_better() -> None:
+    run = fake_run(ARMS[:2], levels=2)
+    for better, word in (("lower", "better"), ("higher", "worse"), ("", "lower")):
+        loss = Quantity("error", "error", "", better)
+        values = {"host": [0.50, 0.52, 0.51, 0.55, 0.49], "ap-lite": [0.10, 0.11, 0.13, 0.12, 0.10]}
+        levels = tuple(replace(row, numbers={"error": values[row.arm][row.seed]}) for row in run.levels)
+        rows = paired_differences(levels, run.arms, [loss])
+        text = conclusion(replace(run, levels=levels, quantities=(loss,), differences=tuple(rows)))
+        assert f"was {word} at " in text
+        assert "accura" not in text
 
 
 def test_an_interrupted_run_says_so() -> None:

@@ -6,20 +6,21 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from budbreak.diagnostics import Quantity
-from budbreak.report.canvas import Drawing
-from budbreak.report.conclusion import conclude
-from budbreak.report.figure import MISSING, Figure, Table
-from budbreak.report.styles import sample
-from budbreak.report.summary import Ending, endings, family
-from budbreak.report.svg import escape, inline_svg
-from budbreak.report.wording import chance, count, density, duration, interval, number
+from budbreak.reporting.canvas import Drawing
+from budbreak.reporting.conclusion import conclude
+from budbreak.reporting.figure import MISSING, Figure, Table
+from budbreak.reporting.styles import sample
+from budbreak.reporting.summary import Ending, endings, family
+from budbreak.reporting.svg import escape, inline_svg
+from budbreak.reporting.wording import chance, count, density, duration, interval, number
 from budbreak.studies import TEST_ACCURACY, RunResult
 
 
 def words(run: RunResult) -> str:
     """The conclusion: a paragraph, one item per arm, and how to read the intervals."""
     conclusion = conclude(run)
-    lead, caveat = typeset(conclusion.lead), typeset(conclusion.caveat)
+    lead = typeset(conclusion.lead) + (f"</p><p>{typeset(conclusion.cost)}" if conclusion.cost else "")
+    caveat = typeset(conclusion.caveat)
     texts = [f"<b>{escape(name)}</b> {typeset(text)}" for name, text in conclusion.arms]
     if len(texts) == 1:
         return f'<div class="words"><p>{lead}</p><p>{texts[0]}</p><p>{caveat}</p></div>'
@@ -89,7 +90,7 @@ def _arm_row(ending: Ending, quantities: Sequence[Quantity]) -> tuple[str, ...]:
     )
     return (
         ending.arm,
-        density(ending.accuracy.density),
+        density(ending.accuracy.x),
         ending.accuracy_text,
         ending.reference or MISSING,
         interval(TEST_ACCURACY, difference.estimate) + star if difference else MISSING,

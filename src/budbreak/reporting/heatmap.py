@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from budbreak.diagnostics import Quantity
-from budbreak.report.axes import short_density
-from budbreak.report.canvas import WIDER, Drawing, Group, Rect, Shape, Text, shorten, text_width
-from budbreak.report.estimate import groups
-from budbreak.report.figure import FULL, MISSING, NARROW, Figure, Table
-from budbreak.report.styles import BLUES, ORANGES, log_share, on, shade
-from budbreak.report.wording import capital, density, number, percent, short
+from budbreak.reporting.axes import short_density
+from budbreak.reporting.canvas import WIDER, Drawing, Group, Rect, Shape, Text, shorten, text_width
+from budbreak.reporting.estimate import groups
+from budbreak.reporting.figure import FULL, MISSING, NARROW, Figure, Table
+from budbreak.reporting.styles import BLUES, ORANGES, log_share, on, shade
+from budbreak.reporting.wording import capital, density, number, percent, short
 from budbreak.studies import LayerResult, RunResult
 
 _HEIGHT = 17.0  # of a row

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from html import escape as escape_html
 
-from budbreak.report.canvas import Circle, Drawing, Group, Path, Rect, Shape, Text
-from budbreak.report.styles import LIGHT
-from budbreak.report.wording import plain_lines
+from budbreak.reporting.canvas import Circle, Drawing, Group, Path, Rect, Shape, Text
+from budbreak.reporting.styles import LIGHT
+from budbreak.reporting.wording import plain_lines
 
 _FONT = "Helvetica, Arial, 'Liberation Sans', sans-serif"
 Colour = Callable[[str], str]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from budbreak.report.canvas import Drawing
-from budbreak.report.estimate import Series
+from budbreak.reporting.canvas import Drawing
+from budbreak.reporting.estimate import Series
 
 HALF, FULL, NARROW = 470.0, 900.0, 360.0
 MISSING = "\u2013"

@@ -5,21 +5,22 @@ from __future__ import annotations
 import re
 import tomllib
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from fake_runs import ARMS, fake_run
 
-from budbreak.errors import InvalidValue
+from budbreak.errors import BudbreakError, InvalidValue
 from budbreak.files import read_json
-from budbreak.report import write_report
-from budbreak.report.axes import Box, Scale, density_scale, density_ticks, ticks
-from budbreak.report.canvas import Drawing, Text
-from budbreak.report.charts import spread
-from budbreak.report.heatmap import heat_figures
-from budbreak.report.pdf import to_pdf
-from budbreak.report.styles import DARK, LIGHT, rgb, style_of
+from budbreak.reporting import write_report
+from budbreak.reporting.axes import Box, Scale, density_scale, density_ticks, ticks
+from budbreak.reporting.canvas import Drawing, Text
+from budbreak.reporting.charts import spread
+from budbreak.reporting.heatmap import heat_figures
+from budbreak.reporting.pdf import to_pdf
+from budbreak.reporting.styles import DARK, LIGHT, rgb, style_of
 
 
 def files(folder: Path) -> list[str]:
@@ -81,6 +82,20 @@ def test_layers_show_the_first_number_of_each_diagnostic() -> None:
 def test_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidValue, match="no run to report"):
         write_report([], tmp_path)
+
+
+def test_only_what_is_asked_for_is_written(tmp_path: Path) -> None:
+    run = fake_run(ARMS[:2], (0, 1), levels=2)
+    assert write_report([run], tmp_path, formats=("csv", "json")) == tmp_path
+    assert files(tmp_path) == ["differences.csv", "levels.csv", "levels.json"]
+
+
+@pytest.mark.parametrize(("formats", "said"), [(("htm",), "did you mean 'html'?"), ((), "a list"), ("html", "a list")])
+def test_formats_that_are_not_written_are_refused(tmp_path: Path, formats: Sequence[str], said: str) -> None:
+    with pytest.raises(BudbreakError) as refused:
+        write_report([fake_run(levels=1)], tmp_path, formats=formats)
+    assert said in str(refused.value)
+    assert not files(tmp_path)
 
 
 def test_names_of_runs_never_leave_the_folder(tmp_path: Path) -> None:
@@ -159,4 +174,4 @@ def linear(value: float) -> float:
 def test_the_wheel_carries_the_style_sheet_and_the_script() -> None:
     config = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
     carried = config["tool"]["setuptools"]["package-data"]["budbreak"]
-    assert {"report/page.css", "report/page.js"} <= set(carried)
+    assert {"reporting/page.css", "reporting/page.js"} <= set(carried)

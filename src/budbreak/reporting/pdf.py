@@ -5,8 +5,8 @@ Fonts are the two of the fourteen that every reader knows (Helvetica and its bol
 
 from __future__ import annotations
 
-from budbreak.report.canvas import Circle, Drawing, Path, Rect, Text, flatten, text_width
-from budbreak.report.styles import LIGHT, rgb
+from budbreak.reporting.canvas import Circle, Drawing, Path, Rect, Text, flatten, text_width
+from budbreak.reporting.styles import LIGHT, rgb
 
 _POINTS = 0.75  # one pixel of the web is 1/96 inch, one point of PDF 1/72
 _ARC = 0.5523  # control points that draw a quarter of a circle by a cubic curve

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from budbreak.diagnostics import Quantity
-from budbreak.report.bars import cost_drawing
-from budbreak.report.charts import Measure, chart, legend, panels
-from budbreak.report.estimate import Cost, Point, Series, arm_series, costs, diagnosed, difference_series
-from budbreak.report.figure import FULL, HALF, MISSING, NARROW, Figure, Table, names_of, slug
-from budbreak.report.wording import capital, duration, level_name
+from budbreak.reporting.bars import cost_drawing
+from budbreak.reporting.charts import Measure, chart, legend, panels
+from budbreak.reporting.estimate import Cost, Point, Series, arm_series, costs, diagnosed, difference_series
+from budbreak.reporting.figure import FULL, HALF, MISSING, NARROW, Figure, Table, names_of, slug
+from budbreak.reporting.wording import capital, duration, level_name
 from budbreak.studies import TEST_ACCURACY, RunResult
 
 _PANELS = 3  # of a diagnostic with more numbers the first ones are drawn; the tables of levels have all
@@ -68,11 +68,11 @@ def _chart_figure(names: tuple[str, str, str], series: Sequence[Series], measure
 
 
 def _by_density(columns: Sequence[tuple[Series, Measure]]) -> tuple[tuple[str, ...], ...]:
-    levels = sorted({point.level for series, _ in columns for point in series.points})
+    levels = sorted({point.place for series, _ in columns for point in series.points})
     found = {level: [(series.at(level), measure) for series, measure in columns] for level in levels}
     return tuple(
         (
-            level_name(level, (point.density for point, _ in cells if point)),
+            level_name(level, (point.x for point, _ in cells if point)),
             *(_written(point, measure) for point, measure in cells),
         )
         for level, cells in found.items()

@@ -7,20 +7,20 @@ from base64 import b64encode
 from collections.abc import Sequence
 from importlib.resources import files
 
-from budbreak.report import parts
-from budbreak.report.curves import curve_figures
-from budbreak.report.figure import FULL, Figure
-from budbreak.report.figures import (
+from budbreak.reporting import parts
+from budbreak.reporting.curves import curve_figures
+from budbreak.reporting.figure import FULL, Figure
+from budbreak.reporting.figures import (
     accuracy_figure,
     compared_figure,
     cost_figure,
     diagnostic_figures,
     difference_figure,
 )
-from budbreak.report.heatmap import heat_figures
-from budbreak.report.styles import DARK, LIGHT
-from budbreak.report.svg import escape
-from budbreak.studies import RunResult
+from budbreak.reporting.heatmap import heat_figures
+from budbreak.reporting.styles import DARK, LIGHT
+from budbreak.reporting.svg import escape
+from budbreak.studies import RunResult, distinct_names
 
 
 def to_html(runs: Sequence[RunResult]) -> str:
@@ -39,15 +39,6 @@ def to_html(runs: Sequence[RunResult]) -> str:
     )
 
 
-def distinct_names(runs: Sequence[RunResult]) -> list[str]:
-    """The names of the runs, told apart by their identity or place where they are equal."""
-    names = [run.name for run in runs]
-    told = [
-        f"{name} ({run.identity[:8]})" if names.count(name) > 1 else name for name, run in zip(names, runs, strict=True)
-    ]
-    return [f"{name} #{place}" if told.count(name) > 1 else name for place, name in enumerate(told, start=1)]
-
-
 def _policy(script: str) -> str:
     """Forbid every request, and every script but ours, even if a name should slip through the escaping."""
     checksum = b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -56,7 +47,7 @@ def _policy(script: str) -> str:
 
 
 def _asset(name: str) -> str:
-    return files("budbreak.report").joinpath(name).read_text(encoding="utf-8")
+    return files("budbreak.reporting").joinpath(name).read_text(encoding="utf-8")
 
 
 def _colours() -> str:

@@ -1,4 +1,4 @@
-"""The records of runs as tidy rows: one per run, arm, seed and level; one per paired difference."""
+"""The records of runs as tidy rows, for CSV and JSON: one per run, arm, seed and level; one per difference."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from budbreak.studies import LevelResult, RunResult
+from budbreak.studies.result import LevelResult, RunResult
 
 Row = dict[str, object]
 
@@ -21,22 +21,16 @@ def level_rows(runs: Sequence[RunResult]) -> list[Row]:
 
 
 def _level_row(run: RunResult, level: LevelResult, names: Sequence[str]) -> Row:
+    plain_fields = ("level", "kept", "total", "density", "density_all")
     return {
         "run": run.name,
         "identity": run.identity,
         "arm": level.arm,
         "reference": next(arm.reference for arm in run.arms if arm.name == level.arm),
         "seed": level.seed,
-        "level": level.level,
-        "kept": level.kept,
-        "total": level.total,
-        "density": level.density,
-        "density_all": level.density_all,
+        **{field: getattr(level, field) for field in plain_fields},
         **{name: level.numbers.get(name) for name in names},
-        "epochs": level.epochs,
-        "steps": level.steps,
-        "seconds": level.seconds,
-        "shared": level.shared,
+        **{field: getattr(level, field) for field in ("epochs", "steps", "seconds", "shared")},
         "invariants_held": all(level.invariants.values()),
         "invariants_broken": "; ".join(name for name, held in level.invariants.items() if not held),
         "notes": "; ".join(level.notes),
@@ -44,8 +38,17 @@ def _level_row(run: RunResult, level: LevelResult, names: Sequence[str]) -> Row:
 
 
 def difference_rows(runs: Sequence[RunResult]) -> list[Row]:
-    """One row per paired difference; shares, not points; ``p_adjusted`` by Holm's correction."""
-    return [{"run": run.name, "identity": run.identity, **asdict(row)} for run in runs for row in run.differences]
+    """One row per difference; shares, not points; ``p_adjusted`` by Holm's correction; ``test``: paired or Welch."""
+    return [
+        {
+            "run": run.name,
+            "identity": run.identity,
+            **asdict(row),
+            "test": "paired" if row.n_reference is None else "Welch",
+        }
+        for run in runs
+        for row in run.differences
+    ]
 
 
 def to_csv(rows: Sequence[Mapping[str, object]]) -> str:

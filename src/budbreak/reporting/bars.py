@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from budbreak.report.canvas import WIDER, Drawing, Group, Rect, Shape, Text, line, shorten, text_width
-from budbreak.report.estimate import Cost
-from budbreak.report.styles import style_of
-from budbreak.report.wording import duration
+from budbreak.reporting.canvas import WIDER, Drawing, Group, Rect, Shape, Text, line, shorten, text_width
+from budbreak.reporting.estimate import Cost
+from budbreak.reporting.styles import style_of
+from budbreak.reporting.wording import duration
 
 _ROW = 24.0
 

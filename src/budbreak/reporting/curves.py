@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from budbreak.diagnostics import Quantity
-from budbreak.report.axes import Box, Scale, ticks, value_axis, value_scale
-from budbreak.report.canvas import Drawing, Group, Path, Place, Rect, Shape, Text, line
-from budbreak.report.charts import LEFT, Measure, legend, legend_height, near_zero
-from budbreak.report.estimate import Series, diagnosed
-from budbreak.report.figure import FULL, MISSING, NARROW, Figure, Table, slug
-from budbreak.report.styles import style_of
-from budbreak.report.wording import density, level_name, number
+from budbreak.reporting.axes import Box, Scale, ticks, value_axis, value_scale
+from budbreak.reporting.canvas import Drawing, Group, Path, Place, Rect, Shape, Text, line
+from budbreak.reporting.charts import LEFT, Measure, legend, legend_height, near_zero
+from budbreak.reporting.estimate import Series, diagnosed
+from budbreak.reporting.figure import FULL, MISSING, NARROW, Figure, Table, slug
+from budbreak.reporting.styles import style_of
+from budbreak.reporting.wording import density, level_name, number
 from budbreak.studies import VALIDATION_ACCURACY, RunResult
 
 _DRAWN = 3  # quantities of each diagnostic

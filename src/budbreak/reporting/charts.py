@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from budbreak.diagnostics import Quantity
-from budbreak.report.axes import Box, Scale, density_axis, density_scale, value_axis, value_scale
-from budbreak.report.canvas import Circle, Drawing, Group, Path, Shape, Text, line, shorten, text_width
-from budbreak.report.estimate import Point, Series
-from budbreak.report.styles import marker, sample, style_of
-from budbreak.report.wording import (
+from budbreak.reporting.axes import Box, Scale, density_axis, density_scale, value_axis, value_scale
+from budbreak.reporting.canvas import Circle, Drawing, Group, Path, Shape, Text, line, shorten, text_width
+from budbreak.reporting.estimate import Point, Series
+from budbreak.reporting.styles import marker, sample, style_of
+from budbreak.reporting.wording import (
     chance_words,
     change,
     count,
@@ -66,7 +66,7 @@ class Measure:
         name = f"{series.label} \u2212 {series.reference}" if self.differences else series.label
         mean = change(self.quantity, found.mean) if self.differences else number(self.quantity, found.mean)
         said = with_unit(mean, self.quantity) if self.differences else mean
-        lines = [name, f"\u03bb = {density(point.density)}", f"{self.quantity.label} {said}"]
+        lines = [name, f"\u03bb = {density(point.x)}", f"{self.quantity.label} {said}"]
         lines.append("one seed, no interval" if found.low is None else self._interval(found))
         return "\n".join([*lines, *([f"{chance_words(point.p)}, corrected"] if point.p is not None else [])])
 
@@ -120,14 +120,14 @@ def description_of(series: Sequence[Series], measure: Measure) -> str:
 def _point_in_words(measure: Measure, point: Point) -> str:
     value = interval(measure.quantity, point.estimate) if measure.differences else ""
     words = with_unit(value, measure.quantity) if value else number(measure.quantity, point.estimate.mean)
-    return f"{words} at \u03bb = {density(point.density)}"
+    return f"{words} at \u03bb = {density(point.x)}"
 
 
 def plot(
     series: Sequence[Series], measure: Measure, box: Box, *, dodge: float = _DODGE, label: bool = True
 ) -> list[Shape]:
     """Axes, grid and lines in a box."""
-    densities = sorted({point.density for one in series for point in one.points}, reverse=True)
+    densities = sorted({point.x for one in series for point in one.points}, reverse=True)
     x = density_scale(densities, box)
     y = _value_scale(series, measure, box)
     shapes: list[Shape] = [*value_axis(y, box, measure.label if label else "", measure.tick)]
@@ -166,7 +166,7 @@ def _offset(series: Sequence[Series], one: Series, room: float) -> float:
 
 def _drawn(series: Series, measure: Measure, x: Scale, y: Scale, offset: float) -> tuple[Shape, ...]:
     style = style_of(series.index)
-    places = [(x(point.density) + offset, y(point.estimate.mean)) for point in series.points]
+    places = [(x(point.x) + offset, y(point.estimate.mean)) for point in series.points]
     seeds = [
         Circle(place[0], y(value), 1.8, style.colour, 0.45)
         for point, place in zip(series.points, places, strict=True)

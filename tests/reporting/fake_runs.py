@@ -20,12 +20,17 @@ EIGHT = tuple(arm for host in HOSTS for arm in (host, f"{host}-ap"))
 EIGHT_GAINS = {"magnitude-ap": 0.008, "taylor": -0.004, "taylor-ap": 0.003, "gradient": -0.02, "gradient-ap": -0.02}
 EIGHT_GAINS |= {"random": -0.05, "random-ap": -0.04}
 QUANTITIES = (*TRAINING, *DeadUnits.quantities)
-RECIPE: Mapping[str, Any] = {
+PLAIN: Mapping[str, Any] = {
     "data": {"name": "cifar10", "split": [45000, 5000, 10000], "augment": True},
-    "network": "resnet20",
-    "optimizer": {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 1e-4},
-    "schedule": {"rate": 0.2, "levels": 12},
-    "then": [{"name": "activate_while_pruning", "q": 0.02}],
+    "network": {"name": "resnet-20"},
+    "train": {"optimizer": {"is": "sgd", "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 1e-4}},
+    "prune": {
+        "criterion": "magnitude",
+        "schedule": {"is": "geometric", "rate": 0.2, "levels": 12},
+        "granularity": "element",
+        "scope": "global",
+        "then": [],
+    },
 }
 ENVIRONMENT = {"torch": "2.13.0+cpu", "processor": "a fake one", "threads": 2, "precision": "bf16"}
 
@@ -72,7 +77,7 @@ def fake_run(
     fields: dict[str, Any] = {
         "name": name,
         "identity": f"{abs(hash((name, len(arms)))) % 16**12:012x}"[:12] * 5,
-        "recipe": RECIPE,
+        "recipe": {"name": name, "seeds": len(seeds), "arms": {arm: plain(arm) for arm in arms}},
         "environment": ENVIRONMENT,
         "arms": enrolled,
         "seeds": tuple(seeds),
@@ -83,6 +88,12 @@ def fake_run(
         "differences": tuple(paired_differences(results, enrolled, QUANTITIES)),
     }
     return RunResult(**{**fields, **changes})
+
+
+def plain(arm: str) -> dict[str, Any]:
+    """The sections of an arm; AP follows where its name says so."""
+    then = [{"is": "ap", "q": 0.02}] if "ap" in arm.split("-") else []
+    return {**PLAIN, "prune": {**PLAIN["prune"], "then": then}}
 
 
 def eight_arms(seeds: Sequence[int] = (0, 1, 2, 3, 4), levels: int = 13, **changes: Any) -> RunResult:

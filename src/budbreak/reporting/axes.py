@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from budbreak.report.canvas import Path, Shape, Text, line
-from budbreak.report.wording import density
+from budbreak.reporting.canvas import Path, Shape, Text, line
+from budbreak.reporting.wording import density
 
 _INSET = 12.0  # room beside the first and last density for markers and intervals
 

@@ -10,8 +10,8 @@ import pytest
 from browser import Browser, find_chromium
 from fake_runs import ARMS, eight_arms, fake_run
 
-from budbreak.report import write_report
-from budbreak.report.estimate import arm_series
+from budbreak.reporting import write_report
+from budbreak.reporting.estimate import arm_series
 
 HOSTILE = ("host", "<script>document.title='owned'</script>", '"><img src=https://example.org/x onerror=alert(1)>')
 WORRIES = ("Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Page.javascriptDialogOpening")
