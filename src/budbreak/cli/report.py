@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from budbreak.cli.folding import folded
+from budbreak.cli.console import say
 from budbreak.report import conclusion, terminal_table, write_report
 from budbreak.studies import load_result
 
@@ -25,7 +25,6 @@ def execute(options: argparse.Namespace) -> int:
     folder = options.to or (options.runs[0] if len(runs) == 1 else Path("comparison"))
     page = write_report(runs, folder)
     for run in runs:
-        print(terminal_table(run))
-        print(folded(conclusion(run)))
-    print(f"report: {page}")
+        say(terminal_table(run), f"\n{conclusion(run)}")
+    say(f"report: {page}")
     return 0

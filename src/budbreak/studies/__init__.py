@@ -7,7 +7,7 @@ from budbreak.studies.folder import TASKS, read_tasks
 from budbreak.studies.inspect import Request, Subject, find_subject, measure_subject, save_measurement
 from budbreak.studies.intervals import Estimate, estimate, holm
 from budbreak.studies.listing import StoredRun, list_runs
-from budbreak.studies.lookahead import duration, epochs_of_choice, look_ahead, share_cores
+from budbreak.studies.lookahead import Overview, duration, epochs_of_choice, look_ahead, share_cores
 from budbreak.studies.making import make_plan
 from budbreak.studies.measuring import BATCH, measure
 from budbreak.studies.overrides import parse_set
@@ -48,6 +48,7 @@ __all__ = [
     "Explained",
     "LayerResult",
     "LevelResult",
+    "Overview",
     "PairedDifference",
     "Place",
     "Recipe",
