@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import struct
+import subprocess
 import termios
 import threading
 import time
@@ -79,6 +80,20 @@ class Terminal:
         os.close(self.slave)
         self._reader.join(10)
         os.close(self.master)
+
+    def start(self, command: list[str], **options: object) -> subprocess.Popen[bytes]:
+        """Start a program as if it had been typed here: Ctrl-C reaches it."""
+
+        def take_over() -> None:
+            os.setsid()
+            fcntl.ioctl(self.slave, termios.TIOCSCTTY, 0)
+
+        return subprocess.Popen(
+            command, stdin=self.slave, stdout=self.slave, stderr=self.slave, preexec_fn=take_over, **options
+        )
+
+    def type(self, text: bytes) -> None:
+        os.write(self.master, text)
 
     def lines(self) -> list[str]:
         """What is on the screen and above it."""

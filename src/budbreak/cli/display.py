@@ -120,7 +120,7 @@ class Display:
         self._print(f"{self._whole(now)} | {level}")
 
     def _print(self, line: str) -> None:
-        self.console.print(line, soft_wrap=True)
+        self.console.print(line, soft_wrap=not is_watched(self.console))  # in a log a line is one, however long
 
     def _draw(self, now: float) -> None:
         if self.live is not None and now - self.drawn >= _REFRESH_SECONDS:

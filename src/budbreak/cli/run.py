@@ -103,7 +103,7 @@ def execute(options: argparse.Namespace) -> int:
 
 def finish(result: RunResult, folder: Path) -> None:
     """Print the short form of the report."""
-    say(terminal_table(result), f"\n{conclusion(result)}", f"run: {folder}\nreport: {folder / PAGE}")
+    say("", terminal_table(result), f"\n{conclusion(result)}", f"run: {folder}\nreport: {folder / PAGE}")
 
 
 def _choice(options: argparse.Namespace, recipe: Recipe) -> Choice:

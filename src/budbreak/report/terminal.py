@@ -44,7 +44,7 @@ def terminal_table(run: RunResult) -> RenderableType:
     names = {line.index: plain(line.label) for line in accuracy}
     last = endings(run)
     parts = [
-        *_heading(run),
+        Text(_heading(run), "bold", overflow="fold"),
         "",
         _Levels(names, tuple(_level_columns(run, accuracy))),
         Text(f"\n{_where(last)}", "bold"),
@@ -89,9 +89,9 @@ def _stacked(
     return Stacked(("arm", *(column.head for column in columns)), records, stacks, justify)
 
 
-def _heading(run: RunResult) -> list[str]:
+def _heading(run: RunResult) -> str:
     over = f"{plain(run.name)}: means over {count(len({row.seed for row in run.levels}), 'seed')}"
-    return [over] if run.complete else [over, "INTERRUPTED: tasks are missing"]
+    return over if run.complete else f"{over}\nINTERRUPTED: tasks are missing"
 
 
 def _level_columns(run: RunResult, accuracy: Sequence[Series]) -> list[Column]:
