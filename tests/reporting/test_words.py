@@ -11,11 +11,14 @@ from pathlib import Path
 
 import pytest
 from fake_runs import ARMS, QUANTITIES, eight_arms, fake_run
+from rich.console import Console
 from scipy.stats import ttest_rel
 
 from budbreak.diagnostics import Quantity
 from budbreak.reporting import conclusion, terminal_table, write_report
 from budbreak.reporting.estimate import DENSITY, EPOCH, arm_series, costs, difference_series, epoch_series
+from budbreak.reporting.summary import endings
+from budbreak.reporting.wording import percent
 from budbreak.studies import (
     Difference,
     RunResult,
@@ -32,18 +35,25 @@ def two_levels(gain: float) -> RunResult:
     return fake_run(ARMS[:2], levels=2, gains={"ap-lite": gain}, name="tiny")
 
 
+def terminal(run: RunResult, columns: int = 80) -> str:
+    """What a terminal of some columns shows."""
+    console = Console(file=io.StringIO(), width=columns)
+    console.print(terminal_table(run), crop=False)
+    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())
+
+
 def accuracy_differences(run: RunResult) -> list[Difference]:
     return [row for row in run.differences if row.quantity == "test_accuracy"]
 
 
-def test_terminal_table_of_a_tiny_run() -> None:
+def test_a_tiny_run_on_a_wide_terminal() -> None:
     run = two_levels(0.01)
-    lines = terminal_table(run).splitlines()
+    lines = terminal(run, 100).splitlines()
     (difference,) = accuracy_differences(run)
     host, lite = (series.points for series in arm_series(run, "test_accuracy"))
     assert lines[0] == "tiny: means over 5 seeds"
     assert lines[2:4] == ["test accuracy (%)", "arm      100.0 %   80.0 %"]
-    assert lines[6] == f"ap-lite    {100 * lite[0].estimate.mean:.2f}    {100 * lite[1].estimate.mean:.2f}*"
+    assert lines[6] == f"ap-lite   {100 * lite[0].estimate.mean:.2f}    {100 * lite[1].estimate.mean:.2f}*"
     assert difference.p_adjusted is not None
     assert difference.p_adjusted < 0.05
     assert lines[8] == "at lambda = 80.0 %"
@@ -53,20 +63,66 @@ def test_terminal_table_of_a_tiny_run() -> None:
     assert f"host  {said}" in lines[13]
 
 
-@pytest.mark.parametrize(
-    "run",
-    [
-        *(fake_run(arms) for arms in (ARMS[:1], ARMS[:2], ARMS, ("a" * 200, "b" * 200))),
-        fake_run(tuple(f"quite a long name {place}" for place in range(16))),
-        eight_arms(),
-    ],
-    ids=["one", "two", "five", "long", "sixteen", "eight"],
-)
-def test_terminal_table_fits_80_columns(run: RunResult) -> None:
-    text = terminal_table(run)
-    assert max(map(len, text.splitlines())) <= 80
-    # each arm once in each table, never once per level
-    assert text.count("\n") < 4 * (len(run.arms) + 6)
+def test_where_arms_end_is_stacked_on_80_columns() -> None:
+    run = two_levels(0.01)
+    (difference,) = accuracy_differences(run)
+    for columns in (80, 60):
+        lines = terminal(run, columns).splitlines()
+        start = lines.index("at lambda = 80.0 %")
+        assert [line.split("  ")[0] or line[2:].split("  ")[0] for line in lines[start + 1 : start + 10]] == [
+            *("host", "accuracy, mean +- sd", "total DNR"),
+            *(
+                "ap-lite",
+                "accuracy, mean +- sd",
+                "minus reference",
+                "difference, points [95 %]",
+                "p, Holm",
+                "total DNR",
+            ),
+        ]
+        assert f"{100 * difference.mean:+.2f} [{100 * difference.low:+.2f}," in lines[start + 7]
+
+
+RUNS = {
+    "one": fake_run(ARMS[:1]),
+    "two": fake_run(ARMS[:2]),
+    "five": fake_run(ARMS),
+    "long": fake_run(("a" * 200, "b" * 200)),
+    "sixteen": fake_run(tuple(f"quite-a-long-name-{place}" for place in range(16))),
+    "eight": eight_arms(),
+}
+
+
+@pytest.mark.parametrize("columns", [20, 40, 60, 80, 100, 140])
+@pytest.mark.parametrize("name", RUNS)
+def test_a_table_fits_and_nothing_is_cut(name: str, columns: int) -> None:
+    run = RUNS[name]
+    text = terminal(run, columns)
+    assert max(map(len, text.splitlines())) <= columns
+    assert "\u2026" not in text
+    whole = "".join(text.split())
+    for ending in endings(run):
+        assert "".join(ending.accuracy_text.replace("\u00b1", "+-").split()) in whole or columns < 100
+        for value in (percent(ending.accuracy.estimate.mean)[:5], *([] if ending.difference is None else ["["])):
+            assert value in whole
+    if columns >= 100 and name != "long":
+        assert all(arm.name in text for arm in run.arms)
+
+
+def test_levels_that_are_left_out_are_counted() -> None:
+    run = fake_run(ARMS[:2])
+    assert "test accuracy (%), 8 of 13 levels; the report has all" in terminal(run, 80)
+    wide = terminal(run, 140).splitlines()
+    assert "test accuracy (%)" in wide
+    assert len(wide[3].replace(" %", "%").split()) == 1 + 13
+    assert {"100.0", "6.9"} <= set(terminal(run, 40).split())  # the first and the last are never left out
+
+
+def test_names_are_no_markup_and_no_emoji() -> None:
+    text = terminal(fake_run(("[red]", "[/red]b", ":smile:"), levels=2, name="[bold]x[/nothing]"), 100)
+    assert text.startswith("[bold]x[/nothing]: means over")
+    for name in ("[red]", "[/red]b", ":smile:"):
+        assert sum(line.startswith(name) for line in text.splitlines()) == 2
 
 
 def test_stars_stand_only_where_the_corrected_p_is_small(tmp_path: Path) -> None:
@@ -74,9 +130,9 @@ def test_stars_stand_only_where_the_corrected_p_is_small(tmp_path: Path) -> None
     rows = accuracy_differences(run)
     found = [row for row in rows if row.p_adjusted is not None and row.p_adjusted < 0.05]
     assert 0 < len(found) < sum(row.p is not None and row.p < 0.05 for row in rows)
-    first, last = terminal_table(run).split("\n\n")[1:3]
+    first, last = terminal(run, 140).split("\n\n")[1:3]
     assert first.count("*") == len(found)
-    marked = {line.split()[0] for line in last.splitlines() if line.endswith("*")}
+    marked = {line.split()[0] for line in last.splitlines() if "*" in line and line[0] != "*"}
     assert marked == {row.arm for row in found if row.level == 5}
     page = write_report([run], tmp_path).read_text(encoding="utf-8")
     assert page.count("]*</td>") == len(marked) < 4
@@ -98,15 +154,15 @@ def test_pairs_that_show_nothing_share_a_sentence() -> None:
 
 def test_one_seed_has_no_interval() -> None:
     run = fake_run(ARMS[:2], (0,))
-    assert terminal_table(run).endswith("\n\nn=1: no interval")
-    assert "*" not in terminal_table(run)
+    assert terminal(run).endswith("\nn=1: no interval")
+    assert "*" not in terminal(run)
 
 
 def test_arms_of_other_densities_are_told_apart() -> None:
     run = fake_run(("a", "b"), levels=3, references={})
     levels = tuple(replace(row, density=row.density / 2) if row.arm == "b" and row.level else row for row in run.levels)
-    lines = terminal_table(replace(run, levels=levels)).splitlines()
-    assert lines[3] == "arm  100.0 %   level 1   level 2"
+    lines = terminal(replace(run, levels=levels), 100).splitlines()
+    assert lines[3] == "arm  100.0 %  level 1  level 2"
     assert lines[8] == "at the last level of each arm"
     assert [line.split()[1] for line in lines[12:14]] == ["64.0", "32.0"]
 
@@ -120,12 +176,12 @@ def test_nothing_is_said_of_what_was_not_measured(tmp_path: Path) -> None:
     rows = tuple(row for row in run.differences if row.quantity in kept)
     bare = replace(run, levels=levels, differences=rows, quantities=QUANTITIES[:3])
     page = write_report([bare], tmp_path).read_text(encoding="utf-8")
-    assert "DNR" not in terminal_table(bare) + conclusion(bare) + page
+    assert "DNR" not in terminal(bare) + conclusion(bare) + page
     assert {path.stem for path in (tmp_path / "figures").glob("*.svg")} == {"accuracy", "difference", "cost"}
 
 
 def test_terminal_table_prints_no_control_characters() -> None:
-    assert "\x1b" not in terminal_table(fake_run(("\x1b[31mred", "b"), levels=2, name="\x1b]0;x"))
+    assert "\x1b" not in terminal(fake_run(("\x1b[31mred", "b"), levels=2, name="\x1b]0;x"))
     assert "\x1b" not in conclusion(fake_run(("\x1b[31mred", "b"), levels=2, name="\x1b]0;x"))
 
 
@@ -241,7 +297,7 @@ def test_conclusion_of_one_arm_and_of_nothing() -> None:
     assert "Pruning alone" not in conclusion(fake_run(ARMS[:2], levels=1))
     empty = fake_run(levels=0, complete=False)
     assert conclusion(empty) == "No level has finished yet: nothing can be said."
-    assert terminal_table(empty).endswith("no level has finished yet")
+    assert terminal(empty).endswith("no level has finished yet")
 
 
 def test_the_first_line_says_what_was_pruned_and_the_second_what_that_cost() -> None:
@@ -301,7 +357,7 @@ def test_what_is_no_accuracy_is_judged_by_which_way_is_better() -> None:
 def test_an_interrupted_run_says_so() -> None:
     run = fake_run(complete=False)
     assert "interrupted" in conclusion(run)
-    assert "INTERRUPTED" in terminal_table(run)
+    assert "INTERRUPTED" in terminal(run)
 
 
 def test_conclusion_of_two_seeds_claims_nothing_however_tight_the_interval() -> None:

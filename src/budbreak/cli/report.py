@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from budbreak.cli.folding import folded
+from budbreak.cli.console import say
 from budbreak.reporting import DEFAULT, FORMATS, conclusion, terminal_table, with_comparison, write_report
 from budbreak.studies import RunResult, load_result, run_of_histories
 
@@ -35,9 +35,8 @@ def execute(options: argparse.Namespace) -> int:
     folder = options.to or (options.runs[0] if len(runs) == 1 else Path("comparison"))
     page = write_report(runs, folder, formats=[name.strip() for name in options.formats.split(",") if name.strip()])
     for run in with_comparison(runs):
-        print(terminal_table(run))
-        print(folded(conclusion(run)))
-    print(f"report: {page}")
+        say(terminal_table(run), f"\n{conclusion(run)}")
+    say(f"report: {page}")
     return 0
 
 

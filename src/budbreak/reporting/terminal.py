@@ -1,64 +1,97 @@
-"""A run as plain text for a terminal: never wider than 80 columns."""
+"""A run on the terminal: accuracy by level, then where each arm ends; by rich."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from budbreak.diagnostics import Quantity
 from budbreak.reporting.estimate import Point, Series, arm_series, difference_series
+from budbreak.reporting.layout import NARROW, Stacked
 from budbreak.reporting.summary import Ending, endings, family
 from budbreak.reporting.wording import chance, count, density, interval, level_name, number, plain
 from budbreak.studies import TEST_ACCURACY, RunResult
 
-WIDTH = 80
-_GAP = 2
-_NAME, _RUN_NAME = 18, 40  # longer names are shortened; the page has them whole
-_LABEL = 24
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+
+_LEAST = 2  # levels of a table that leaves others out: the first and the last
 
 
 @dataclass(frozen=True)
 class Column:
-    """A header of two lines over one cell per arm, by its index."""
+    """A head over one cell per arm, by its index."""
 
-    top: str
-    bottom: str
+    head: str
     cells: Mapping[int, str]
 
-    @property
-    def width(self) -> int:
-        """The widest of all its lines."""
-        return max(map(len, (self.top, self.bottom, *self.cells.values())))
 
-
-def terminal_table(run: RunResult) -> str:
-    """A run as plain text, at most 80 columns wide, one row per arm.
+def terminal_table(run: RunResult) -> RenderableType:
+    """What `rich.print` shows of a run: tables as wide as the terminal, in which no name and no number is cut.
 
     First the mean test accuracy at as many levels as fit, from dense to sparse, with a star where the difference
     from the arm's reference is told from chance; then each arm at its last level: its difference from its reference
-    with its 95 % interval and corrected p, and the first number of each diagnostic.
+    with its 95 % interval and corrected p, and the first number of each diagnostic. This second table is stacked,
+    arm by arm, on terminals of 80 columns and fewer.
     """
+    from rich.console import Group
+    from rich.text import Text
+
     accuracy = arm_series(run, TEST_ACCURACY.name)
     if not accuracy:
-        return f"{_short(run.name, _RUN_NAME)}: no level has finished yet"
-    names = Column("", "arm", {line.index: _short(line.label) for line in accuracy})
-    levels = _fitting(names, _level_columns(run, accuracy))
+        return Text(f"{plain(run.name)}: no level has finished yet", overflow="fold")
+    names = {line.index: plain(line.label) for line in accuracy}
     last = endings(run)
-    ends = [_table(names, group) for group in _filled(names, _ending_columns(last))]
-    parts = [_heading(run), f"test accuracy (%)\n{_table(names, levels)}", f"{_where(last)}\n{ends[0]}", *ends[1:]]
-    return "\n\n".join([*parts, *_remarks(run)])
+    parts = [
+        Text(_heading(run), "bold", overflow="fold"),
+        "",
+        _Levels(names, tuple(_level_columns(run, accuracy))),
+        Text(f"\n{_where(last)}", "bold"),
+        _stacked(names, _ending_columns(last), stacks=NARROW),
+        *_remarks(run),
+    ]
+    return Group(*(Text(part, overflow="fold") if isinstance(part, str) else part for part in parts))
+
+
+@dataclass(frozen=True)
+class _Levels:
+    """The table of accuracies, which says so where it leaves levels out."""
+
+    names: Mapping[int, str]
+    columns: tuple[Column, ...]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """With as many levels as fit, the first and the last among them, evenly between."""
+        from rich.text import Text
+
+        for most in range(len(self.columns), 0, -1):
+            table = _stacked(self.names, _evenly(self.columns, most), justify="left")
+            if table.width <= options.max_width or most <= _LEAST:
+                fewer = f", {most} of {len(self.columns)} levels; the report has all"
+                yield Text(f"test accuracy (%){fewer if most < len(self.columns) else ''}", "bold", overflow="fold")
+                yield table
+                return
+
+
+def _evenly(columns: Sequence[Column], most: int) -> list[Column]:
+    if len(columns) <= most:
+        return list(columns)
+    step = (len(columns) - 1) / (most - 1)
+    return [columns[round(place * step)] for place in range(most)]
+
+
+def _stacked(
+    names: Mapping[int, str], columns: Sequence[Column], *, stacks: int = 0, justify: Literal["left", "right"] = "right"
+) -> Stacked:
+    """A record for each arm."""
+    records = tuple((name, *(column.cells.get(index, "") for column in columns)) for index, name in names.items())
+    return Stacked(("arm", *(column.head for column in columns)), records, stacks, justify)
 
 
 def _heading(run: RunResult) -> str:
-    text = f"{_short(run.name, _RUN_NAME)}: means over {count(len({row.seed for row in run.levels}), 'seed')}"
-    if not run.complete:
-        text += "\nINTERRUPTED: tasks are missing"
-    return text
-
-
-def _short(name: str, longest: int = _NAME) -> str:
-    clean = plain(name)
-    return clean if len(clean) <= longest else f"{clean[: longest - 3]}..."
+    over = f"{plain(run.name)}: means over {count(len({row.seed for row in run.levels}), 'seed')}"
+    return over if run.complete else f"{over}\nINTERRUPTED: tasks are missing"
 
 
 def _level_columns(run: RunResult, accuracy: Sequence[Series]) -> list[Column]:
@@ -68,25 +101,16 @@ def _level_columns(run: RunResult, accuracy: Sequence[Series]) -> list[Column]:
         here = {line.index: point for line in accuracy if (point := line.at(level)) is not None}
         compared = {index: line.at(level) for index, line in differences.items()}
         cells = {index: _accuracy(point, compared.get(index)) for index, point in here.items()}
-        columns.append(Column("", f"{level_name(level, (point.x for point in here.values()))} ", cells))
+        columns.append(Column(level_name(level, (point.x for point in here.values())).rjust(7), cells))
     return columns
 
 
 def _accuracy(point: Point, difference: Point | None) -> str:
-    return f"{100 * point.estimate.mean:.2f}{_star(difference)}"
+    return f"{100 * point.estimate.mean:6.2f}{_star(difference)}"
 
 
 def _star(difference: Point | None) -> str:
-    return "*" if difference is not None and difference.is_found else " "
-
-
-def _fitting(names: Column, columns: Sequence[Column]) -> list[Column]:
-    """As many columns as the width allows, the first and the last among them, evenly between."""
-    most = (WIDTH - names.width) // (_GAP + max(column.width for column in columns))
-    if len(columns) <= most:
-        return list(columns)
-    step = (len(columns) - 1) / (most - 1)
-    return [columns[round(place * step)] for place in range(most)]
+    return "*" if difference is not None and difference.is_found else ""
 
 
 def _where(last: Sequence[Ending]) -> str:
@@ -96,14 +120,16 @@ def _where(last: Sequence[Ending]) -> str:
 
 def _ending_columns(last: Sequence[Ending]) -> list[Column]:
     compared = {ending.index: ending for ending in last if ending.difference is not None}
-    columns = [Column("accuracy", "mean +- sd", {e.index: e.accuracy_text.replace("\u00b1", "+-") for e in last})]
+    means = {ending.index: ending.accuracy_text.replace("\u00b1", "+-") for ending in last}
+    columns = [Column("accuracy,\nmean +- sd", means)]
     if len({density(ending.accuracy.x) for ending in last}) > 1:
-        columns.insert(0, Column("", "lambda", {ending.index: density(ending.accuracy.x) for ending in last}))
+        columns.insert(0, Column("lambda", {ending.index: density(ending.accuracy.x) for ending in last}))
     if compared:
-        against = {index: _short(str(ending.reference)) for index, ending in compared.items()}
+        against = {index: plain(str(ending.reference)) for index, ending in compared.items()}
         points = {index: _interval(ending.difference) for index, ending in compared.items()}
-        columns += [Column("minus", "reference", against), Column("difference", "points [95 %]", points)]
-        columns.append(Column("p,", "Holm ", {index: _chance(ending.difference) for index, ending in compared.items()}))
+        chances = {index: _chance(ending.difference) for index, ending in compared.items()}
+        columns += [Column("minus\nreference", against), Column("difference,\npoints [95 %]", points)]
+        columns.append(Column("p,\nHolm", chances))
     quantities = dict.fromkeys(quantity for ending in last for quantity in ending.others)
     return [*columns, *(_measured(quantity, last) for quantity in quantities)]
 
@@ -119,7 +145,7 @@ def _chance(difference: Point | None) -> str:
 def _measured(quantity: Quantity, last: Sequence[Ending]) -> Column:
     found = {ending.index: ending.others[quantity] for ending in last if quantity in ending.others}
     cells = {index: number(quantity, point.estimate.mean) for index, point in found.items()}
-    return Column("", _short(quantity.label, _LABEL), cells)
+    return Column(plain(quantity.label), cells)
 
 
 def _remarks(run: RunResult) -> list[str]:
@@ -129,23 +155,3 @@ def _remarks(run: RunResult) -> list[str]:
     if all(point.estimate.low is None for point in points):
         return ["n=1: no interval"]
     return [f"*: p < 0.05, {family(run)}"] if any(point.is_found for point in points) else []
-
-
-def _filled(first: Column, columns: Sequence[Column]) -> list[list[Column]]:
-    groups: list[list[Column]] = [[]]
-    for column in columns:
-        used = first.width + sum(_GAP + other.width for other in groups[-1])
-        if groups[-1] and used + _GAP + column.width > WIDTH:
-            groups.append([])
-        groups[-1].append(column)
-    return groups
-
-
-def _table(first: Column, columns: Sequence[Column]) -> str:
-    def line(left: str, cells: Sequence[str]) -> str:
-        right = "".join(" " * _GAP + cell.rjust(column.width) for cell, column in zip(cells, columns, strict=True))
-        return (left.ljust(first.width) + right).rstrip()
-
-    head = [line(first.top, [c.top for c in columns]), line(first.bottom, [c.bottom for c in columns])]
-    body = [line(text, [c.cells.get(index, "") for c in columns]) for index, text in first.cells.items()]
-    return "\n".join([*(text for text in head if text), "-" * max(map(len, head + body)), *body])

@@ -9,7 +9,7 @@ from budbreak.studies.histories import Histories, run_of_histories
 from budbreak.studies.inspect import Request, Subject, find_subject, measure_subject, save_measurement
 from budbreak.studies.intervals import Estimate, estimate, holm
 from budbreak.studies.listing import StoredRun, list_runs
-from budbreak.studies.lookahead import duration, epochs_of_choice, look_ahead, share_cores
+from budbreak.studies.lookahead import Overview, duration, epochs_of_choice, look_ahead, share_cores
 from budbreak.studies.making import make_plan
 from budbreak.studies.measuring import BATCH, measure
 from budbreak.studies.overrides import parse_set
@@ -54,6 +54,7 @@ __all__ = [
     "Histories",
     "LayerResult",
     "LevelResult",
+    "Overview",
     "Place",
     "Recipe",
     "Request",
