@@ -329,6 +329,12 @@ def test_words_are_explained_once_and_only_where_they_occur() -> None:
     assert "AP" not in conclusion(fake_run(("magnitude", "wake")))
 
 
+def test_ap_is_explained_also_where_its_arms_share_a_sentence() -> None:
+    text = conclusion(eight_arms((0, 1)))
+    assert text.count("activate-while-pruning") == 1
+    assert text.endswith("that the criterion chose.")
+
+
 def test_runs_that_are_compared_say_how() -> None:
     one = fake_run(ARMS[:2], levels=3, name="one")
     other = fake_run(ARMS[:2], levels=3, name="other")

@@ -80,11 +80,14 @@ def explain(texts: Iterable[str]) -> list[str]:
 
 
 def _explained(run: RunResult, given: Conclusion) -> Conclusion:
+    """AP is explained at the first arm of its own, or at the end where all its arms share a sentence."""
     first = next((name for name, _ in given.arms if is_ap(run, name)), None)
     arms = [f"({_AP}) {text}" if name == first else text for name, text in given.arms]
+    shared = first is None and any(is_ap(run, name) for name in run.arm_names)
     lead, cost, *texts, caveat = explain([given.lead, given.cost, *arms, given.caveat])
     names = (name for name, _ in given.arms)
-    return Conclusion(lead, cost, tuple(zip(names, texts, strict=True)), caveat)
+    end = f"{caveat} {_AP}." if shared else caveat
+    return Conclusion(lead, cost, tuple(zip(names, texts, strict=True)), end)
 
 
 def _cost_of_pruning(run: RunResult, judged: Sequence[Series]) -> str:

@@ -30,7 +30,7 @@ FORMATS = ("html", "svg", "pdf", "png", "csv", "json", "tex", "md")
 DEFAULT = ("html", "svg", "pdf", "csv", "json")
 
 
-def write_report(runs: Sequence[RunResult], folder: Path, *, formats: Sequence[str] = DEFAULT) -> Path:
+def write_report(runs: Sequence[RunResult], folder: Path, *, formats: Sequence[str] | None = None) -> Path:
     """Write the report of one run, or of several compared; returns the path of the page, or the folder without one.
 
     Files of an earlier report of the same runs are replaced, each atomically; the page comes last.
@@ -40,13 +40,14 @@ def write_report(runs: Sequence[RunResult], folder: Path, *, formats: Sequence[s
         folder: made if it is not there.
         formats: what is written, of `FORMATS`: the page report.html; each figure under figures/ as SVG, PDF and PNG;
             the records as levels.csv and differences.csv, and as levels.json; means and differences
-            in tables.md, and each of these tables under tables/ as LaTeX.
+            in tables.md, and each of these tables under tables/ as LaTeX. None: `DEFAULT`.
 
     Raises:
         InvalidValue: without any run, or any format.
         UnknownName: if a format is none of `FORMATS`.
         CannotWrite: on a full disk or a forbidden folder.
     """
+    formats = DEFAULT if formats is None else formats
     check_formats(formats)
     if not runs:
         raise InvalidValue("there is no run to report", "a report needs at least one", "give the folder of a run")
