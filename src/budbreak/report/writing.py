@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from budbreak.errors import InvalidValue, UnknownName, did_you_mean, one_of
 from budbreak.files import write_bytes, write_json, write_text
-from budbreak.report.curves import curve_figures
-from budbreak.report.figure import Figure
-from budbreak.report.figures import (
-    accuracy_figure,
-    compared_figure,
-    cost_figure,
-    diagnostic_figures,
-    difference_figure,
-)
-from budbreak.report.heatmap import heat_figures
-from budbreak.report.page import distinct_names, to_html
-from budbreak.report.pdf import to_pdf
-from budbreak.report.svg import to_svg
 from budbreak.report.tables import difference_rows, level_rows, to_csv, to_json
 from budbreak.studies import RunResult
 
+if TYPE_CHECKING:
+    from budbreak.report.figures import Figure
+
 PAGE = "report.html"
 FORMATS = ("html", "svg", "pdf", "png", "csv", "json", "tex", "md")
-DEFAULT = ("html", "svg", "pdf", "csv", "json")
+DEFAULT = ("html", "csv", "json")
+DRAWN = ("html", "svg", "pdf", "png")
+INSTALL = "pip install 'budbreak[report]'"
+"""What page and figures need."""
 
 
-def write_report(runs: Sequence[RunResult], folder: Path, *, formats: Sequence[str] = DEFAULT) -> Path:
+def write_report(runs: Sequence[RunResult], folder: Path, *, formats: Sequence[str] | None = None) -> Path:
     """Write the report of one run, or of several compared; returns the path of the page, or the folder without one.
 
     Files of an earlier report of the same runs are replaced, each atomically; the page comes last.
@@ -38,13 +33,15 @@ def write_report(runs: Sequence[RunResult], folder: Path, *, formats: Sequence[s
         runs: at least one.
         folder: made if it is not there.
         formats: what is written, of `FORMATS`: the page report.html; each figure under figures/ as SVG, PDF and PNG;
-            the records as levels.csv and differences.csv, and as levels.json; tables for a paper.
+            the records as levels.csv and differences.csv, and as levels.json; tables for a paper. None writes what
+            of `DEFAULT` can be: without the extra ``report`` there are no figures and no page.
 
     Raises:
         InvalidValue: without any run, or any format.
         UnknownName: if a format is none of `FORMATS`.
         CannotWrite: on a full disk or a forbidden folder.
     """
+    formats = [name for name in DEFAULT if can_draw() or name not in DRAWN] if formats is None else formats
     check_formats(formats)
     if not runs:
         raise InvalidValue("there is no run to report", "a report needs at least one", "give the folder of a run")
@@ -52,8 +49,15 @@ def write_report(runs: Sequence[RunResult], folder: Path, *, formats: Sequence[s
     _write_figures(runs, folder, formats)
     if "html" not in formats:
         return folder
-    write_text(folder / PAGE, to_html(runs))
+    from budbreak.report.page import to_html
+
+    write_text(folder / PAGE, to_html(runs, distinct_names(runs)))
     return folder / PAGE
+
+
+def can_draw() -> bool:
+    """Whether what draws figures and page is installed."""
+    return all(find_spec(name) for name in ("altair", "vl_convert", "jinja2"))
 
 
 def check_formats(formats: Sequence[str]) -> None:
@@ -69,6 +73,8 @@ def check_formats(formats: Sequence[str]) -> None:
     for name in formats:
         if name not in FORMATS:
             raise UnknownName(f"no format named {name!r}", one_of(FORMATS), did_you_mean(name, FORMATS))
+        if name in DRAWN and not can_draw():
+            raise InvalidValue(f"{name} is asked for", "it needs what the extra named report installs", INSTALL)
 
 
 def _write_records(runs: Sequence[RunResult], folder: Path, formats: Sequence[str]) -> None:
@@ -81,26 +87,33 @@ def _write_records(runs: Sequence[RunResult], folder: Path, formats: Sequence[st
 
 
 def _write_figures(runs: Sequence[RunResult], folder: Path, formats: Sequence[str]) -> None:
-    draw = {"svg": lambda paper: to_svg(paper).encode(), "pdf": to_pdf}  # page: png, and all of it by vl-convert
+    wanted = [name for name in DRAWN[1:] if name in formats]
+    if not wanted:
+        return
+    from budbreak.report.drawing import WIDTHS, draw
+
     for prefix, figure in _named_figures(runs):
-        for name in [name for name in draw if name in formats]:
-            write_bytes(folder / "figures" / f"{prefix}{figure.key}.{name}", draw[name](figure.paper))
+        for suffix, width in WIDTHS.items():
+            for name, content in draw(figure, width, wanted).items():
+                write_bytes(folder / "figures" / f"{prefix}{figure.key}-{suffix}.{name}", content)
 
 
-def _named_figures(runs: Sequence[RunResult]) -> list[tuple[str, Figure]]:
-    if len(runs) == 1:
-        return [("", figure) for figure in _figures(runs[0])]
-    compared = compared_figure(runs, distinct_names(runs))
-    own = [
-        (f"{place}-{_slug(run.name)}-", figure) for place, run in enumerate(runs, start=1) for figure in _figures(run)
+def _named_figures(runs: Sequence[RunResult]) -> Iterator[tuple[str, Figure]]:
+    from budbreak.report.figures import compared, figures_of
+
+    yield from (("", figure) for figure in compared(runs, distinct_names(runs)))
+    for place, run in enumerate(runs, start=1):
+        prefix = "" if len(runs) == 1 else f"{place}-{_slug(run.name)}-"
+        yield from ((prefix, figure) for figure in figures_of(run))
+
+
+def distinct_names(runs: Sequence[RunResult]) -> list[str]:
+    """The names of the runs, told apart by their identity or place where they are equal."""
+    names = [run.name for run in runs]
+    told = [
+        f"{name} ({run.identity[:8]})" if names.count(name) > 1 else name for name, run in zip(names, runs, strict=True)
     ]
-    return [*([("", compared)] if compared else []), *own]
-
-
-def _figures(run: RunResult) -> list[Figure]:
-    single = (accuracy_figure(run), difference_figure(run), cost_figure(run))
-    drawn = [figure for figure in single if figure]
-    return [*drawn, *diagnostic_figures(run), *curve_figures(run), *heat_figures(run)]
+    return [f"{name} #{place}" if told.count(name) > 1 else name for place, name in enumerate(told, start=1)]
 
 
 def _slug(name: str) -> str:

@@ -1,0 +1,30 @@
+"""Test accuracy against density."""
+
+from __future__ import annotations
+
+from budbreak.report.estimate import arm_series
+from budbreak.report.figures.figure import Figure
+from budbreak.report.figures.lines import arms_of, line_chart, line_rows, line_table, line_words
+from budbreak.report.figures.measure import Measure
+from budbreak.studies import TEST_ACCURACY, RunResult
+
+
+def accuracy(run: RunResult) -> list[Figure]:
+    """One figure, with the single seeds."""
+    series, measure = arm_series(run, TEST_ACCURACY.name), Measure(TEST_ACCURACY)
+    if not series:
+        return []
+    known = any(point.estimate.low is not None for line in series for point in line.points)
+    caption = "Means over seeds with 95 % intervals; small dots are single seeds." if known else "n=1: no interval."
+    return [
+        Figure(
+            "accuracy",
+            "Test accuracy against density",
+            caption,
+            line_words(series, measure),
+            {"accuracy": line_rows(series, measure)},
+            lambda width: line_chart("accuracy", series, measure, (width - 56, min(280, 0.62 * width))),
+            line_table([(line.label, line, measure) for line in series]),
+            arms_of(series),
+        )
+    ]
