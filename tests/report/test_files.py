@@ -15,12 +15,16 @@ from pathlib import Path
 import pytest
 from fake_runs import ARMS, fake_run
 
+from budbreak.diagnostics import Finding, Quantity
 from budbreak.errors import BudbreakError, InvalidValue
 from budbreak.files import read_json
 from budbreak.report import theme, write_report, writing
-from budbreak.report.drawing import WIDTHS, to_svg
+from budbreak.report.drawing import WIDTHS, specification, to_svg
 from budbreak.report.figures import figures_of
 from budbreak.report.figures.layers import layers
+from budbreak.report.figures.pareto import front
+from budbreak.report.figures.search import search
+from budbreak.testing import sample_findings
 
 EVERYTHING = ("html", "svg", "csv", "json")
 
@@ -44,7 +48,9 @@ def test_one_run_gives_page_tables_and_figures(tmp_path: Path) -> None:
 def test_the_same_runs_give_the_same_bytes(tmp_path: Path) -> None:
     run = fake_run(ARMS[:2], (0, 1), levels=3)
     for name in ("a", "b"):
-        write_report([run], tmp_path / name, formats=(*EVERYTHING, "png"))  # vl-convert orders the resources of a PDF at random
+        write_report(
+            [run], tmp_path / name, formats=(*EVERYTHING, "png")
+        )  # vl-convert orders the resources of a PDF at random
     assert files(tmp_path / "a") == files(tmp_path / "b")
     for name in files(tmp_path / "a"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
@@ -101,7 +107,9 @@ def test_formats_that_are_not_written_are_refused(tmp_path: Path, formats: Seque
 
 
 def test_names_of_runs_never_leave_the_folder(tmp_path: Path) -> None:
-    write_report([fake_run(ARMS[:1], (0,), levels=1, name=name) for name in ("../../x", "")], tmp_path / "here", formats=("svg",))
+    write_report(
+        [fake_run(ARMS[:1], (0,), levels=1, name=name) for name in ("../../x", "")], tmp_path / "here", formats=("svg",)
+    )
     assert {path.name for path in tmp_path.iterdir()} == {"here"}
     assert "figures/1-x-accuracy-1col.svg" in files(tmp_path / "here")
     assert "figures/2-run-accuracy-1col.svg" in files(tmp_path / "here")
@@ -147,7 +155,9 @@ def test_pngs_have_two_pixels_a_point(tmp_path: Path) -> None:
 def test_nothing_is_drawn_where_nothing_was_measured() -> None:
     assert figures_of(fake_run(levels=0, complete=False)) == []
     run = fake_run(ARMS[:2], (0, 1), levels=2)
-    bare = replace(run, levels=tuple(replace(row, curve=(), layers=(), numbers={}) for row in run.levels), differences=())
+    bare = replace(
+        run, levels=tuple(replace(row, curve=(), layers=(), numbers={}) for row in run.levels), differences=()
+    )
     assert [figure.key for figure in figures_of(bare)] == ["cost"]
 
 
@@ -206,3 +216,35 @@ def test_the_wheel_carries_the_style_sheet_and_the_script() -> None:
     config = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
     carried = config["tool"]["setuptools"]["package-data"]["budbreak"]
     assert "report/templates/*" in carried
+
+
+def test_every_kind_of_finding_is_drawn_on_paper_from_its_sample() -> None:
+    run = replace(fake_run(ARMS[:2], (0, 1), levels=2), findings=sample_findings())
+    drawn = [figure for figure in figures_of(run) if figure.key.endswith("-0") and figure.panel == ""]
+    kinds = ["search", "activations", "operators", "spectra", "masks", "events", "pareto", "hosts"]
+    assert [figure.key for figure in drawn] == [f"{kind}-0" for kind in kinds]
+    for figure in drawn:
+        assert len(re.findall("<(path|text|line)", to_svg(figure, WIDTHS["1col"]))) > 20
+        assert len(figure.table.rows) == len(figure.data[figure.key])
+
+
+def test_a_search_shows_the_best_so_far() -> None:
+    quantity = Quantity("loss", "loss", "nats", "lower")
+    found = Finding("search", "s", quantity, {"arm": ("a",) * 4, "trial": (0, 1, 2, 3), "value": (3.0, 1.0, 2.0, 0.5)})
+    (figure,) = search(replace(fake_run(levels=0), findings=(found,)))
+    spec = specification(figure, 500)
+    (window,) = [step for step in spec["layer"][0]["transform"] if "window" in step]
+    assert window["window"] == [{"op": "min", "field": "value", "as": "best"}]
+    assert window["frame"] == [None, 0]
+
+
+def test_a_front_is_what_no_other_beats() -> None:
+    rows = [{"latency": 1.0, "size": 1.0, "value": 0.5}, {"latency": 2.0, "size": 1.0, "value": 0.5}]
+    rows += [{"latency": 2.0, "size": 2.0, "value": 0.6}, {"latency": 1.0, "size": 1.0, "value": 0.5}]
+    assert front(rows) == [rows[0], rows[2], rows[3]]
+    assert front(rows, higher=False) == [rows[0], rows[3]]
+
+
+def test_columns_of_a_finding_are_as_long_as_each_other() -> None:
+    with pytest.raises(InvalidValue, match="fill gaps with None"):
+        Finding("search", "s", Quantity("a", "a"), {"trial": (1,), "value": ()})

@@ -65,7 +65,9 @@ def middle(browser: Browser, mark: str) -> tuple[float, float]:
 
 
 def tip(browser: Browser) -> list[str]:
-    return browser.js("document.getElementById('tip').hidden ? [] : document.getElementById('tip').innerText.split('\\n')")
+    return browser.js(
+        "document.getElementById('tip').hidden ? [] : document.getElementById('tip').innerText.split('\\n')"
+    )
 
 
 @pytest.mark.parametrize("width", [1280, 390])
@@ -198,8 +200,8 @@ def test_without_scripts_the_tables_remain(browser: Browser, page: Path) -> None
 def test_several_runs_share_a_plot_and_a_selector(browser: Browser, tmp_path: Path) -> None:
     runs = [fake_run(ARMS[:2], (0,), levels=3, name=name) for name in ("first", "second", "second")]
     browser.open(write(tmp_path, *runs), 1280)
-    browser.draw("all-compared")
-    assert browser.js(f"{marks(key='all-compared')}.length") == 3 * 2 * 3
+    browser.draw("all-compared-accuracy")
+    assert browser.js(f"{marks(key='all-compared-accuracy')}.length") == 3 * 2 * 3
     assert browser.js("document.querySelector('.choices.runs').innerText.split('\\n').length") == 3
     assert [visible(browser, f"#run{place}-accuracy") for place in range(3)] == [1, 0, 0]
     browser.js("document.querySelector('.choices.runs button:nth-child(2)').click()")

@@ -13,16 +13,16 @@ import pytest
 from fake_runs import ARMS, QUANTITIES, eight_arms, fake_run
 
 from budbreak.report import conclusion, terminal_table, write_report
-from budbreak.report.estimate import arm_series, costs
+from budbreak.report.estimate import DENSITY, EPOCH, arm_series, costs, difference_series, epoch_series
 from budbreak.report.tables import difference_rows, level_rows, to_csv, to_json
-from budbreak.studies import PairedDifference, RunResult
+from budbreak.studies import Difference, RunResult
 
 
 def two_levels(gain: float) -> RunResult:
     return fake_run(ARMS[:2], levels=2, gains={"ap-lite": gain}, name="tiny")
 
 
-def accuracy_differences(run: RunResult) -> list[PairedDifference]:
+def accuracy_differences(run: RunResult) -> list[Difference]:
     return [row for row in run.differences if row.quantity == "test_accuracy"]
 
 
@@ -155,6 +155,28 @@ def test_cost_is_compared_on_the_jobs_that_both_finished() -> None:
     host, pro = costs(lost)
     assert host.epochs_ratio is None  # it has no reference
     assert pro.epochs_ratio == pytest.approx((20 + 40 + 40) / 60)
+
+
+def test_intervals_of_rates_end_where_rates_do() -> None:
+    run = fake_run(ARMS[:2], (0, 1), levels=2)
+    rows = tuple(replace(row, numbers={"dead_units_static": (0.001, 0.999)[row.seed]}) for row in run.levels)
+    rates = [
+        point.estimate for line in arm_series(replace(run, levels=rows), "dead_units_static") for point in line.points
+    ]
+    assert {(rate.low, rate.high) for rate in rates} == {(0.0, 1.0)}
+    wide = tuple(replace(row, low=-3.0, high=0.5) for row in run.differences)
+    cut = difference_series(replace(run, differences=wide), "test_accuracy")[0].points[0].estimate
+    assert (cut.low, cut.high) == (-1.0, 0.5)
+    losses = difference_series(replace(run, differences=wide), "train_loss")[0].points[0].estimate
+    assert losses.low == -3.0
+
+
+def test_a_series_runs_over_any_axis() -> None:
+    run = fake_run(ARMS[:2], (0, 1), levels=2, epochs=3)
+    assert {line.axis for line in arm_series(run, "test_accuracy")} == {DENSITY}
+    host, _ = epoch_series(run, "train_loss", level=1)
+    assert (host.axis, [(point.place, point.x) for point in host.points]) == (EPOCH, [(1, 1), (2, 2), (3, 3)])
+    assert [seed for seed, _ in host.points[0].values] == [0, 1]
 
 
 def test_conclusion_says_gain_only_where_the_corrected_p_does() -> None:

@@ -13,7 +13,7 @@ from budbreak.cli.folding import folded
 from budbreak.cli.parser import import_from_here, whole
 from budbreak.cli.sinks import open_sink
 from budbreak.errors import InvalidValue
-from budbreak.report import PAGE, conclusion, terminal_table, write_report
+from budbreak.report import PAGE, conclusion, lacking, terminal_table, write_report
 from budbreak.studies import (
     EXECUTORS,
     TASKS,
@@ -103,7 +103,7 @@ def finish(result: RunResult, folder: Path) -> None:
     """Print the short form of the report."""
     print(terminal_table(result))
     print(folded(conclusion(result)))
-    print(f"run: {folder}\nreport: {folder / PAGE}")
+    print(f"run: {folder}\nreport: {lacking() or folder / PAGE}")
 
 
 def _choice(options: argparse.Namespace, recipe: Recipe) -> Choice:

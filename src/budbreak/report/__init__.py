@@ -2,6 +2,6 @@
 
 from budbreak.report.conclusion import conclusion
 from budbreak.report.terminal import terminal_table
-from budbreak.report.writing import DEFAULT, FORMATS, PAGE, write_report
+from budbreak.report.writing import DEFAULT, FORMATS, PAGE, lacking, write_report
 
-__all__ = ["DEFAULT", "FORMATS", "PAGE", "conclusion", "terminal_table", "write_report"]
+__all__ = ["DEFAULT", "FORMATS", "PAGE", "conclusion", "lacking", "terminal_table", "write_report"]

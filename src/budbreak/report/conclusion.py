@@ -49,7 +49,7 @@ def conclude(run: RunResult) -> Conclusion:
 
 
 def _lead(run: RunResult, accuracy: Sequence[Series]) -> str:
-    sparsest = min(point.density for series in accuracy for point in series.points)
+    sparsest = min(point.x for series in accuracy for point in series.points)
     seeds = count(len({row.seed for row in run.levels}), "seed")
     start = "" if run.complete else "This run was interrupted; what follows covers the finished levels only. "
     names = [series.label for series in accuracy]
@@ -59,10 +59,10 @@ def _lead(run: RunResult, accuracy: Sequence[Series]) -> str:
 
 def _alone(series: Series) -> tuple[str, str]:
     first, last = series.points[0], series.points[-1]
-    text = f"has a test accuracy of {percent(first.estimate.mean)} at lambda = {density(first.density)}"
+    text = f"has a test accuracy of {percent(first.estimate.mean)} at lambda = {density(first.x)}"
     if len(series.points) == 1:
         return series.label, f"{text}; there is nothing to compare it with yet."
-    end = f"{percent(last.estimate.mean)} at lambda = {density(last.density)}"
+    end = f"{percent(last.estimate.mean)} at lambda = {density(last.x)}"
     return series.label, f"{text} and {end}; no paired difference was recorded."
 
 
@@ -118,7 +118,7 @@ def _verdict(series: Series) -> str:
 
 
 def _at(points: Sequence[Point]) -> str:
-    return f" (lambda = {listed([density(p.density) for p in points])})" if len(points) <= _LISTED else ""
+    return f" (lambda = {listed([density(p.x) for p in points])})" if len(points) <= _LISTED else ""
 
 
 def gains(point: Point) -> bool:
@@ -134,18 +134,18 @@ def losses(point: Point) -> bool:
 def _sparsest(run: RunResult, series: Series) -> str:
     point = series.points[-1]
     means = {
-        line.label: at.estimate.mean for line in arm_series(run, TEST_ACCURACY.name) if (at := line.at(point.level))
+        line.label: at.estimate.mean for line in arm_series(run, TEST_ACCURACY.name) if (at := line.at(point.place))
     }
     own, reference = means.get(series.label), means.get(str(series.reference))
     against = f" {percent(own)} against {percent(reference)}," if own is not None and reference is not None else ""
     verdict = "a gain" if gains(point) else "a loss" if losses(point) else "neither a gain nor a loss is shown"
     said = f", {chance_words(point.p)}: {verdict}" if point.p is not None else ""
     difference = with_unit(interval(TEST_ACCURACY, point.estimate), TEST_ACCURACY)
-    return f"At lambda = {density(point.density)}:{against} a difference of {difference}{said}."
+    return f"At lambda = {density(point.x)}:{against} a difference of {difference}{said}."
 
 
 def _measured(run: RunResult, series: Series) -> str:
-    level = series.points[-1].level
+    level = series.points[-1].place
     words: list[str] = []
     for quantity in [quantity for group in diagnosed(run) for quantity in group[:_MEASURES]]:
         for line in difference_series(run, quantity.name):

@@ -13,28 +13,31 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from budbreak.diagnostics import Quantity
 from budbreak.report import theme
 from budbreak.report.conclusion import conclude
 from budbreak.report.drawing import engine, specification
+from budbreak.report.estimate import difference_series, headline
 from budbreak.report.figures import Figure, Table, compared, figures_of
 from budbreak.report.figures.figure import MISSING, Row
-from budbreak.report.summary import Ending, endings, family
-from budbreak.report.wording import chance, count, density, duration, interval, number, plain_lines
-from budbreak.studies import TEST_ACCURACY, RunResult
+from budbreak.report.summary import Ending, endings, family, pairing
+from budbreak.report.wording import chance, count, density, duration, interval, number, plain_lines, unit_of_change
+from budbreak.studies import RunResult, distinct_names
 
 _FONT = "Helvetica, Arial, 'Liberation Sans', sans-serif"
 _WIDTHS = {"half": (500.0, 356.0), "full": (920.0, 356.0), "aside": (500.0, 356.0)}  # on a laptop, and on a phone
 
 
-def to_html(runs: Sequence[RunResult], names: Sequence[str]) -> str:
+def to_html(runs: Sequence[RunResult]) -> str:
     """The page; the same runs give the same text."""
+    names = distinct_names(runs)
     jinja = Environment(
         loader=PackageLoader("budbreak.report"), autoescape=True, undefined=StrictUndefined, finalize=_printable
     )
     jinja.filters |= {"typeset": typeset, "checksum": _checksum}
-    jinja.globals |= {"colour": theme.colour, "dash": theme.dash, "marker": theme.marker}
+    jinja.globals.update(colour=theme.colour, dash=theme.dash, marker=theme.marker)  # pyright: ignore
     shown = {f"run{place}": figures_of(run) for place, run in enumerate(runs)}
-    across = compared(runs, names)
+    across = compared(runs)
     source = [jinja.loader.get_source(jinja, name)[0] for name in ("page.css", "page.js")] if jinja.loader else ["", ""]
     return jinja.get_template("page.html").render(
         title=names[0] if len(runs) == 1 else f"{len(runs)} runs compared",
@@ -72,7 +75,8 @@ def _as_json(shown: Mapping[str, Sequence[Figure]]) -> Markup:
     """What the script draws: specifications for wide and narrow screens, and each table of rows once."""
     figures = {
         f"{prefix}-{figure.key}": {
-            "specs": [specification(figure, width) for width in _WIDTHS[figure.place]],
+            "specs": [_without_legends(specification(figure, width)) for width in _WIDTHS[figure.place]],
+            "widths": _WIDTHS[figure.place],
             "data": {name: f"{prefix}-{name}" for name in figure.data},
         }
         for prefix, found in shown.items()
@@ -86,6 +90,16 @@ def _as_json(shown: Mapping[str, Sequence[Figure]]) -> Markup:
     }
     report = {"config": theme.config(_FONT, 11), "figures": figures, "tables": tables}
     return Markup(json.dumps(report, separators=(",", ":")).replace("<", "\\u003c"))
+
+
+def _without_legends(part: Any) -> Any:
+    """The page has buttons in place of the legends of arms."""
+    if isinstance(part, list):
+        return [_without_legends(one) for one in part]
+    if not isinstance(part, dict):
+        return part
+    arms = part.get("field") == "arm" and "legend" in part
+    return {key: _without_legends(one) for key, one in part.items()} | ({"legend": None} if arms else {})
 
 
 def _columns(rows: Sequence[Row]) -> dict[str, Any]:
@@ -108,7 +122,7 @@ def _run(run: RunResult, name: str, prefix: str, figures: Sequence[Figure]) -> d
         "complete": run.complete,
         "words": conclude(run),
         "tiles": list(_tiles(run)),
-        "arms": _arms(last),
+        "arms": _arms(headline(run), last),
         "arms_about": _arms_about(run, last),
         "figures": [(panel, list(found)) for panel, found in groupby(beside, lambda figure: figure.panel)],
         "aside": [figure for figure in figures if figure.place == "aside"],
@@ -135,10 +149,11 @@ def _tiles(run: RunResult) -> Iterator[tuple[str, str]]:
     yield duration(run.seconds), "in all"
 
 
-def _arms(last: Sequence[Ending]) -> Table:
+def _arms(main: Quantity, last: Sequence[Ending]) -> Table:
     """Each arm at its last level, beside the arm that it is compared with."""
     quantities = list(dict.fromkeys(quantity for ending in last for quantity in ending.others))
-    header = ("arm", "\u03bb", "test accuracy", "minus", "difference (points)", "p, corrected")
+    unit = unit_of_change(main)
+    header = ("arm", "\u03bb", main.label, "minus", f"difference ({unit})" if unit else "difference", "p, corrected")
     rows: list[tuple[str, ...]] = []
     for ending in last:
         difference = ending.difference
@@ -147,10 +162,10 @@ def _arms(last: Sequence[Ending]) -> Table:
         rows.append(
             (
                 ending.arm,
-                density(ending.accuracy.density),
+                density(ending.accuracy.x),
                 ending.accuracy_text,
                 ending.reference or MISSING,
-                interval(TEST_ACCURACY, difference.estimate) + star if difference else MISSING,
+                interval(main, difference.estimate) + star if difference else MISSING,
                 MISSING if difference is None or difference.p is None else chance(difference.p),
                 *others,
             )
@@ -162,7 +177,8 @@ def _arms_about(run: RunResult, last: Sequence[Ending]) -> str:
     how = "Mean \u00b1 standard deviation over seeds"
     if any(ending.difference is not None for ending in last):
         known = any(ending.difference and ending.difference.estimate.low is not None for ending in last)
-        how += "; differences are paired by seed, " + ("with 95 % intervals" if known else "n=1: no interval")
+        lines = difference_series(run, headline(run).name)
+        how += f"; differences are {pairing(lines)}, " + ("with 95 % intervals" if known else "n=1: no interval")
     return how + (f"; p is {family(run)}, * marks p < 0.05" if family(run) else "")
 
 

@@ -1,15 +1,14 @@
-"""Where each arm ends: its accuracy, its difference from its reference, and what diagnostics measured there."""
+"""Where each arm ends, and how its differences are to be read."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import stdev
 
 from budbreak.diagnostics import Quantity
-from budbreak.report.estimate import Point, arm_series, diagnosed, difference_series
-from budbreak.report.wording import percent
-from budbreak.studies import TEST_ACCURACY, RunResult
+from budbreak.report.estimate import Point, Series, arm_series, diagnosed, difference_series, headline
+from budbreak.report.wording import listed, spread
+from budbreak.studies import RunResult
 
 
 @dataclass(frozen=True)
@@ -18,7 +17,7 @@ class Ending:
 
     Args:
         index: its place among the arms.
-        accuracy: the point of test accuracy, with its seeds.
+        accuracy: what the run is judged by, with its seeds; ``accuracy_text``: its mean and standard deviation.
         difference: from the reference at this level, if there is one.
         others: quantity -> what diagnostics measured, the first of each.
     """
@@ -27,49 +26,45 @@ class Ending:
     arm: str
     reference: str | None
     accuracy: Point
+    accuracy_text: str
     difference: Point | None
     others: Mapping[Quantity, Point]
-
-    @property
-    def spread(self) -> float | None:
-        """The standard deviation of the accuracy over seeds; None for one seed."""
-        values = [value for _, value in self.accuracy.values]
-        return stdev(values) if len(values) > 1 else None
-
-    @property
-    def accuracy_text(self) -> str:
-        """Mean and standard deviation in percent."""
-        mean = percent(self.accuracy.estimate.mean).removesuffix(" %")
-        return f"{mean} %" if self.spread is None else f"{mean} \u00b1 {100 * self.spread:.2f} %"
 
 
 def endings(run: RunResult) -> list[Ending]:
     """The arms that finished a level, in order."""
-    differences = {line.index: line for line in difference_series(run, TEST_ACCURACY.name)}
-    first = [group[0] for group in diagnosed(run)]
-    measured = {quantity: {line.index: line for line in arm_series(run, quantity.name)} for quantity in first}
-    found: list[Ending] = []
-    for line in arm_series(run, TEST_ACCURACY.name):
+    main = headline(run)
+    differences = {line.index: line for line in difference_series(run, main.name)}
+    measured = [(g[0], {line.index: line for line in arm_series(run, g[0].name)}) for g in diagnosed(run)]
+
+    def ending(line: Series) -> Ending:
         last, compared = line.points[-1], differences.get(line.index)
         others = {
-            quantity: point
-            for quantity, lines in measured.items()
-            if line.index in lines and (point := lines[line.index].at(last.level)) is not None
+            q: point for q, lines in measured if line.index in lines and (point := lines[line.index].at(last.place))
         }
-        difference = compared.at(last.level) if compared else None
-        found.append(Ending(line.index, line.label, line.reference, last, difference, others))
-    return found
+        text = spread(main, [value for _, value in last.values], unit=True)
+        difference = compared.at(last.place) if compared else None
+        return Ending(line.index, line.label, line.reference, last, text, difference, others)
+
+    return [ending(line) for line in arm_series(run, main.name)]
 
 
-def tests(run: RunResult) -> int:
-    """For how many differences of test accuracy the p-values are corrected."""
-    return sum(row.p is not None for row in run.differences if row.quantity == TEST_ACCURACY.name)
-
-
-def family(run: RunResult) -> str:
-    """What the p-values are corrected for.
+def family(run: RunResult, quantity: Quantity | None = None) -> str:
+    """What the p-values of a quantity are corrected for; unless it is given, of what the run is judged by.
 
     Empty where there is none.
     """
-    number = tests(run)
-    return f"corrected for all {number} differences of test accuracy (Holm)" if number else ""
+    main = quantity or headline(run)
+    number = sum(row.p is not None for row in run.differences if row.quantity == main.name)
+    return f"corrected for all {number} differences of {main.label} (Holm)" if number else ""
+
+
+def pairing(lines: Sequence[Series]) -> str:
+    """Whether differences are between pairs or between groups.
+
+    Empty where there is none.
+    """
+    apart = [line.label for line in lines if not line.paired]
+    if len(apart) == len(lines):
+        return "unpaired (Welch), as the dense trainings differ" if apart else ""
+    return "paired by seed" if not apart else f"paired by seed, but for {listed(apart)}: unpaired (Welch)"

@@ -64,11 +64,11 @@ def _short(name: str, longest: int = _NAME) -> str:
 def _level_columns(run: RunResult, accuracy: Sequence[Series]) -> list[Column]:
     differences = {line.index: line for line in difference_series(run, TEST_ACCURACY.name)}
     columns: list[Column] = []
-    for level in sorted({point.level for line in accuracy for point in line.points}):
+    for level in sorted({point.place for line in accuracy for point in line.points}):
         here = {line.index: point for line in accuracy if (point := line.at(level)) is not None}
         compared = {index: line.at(level) for index, line in differences.items()}
         cells = {index: _accuracy(point, compared.get(index)) for index, point in here.items()}
-        columns.append(Column("", f"{level_name(level, (point.density for point in here.values()))} ", cells))
+        columns.append(Column("", f"{level_name(level, (point.x for point in here.values()))} ", cells))
     return columns
 
 
@@ -90,15 +90,15 @@ def _fitting(names: Column, columns: Sequence[Column]) -> list[Column]:
 
 
 def _where(last: Sequence[Ending]) -> str:
-    densities = {density(ending.accuracy.density) for ending in last}
+    densities = {density(ending.accuracy.x) for ending in last}
     return f"at lambda = {densities.pop()}" if len(densities) == 1 else "at the last level of each arm"
 
 
 def _ending_columns(last: Sequence[Ending]) -> list[Column]:
     compared = {ending.index: ending for ending in last if ending.difference is not None}
     columns = [Column("accuracy", "mean +- sd", {e.index: e.accuracy_text.replace("\u00b1", "+-") for e in last})]
-    if len({density(ending.accuracy.density) for ending in last}) > 1:
-        columns.insert(0, Column("", "lambda", {ending.index: density(ending.accuracy.density) for ending in last}))
+    if len({density(ending.accuracy.x) for ending in last}) > 1:
+        columns.insert(0, Column("", "lambda", {ending.index: density(ending.accuracy.x) for ending in last}))
     if compared:
         against = {index: _short(str(ending.reference)) for index, ending in compared.items()}
         points = {index: _interval(ending.difference) for index, ending in compared.items()}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean, stdev
 
 from budbreak.diagnostics import Quantity
 from budbreak.studies import Estimate
@@ -65,6 +66,22 @@ def number(quantity: Quantity, value: float) -> str:
     return f"{value:.4g} {quantity.unit}".rstrip()
 
 
+UNITS: Mapping[str, str] = {"share": "%", "seconds": "s", "nats": "nats"}
+
+
+def spread(quantity: Quantity, values: Sequence[float], *, unit: bool = False) -> str:
+    """Mean and standard deviation over seeds; the mean alone of a single one.
+
+    >>> share = Quantity("a", "a", "share")
+    >>> spread(share, [0.5, 0.6]), spread(share, [0.5], unit=True), spread(Quantity("b", "b"), [1.0, 3.0])
+    ('55.00 \u00b1 7.07', '50.00 %', '2 \u00b1 1.4')
+    """
+    factor, mean_digits, digits = (100, ".2f", ".2f") if quantity.unit == "share" else (1, ",.4g", ",.2g")
+    mean = f"{factor * fmean(values):{mean_digits}}"
+    text = f"{mean} \u00b1 {factor * stdev(values):{digits}}" if len(values) > 1 else mean
+    return f"{text} {UNITS.get(quantity.unit, '')}".rstrip() if unit else text
+
+
 def short(value: float, digits: int = 6) -> str:
     """A number where there is little room, without its unit.
 
@@ -92,7 +109,7 @@ def unit_of_change(quantity: Quantity) -> str:
     >>> unit_of_change(Quantity("a", "a", "share")), unit_of_change(Quantity("b", "b"))
     ('points', '')
     """
-    return {"share": "points", "seconds": "s", "nats": "nats"}.get(quantity.unit, "")
+    return {**UNITS, "share": "points"}.get(quantity.unit, "")
 
 
 def interval(quantity: Quantity, estimate: Estimate) -> str:

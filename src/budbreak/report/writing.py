@@ -8,10 +8,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from budbreak.errors import InvalidValue, UnknownName, did_you_mean, one_of
+from budbreak.checks import check_known
+from budbreak.errors import InvalidValue, one_of
 from budbreak.files import write_bytes, write_json, write_text
-from budbreak.report.tables import difference_rows, level_rows, to_csv, to_json
-from budbreak.studies import RunResult
+from budbreak.report.tables import difference_rows, level_rows, tables, to_csv, to_json, to_latex, to_markdown
+from budbreak.studies import RunResult, between
 
 if TYPE_CHECKING:
     from budbreak.report.figures import Figure
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
 PAGE = "report.html"
 FORMATS = ("html", "svg", "pdf", "png", "csv", "json", "tex", "md")
 DEFAULT = ("html", "csv", "json")
-DRAWN = ("html", "svg", "pdf", "png")
+DRAWN = ("html", "svg", "pdf", "png", "tex", "md")
 INSTALL = "pip install 'budbreak[report]'"
-"""What page and figures need."""
+"""What page, figures and tables need."""
 
 
 def write_report(runs: Sequence[RunResult], folder: Path, *, formats: Sequence[str] | None = None) -> Path:
@@ -33,8 +34,9 @@ def write_report(runs: Sequence[RunResult], folder: Path, *, formats: Sequence[s
         runs: at least one.
         folder: made if it is not there.
         formats: what is written, of `FORMATS`: the page report.html; each figure under figures/ as SVG, PDF and PNG;
-            the records as levels.csv and differences.csv, and as levels.json; tables for a paper. None writes what
-            of `DEFAULT` can be: without the extra ``report`` there are no figures and no page.
+            the records as levels.csv and differences.csv, and as levels.json; means and differences
+            in tables.md, and each of these tables under tables/ as LaTeX. None writes what of `DEFAULT` can be:
+            without the extra ``report`` there is neither page, figure nor table.
 
     Raises:
         InvalidValue: without any run, or any format.
@@ -46,18 +48,24 @@ def write_report(runs: Sequence[RunResult], folder: Path, *, formats: Sequence[s
     if not runs:
         raise InvalidValue("there is no run to report", "a report needs at least one", "give the folder of a run")
     _write_records(runs, folder, formats)
+    _write_tables(runs, folder, formats)
     _write_figures(runs, folder, formats)
     if "html" not in formats:
         return folder
     from budbreak.report.page import to_html
 
-    write_text(folder / PAGE, to_html(runs, distinct_names(runs)))
+    write_text(folder / PAGE, to_html(runs))
     return folder / PAGE
 
 
 def can_draw() -> bool:
     """Whether what draws figures and page is installed."""
     return all(find_spec(name) for name in ("altair", "vl_convert", "jinja2"))
+
+
+def lacking() -> str:
+    """What to say where page and figures cannot be drawn; empty where they can."""
+    return "" if can_draw() else f" tables only; for page and figures: {INSTALL}"
 
 
 def check_formats(formats: Sequence[str]) -> None:
@@ -71,8 +79,7 @@ def check_formats(formats: Sequence[str]) -> None:
         rule = f"what is written is a list, and each {one_of(FORMATS)}"
         raise InvalidValue(f"formats is {formats!r}", rule, 'write formats=("html", "csv")')
     for name in formats:
-        if name not in FORMATS:
-            raise UnknownName(f"no format named {name!r}", one_of(FORMATS), did_you_mean(name, FORMATS))
+        check_known(f"no format is named {name!r}", name, FORMATS)
         if name in DRAWN and not can_draw():
             raise InvalidValue(f"{name} is asked for", "it needs what the extra named report installs", INSTALL)
 
@@ -81,13 +88,29 @@ def _write_records(runs: Sequence[RunResult], folder: Path, formats: Sequence[st
     levels = level_rows(runs)
     if "csv" in formats:
         write_text(folder / "levels.csv", to_csv(levels))
-        write_text(folder / "differences.csv", to_csv(difference_rows(runs)))
+        write_text(folder / "differences.csv", to_csv(difference_rows(with_comparison(runs))))
     if "json" in formats:
         write_json(folder / "levels.json", {"rows": to_json(levels)}, "levels 2")
 
 
+def _write_tables(runs: Sequence[RunResult], folder: Path, formats: Sequence[str]) -> None:
+    shown = with_comparison(runs)
+    if "md" in formats:
+        write_text(folder / "tables.md", to_markdown(shown))
+    for place, run in enumerate(shown) if "tex" in formats else ():
+        prefix = f"{place}-{_slug(run.name)}-" if place else "compared-" if len(runs) > 1 else ""
+        for table in tables(run):
+            name = f"{prefix}{table.key.replace('_', '-')}"
+            write_text(folder / "tables" / f"{name}.tex", to_latex(table, run.name, name))
+
+
+def with_comparison(runs: Sequence[RunResult]) -> list[RunResult]:
+    """The runs, and before several of them their comparison."""
+    return [*([between(runs)] if len(runs) > 1 else []), *runs]
+
+
 def _write_figures(runs: Sequence[RunResult], folder: Path, formats: Sequence[str]) -> None:
-    wanted = [name for name in DRAWN[1:] if name in formats]
+    wanted = [name for name in ("svg", "pdf", "png") if name in formats]
     if not wanted:
         return
     from budbreak.report.drawing import WIDTHS, draw
@@ -101,19 +124,10 @@ def _write_figures(runs: Sequence[RunResult], folder: Path, formats: Sequence[st
 def _named_figures(runs: Sequence[RunResult]) -> Iterator[tuple[str, Figure]]:
     from budbreak.report.figures import compared, figures_of
 
-    yield from (("", figure) for figure in compared(runs, distinct_names(runs)))
+    yield from (("", figure) for figure in compared(runs))
     for place, run in enumerate(runs, start=1):
         prefix = "" if len(runs) == 1 else f"{place}-{_slug(run.name)}-"
         yield from ((prefix, figure) for figure in figures_of(run))
-
-
-def distinct_names(runs: Sequence[RunResult]) -> list[str]:
-    """The names of the runs, told apart by their identity or place where they are equal."""
-    names = [run.name for run in runs]
-    told = [
-        f"{name} ({run.identity[:8]})" if names.count(name) > 1 else name for name, run in zip(names, runs, strict=True)
-    ]
-    return [f"{name} #{place}" if told.count(name) > 1 else name for place, name in enumerate(told, start=1)]
 
 
 def _slug(name: str) -> str:

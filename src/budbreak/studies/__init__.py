@@ -1,9 +1,11 @@
 """Recipes, arms and seeds: what the command runs, and how it is compared."""
 
+from budbreak.studies.between import between, distinct_names
 from budbreak.studies.compare import paired_differences
 from budbreak.studies.executors import EXECUTORS, check_executor, open_executor, usual_executor
 from budbreak.studies.fields import Explained, recipe_fields, recipe_values
 from budbreak.studies.folder import TASKS, read_tasks
+from budbreak.studies.histories import Histories, run_of_histories
 from budbreak.studies.inspect import Request, Subject, find_subject, measure_subject, save_measurement
 from budbreak.studies.intervals import Estimate, estimate, holm
 from budbreak.studies.listing import StoredRun, list_runs
@@ -19,10 +21,10 @@ from budbreak.studies.result import (
     TRAINING,
     VALIDATION_ACCURACY,
     ArmResult,
+    Difference,
     EpochResult,
     LayerResult,
     LevelResult,
-    PairedDifference,
     RunResult,
     load_result,
 )
@@ -42,13 +44,14 @@ __all__ = [
     "Arm",
     "ArmResult",
     "Choice",
+    "Difference",
     "EpochResult",
     "Estimate",
     "Event",
     "Explained",
+    "Histories",
     "LayerResult",
     "LevelResult",
-    "PairedDifference",
     "Place",
     "Recipe",
     "Request",
@@ -57,7 +60,9 @@ __all__ = [
     "Setup",
     "StoredRun",
     "Subject",
+    "between",
     "check_executor",
+    "distinct_names",
     "duration",
     "epochs_of_choice",
     "estimate",
@@ -79,6 +84,7 @@ __all__ = [
     "recipe_fields",
     "recipe_values",
     "run",
+    "run_of_histories",
     "save_measurement",
     "share_cores",
     "usual_executor",

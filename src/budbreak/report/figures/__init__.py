@@ -1,16 +1,24 @@
 """All kinds of figures: one file each, in the order in which page and files show them."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from budbreak.report.figures.accuracy import accuracy
-from budbreak.report.figures.compared import compared
+from budbreak.report.figures.activations import activations
 from budbreak.report.figures.cost import cost
 from budbreak.report.figures.diagnostics import diagnostics
 from budbreak.report.figures.difference import difference
+from budbreak.report.figures.events import events
 from budbreak.report.figures.figure import Figure, Table
+from budbreak.report.figures.hosts import hosts
 from budbreak.report.figures.layers import layers
+from budbreak.report.figures.masks import masks
+from budbreak.report.figures.operators import operators
+from budbreak.report.figures.pareto import pareto
+from budbreak.report.figures.search import search
+from budbreak.report.figures.spectra import spectra
 from budbreak.report.figures.training import training
-from budbreak.studies import RunResult
+from budbreak.studies import RunResult, between
 
 FIGURES: tuple[Callable[[RunResult], list[Figure]], ...] = (
     accuracy,
@@ -19,6 +27,14 @@ FIGURES: tuple[Callable[[RunResult], list[Figure]], ...] = (
     training,
     layers,
     cost,
+    search,
+    activations,
+    operators,
+    spectra,
+    masks,
+    events,
+    pareto,
+    hosts,
 )
 
 __all__ = ["FIGURES", "Figure", "Table", "compared", "figures_of"]
@@ -27,3 +43,10 @@ __all__ = ["FIGURES", "Figure", "Table", "compared", "figures_of"]
 def figures_of(run: RunResult) -> Sequence[Figure]:
     """The figures of a run, without those of which nothing was measured."""
     return [figure for kind in FIGURES for figure in kind(run)]
+
+
+def compared(runs: Sequence[RunResult]) -> Sequence[Figure]:
+    """Every arm of every run in one figure, and their differences from those of the first run."""
+    both = [figure for kind in (accuracy, difference) for figure in kind(between(runs))] if len(runs) > 1 else []
+    note = "Compare runs only on the same data and budget."
+    return [replace(one, key=f"compared-{one.key}", caption=f"{one.caption} {note}", place="full") for one in both]

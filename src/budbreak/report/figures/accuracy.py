@@ -1,17 +1,19 @@
-"""Test accuracy against density."""
+"""What a run is judged by, test accuracy, against density."""
 
 from __future__ import annotations
 
-from budbreak.report.estimate import arm_series
+from budbreak.report.estimate import arm_series, headline
 from budbreak.report.figures.figure import Figure
 from budbreak.report.figures.lines import arms_of, line_chart, line_rows, line_table, line_words
 from budbreak.report.figures.measure import Measure
-from budbreak.studies import TEST_ACCURACY, RunResult
+from budbreak.report.wording import capital
+from budbreak.studies import RunResult
 
 
 def accuracy(run: RunResult) -> list[Figure]:
     """One figure, with the single seeds."""
-    series, measure = arm_series(run, TEST_ACCURACY.name), Measure(TEST_ACCURACY)
+    main = headline(run)
+    series, measure = arm_series(run, main.name), Measure(main)
     if not series:
         return []
     known = any(point.estimate.low is not None for line in series for point in line.points)
@@ -19,7 +21,7 @@ def accuracy(run: RunResult) -> list[Figure]:
     return [
         Figure(
             "accuracy",
-            "Test accuracy against density",
+            f"{capital(main.label)} against {series[0].axis.name}",
             caption,
             line_words(series, measure),
             {"accuracy": line_rows(series, measure)},

@@ -16,8 +16,7 @@ def bar_chart(name: str, kind: str, arms: Mapping[str, int], width: float) -> al
     """One bar per arm, of the rows of a kind (fields arm, kind, value, text)."""
     label = min(0.4 * width, 12 + _LETTER * max(map(len, arms)))
     axis = alt.Axis(labelExpr=arm_labels(arms), labelLimit=label, domain=True)
-    colour = arm_styles(arms)["color"]
-    colour.legend = None
+    colour = arm_styles(arms)["color"].legend(None)
     base = (
         alt.Chart(alt.NamedData(name))
         .transform_filter(SHOWN)
@@ -29,4 +28,4 @@ def bar_chart(name: str, kind: str, arms: Mapping[str, int], width: float) -> al
     )
     bars = base.mark_bar(height=15).encode(color=colour, tooltip="text:N")
     texts = base.mark_text(align="left", dx=6).encode(text="text:N")
-    return alt.layer(bars, texts, heading(kind, above=4), width=width - label - 120, height=22 * len(arms))
+    return alt.LayerChart(layer=[bars, texts, heading(kind, above=4)], width=width - label - 120, height=22 * len(arms))

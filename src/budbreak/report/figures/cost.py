@@ -53,8 +53,8 @@ def _table(found: Sequence[Cost]) -> tuple[tuple[str, ...], ...]:
     def ratio(value: float | None) -> str:
         return MISSING if value is None else f"{value:.2f}x"
 
-    return tuple(
-        (one.arm, f"{one.epochs:g}", f"{one.steps:g}", duration(one.seconds))
-        + (ratio(one.epochs_ratio), ratio(one.seconds_ratio))
-        for one in found
-    )
+    def row(one: Cost) -> tuple[str, ...]:
+        sums = (f"{one.epochs:g}", f"{one.steps:g}", duration(one.seconds))
+        return (one.arm, *sums, ratio(one.epochs_ratio), ratio(one.seconds_ratio))
+
+    return tuple(map(row, found))

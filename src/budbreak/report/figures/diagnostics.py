@@ -15,7 +15,7 @@ from budbreak.report.wording import capital
 from budbreak.studies import RunResult
 
 _PANELS = 3  # of a diagnostic with more numbers the first ones are drawn; the tables of levels have all
-Part = tuple[Measure, Sequence[Series]]
+Part = tuple[Measure, tuple[Series, ...]]
 
 
 def diagnostics(run: RunResult) -> list[Figure]:
@@ -44,7 +44,5 @@ def _figure(run: RunResult, group: Sequence[Quantity]) -> Figure:
 def _chart(parts: Sequence[Part], width: float) -> alt.ConcatChart:
     columns = len(parts) if width > 450 else 1
     size = (width / columns - 50, 190 if width > 450 else 150)
-    panels = [
-        line_chart(slug(measure.quantity.name), series, measure, size, titled=True) for measure, series in parts
-    ]
+    panels = [line_chart(slug(measure.quantity.name), series, measure, size, titled=True) for measure, series in parts]
     return alt.concat(*panels, columns=columns, spacing=14)

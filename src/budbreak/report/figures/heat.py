@@ -19,39 +19,51 @@ _LETTER = 6.2  # pixels of a digit or letter, roughly
 
 
 def heat_chart(
-    name: str, rows: Sequence[Row], quantity: Quantity, fields: tuple[str, str], width: float, *, numbered: bool
+    name: str,
+    rows: Sequence[Row],
+    quantity: Quantity,
+    fields: tuple[str, str],
+    width: float,
+    *,
+    numbered: bool = True,
+    column: str = "",
 ) -> alt.LayerChart:
     """One quantity by a column field and a row field, in the order of the rows; rows are named if ``numbered``."""
     across, down = (list(dict.fromkeys(row[field] for row in rows)) for field in fields)
-    label = min(0.4 * width, 12 + _LETTER * max(len(name.removesuffix('.weight')) for name in down))
-    cell, height = (width - label) / len(across), min(17.0, _SCREEN / len(down))
-    value = f"datum[{quantity.name!r}]"
+    label = min(0.4 * width, 12 + _LETTER * max(len(name.removesuffix(".weight")) for name in down))
+    cell, height = min(64.0, (width - label) / len(across)), min(17.0, _SCREEN / len(down))
+    column = column or quantity.name
+    value = f"datum[{column!r}]"
     base = alt.Chart(alt.NamedData(name)).encode(
         x=alt.X(f"{fields[0]}:N", sort=across, title=None, axis=_columns(across, cell)),
         y=alt.Y(f"{fields[1]}:N", sort=down, title=None, axis=_names(label) if numbered else None),
-        tooltip=[*(alt.Tooltip(f"{field}:N", title=_NAMES.get(field, field)) for field in reversed(fields)), _tip(quantity)],
+        tooltip=[
+            *(alt.Tooltip(f"{field}:N", title=_NAMES.get(field, field)) for field in reversed(fields)),
+            _tip(quantity, column),
+        ],
     )
     known, unknown = base.transform_filter(f"isValid({value})"), base.transform_filter(f"!isValid({value})")
-    scale, dark = _colours(quantity, [row[quantity.name] for row in rows if row[quantity.name] is not None])
+    scale, dark = _colours(quantity, [row[column] for row in rows if row[column] is not None])
     layers: list[alt.Chart] = [
-        known.mark_rect().encode(color=alt.Color(f"{quantity.name}:Q", scale=scale, legend=None)),
+        known.mark_rect().encode(color=alt.Color(f"{column}:Q", scale=scale, legend=None)),
         unknown.mark_rect(color="var(--grid)"),
     ]
     if cell >= 20 and height >= 11:
         letter = alt.condition(f"{value} > {dark}", alt.value("#ffffff"), alt.value("#1d2126"))
-        short = alt.Text(f"{quantity.name}:Q", format=".2~r")
+        short = alt.Text(f"{column}:Q", format=".2~r")
         layers.append(known.mark_text(fontSize=9).encode(text=short, color=letter))
         layers.append(unknown.mark_text(fontSize=9, color="var(--muted)").encode(text=alt.value(MISSING)))
-    layers.append(heading(_title(quantity), above=24))
-    return alt.layer(*layers, width=cell * len(across), height=height * len(down))
+    layers.append(heading(_title(quantity, fields[0]), above=24))
+    return alt.LayerChart(layer=layers, width=cell * len(across), height=height * len(down))
 
 
-def _tip(quantity: Quantity) -> alt.Tooltip:
-    return alt.Tooltip(f"{quantity.name}:Q", title=Measure(quantity).label, format=".4~g")
+def _tip(quantity: Quantity, column: str) -> alt.Tooltip:
+    return alt.Tooltip(f"{column}:Q", title=Measure(quantity).label, format=".4~g")
 
 
-def _title(quantity: Quantity) -> str:
-    return f"{Measure(quantity).label}, by remaining weights (%)" if quantity.unit == "share" else quantity.label
+def _title(quantity: Quantity, field: str) -> str:
+    across = "remaining weights (%)" if field == "density" else field
+    return f"{Measure(quantity).label}, by {across}"
 
 
 def _columns(across: Sequence[str], cell: float) -> alt.Axis:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import altair as alt
 
 from budbreak.report import theme
-from budbreak.report.estimate import Point, Series
+from budbreak.report.estimate import Axis, Point, Series
 from budbreak.report.figures.figure import MISSING, SHOWN, Row, Table
-from budbreak.report.figures.measure import Measure
-from budbreak.report.wording import density, interval, level_name, number, plain, with_unit
+from budbreak.report.figures.measure import Measure, where
+from budbreak.report.wording import UNITS, interval, level_name, number, plain, with_unit
 
 
 def arm_key(index: int) -> str:
@@ -28,7 +28,7 @@ def arm_labels(arms: Mapping[str, int]) -> str:
 
 def arm_styles(arms: Mapping[str, int]) -> dict[str, Any]:
     """Colour, dash and, for points, the marker of each arm."""
-    legend = alt.Legend(labelExpr=arm_labels(arms))
+    legend = alt.Legend(title=None, labelExpr=arm_labels(arms))
 
     def scale(look: Callable[[int], Any]) -> alt.Scale:
         return alt.Scale(domain=list(map(arm_key, arms.values())), range=list(map(look, arms.values())))
@@ -42,9 +42,9 @@ def arm_styles(arms: Mapping[str, int]) -> dict[str, Any]:
 
 def heading(text: str, above: float = 10) -> alt.Chart:
     """A title above a plot, at the same height whatever the labels of its axes."""
-    place = {"x": alt.value(0), "y": alt.value(-above), "text": alt.value(text)}
-    style = {"align": "left", "baseline": "bottom", "fontWeight": 600}
-    return alt.Chart(alt.InlineData(values=[{}])).mark_text(**style).encode(**place)  # pyright: ignore
+    place: dict[str, Any] = {"x": alt.value(0), "y": alt.value(-above), "text": alt.value(text)}
+    style: dict[str, Any] = {"align": "left", "baseline": "bottom", "fontWeight": 600}
+    return alt.Chart(alt.InlineData(values=[{}])).mark_text(**style).encode(**place)
 
 
 def arms_of(series: Sequence[Series]) -> dict[str, int]:
@@ -54,15 +54,29 @@ def arms_of(series: Sequence[Series]) -> dict[str, int]:
 
 def line_rows(series: Sequence[Series], measure: Measure, *, seeds: bool = True) -> list[Row]:
     """One row per mean; neighbouring series stand a little apart, so that their intervals can be seen."""
-    every = [point.density for line in series for point in line.points]
-    reach = math.log(max(every) / min(every)) if every else 0.0
+    every = _places(series)
     rows: list[Row] = []
     for place, line in enumerate(series):
-        apart = math.exp(-reach * (place - (len(series) - 1) / 2) * min(0.008, 0.03 / len(series)))
+        share = (place - (len(series) - 1) / 2) * min(0.008, 0.03 / len(series))
         for point in line.points:
-            own = {"arm": arm_key(line.index), "x": float(f"{100 * point.density * apart:.4g}")}
+            own = {"arm": arm_key(line.index), "x": _apart(line.axis, point.x, share, every)}
             rows.append({**own, **measure.drawn(point, seeds=seeds), "tip": measure.tip(line, point)})
     return rows
+
+
+def _places(series: Sequence[Series]) -> list[float]:
+    return [_shown(line.axis, point.x) for line in series for point in line.points]
+
+
+def _shown(axis: Axis, x: float) -> float:
+    return 100 * x if axis.unit == "share" else x
+
+
+def _apart(axis: Axis, x: float, share: float, every: Sequence[float]) -> float:
+    """A place moved to the right by a share of the axis."""
+    low, high, way = min(every), max(every), -share if axis.falling else share
+    moved = _shown(axis, x) * (high / low) ** way if axis.log else _shown(axis, x) + way * (high - low)
+    return float(f"{moved:.4g}")
 
 
 def line_chart(
@@ -72,7 +86,10 @@ def line_chart(
     styles = arm_styles(arms_of(series))
     colour = styles["color"]
     base = alt.Chart(alt.NamedData(name)).transform_filter(SHOWN)
-    x, y = density_axis(series, size[0]), alt.Y("y:Q", title=None if titled else measure.label, **measure.axis(_extent(series), size[1]))
+    x, y = (
+        x_axis(series, size[0]),
+        alt.Y("y:Q", title=None if titled else measure.label, **measure.axis(_extent(series), size[1])),
+    )
     layers: list[alt.Chart] = [alt.Chart(alt.NamedData(name)).mark_rule(color="var(--ink)").encode(y=alt.datum(0))]
     if any(len(point.values) > 1 for line in series for point in line.points):
         dots = base.transform_filter("isValid(datum.seeds)").transform_flatten(["seeds"])
@@ -88,7 +105,7 @@ def line_chart(
     layers.append(points.encode(x=x, y=y, color=colour, shape=styles["shape"], tooltip=tip))
     shown = layers if measure.differences else layers[1:]
     named = [heading(measure.label)] if titled else []
-    return alt.layer(*shown, *named, width=size[0], height=size[1])
+    return alt.LayerChart(layer=[*shown, *named], width=size[0], height=size[1])
 
 
 def _extent(series: Sequence[Series]) -> list[float]:
@@ -96,20 +113,22 @@ def _extent(series: Sequence[Series]) -> list[float]:
     return [value for one in found for value in (one.low, one.mean, one.high) if value is not None]
 
 
-def density_axis(series: Sequence[Series], width: float) -> alt.X:
-    """From dense on the left to sparse on the right, logarithmic: equal prunings are equal steps."""
-    every = [100 * point.density for line in series for point in line.points]
+def x_axis(series: Sequence[Series], width: float) -> alt.X:
+    """Logarithmic where equal ratios are equal steps, as in prunings; density falls to the right."""
+    axis, every = series[0].axis, _places(series)
     low, high = min(every), max(every)
-    around = (0.9 * low, 1.1 * high) if low == high else (low, high)
-    scale = alt.Scale(type="log", domain=around, reverse=True, nice=False, padding=12)
-    axis = alt.Axis(values=density_ticks(low, high, 26 / width), format=".2~r", labelOverlap=False)
-    return alt.X("x:Q", title="remaining weights (%, log scale)", scale=scale, axis=axis)
+    domain = (0.9 * low, 1.1 * high) if low == high else (low, high)
+    scale = alt.Scale(type="log" if axis.log else "linear", domain=domain, reverse=axis.falling, nice=False, padding=12)
+    unit = ", ".join(word for word in (UNITS.get(axis.unit), "log scale" if axis.log else "") if word)
+    title = f"{axis.label} ({unit})" if unit else axis.label
+    ticks: dict[str, Any] = {"values": log_ticks(low, high, 26 / width)} if axis.log else {"tickCount": int(width / 60)}
+    return alt.X("x:Q", title=title, scale=scale, axis=alt.Axis(**ticks, format=".2~r" if axis.log else "~g"))
 
 
-def density_ticks(low: float, high: float, room: float) -> list[float]:
+def log_ticks(low: float, high: float, room: float) -> list[float]:
     """The ends and round numbers between them, at least a share of the axis apart.
 
-    >>> density_ticks(6.87, 100, 0.07)
+    >>> log_ticks(6.87, 100, 0.07)
     [6.87, 100, 50.0, 20.0, 10.0]
     """
     chosen = [low, high] if low < high else [low]
@@ -123,13 +142,18 @@ def density_ticks(low: float, high: float, room: float) -> list[float]:
 
 def line_table(columns: Sequence[tuple[str, Series, Measure]]) -> Table:
     """A row per level, a column per named series."""
-    levels = sorted({point.level for _, line, _ in columns for point in line.points})
+    levels = sorted({point.place for _, line, _ in columns for point in line.points})
     found = {level: [(line.at(level), measure) for _, line, measure in columns] for level in levels}
+    axis = columns[0][1].axis
     rows = (
-        (level_name(level, (point.density for point, _ in cells if point)), *(_cell(*cell) for cell in cells))
+        (_row_name(axis, level, (point.x for point, _ in cells if point)), *(_cell(*cell) for cell in cells))
         for level, cells in found.items()
     )
-    return Table(("\u03bb", *(name for name, _, _ in columns)), tuple(rows))
+    return Table(("\u03bb" if axis.name == "density" else axis.label, *(name for name, _, _ in columns)), tuple(rows))
+
+
+def _row_name(axis: Axis, place: int, every: Iterable[float]) -> str:
+    return level_name(place, every) if axis.name == "density" else f"{next(iter(every)):.4g}"
 
 
 def _cell(point: Point | None, measure: Measure) -> str:
@@ -139,11 +163,12 @@ def _cell(point: Point | None, measure: Measure) -> str:
 def line_words(series: Sequence[Series], measure: Measure) -> str:
     """A sentence per series: where it begins and ends."""
     return " ".join(
-        f"{line.label}: {_in_words(measure, line.points[0])}, {_in_words(measure, line.points[-1])}." for line in series
+        f"{line.label}: {', '.join(_in_words(measure, line, point) for point in (line.points[0], line.points[-1]))}."
+        for line in series
     )
 
 
-def _in_words(measure: Measure, point: Point) -> str:
+def _in_words(measure: Measure, line: Series, point: Point) -> str:
     value = interval(measure.quantity, point.estimate) if measure.differences else ""
     words = with_unit(value, measure.quantity) if value else number(measure.quantity, point.estimate.mean)
-    return f"{words} at \u03bb = {density(point.density)}"
+    return f"{words} at {where(line.axis, point.x)}"

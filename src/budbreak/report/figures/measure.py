@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
 
 from budbreak.diagnostics import Quantity
-from budbreak.report.estimate import Point, Series
-from budbreak.report.wording import chance_words, change, count, density, interval, number, unit_of_change, with_unit
+from budbreak.report.estimate import Axis, Point, Series
+from budbreak.report.wording import (
+    UNITS,
+    chance_words,
+    change,
+    count,
+    density,
+    interval,
+    number,
+    unit_of_change,
+    with_unit,
+)
 from budbreak.studies import Estimate
-
-_UNITS: Mapping[str, str] = {"share": "%", "count": "", "seconds": "s", "nats": "nats", "": ""}
 
 
 @dataclass(frozen=True)
@@ -27,16 +35,14 @@ class Measure:
     def label(self) -> str:
         """Of the axis, with the unit."""
         name = "difference" if self.differences else self.quantity.label
-        unit = unit_of_change(self.quantity) if self.differences else _UNITS[self.quantity.unit]
+        unit = unit_of_change(self.quantity) if self.differences else UNITS.get(self.quantity.unit, "")
         return f"{name} ({unit})" if unit else name
 
     def value(self, value: float | None) -> float | None:
-        """A number as it is drawn, as exact as can be seen; a share is never below 0 or above 1."""
+        """A number as it is drawn, as exact as can be seen."""
         if value is None:
             return None
-        share = self.quantity.unit == "share"
-        kept = min(1.0, max(0.0, value)) if share and not self.differences else value
-        return float(f"{100 * kept:.3f}") if share else float(f"{kept:.5g}")
+        return float(f"{100 * value:.3f}") if self.quantity.unit == "share" else float(f"{value:.5g}")
 
     def drawn(self, point: Point, *, seeds: bool = True) -> dict[str, Any]:
         """The mean, its interval, and the seeds."""
@@ -48,7 +54,7 @@ class Measure:
     def axis(self, values: Sequence[float], height: float) -> dict[str, Any]:
         """Scale and axis: zero belongs on it for differences, and where the values come near it."""
         zero = self.differences or near_zero(values)
-        signed = {"labelExpr": "(datum.value > 0 ? '+' : '') + datum.label"} if self.differences else {}
+        signed: dict[str, Any] = {"labelExpr": "(datum.value > 0 ? '+' : '') + datum.label"} if self.differences else {}
         axis = alt.Axis(format="~r", tickCount=max(3, int(height / 40)), **signed)
         return {"scale": alt.Scale(zero=zero, nice=True), "axis": axis}
 
@@ -67,17 +73,29 @@ class Measure:
         found = point.estimate
         name = f"{series.label} \u2212 {series.reference}" if self.differences else series.label
         mean = with_unit(change(self.quantity, found.mean), self.quantity) if self.differences else ""
-        lines = [name, f"\u03bb = {density(point.density)}", f"{self.quantity.label} {mean or self._number(found.mean)}"]
+        lines = [
+            name,
+            where(series.axis, point.x),
+            f"{self.quantity.label} {mean or number(self.quantity, found.mean)}",
+        ]
         lines.append("one seed, no interval" if found.low is None else self._interval(found))
         return "\n".join([*lines, *([f"{chance_words(point.p)}, corrected"] if point.p is not None else [])])
 
-    def _number(self, value: float) -> str:
-        return number(self.quantity, min(1.0, max(0.0, value)) if self.quantity.unit == "share" else value)
-
     def _interval(self, found: Estimate) -> str:
         ends = [end for end in (found.low, found.high) if end is not None]
-        bounds = [change(self.quantity, end) if self.differences else self._number(end) for end in ends]
+        bounds = [change(self.quantity, end) if self.differences else number(self.quantity, end) for end in ends]
         return f"95 % interval {' to '.join(bounds)}, {count(found.n, 'seed')}"
+
+
+def where(axis: Axis, x: float) -> str:
+    """A place on an axis in words.
+
+    >>> where(Axis("epoch", "epoch"), 3.0), where(Axis("latency", "latency", "seconds"), 0.002)
+    ('epoch 3', 'latency 0.002 s')
+    """
+    if axis.name == "density":
+        return f"\u03bb = {density(x)}"
+    return f"{axis.label} {100 * x if axis.unit == 'share' else x:.4g} {UNITS.get(axis.unit, '')}".rstrip()
 
 
 def near_zero(values: Sequence[float]) -> bool:

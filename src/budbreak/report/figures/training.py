@@ -37,8 +37,7 @@ def _rows(run: RunResult, quantities: Sequence[Quantity]) -> list[Row]:
             found.setdefault(key, []).append(epoch.numbers)
     names = {level: level_name(level, shares) for level, shares in densities.items()}
     return [
-        {"arm": arm_key(arm), "level": names[level], "epoch": epoch}
-        | {q.name: _mean(q, numbers) for q in quantities}
+        {"arm": arm_key(arm), "level": names[level], "epoch": epoch} | {q.name: _mean(q, numbers) for q in quantities}
         for (level, arm, epoch), numbers in sorted(found.items())
     ]
 
@@ -72,7 +71,9 @@ def _chart(quantity: Quantity, rows: Sequence[Row], arms: dict[str, int], width:
     size = ((width - 50) / columns - 16, 70)
     base = alt.Chart().transform_filter(SHOWN).transform_filter(f"isValid(datum[{quantity.name!r}])")
     epochs = sorted({row["epoch"] for row in rows})
-    x = alt.X("epoch:Q", title=None, scale=alt.Scale(nice=False), axis=alt.Axis(tickCount=3, tickMinStep=1, labelFlush=True))
+    x = alt.X(
+        "epoch:Q", title=None, scale=alt.Scale(nice=False), axis=alt.Axis(tickCount=3, tickMinStep=1, labelFlush=True)
+    )
     zero = near_zero([row[quantity.name] for row in rows])
     y = alt.Y(f"{quantity.name}:Q", title=None, scale=alt.Scale(zero=zero), axis=alt.Axis(tickCount=3, format="~r"))
     lines = base.mark_line(strokeWidth=1.5).encode(x=x, y=y, color=styles["color"], strokeDash=styles["strokeDash"])
@@ -96,5 +97,7 @@ def _table(quantity: Quantity, rows: Sequence[Row], arms: dict[str, int]) -> Tab
     def text(*place: object) -> str:
         return number(quantity, found[place] / scale) if place in found else MISSING  # pyright: ignore
 
-    body = ((level, str(epoch), *(text(level, epoch, arm_key(arm)) for arm in arms.values())) for level, epoch in places)
+    body = (
+        (level, str(epoch), *(text(level, epoch, arm_key(arm)) for arm in arms.values())) for level, epoch in places
+    )
     return Table(("\u03bb", "epoch", *arms), tuple(body))

@@ -25,20 +25,23 @@
     drawn.get(plot)?.view?.finalize();
     const mine = { place };
     drawn.set(plot, mine);
-    const { specs, data } = report.figures[plot.dataset.figure];
+    const { specs, widths, data } = report.figures[plot.dataset.figure];
     const spec = structuredClone(specs[place]);
     spec.datasets ??= {};
     for (const [name, key] of Object.entries(data)) spec.datasets[name] = table(key);
     spec.params.find((param) => param.name === "hidden").value = hiddenFor(plot);
     const options = {
       mode: "vega-lite", ast: true, renderer: "svg", actions: false, defaultStyle: false, logLevel: 1, tooltip: () => {},
-      config: { ...report.config, legend: { disable: true } },
+      config: report.config,
     };
     const { view } = await vegaEmbed(plot, spec, options);
     if (drawn.get(plot) !== mine) return;
     mine.view = view;
     if (mine.stale) await view.signal("hidden", hiddenFor(plot)).runAsync();
     reachable(plot);
+    // Text has one size in all figures: those that need less than the planned width are not stretched.
+    const svg = plot.querySelector("svg");
+    svg.style.width = `${Math.min(100, 100 * svg.viewBox.baseVal.width / widths[place])}%`;
   };
   const near = new IntersectionObserver((entries) => {
     for (const { isIntersecting, target } of entries) if (isIntersecting) draw(target);
