@@ -1,144 +1,97 @@
-"""Headless Chromium over its debugging pipe: enough to open a page, look at it and use it. No dependency."""
+"""A headless Chromium by selenium: enough to open a page, look at it and use it."""
 
 from __future__ import annotations
 
 import base64
 import json
-import os
 import shutil
-import subprocess
-import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
+from selenium.webdriver import ActionChains, Chrome, ChromeOptions
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.support.wait import WebDriverWait
+
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-FLAGS = [
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-extensions",
-    "--disable-dev-shm-usage",
-    "--hide-scrollbars",
-    "--remote-debugging-pipe",
-]
+FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--hide-scrollbars"]
+FLAGS += ["--disable-dev-shm-usage", "--disable-component-update", "--no-first-run"]
 
 
-def find_chromium() -> str | None:
-    """The path of a Chromium, if one is installed."""
-    return next((path for name in NAMES if (path := shutil.which(name))), None)
+def find_browser() -> tuple[str, str] | None:
+    """The paths of a Chromium and its driver, if both are installed."""
+    browser, driver = next((path for name in NAMES if (path := shutil.which(name))), None), shutil.which("chromedriver")
+    return (browser, driver) if browser and driver else None
 
 
 class Browser:
-    """One page of one browser; ``events`` collects everything it reports."""
+    """One window; it remembers what the console and the network reported."""
 
-    def __init__(self, path: str) -> None:
-        self.events: list[dict[str, Any]] = []
-        self._profile = tempfile.mkdtemp(prefix="budbreak-chromium-")
-        self._buffer, self._number, self._session = b"", 0, ""
-        their_in, self._out = os.pipe()
-        self._in, their_out = os.pipe()
-        # The protocol fixes the browser's ends at 3 and 4: a shell puts them there, whatever numbers we were given.
-        command = [path, *FLAGS, f"--user-data-dir={self._profile}", "about:blank"]
-        shell = f'exec "$0" "$@" 3<&{their_in} 4>&{their_out}'
-        self._process = subprocess.Popen(
-            ["/bin/bash", "-c", shell, *command],
-            pass_fds=(their_in, their_out),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        os.close(their_in)
-        os.close(their_out)
-        target = self("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Log", "Network"):
-            self(f"{domain}.enable")
+    def __init__(self, browser: str, driver: str) -> None:
+        options = ChromeOptions()
+        options.binary_location = browser
+        for flag in FLAGS:
+            options.add_argument(flag)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+        self.driver = Chrome(options=options, service=Service(driver))
 
-    def __call__(self, method: str, **params: Any) -> dict[str, Any]:
-        """Send a command and wait for its answer."""
-        self._number += 1
-        message = {"id": self._number, "method": method, "params": params}
-        if self._session:
-            message["sessionId"] = self._session
-        os.write(self._out, json.dumps(message).encode() + b"\0")
-        while True:
-            answer = self._read()
-            if answer.get("id") == self._number:
-                assert "error" not in answer, answer
-                return answer["result"]
-            self.events.append(answer)
-
-    def _read(self) -> dict[str, Any]:
-        while b"\0" not in self._buffer:
-            chunk = os.read(self._in, 1 << 16)
-            assert chunk, "the browser went away"
-            self._buffer += chunk
-        message, _, self._buffer = self._buffer.partition(b"\0")
-        return json.loads(message)
-
-    def open(self, page: Path, width: int, height: int, *, dark: bool = False) -> None:
-        """Load a file in a window of a size."""
-        self("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 640)
+    def open(self, page: Path, width: int, height: int = 900, *, dark: bool = False, script: bool = True) -> None:
+        """Load a file in a window of a size, until what is to be seen at once is drawn."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 640}
+        self.cdp("Emulation.setDeviceMetricsOverride", **size)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self("Emulation.setEmulatedMedia", features=[scheme])
-        self("Page.navigate", url=page.as_uri())
-        self.wait(lambda: self.js("document.readyState === 'complete' && location.protocol === 'file:'"))
+        self.cdp("Emulation.setEmulatedMedia", features=[scheme], media="")
+        self.cdp("Emulation.setScriptExecutionDisabled", value=not script)
+        self.driver.get(page.as_uri())
+        if script:
+            self.wait(f"{SEEN}.every(plot => plot.querySelector('svg[tabindex]'))")
 
-    def wait(self, condition: Callable[[], bool], seconds: float = 10.0) -> None:
-        """Wait until a condition holds."""
-        end = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < end, "waited in vain"
-            time.sleep(0.02)
+    def cdp(self, method: str, **params: Any) -> Any:
+        """A command of the browser's own protocol."""
+        return self.driver.execute_cdp_cmd(method, params)
 
     def js(self, expression: str) -> Any:
         """The value of an expression in the page."""
-        answer = self("Runtime.evaluate", expression=expression, returnByValue=True)
-        assert "exceptionDetails" not in answer, answer["exceptionDetails"]
-        return answer["result"].get("value")
+        return self.driver.execute_script(f"return {expression}")
 
-    def move(self, x: float, y: float) -> None:
-        """Move the mouse."""
-        self("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+    def wait(self, condition: str) -> None:
+        """Wait until an expression is true."""
+        WebDriverWait(self.driver, 10, poll_frequency=0.02).until(lambda _: self.js(condition))
 
-    def click(self, x: float, y: float) -> None:
-        """Press and release the left button."""
-        for kind in ("mousePressed", "mouseReleased"):
-            self("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+    def draw(self, key: str) -> None:
+        """Scroll to a figure, and wait until it is drawn and lies still."""
+        self.js(f"document.getElementById({key!r}).scrollIntoView({{block: 'center', behavior: 'instant'}})")
+        self.wait(f"document.querySelector('#{key} .plot svg[tabindex]')")
+        self.driver.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
 
-    def key(self, name: str) -> None:
-        """Press a key that has no text."""
-        for kind in ("keyDown", "keyUp"):
-            self("Input.dispatchKeyEvent", type=kind, key=name, code=name)
+    def point(self, x: float, y: float, *, click: bool = False) -> None:
+        """Move the mouse, and click there."""
+        actions = ActionChains(self.driver, duration=0)
+        actions.w3c_actions.pointer_action.move_to_location(round(x), round(y))
+        (actions.click() if click else actions).perform()
+
+    def keys(self, *names: str) -> None:
+        """Press keys, one after another."""
+        ActionChains(self.driver, duration=0).send_keys(*names).perform()
+
+    def worries(self) -> list[str]:
+        """Since it was last asked: messages of the console, and requests other than for files."""
+        said = [entry["message"] for entry in self.driver.get_log("browser")]
+        events = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
+        asked = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
+        return [*said, *(url for url in asked if not url.startswith(("file:", "data:")))]
 
     def screenshot(self, path: Path) -> None:
         """The whole page as PNG."""
-        answer = self("Page.captureScreenshot", captureBeyondViewport=True)
+        answer = self.cdp("Page.captureScreenshot", captureBeyondViewport=True)
         path.write_bytes(base64.b64decode(answer["data"]))
 
     def pdf(self, path: Path) -> None:
         """What print would give, on A4."""
-        answer = self("Page.printToPDF", paperWidth=8.27, paperHeight=11.69, printBackground=True)
+        answer = self.cdp("Page.printToPDF", paperWidth=8.27, paperHeight=11.69, printBackground=True)
         path.write_bytes(base64.b64decode(answer["data"]))
 
-    def __enter__(self) -> Browser:
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        os.close(self._out)
-        try:
-            self._process.wait(5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        os.close(self._in)
-        shutil.rmtree(self._profile, ignore_errors=True)
+SEEN = """[...document.querySelectorAll('.plot')].filter(plot => {
+    const box = plot.getBoundingClientRect();
+    return box.width && box.top < innerHeight && box.bottom > 0;
+})"""

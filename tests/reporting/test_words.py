@@ -175,9 +175,11 @@ def test_nothing_is_said_of_what_was_not_measured(tmp_path: Path) -> None:
     )
     rows = tuple(row for row in run.differences if row.quantity in kept)
     bare = replace(run, levels=levels, differences=rows, quantities=QUANTITIES[:3])
-    page = write_report([bare], tmp_path).read_text(encoding="utf-8")
+    page = write_report([bare], tmp_path, formats=("html", "svg")).read_text(encoding="utf-8")
     assert "DNR" not in terminal(bare) + conclusion(bare) + page
-    assert {path.stem for path in (tmp_path / "figures").glob("*.svg")} == {"accuracy", "difference", "cost"}
+    assert {path.stem for path in (tmp_path / "figures").glob("*.svg")} == {
+        f"{name}-{width}" for name in ("accuracy", "difference", "cost") for width in ("1col", "2col")
+    }
 
 
 def test_terminal_table_prints_no_control_characters() -> None:

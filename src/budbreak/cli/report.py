@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from budbreak.cli.console import say
-from budbreak.reporting import DEFAULT, FORMATS, conclusion, terminal_table, with_comparison, write_report
+from budbreak.reporting import DEFAULT, FORMATS, conclusion, lacking, terminal_table, with_comparison, write_report
 from budbreak.studies import RunResult, load_result, run_of_histories
 
 
@@ -23,7 +23,7 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--to", type=Path, help="folder to write to (default: that of the only run, else 'comparison')")
     parser.add_argument(
-        "--format", default=",".join(DEFAULT), metavar="NAME,...", dest="formats",
+        "--format", metavar="NAME,...", dest="formats",
         help=f"what to write, of {', '.join(FORMATS)} (default: {','.join(DEFAULT)})",
     )  # fmt: skip
     parser.set_defaults(execute=execute)
@@ -33,10 +33,11 @@ def execute(options: argparse.Namespace) -> int:
     """Write it, and print the short form."""
     runs = [_run(folder) for folder in options.runs]
     folder = options.to or (options.runs[0] if len(runs) == 1 else Path("comparison"))
-    page = write_report(runs, folder, formats=[name.strip() for name in options.formats.split(",") if name.strip()])
+    asked = None if options.formats is None else [name.strip() for name in options.formats.split(",") if name.strip()]
+    page = write_report(runs, folder, formats=asked)
     for run in with_comparison(runs):
         say(terminal_table(run), f"\n{conclusion(run)}")
-    say(f"report: {page}")
+    say(f"report: {page}{lacking()}")
     return 0
 
 

@@ -14,7 +14,7 @@ from budbreak.cli.overview import overview_lines, overview_table
 from budbreak.cli.parser import import_from_here, whole
 from budbreak.cli.sinks import open_sink
 from budbreak.errors import InvalidValue
-from budbreak.reporting import PAGE, conclusion, terminal_table, write_report
+from budbreak.reporting import PAGE, conclusion, lacking, terminal_table, write_report
 from budbreak.studies import (
     EXECUTORS,
     TASKS,
@@ -103,7 +103,7 @@ def execute(options: argparse.Namespace) -> int:
 
 def finish(result: RunResult, folder: Path) -> None:
     """Print the short form of the report."""
-    say("", terminal_table(result), f"\n{conclusion(result)}", f"run: {folder}\nreport: {folder / PAGE}")
+    say("", terminal_table(result), f"\n{conclusion(result)}", f"run: {folder}\nreport: {lacking() or folder / PAGE}")
 
 
 def _choice(options: argparse.Namespace, recipe: Recipe) -> Choice:

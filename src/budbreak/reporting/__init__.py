@@ -3,7 +3,7 @@
 from budbreak.reporting.conclusion import conclude, conclusion, explain
 from budbreak.reporting.layout import NARROW, Stacked
 from budbreak.reporting.terminal import terminal_table
-from budbreak.reporting.writing import DEFAULT, FORMATS, PAGE, with_comparison, write_report
+from budbreak.reporting.writing import DEFAULT, FORMATS, PAGE, lacking, with_comparison, write_report
 
 __all__ = [
     "DEFAULT",
@@ -14,6 +14,7 @@ __all__ = [
     "conclude",
     "conclusion",
     "explain",
+    "lacking",
     "terminal_table",
     "with_comparison",
     "write_report",

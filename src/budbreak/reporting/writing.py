@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from budbreak.checks import check_known
 from budbreak.errors import InvalidValue, one_of
 from budbreak.files import write_bytes, write_json, write_text
-from budbreak.reporting.curves import curve_figures
-from budbreak.reporting.figure import Figure
-from budbreak.reporting.figures import (
-    accuracy_figure,
-    compared_figure,
-    cost_figure,
-    diagnostic_figures,
-    difference_figure,
-)
-from budbreak.reporting.heatmap import heat_figures
-from budbreak.reporting.page import to_html
-from budbreak.reporting.pdf import to_pdf
-from budbreak.reporting.svg import to_svg
 from budbreak.reporting.tables import tables, to_latex, to_markdown
-from budbreak.studies import RunResult, between, difference_rows, distinct_names, level_rows, to_csv, to_json
+from budbreak.studies import RunResult, between, difference_rows, level_rows, to_csv, to_json
+
+if TYPE_CHECKING:
+    from budbreak.reporting.figures import Figure
 
 PAGE = "report.html"
 FORMATS = ("html", "svg", "pdf", "png", "csv", "json", "tex", "md")
-DEFAULT = ("html", "svg", "pdf", "csv", "json")
+DEFAULT = ("html", "csv", "json")
+DRAWN = ("html", "svg", "pdf", "png", "tex", "md")
+INSTALL = "pip install 'budbreak[report]'"
+"""What page, figures and tables need."""
 
 
 def write_report(runs: Sequence[RunResult], folder: Path, *, formats: Sequence[str] | None = None) -> Path:
@@ -40,14 +35,15 @@ def write_report(runs: Sequence[RunResult], folder: Path, *, formats: Sequence[s
         folder: made if it is not there.
         formats: what is written, of `FORMATS`: the page report.html; each figure under figures/ as SVG, PDF and PNG;
             the records as levels.csv and differences.csv, and as levels.json; means and differences
-            in tables.md, and each of these tables under tables/ as LaTeX. None: `DEFAULT`.
+            in tables.md, and each of these tables under tables/ as LaTeX. None writes what of `DEFAULT` can be:
+            without the extra ``report`` there is neither page, figure nor table.
 
     Raises:
         InvalidValue: without any run, or any format.
         UnknownName: if a format is none of `FORMATS`.
         CannotWrite: on a full disk or a forbidden folder.
     """
-    formats = DEFAULT if formats is None else formats
+    formats = [name for name in DEFAULT if can_draw() or name not in DRAWN] if formats is None else formats
     check_formats(formats)
     if not runs:
         raise InvalidValue("there is no run to report", "a report needs at least one", "give the folder of a run")
@@ -56,8 +52,20 @@ def write_report(runs: Sequence[RunResult], folder: Path, *, formats: Sequence[s
     _write_figures(runs, folder, formats)
     if "html" not in formats:
         return folder
+    from budbreak.reporting.page import to_html
+
     write_text(folder / PAGE, to_html(runs))
     return folder / PAGE
+
+
+def can_draw() -> bool:
+    """Whether what draws figures and page is installed."""
+    return all(find_spec(name) for name in ("altair", "vl_convert", "jinja2"))
+
+
+def lacking() -> str:
+    """What to say where page and figures cannot be drawn; empty where they can."""
+    return "" if can_draw() else f" tables only; for page and figures: {INSTALL}"
 
 
 def check_formats(formats: Sequence[str]) -> None:
@@ -72,6 +80,8 @@ def check_formats(formats: Sequence[str]) -> None:
         raise InvalidValue(f"formats is {formats!r}", rule, 'write formats=("html", "csv")')
     for name in formats:
         check_known(f"no format is named {name!r}", name, FORMATS)
+        if name in DRAWN and not can_draw():
+            raise InvalidValue(f"{name} is asked for", "it needs what the extra named report installs", INSTALL)
 
 
 def _write_records(runs: Sequence[RunResult], folder: Path, formats: Sequence[str]) -> None:
@@ -100,26 +110,24 @@ def with_comparison(runs: Sequence[RunResult]) -> list[RunResult]:
 
 
 def _write_figures(runs: Sequence[RunResult], folder: Path, formats: Sequence[str]) -> None:
-    draw = {"svg": lambda paper: to_svg(paper).encode(), "pdf": to_pdf}  # page: png, and all of it by vl-convert
+    wanted = [name for name in ("svg", "pdf", "png") if name in formats]
+    if not wanted:
+        return
+    from budbreak.reporting.drawing import WIDTHS, draw
+
     for prefix, figure in _named_figures(runs):
-        for name in [name for name in draw if name in formats]:
-            write_bytes(folder / "figures" / f"{prefix}{figure.key}.{name}", draw[name](figure.paper))
+        for suffix, width in WIDTHS.items():
+            for name, content in draw(figure, width, wanted).items():
+                write_bytes(folder / "figures" / f"{prefix}{figure.key}-{suffix}.{name}", content)
 
 
-def _named_figures(runs: Sequence[RunResult]) -> list[tuple[str, Figure]]:
-    if len(runs) == 1:
-        return [("", figure) for figure in _figures(runs[0])]
-    compared = compared_figure(runs, distinct_names(runs))
-    own = [
-        (f"{place}-{_slug(run.name)}-", figure) for place, run in enumerate(runs, start=1) for figure in _figures(run)
-    ]
-    return [*([("", compared)] if compared else []), *own]
+def _named_figures(runs: Sequence[RunResult]) -> Iterator[tuple[str, Figure]]:
+    from budbreak.reporting.figures import compared, figures_of
 
-
-def _figures(run: RunResult) -> list[Figure]:
-    single = (accuracy_figure(run), difference_figure(run), cost_figure(run))
-    drawn = [figure for figure in single if figure]
-    return [*drawn, *diagnostic_figures(run), *curve_figures(run), *heat_figures(run)]
+    yield from (("", figure) for figure in compared(runs))
+    for place, run in enumerate(runs, start=1):
+        prefix = "" if len(runs) == 1 else f"{place}-{_slug(run.name)}-"
+        yield from ((prefix, figure) for figure in figures_of(run))
 
 
 def _slug(name: str) -> str:

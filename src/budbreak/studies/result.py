@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from budbreak.diagnostics import Quantity
+from budbreak.diagnostics import Finding, Quantity
 from budbreak.errors import CorruptFile
 from budbreak.files import corrupt, read_json, write_json
 
@@ -149,6 +149,7 @@ class RunResult:
         complete: False while tasks are missing.
         seconds: wall-clock time over all sessions of the run.
         quantities: everything that is measured, in the order in which it is shown.
+        findings: what was found beside it, for the figures of their kinds.
     """
 
     name: str
@@ -162,6 +163,7 @@ class RunResult:
     quantities: tuple[Quantity, ...]
     levels: tuple[LevelResult, ...]
     differences: tuple[Difference, ...]
+    findings: tuple[Finding, ...] = ()
 
     @property
     def arm_names(self) -> tuple[str, ...]:
