@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from budbreak.report import Stacked
+from budbreak.reporting import Stacked
 from budbreak.studies import Overview
 
 _UNKNOWN = "?"

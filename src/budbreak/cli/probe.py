@@ -10,7 +10,7 @@ from budbreak.cli.console import say
 from budbreak.cli.parser import import_from_here, number, whole
 from budbreak.diagnostics import DeadUnitRates, SiteRates
 from budbreak.errors import spelt
-from budbreak.report import Stacked
+from budbreak.reporting import Stacked
 from budbreak.studies import Request, find_subject, measure_subject, save_measurement
 
 

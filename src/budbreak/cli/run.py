@@ -14,7 +14,7 @@ from budbreak.cli.overview import overview_lines, overview_table
 from budbreak.cli.parser import import_from_here, whole
 from budbreak.cli.sinks import open_sink
 from budbreak.errors import InvalidValue
-from budbreak.report import PAGE, conclusion, terminal_table, write_report
+from budbreak.reporting import PAGE, conclusion, terminal_table, write_report
 from budbreak.studies import (
     EXECUTORS,
     TASKS,

@@ -8,7 +8,7 @@ from typing import Any
 
 from budbreak.cli.console import say
 from budbreak.errors import spelt
-from budbreak.report import NARROW, Stacked
+from budbreak.reporting import NARROW, Stacked
 from budbreak.studies import StoredRun, list_runs
 
 

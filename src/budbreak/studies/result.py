@@ -113,15 +113,16 @@ class LevelResult:
 
 
 @dataclass(frozen=True)
-class PairedDifference:
-    """An arm minus its reference at one level, paired by seed.
+class Difference:
+    """An arm minus its reference at one level: paired by seed, unless ``n_reference`` says otherwise.
 
     Args:
         density: of the arm at this level.
         quantity: its name.
         mean, low, high: mean difference and its 95 % t-interval over ``n`` seeds; low = high = None for n = 1.
-        p: of the paired t-test that the mean is zero; None where there is no interval.
+        p: of the t-test that the mean is zero; None where there is no interval.
         p_adjusted: p by Holm's correction over all differences of this quantity in the run.
+        n_reference: the seeds of the reference where they are no pairs with the arm's ``n``: two groups, by Welch.
     """
 
     level: int
@@ -135,6 +136,7 @@ class PairedDifference:
     high: float | None
     p: float | None
     p_adjusted: float | None
+    n_reference: int | None = None
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,7 @@ class RunResult:
     seconds: float
     quantities: tuple[Quantity, ...]
     levels: tuple[LevelResult, ...]
-    differences: tuple[PairedDifference, ...]
+    differences: tuple[Difference, ...]
 
     @property
     def arm_names(self) -> tuple[str, ...]:

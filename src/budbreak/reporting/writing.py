@@ -1,0 +1,130 @@
+"""A report on disk: the page, the tables and the figures, each whole or absent."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from budbreak.checks import check_known
+from budbreak.errors import InvalidValue, one_of
+from budbreak.files import write_bytes, write_json, write_text
+from budbreak.reporting.curves import curve_figures
+from budbreak.reporting.figure import Figure
+from budbreak.reporting.figures import (
+    accuracy_figure,
+    compared_figure,
+    cost_figure,
+    diagnostic_figures,
+    difference_figure,
+)
+from budbreak.reporting.heatmap import heat_figures
+from budbreak.reporting.page import to_html
+from budbreak.reporting.pdf import to_pdf
+from budbreak.reporting.svg import to_svg
+from budbreak.reporting.tables import tables, to_latex, to_markdown
+from budbreak.studies import RunResult, between, difference_rows, distinct_names, level_rows, to_csv, to_json
+
+PAGE = "report.html"
+FORMATS = ("html", "svg", "pdf", "png", "csv", "json", "tex", "md")
+DEFAULT = ("html", "svg", "pdf", "csv", "json")
+
+
+def write_report(runs: Sequence[RunResult], folder: Path, *, formats: Sequence[str] = DEFAULT) -> Path:
+    """Write the report of one run, or of several compared; returns the path of the page, or the folder without one.
+
+    Files of an earlier report of the same runs are replaced, each atomically; the page comes last.
+
+    Args:
+        runs: at least one.
+        folder: made if it is not there.
+        formats: what is written, of `FORMATS`: the page report.html; each figure under figures/ as SVG, PDF and PNG;
+            the records as levels.csv and differences.csv, and as levels.json; means and differences
+            in tables.md, and each of these tables under tables/ as LaTeX.
+
+    Raises:
+        InvalidValue: without any run, or any format.
+        UnknownName: if a format is none of `FORMATS`.
+        CannotWrite: on a full disk or a forbidden folder.
+    """
+    check_formats(formats)
+    if not runs:
+        raise InvalidValue("there is no run to report", "a report needs at least one", "give the folder of a run")
+    _write_records(runs, folder, formats)
+    _write_tables(runs, folder, formats)
+    _write_figures(runs, folder, formats)
+    if "html" not in formats:
+        return folder
+    write_text(folder / PAGE, to_html(runs))
+    return folder / PAGE
+
+
+def check_formats(formats: Sequence[str]) -> None:
+    """Refuse what no report is written as.
+
+    Raises:
+        InvalidValue: if there is none.
+        UnknownName: with the nearest one.
+    """
+    if not formats or isinstance(formats, str):
+        rule = f"what is written is a list, and each {one_of(FORMATS)}"
+        raise InvalidValue(f"formats is {formats!r}", rule, 'write formats=("html", "csv")')
+    for name in formats:
+        check_known(f"no format is named {name!r}", name, FORMATS)
+
+
+def _write_records(runs: Sequence[RunResult], folder: Path, formats: Sequence[str]) -> None:
+    levels = level_rows(runs)
+    if "csv" in formats:
+        write_text(folder / "levels.csv", to_csv(levels))
+        write_text(folder / "differences.csv", to_csv(difference_rows(with_comparison(runs))))
+    if "json" in formats:
+        write_json(folder / "levels.json", {"rows": to_json(levels)}, "levels 2")
+
+
+def _write_tables(runs: Sequence[RunResult], folder: Path, formats: Sequence[str]) -> None:
+    shown = with_comparison(runs)
+    if "md" in formats:
+        write_text(folder / "tables.md", to_markdown(shown))
+    for place, run in enumerate(shown) if "tex" in formats else ():
+        prefix = f"{place}-{_slug(run.name)}-" if place else "compared-" if len(runs) > 1 else ""
+        for table in tables(run):
+            name = f"{prefix}{table.key.replace('_', '-')}"
+            write_text(folder / "tables" / f"{name}.tex", to_latex(table, run.name, name))
+
+
+def with_comparison(runs: Sequence[RunResult]) -> list[RunResult]:
+    """The runs, and before several of them their comparison."""
+    return [*([between(runs)] if len(runs) > 1 else []), *runs]
+
+
+def _write_figures(runs: Sequence[RunResult], folder: Path, formats: Sequence[str]) -> None:
+    draw = {"svg": lambda paper: to_svg(paper).encode(), "pdf": to_pdf}  # page: png, and all of it by vl-convert
+    for prefix, figure in _named_figures(runs):
+        for name in [name for name in draw if name in formats]:
+            write_bytes(folder / "figures" / f"{prefix}{figure.key}.{name}", draw[name](figure.paper))
+
+
+def _named_figures(runs: Sequence[RunResult]) -> list[tuple[str, Figure]]:
+    if len(runs) == 1:
+        return [("", figure) for figure in _figures(runs[0])]
+    compared = compared_figure(runs, distinct_names(runs))
+    own = [
+        (f"{place}-{_slug(run.name)}-", figure) for place, run in enumerate(runs, start=1) for figure in _figures(run)
+    ]
+    return [*([("", compared)] if compared else []), *own]
+
+
+def _figures(run: RunResult) -> list[Figure]:
+    single = (accuracy_figure(run), difference_figure(run), cost_figure(run))
+    drawn = [figure for figure in single if figure]
+    return [*drawn, *diagnostic_figures(run), *curve_figures(run), *heat_figures(run)]
+
+
+def _slug(name: str) -> str:
+    """A part of a file name that every system allows.
+
+    >>> _slug("../ResNet-20 <CIFAR>")
+    'resnet-20-cifar'
+    """
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "run"
