@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import statistics
 from dataclasses import replace
 from pathlib import Path
@@ -70,10 +71,10 @@ def test_where_arms_end_is_stacked_on_80_columns() -> None:
         lines = terminal(run, columns).splitlines()
         start = lines.index("at lambda = 80.0 %")
         assert [line.split("  ")[0] or line[2:].split("  ")[0] for line in lines[start + 1 : start + 10]] == [
-            *("host", "accuracy, mean +- sd", "total DNR"),
+            *("host", "test accuracy, mean +- sd", "total DNR"),
             *(
                 "ap-lite",
-                "accuracy, mean +- sd",
+                "test accuracy, mean +- sd",
                 "minus reference",
                 "difference, points [95 %]",
                 "p, Holm",
@@ -116,6 +117,25 @@ def test_levels_that_are_left_out_are_counted() -> None:
     assert "test accuracy (%)" in wide
     assert len(wide[3].replace(" %", "%").split()) == 1 + 13
     assert {"100.0", "6.9"} <= set(terminal(run, 40).split())  # the first and the last are never left out
+
+
+def test_what_is_no_accuracy_is_shown_in_its_own_unit() -> None:
+    run = fake_run(ARMS[:2], levels=2)
+    loss = Quantity("error", "error", "nats", "lower")
+    values = {"host": [1.50, 1.52, 1.51, 1.55, 1.49], "ap-lite": [0.10, 0.11, 0.13, 0.12, 0.10]}
+    levels = tuple(replace(row, numbers={"error": values[row.arm][row.seed]}) for row in run.levels)
+    rows = tuple(paired_differences(levels, run.arms, [loss]))
+    text = terminal(replace(run, levels=levels, quantities=(loss,), differences=rows))
+    assert "\nerror\narm " in text
+    assert re.search(r"^ap-lite +0\.112 nats\*? +0\.112 nats\*", text, re.MULTILINE)
+    assert "difference, nats [95 %]" in text
+    assert "accuracy" not in text
+
+
+def test_differences_between_groups_say_so() -> None:
+    runs = [fake_run(ARMS[:2], seeds, levels=3, name=f"run{seeds[0]}") for seeds in ((0, 1, 2), (5, 6, 7))]
+    text = terminal(between(runs)).split()
+    assert "differences are unpaired (Welch), as the dense trainings differ" in " ".join(text)
 
 
 def test_names_are_no_markup_and_no_emoji() -> None:

@@ -36,7 +36,7 @@ def execute(options: argparse.Namespace) -> int:
     asked = None if options.formats is None else [name.strip() for name in options.formats.split(",") if name.strip()]
     page = write_report(runs, folder, formats=asked)
     for run in with_comparison(runs):
-        say(terminal_table(run), f"\n{conclusion(run)}")
+        say("", terminal_table(run), f"\n{conclusion(run)}")
     say(f"report: {page}{lacking()}")
     return 0
 
