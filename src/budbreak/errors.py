@@ -32,6 +32,10 @@ class InvalidValue(BudbreakError, ValueError):
     """An argument or a field lies outside its range."""
 
 
+class TooManySpared(InvalidValue):
+    """More weights are spared by their scores than may stay."""
+
+
 class UnknownName(BudbreakError, KeyError):
     """A name matches nothing; the message holds the nearest one that does."""
 

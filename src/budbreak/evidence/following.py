@@ -41,12 +41,22 @@ def check_followed(graph: ModelGraph, names: Collection[str], model: nn.Module, 
 
 
 def sum_of(outputs: Any) -> Any:
-    """The sum of all floating numbers in what a model gives; 0 if there are none."""
+    """The sum of all floating numbers in what a model gives; 0 if there are none.
+
+    A single number beside tensors with dimensions is a loss, which transformers give with the logits: it is left out.
+    """
+    floats = floats_in(outputs)
+    return sum(tensor.sum() for tensor in [tensor for tensor in floats if tensor.dim()] or floats)
+
+
+def floats_in(outputs: Any) -> list[Tensor]:
+    """The floating tensors in what a model gives."""
     if isinstance(outputs, Tensor):
-        return outputs.sum() if outputs.is_floating_point() else 0
+        return [outputs] if outputs.is_floating_point() else []
     if isinstance(outputs, Mapping):
-        return sum(map(sum_of, cast(Mapping[Any, Any], outputs).values()))
-    return sum(map(sum_of, cast(Sequence[Any], outputs))) if isinstance(outputs, list | tuple) else 0
+        outputs = [*cast(Mapping[Any, Any], outputs).values()]
+    inner = map(floats_in, cast(Sequence[Any], outputs)) if isinstance(outputs, list | tuple) else ()
+    return [tensor for tensors in inner for tensor in tensors]
 
 
 def _followed(model: nn.Module, names: Sequence[str], run: Callable[[], Any]) -> Collection[str]:
@@ -54,8 +64,9 @@ def _followed(model: nn.Module, names: Sequence[str], run: Callable[[], Any]) ->
     parameters = parameters_named(model, names)
     with torch.enable_grad(), requiring_grad([*parameters.values()]), recurrent_backward(model), as_written():
         try:
-            total = sum_of(run())
+            total: Tensor | int = sum(tensor.sum() for tensor in floats_in(run()))
         except InvalidValue:  # numpy takes nothing that autograd follows
             return ()
-        followed = isinstance(total, Tensor) and total.requires_grad
-        return gradients_of(total, parameters).keys() if followed else ()
+        if not isinstance(total, Tensor) or not total.requires_grad:
+            return ()
+        return gradients_of(total, parameters).keys()

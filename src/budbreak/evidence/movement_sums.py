@@ -15,6 +15,8 @@ from budbreak.evidence.observer import RESETS, ObserverState, Reset, Training
 
 _STEPS, _SUM = "steps ", "sum "
 """What stands before the name of a weight in the state."""
+_SEEN = "seen"
+"""In the state once any step was taken, be it one in which no weight had a gradient."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class MovementSums:
         """See `Observer.watch`."""
 
         def add(gradients: Mapping[str, Tensor]) -> None:
+            state.setdefault(_SEEN, torch.ones((), dtype=torch.int64))
             _add_products(state, training, gradients if self.every == 1 else _due(state, gradients, self.every))
 
         training.before_step(add)
@@ -52,7 +55,7 @@ class MovementSums:
     def result(self, state: Mapping[str, Tensor], *, ranks: int) -> Mapping[str, Tensor]:
         """See `Observer.result`."""
         sums = {name.removeprefix(_SUM): tensor for name, tensor in state.items() if name.startswith(_SUM)}
-        if _STEPS not in state:
+        if _SEEN not in state:
             rule = "it adds up over the steps of the optimizer that iterate was given"
             raise MissingEvidence(f"{self} has seen no step", rule, "train before, in level 0 too")
         return {name: tensor / ranks for name, tensor in sums.items()} if ranks > 1 else sums

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from budbreak.checks import check_count, shown
 from budbreak.errors import BudbreakError, InvalidValue, LayerCollapsed, NotFinite
@@ -17,25 +15,16 @@ from budbreak.evidence.evidence import ProbeContext
 from budbreak.evidence.examples import drawn
 from budbreak.evidence.following import sum_of
 from budbreak.evidence.passes import gradients_of
+from budbreak.evidence.passing import PassingOn, as_paths, written_out
 from budbreak.evidence.reached import listed, unreached
 from budbreak.evidence.traced import graph_of
+from budbreak.evidence.turning import Noting
 from budbreak.foreign import call_foreign
-from budbreak.graph import (
-    ACTIVATION_FUNCTIONS,
-    CLAMPS,
-    Forward,
-    as_written,
-    may_be_activation,
-    outputs_of,
-    said_nodes,
-    trace,
-)
+from budbreak.graph import Forward, outputs_of, said_nodes, trace
 from budbreak.masks import parameters_named
 
 _ROUNDING = 1e-9
 """The share of the whole flow up to which a negative one is rounding: of float64, through many layers."""
-_PER_FEATURE = (nn.LayerNorm, nn.RMSNorm)
-_PER_CHANNEL = (nn.GroupNorm, nn.modules.batchnorm._NormBase)  # pyright: ignore[reportPrivateUsage]
 
 
 @dataclass(frozen=True)
@@ -43,7 +32,8 @@ class SynapticFlow:
     """The derivative of R by the magnitude of each weight: name -> float64 [shape of the weight], >= 0.
 
     R = the sum of the outputs of the network with |w| in place of each weight, for one input of ones: the sum over all
-    paths of the product of the magnitudes along them. In float64, for R grows by a factor with each layer.
+    paths of the product of the magnitudes along them. In float64, for R grows by a factor with each layer. A loss that
+    the network gives beside its outputs is none of them.
 
     The network runs in eval mode, as in the paper: BatchNorm divides by its running deviation, which is 1 before
     training. So that R counts paths and nothing else, biases and shifts of norms are 0, activations pass their inputs
@@ -103,33 +93,14 @@ def _call_with_shape(model: nn.Module, ones: Any) -> Any:
     )
 
 
-class _PassingOn(TorchFunctionMode):
-    """A mode under which activations, modules and functions, give what they get."""
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        """Run the function, unless it is an activation."""
-        name = getattr(func, "__name__", "").rstrip("_")
-        passes = name in ACTIVATION_FUNCTIONS or (
-            name in CLAMPS and _given(*args, **(kwargs or {})).is_floating_point()
-        )
-        return (_given if passes else func)(*args, **(kwargs or {}))
-
-
-def _given(*args: Any, **kwargs: Any) -> Tensor:
-    """What a function or module that takes one tensor was called with."""
-    return args[0] if args else kwargs["input"] if "input" in kwargs else next(iter(kwargs.values()))
-
-
 def _flow(model: nn.Module, names: Sequence[str], batch: Any, forward: Forward) -> dict[str, Tensor]:
     """Of a model that is put back afterwards."""
-    activations = _written_out(model, batch, forward)
+    activations = written_out(model, lambda: trace(model, batch, forward))
     _take_magnitudes(model)
     parameters = parameters_named(model, names)
     for parameter in parameters.values():
         parameter.requires_grad_(True)
-    with torch.enable_grad(), _all_passing_on(activations), _norms_passing_on(model), as_written(), _PassingOn():
+    with as_paths(activations, PassingOn()):
         total = sum_of(outputs_of(forward, model, _ones(batch)))
         if not isinstance(total, Tensor) or not total.requires_grad:
             raise _no_flow(parameters)
@@ -137,35 +108,12 @@ def _flow(model: nn.Module, names: Sequence[str], batch: Any, forward: Forward) 
     missed = [name for name in parameters if name not in flow]
     if missed:
         raise _unreached(model, missed, _ones(batch), forward)
-    _check(float(total.detach()), parameters, flow)
+    negative = _check(float(total.detach()), parameters, flow)
+    if negative is not None:
+        with as_paths(activations, noted := Noting()):
+            noted.look_back(sum_of(outputs_of(forward, model, _ones(batch))), [*parameters.values()])
+        raise _negative(negative, str(noted))
     return flow
-
-
-def _written_out(model: nn.Module, batch: Any, forward: Forward) -> list[nn.Module]:
-    """The modules that are, as a whole, one activation, written with several calls: x * sigmoid(x), say."""
-    foreign = {
-        path: module
-        for path, module in model.named_modules()
-        if path and may_be_activation(module) and not type(module).__module__.startswith("torch.")
-    }
-    nodes = trace(model, batch, forward).nodes if foreign else ()
-    whole = dict.fromkeys(node.owner for node in nodes if node.site is not None and not node.site.where)
-    return [foreign[path] for path in whole if path in foreign]
-
-
-@contextlib.contextmanager
-def _all_passing_on(modules: Sequence[nn.Module]) -> Generator[None, None, None]:
-    """These give what they get; none runs, for it might overwrite that."""
-    own = [vars(module).get("forward") for module in modules]
-    for module in modules:
-        module.forward = _given
-    try:
-        yield
-    finally:
-        for module, before in zip(modules, own, strict=True):
-            del module.forward
-            if before is not None:
-                module.forward = before
 
 
 @torch.no_grad()
@@ -179,29 +127,6 @@ def _take_magnitudes(model: nn.Module) -> None:
         mean = getattr(module, "running_mean", None)
         if isinstance(mean, Tensor):
             mean.zero_()
-
-
-@contextlib.contextmanager
-def _norms_passing_on(model: nn.Module) -> Generator[None, None, None]:
-    """Norms without running statistics give what they get, times their gain."""
-    norms = [module for module in model.modules() if isinstance(module, _PER_FEATURE + _PER_CHANNEL)]
-    handles = [
-        norm.register_forward_hook(_times_gain, with_kwargs=True)
-        for norm in norms
-        if getattr(norm, "running_var", None) is None
-    ]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _times_gain(norm: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Tensor) -> Tensor:
-    given, gain = _given(*args, **kwargs), cast(Tensor | None, norm.weight)
-    if gain is None:
-        return given
-    return given * (gain if isinstance(norm, _PER_FEATURE) else gain.reshape(-1, *[1] * (given.dim() - 2)))
 
 
 def _ones(batch: Any) -> Any:
@@ -231,8 +156,11 @@ def _unreached(model: nn.Module, missed: Sequence[str], batch: Any, forward: For
     )
 
 
-def _check(total: float, parameters: Mapping[str, nn.Parameter], flow: Mapping[str, Tensor]) -> None:
-    """Refuse what is no sum of paths. What a weight carries is up to R; more, where it is used several times."""
+def _check(total: float, parameters: Mapping[str, nn.Parameter], flow: Mapping[str, Tensor]) -> str | None:
+    """The first weight through which no sum of paths flows, or None.
+
+    What a weight carries is up to R; more, where it is used several times.
+    """
     carried: list[float] = []
     for name, derivative in flow.items():
         if not bool(torch.isfinite(derivative).all()):
@@ -244,13 +172,19 @@ def _check(total: float, parameters: Mapping[str, nn.Parameter], flow: Mapping[s
         through = derivative * parameters[name].detach()
         carried.append(float(through.sum()))
         if float(through.clamp_max(0).sum()) < -_ROUNDING * abs(total):
-            raise InvalidValue(
-                f"the flow through {name!r} is negative",
-                "SynFlow adds up paths of magnitudes: none may be subtracted, as in x - f(x), or go through a softmax",
-                "return logits, of the network or by a forward of your own; or choose another criterion",
-            )
+            return name
     if max(carried) <= _ROUNDING * abs(total):
         raise _no_flow(parameters)
+    return None
+
+
+def _negative(name: str, places: str) -> InvalidValue:
+    return InvalidValue(
+        f"the flow through {name!r} is negative" + (f": it turns at {places}" if places else ""),
+        "SynFlow adds up paths of magnitudes: nothing may subtract or divide by them, nor a softmax weigh them; the "
+        "norms of torch, modules and functions, are seen through",
+        "give forward= that returns logits, if it is their softmax; or choose another criterion",
+    )
 
 
 def _no_flow(parameters: Mapping[str, nn.Parameter]) -> InvalidValue | LayerCollapsed:

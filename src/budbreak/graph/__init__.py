@@ -21,6 +21,7 @@ from budbreak.graph.modelgraph import ModelGraph
 from budbreak.graph.node import Kind, Node, replay
 from budbreak.graph.nonlinearities import CLAMPS, may_be_activation
 from budbreak.graph.nonlinearities import FUNCTIONS as ACTIVATION_FUNCTIONS
+from budbreak.graph.places import calling_line
 from budbreak.graph.reachability import Reachability
 from budbreak.graph.site import Feed, Site
 from budbreak.graph.tracing import trace
@@ -47,6 +48,7 @@ __all__ = [
     "SiteWatcher",
     "as_written",
     "call_model",
+    "calling_line",
     "count_macs",
     "groups_of",
     "is_single",
