@@ -23,7 +23,8 @@ class MovementSums:
 
     m = -(sum over steps of w * g), w and g right before the step: > 0 where gradient descent moves the weight away from
     zero. g is the gradient that the step is taken by: accumulated, clipped, unscaled. Over several processes, their
-    mean. Accumulated in float32 (float64 for float64 weights); 0 for a weight without a gradient.
+    mean. Accumulated in float32 (float64 for float64 weights). A weight that had no gradient in any of these steps
+    (frozen, or not used) is left out: `Movement` refuses it.
 
     Args:
         reset: "level": of each training alone; "never": of all trainings so far.
@@ -51,7 +52,7 @@ class MovementSums:
     def result(self, state: Mapping[str, Tensor], *, ranks: int) -> Mapping[str, Tensor]:
         """See `Observer.result`."""
         sums = {name.removeprefix(_SUM): tensor for name, tensor in state.items() if name.startswith(_SUM)}
-        if not sums:
+        if _STEPS not in state:
             rule = "it adds up over the steps of the optimizer that iterate was given"
             raise MissingEvidence(f"{self} has seen no step", rule, "train before, in level 0 too")
         return {name: tensor / ranks for name, tensor in sums.items()} if ranks > 1 else sums
@@ -73,8 +74,8 @@ def _due(state: ObserverState, gradients: Mapping[str, Tensor], every: int) -> M
 
 
 def _add_products(state: ObserverState, training: Training, gradients: Mapping[str, Tensor]) -> None:
-    for name, weight in training.parameters.items():
-        sums = state.get(_SUM + name)
+    for name in gradients:
+        weight, sums = training.parameters[name], state.get(_SUM + name)
         if sums is None:
             state[_SUM + name] = torch.zeros_like(weight, dtype=torch.promote_types(weight.dtype, torch.float32))
         elif sums.device != weight.device:

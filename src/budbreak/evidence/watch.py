@@ -22,7 +22,7 @@ from budbreak.graph import (
     SiteWatcher,
     loss_of,
     outputs_of,
-    requiring_grad,
+    restored,
     target_of,
     to_device,
     undisturbed,
@@ -261,14 +261,18 @@ def rehearse(
     """What observers would see if a model were trained on these batches; no step is taken, and all is as before."""
     check_model(model)
     parameters = prunable_parameters(model, prunable)
-    names, weights = list(parameters), list(parameters.values())
-    with undisturbed(model, batches), Watch(model, parameters, observers, is_on=lambda: True) as watch:
+    device = next(iter(parameters.values())).device
+    with (
+        undisturbed(model, batches),
+        restored(model),
+        Watch(model, parameters, observers, is_on=lambda: True) as watch,
+    ):
         model.train()
         watch.begin()
         for raw in batches:
-            batch = to_device(raw, weights[0].device)
-            with torch.enable_grad(), requiring_grad(weights):
-                value = loss_of(loss, outputs_of(forward or usual_call, model, batch), target_of(batch))
-                given = torch.autograd.grad(value, weights, allow_unused=True, materialize_grads=True)
-            watch.see(dict(zip(names, given, strict=True)))
+            batch = to_device(raw, device)
+            with torch.enable_grad():  # as loops do: checkpoints of the old kind know no other way
+                loss_of(loss, outputs_of(forward or usual_call, model, batch), target_of(batch)).backward()
+            watch.see({name: p.grad for name, p in parameters.items() if p.grad is not None})
+            model.zero_grad()
         return {observer: watch.result(observer, Processes()) for observer in observers}
