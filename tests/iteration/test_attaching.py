@@ -237,14 +237,15 @@ def test_what_was_attached_is_let_go():
     assert not trainer.optimizer._optimizer_step_post_hooks
 
 
-def test_a_second_look_at_a_training_attaches_anew():
+@pytest.mark.parametrize("anew", [True, False])
+def test_a_second_look_at_a_training_attaches_once_more(anew):
     trainer = Trainer()
     with bb.iterate(trainer.model, None, geometric(1)) as levels:
-        trainer.begin()
         next(iter(levels)).attach(trainer.optimizer, resets=[trainer.scheduler, trainer.generator])
         torch.rand(3)
         for level in levels:
-            trainer.begin()
+            if anew or level.number:
+                trainer.begin()
             level.attach(trainer.optimizer, resets=[trainer.scheduler, trainer.generator])
             for _ in level.epochs(2):
                 trainer.epoch()

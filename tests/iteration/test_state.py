@@ -114,6 +114,8 @@ TABLE = [
     ((begin, step_of(2, 3), step_of(0, 3)), step_of(1, 3), {"steps": 1, "ahead": (), "untouched": False}),
     ((begin, step_of(1), end), begin, {"first_step": 0, "steps": 0, "ahead": (), "untouched": True}),
     (NOTHING, stop, InvalidValue),
+    (RUNNING, stop, InvariantBroken),  # it did not say how many epochs there are
+    ((begin, plan_epochs, finish_epoch, finish_epoch), stop, InvariantBroken),
     ((begin, plan_epochs), stop, {"ends_after": 1, "last_epoch": 1, "epochs": 0}),
     ((begin, plan_epochs, stop), finish_epoch, {"epochs": 1, "last_epoch": 1}),
     ((begin, plan_epochs, stop, finish_epoch), finish_epoch, InvalidValue),

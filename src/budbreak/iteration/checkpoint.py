@@ -92,9 +92,7 @@ class Checkpoint:
             raise corrupt(path, "its mask is not made of bools", WHAT_TO_DO)
         if set(tree["start_weights"]) != set(tree["mask"]):
             raise corrupt(path, "its start weights are not those that its mask covers", WHAT_TO_DO)
-        later = {field.name for field in fields(Position) if "introduced" in field.metadata}
-        named = {field.name for field in fields(Position)}
-        check_keys(tree["position"], named - later, path, optional=later)  # no other one by its default
+        _check_position(tree["position"], path)
         if set(tree["generators"]) - {"cuda"} != {"torch", "numpy", "random"}:
             raise corrupt(path, "its generators are not those of torch, numpy and random", WHAT_TO_DO)
         return cls(
@@ -136,6 +134,14 @@ def _position_tree(position: Position) -> dict[str, Any]:
     plain = asdict(position)
     usual = {field.name: field.metadata["introduced"] for field in fields(Position) if "introduced" in field.metadata}
     return {name: value for name, value in plain.items() if name not in usual or value != usual[name]}
+
+
+def _check_position(tree: Any, path: Path) -> None:
+    """Refuse what lacks a field, but for those that were introduced later: no other one is left to its default."""
+    later = {field.name for field in fields(Position) if "introduced" in field.metadata}
+    check_keys(tree, {field.name for field in fields(Position)} - later, path, optional=later)
+    if tree.get("attached") is not None:
+        check_keys(tree["attached"], {"optimizers", "resets"}, path)
 
 
 def check_keys(

@@ -75,6 +75,8 @@ class Optimizers:
                 "they end with their with: afterwards nothing is held or recorded",
                 "move this into the with",
             )
+        if self._engaged is not None and not self._setup.optimizers:
+            self._used += references((*self._engaged.optimizers, *self._engaged.resets))
         self.detach()
         if self._engaged is None:
             apply_mask(self._setup.model, mask)
@@ -113,7 +115,7 @@ class Optimizers:
         check_zeros(self._setup.model, mask)  # else something has trained before, unseen
         engaged = Engaged(self._setup, optimizers, resets, watched=self._stored)
         engaged.start(mask, self._parameters, self._listeners)
-        self._engaged, self._used = engaged, [*self._used, *references((*optimizers, *resets))]
+        self._engaged = engaged
         mask_averages(resets, self._setup.model, mask)
         if self._waiting is not None:
             training, path = self._waiting

@@ -70,7 +70,7 @@ class Position:
     @property
     def last_epoch(self) -> int | None:
         """How many epochs it has in the end, as far as is known; None where nobody said."""
-        return min((count for count in (self.planned, self.ends_after) if count is not None), default=None)
+        return self.planned if self.ends_after is None else self.ends_after
 
     @property
     def untouched(self) -> bool:
@@ -195,8 +195,15 @@ def epochs_planned(state: State, count: int) -> State:
 
 
 def stopped(state: State, epochs: int) -> State:
-    """The training is to end after so many epochs: with the one that runs, or that is just over."""
-    _running(state)
+    """The training is to end after so many epochs: with the one that runs, or that is just over.
+
+    Raises:
+        InvariantBroken: if it has not so many.
+    """
+    here = _running(state)
+    if not here.epochs <= epochs <= (here.planned or 0):
+        value = f"to end after {epochs} epochs of {here.planned}, of which {here.epochs} are done"
+        raise InvariantBroken(value, "a training ends with an epoch of its own", DEFECT)
     return _moved(state, ends_after=epochs)
 
 
