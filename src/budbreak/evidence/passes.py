@@ -192,7 +192,7 @@ class Pass:
 def gradients_of(
     value: Tensor, parameters: Mapping[str, nn.Parameter], *, retain_graph: bool = False, create_graph: bool = False
 ) -> dict[str, Tensor]:
-    """The gradient of a number with respect to each parameter; those that it does not depend on are left out.
+    """The gradient of a number with respect to each parameter, dense; those that it does not depend on are left out.
 
     Raises:
         InvalidValue: if a checkpoint of the old kind hides weights.
@@ -203,11 +203,9 @@ def gradients_of(
     derivatives = cast(Sequence[Tensor | None], found)
     if None in derivatives:
         check_reachable(value)
-    return {
-        name: gradient if create_graph else gradient.detach()
-        for name, gradient in zip(parameters, derivatives, strict=True)
-        if gradient is not None
-    }
+    known = {name: one for name, one in zip(parameters, derivatives, strict=True) if one is not None}
+    dense = {name: one.to_dense() if one.layout != torch.strided else one for name, one in known.items()}
+    return dense if create_graph else {name: one.detach() for name, one in dense.items()}
 
 
 def call_functions(network: Network, contexts: Sequence[Context], calibration: Calibration) -> None:
