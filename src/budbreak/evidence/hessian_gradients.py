@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from budbreak.evidence.averaging import WeightedMean
+from budbreak.evidence.dtypes import check_real, check_wide_enough
 from budbreak.evidence.evidence import ProbeContext
 from budbreak.evidence.examples import drawn_like
 from budbreak.evidence.gradients import Gradients
@@ -41,7 +42,13 @@ class HessianGradients:
         return (Gradients(self.mode, self.temperature),)
 
     def start(self, context: ProbeContext) -> Callable[[], Mapping[str, Tensor]]:
-        """See `Probe.start`."""
+        """See `Probe.start`.
+
+        Raises:
+            InvalidValue: for weights that are complex, or float16.
+        """
+        check_real(context.weights, "the Hessian times the gradient")
+        check_wide_enough(context.weights, "the Hessian times the gradient")
         mean, (first,) = WeightedMean(context), self.after
 
         def listen(value: Tensor, parameters: Mapping[str, nn.Parameter], weight: float) -> None:

@@ -68,7 +68,8 @@ class InputNorms:
 
     norm[j] = sqrt(sum over samples and positions of x[j]^2), for Linear over all leading dimensions; for convolutions
     over each position of the kernel that the padding leaves, as if inputs were unfolded: the squares are added over the
-    samples first, and only that sum is unfolded. Sums in float64. For Linear and (grouped, transposed) convolutions.
+    samples first, and only that sum is unfolded. Sums in float64. For Linear and (grouped, transposed) convolutions;
+    of complex inputs, the norm of their magnitudes.
     """
 
     def start(self, context: ProbeContext) -> Callable[[], Mapping[str, ColumnNorms]]:
@@ -172,7 +173,7 @@ def _sum_of_squares(batch: Tensor) -> Tensor:
 
 
 def _added(batch: Tensor) -> Tensor:
-    size = batch[:1].numel()
+    size, batch = batch[:1].numel(), batch.abs() if batch.is_complex() else batch
     if batch.dtype in (torch.bfloat16, torch.float16):
         total = torch.zeros(batch.shape[1:], dtype=torch.float32, device=batch.device)
         for part in batch.split(max(1, _CACHED // max(1, size))):
@@ -252,4 +253,4 @@ def _root(name: str, squares: Tensor, dtype: torch.dtype) -> Tensor:
             "the norm of it would score nothing",
             "look for NaN in the batches, or in the weights",
         )
-    return squares.sqrt().to(torch.promote_types(dtype, torch.float32))
+    return squares.sqrt().to(torch.promote_types(dtype.to_real(), torch.float32))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from budbreak.checks import check_count, shown
 from budbreak.errors import BudbreakError, InvalidValue, LayerCollapsed, NotFinite
+from budbreak.evidence.dtypes import check_real
 from budbreak.evidence.evidence import ProbeContext
 from budbreak.evidence.examples import drawn
 from budbreak.evidence.following import sum_of
@@ -62,11 +63,12 @@ class SynapticFlow:
         """See `Probe.start`.
 
         Raises:
-            InvalidValue: by the result, if a flow is negative, as where a skip is subtracted; if there is none, or none
-                that depends on one of the weights.
+            InvalidValue: for complex weights; by the result, if a flow is negative, as where a skip is subtracted; if
+                there is none, or none that depends on one of the weights.
             LayerCollapsed: by the result, if there is none because a layer has no living weight.
             NotFinite: by the result, if it is too large for float64.
         """
+        check_real(context.weights, "the sum of paths")
         names, flow = list(context.weights), dict[str, Tensor]()
 
         def measure(model: nn.Module, batch: Any, forward: Forward) -> None:

@@ -229,10 +229,14 @@ def _gradients(parameters: Mapping[str, nn.Parameter], optimizer: Optimizer) -> 
     found = cast(Tensor | None, getattr(optimizer, "found_inf", None))
     if found is not None and bool(found):
         return None
-    given = {name: parameter.grad for name, parameter in parameters.items() if parameter.grad is not None}
-    dense = {name: grad.to_dense() if grad.is_sparse else grad for name, grad in given.items()}
+    dense = _dense_gradients(parameters)
     scale = cast(Tensor | None, getattr(optimizer, "grad_scale", None))
     return dense if scale is None else {name: grad / scale.to(grad.device) for name, grad in dense.items()}
+
+
+def _dense_gradients(parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
+    given = {name: parameter.grad for name, parameter in parameters.items() if parameter.grad is not None}
+    return {name: grad.to_dense() if grad.is_sparse else grad for name, grad in given.items()}
 
 
 def _over_ranks(processes: Processes, mine: ObserverState) -> Mapping[str, Tensor]:
@@ -273,6 +277,6 @@ def rehearse(
             batch = to_device(raw, device)
             with torch.enable_grad():  # as loops do: checkpoints of the old kind know no other way
                 loss_of(loss, outputs_of(forward or usual_call, model, batch), target_of(batch)).backward()
-            watch.see({name: p.grad for name, p in parameters.items() if p.grad is not None})
+            watch.see(_dense_gradients(parameters))
             model.zero_grad()
         return {observer: watch.result(observer, Processes()) for observer in observers}
