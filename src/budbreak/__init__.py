@@ -8,7 +8,7 @@ from budbreak import criteria, diagnostics, errors, evidence, graph, iteration, 
 from budbreak._version import __version__
 from budbreak.evidence import Evidence, probe
 from budbreak.graph import trace
-from budbreak.iteration import ActivateWhilePruning, Plan, Remove, Step, Train, iterate
+from budbreak.iteration import ActivateWhilePruning, Plan, Remove, Step, Train, iterate, load_level
 from budbreak.live import dead_neurons, hold, prune, rewind
 from budbreak.masks import NM, Block, Element, Mask, Scores, Unit, excluding, including, select
 
@@ -38,6 +38,7 @@ __all__ = [
     "iterate",
     "iteration",
     "live",
+    "load_level",
     "masks",
     "probe",
     "prune",

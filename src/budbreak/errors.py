@@ -153,8 +153,9 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     >>> did_you_mean("fc9.weight", ["fc1.weight", "conv.weight"])
     "did you mean 'fc1.weight'?"
     """
-    nearest = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"did you mean {nearest[0]!r}?" if nearest else ""
+    names = list(known)
+    near = [match for text in (name, name.lower()) for match in difflib.get_close_matches(text, names, 1, cutoff=0.5)]
+    return f"did you mean {near[0]!r}?" if near else ""
 
 
 def one_of(known: Iterable[str], *, most: int = 12) -> str:

@@ -109,11 +109,11 @@ WRONG = [
     ("mlp", {"train.schedule": {"is": "plateau", "patience": 5}}, ["patience is 5"]),
     ("mlp", {"train.schedule": "cosine", "prune.rewind": "none"}, ["ends at the rate 0", 'rewind = "learning-rate"']),
     ("mlp", {"prune.then": [{"is": "ap", "q": 0.5}]}, ["what follows the host wants"]),
-    ("mlp", {"prune.then": ["ap"], "prune.granularity": "unit"}, ["goes with Element() only"]),
+    ("mlp", {"prune.then": ["ap"], "prune.granularity": "unit"}, ['goes with "element" only']),
     (
         "mlp",
         {"prune.scope": "layer", "prune.allocation": "erk", "prune.granularity": "unit"},
-        ["ERK looks at the dimensions of weights"],
+        ['"erk" looks at the dimensions of weights'],
     ),
     ("mlp", {"prune.scope": {"is": "nm", "n": 2, "of": 4}}, ["'fc3.weight' has 50 weights", "a multiple of 4"]),
     (
@@ -252,7 +252,7 @@ def test_an_error_names_its_arm_where_there_are_several(nets, tmp_path):
     with pytest.raises(InvalidValue, match=r"^arm 'greedy': level 1"):
         look_ahead(choose(small(arms=arms), tmp_path))
     arms = {"host": {}, "unit": {"prune.granularity": "unit", "prune.then": ["ap"]}}
-    with pytest.raises(InvalidValue, match=r"^arm 'unit': .*\n.*Element\(\) only"):
+    with pytest.raises(InvalidValue, match=r"^arm 'unit': \"ap\" after .*\n.*\"element\" only"):
         look_ahead(choose(small(arms=arms), tmp_path))
 
 
@@ -347,6 +347,13 @@ def test_what_stays_dense_is_said_by_the_look_ahead_and_not_again_by_each_task(t
     overview = look_ahead(choice)
     assert "60 of 312 weights prunable; uncovered: gru.weight_ih_l0 (GRU, 144)" in " ".join(str(overview).split())
     run(choice)  # a warning would be an error here
+
+
+def test_a_rate_that_is_too_high_is_said_by_the_training_and_not_by_what_looks_at_weights_of_nan(tmp_path):
+    choice = choose(small({"train.optimizer": {"is": "sgd", "learning_rate": 1e9}}), tmp_path)
+    assert look_ahead(choice).cost.seconds  # its timed steps, all on one batch, throw the weights far away
+    with pytest.raises(RunFailed, match=r"the loss is nan at step .*\n.*\nlower the learning rate"):
+        run(choice)
 
 
 def test_an_error_of_ours_in_a_factory_keeps_its_kind():

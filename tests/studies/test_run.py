@@ -443,10 +443,13 @@ class NoNumber:
         ({"prune.criterion": "rogues:Changes"}, "a criterion, or that of a stage, changed the weights"),
         ({"measure.diagnostics": ["rogues:Halves"]}, "a diagnostic changed the weights that it looked at"),
         ({"measure.diagnostics": ["rogues:NoNumber"]}, "a diagnostic gave ratio = nan on a fresh network"),
-        ({"train.schedule": "rogues:Rates"}, "attaching Rates(fails='attach') raised KeyError"),
+        ({"train.schedule": "rogues:Rates"}, 'attaching {is = "rogues:Rates", fails = "attach"} raised KeyError'),
         ({"train.schedule": {"is": "rogues:Rates", "fails": "torch"}}, "'StepLR' object has no attribute 'after_step'"),
         ({"train.schedule": {"is": "rogues:Rates", "fails": "negative"}}, "the factor after 0 steps is -1.0"),
-        ({"train.optimizer": "rogues:Builds"}, "building Builds(learning_rate=0.1) raised AttributeError"),
+        (
+            {"train.optimizer": "rogues:Builds"},
+            'building {is = "rogues:Builds", learning_rate = 0.1} raised AttributeError',
+        ),
         ({"prune.then": ["rogues:Less"]}, "stages of Less is ('train',), a tuple"),
     ],
 )

@@ -6,7 +6,7 @@ import pytest
 from small import Stopped, choose, digests, small, stop_at, trained
 
 from budbreak.errors import InvalidValue
-from budbreak.report import terminal_table, write_report
+from budbreak.reporting import terminal_table, write_report
 from budbreak.studies import epochs_of_choice, look_ahead, run
 from budbreak.studies.making import make_plan
 from budbreak.studies.tasks import Place, check_identity, tasks_of

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from budbreak.cli.folding import folded
-from budbreak.report import DEFAULT, FORMATS, conclusion, lacking, terminal_table, write_report
+from budbreak.reporting import DEFAULT, FORMATS, conclusion, lacking, terminal_table, with_comparison, write_report
 from budbreak.studies import RunResult, load_result, run_of_histories
 
 
@@ -35,7 +35,7 @@ def execute(options: argparse.Namespace) -> int:
     folder = options.to or (options.runs[0] if len(runs) == 1 else Path("comparison"))
     asked = None if options.formats is None else [name.strip() for name in options.formats.split(",") if name.strip()]
     page = write_report(runs, folder, formats=asked)
-    for run in runs:
+    for run in with_comparison(runs):
         print(terminal_table(run))
         print(folded(conclusion(run)))
     print(f"report: {page}{lacking()}")

@@ -13,7 +13,7 @@ from budbreak.cli.folding import folded
 from budbreak.cli.parser import import_from_here, whole
 from budbreak.cli.sinks import open_sink
 from budbreak.errors import InvalidValue
-from budbreak.report import PAGE, conclusion, lacking, terminal_table, write_report
+from budbreak.reporting import PAGE, conclusion, lacking, terminal_table, write_report
 from budbreak.studies import (
     EXECUTORS,
     TASKS,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
@@ -39,13 +40,21 @@ from budbreak.graph import (
 
 @dataclass(frozen=True)
 class Calibration:
-    """The batches, how the network and its loss are called on them, and how much each counts; see `probe`."""
+    """The batches, how the network and its loss are called on them, and how much each counts; see `probe`.
+
+    What looks at the first batch alone reads it once, however many probes that are.
+    """
 
     batches: Batches
     forward: Forward = call_model
     loss: Loss | None = None
     samples: Samples | None = None
     every: int = 1
+
+    @functools.cached_property
+    def first(self) -> list[Any]:
+        """The first batch, in a list; an empty one if there is none."""
+        return list(itertools.islice(self.batches, 1))
 
 
 class Pass:
@@ -187,7 +196,7 @@ class Pass:
 def gradients_of(
     value: Tensor, parameters: Mapping[str, nn.Parameter], *, retain_graph: bool = False, create_graph: bool = False
 ) -> dict[str, Tensor]:
-    """The gradient of a number with respect to each parameter, 0 where it does not depend on it.
+    """The gradient of a number with respect to each parameter; those that it does not depend on are left out.
 
     Raises:
         InvalidValue: if a checkpoint of the old kind hides weights.
@@ -199,8 +208,9 @@ def gradients_of(
     if None in derivatives:
         check_reachable(value)
     return {
-        name: torch.zeros_like(parameter) if gradient is None else gradient if create_graph else gradient.detach()
-        for (name, parameter), gradient in zip(parameters.items(), derivatives, strict=True)
+        name: gradient if create_graph else gradient.detach()
+        for name, gradient in zip(parameters, derivatives, strict=True)
+        if gradient is not None
     }
 
 
@@ -212,7 +222,7 @@ def call_functions(network: Network, contexts: Sequence[Context], calibration: C
         return
     model, device = network.model, network.device
     with network.processes.agreeing("looking at the model"), observing(model, device, calibration.batches):
-        first = list(itertools.islice(calibration.batches, 1)) if on_example else []
+        first = calibration.first if on_example else []
         for function in functions:
             with restored(model):
                 function(model)

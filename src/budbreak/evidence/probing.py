@@ -188,7 +188,8 @@ class _Opened:
                 "give loss=loss_fn",
             )
         check_function("forward", forward or call_model, "lambda model, batch: model(batch[0])")
-        readings = sum(any(self.contexts[probe].wants_batches for probe in step.probes) for step in self.steps)
+        passes = sum(step.conditions is not None for step in self.steps)
+        readings = passes + any(context.example_functions for context in looking)
         if readings > 1:
             check_rereadable(batches, f"these probes read them {readings} times")
 

@@ -12,18 +12,22 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from budbreak.checks import check_count, shown
-from budbreak.errors import InvalidValue, LayerCollapsed, NotFinite
+from budbreak.errors import BudbreakError, InvalidValue, LayerCollapsed, NotFinite
 from budbreak.evidence.evidence import ProbeContext
 from budbreak.evidence.examples import drawn
+from budbreak.evidence.following import sum_of
 from budbreak.evidence.passes import gradients_of
+from budbreak.evidence.reached import listed, unreached
+from budbreak.evidence.traced import graph_of
+from budbreak.foreign import call_foreign
 from budbreak.graph import (
     ACTIVATION_FUNCTIONS,
     CLAMPS,
     Forward,
     as_written,
-    call_model,
     may_be_activation,
     outputs_of,
+    said_nodes,
     trace,
 )
 from budbreak.masks import parameters_named
@@ -68,7 +72,8 @@ class SynapticFlow:
         """See `Probe.start`.
 
         Raises:
-            InvalidValue: by the result, if a flow is negative, as where a skip is subtracted; if there is none.
+            InvalidValue: by the result, if a flow is negative, as where a skip is subtracted; if there is none, or none
+                that depends on one of the weights.
             LayerCollapsed: by the result, if there is none because a layer has no living weight.
             NotFinite: by the result, if it is too large for float64.
         """
@@ -81,12 +86,21 @@ class SynapticFlow:
             context.on_example(measure)
         else:
             ones = torch.ones(1, *self.shape)
-            context.on_model(lambda model: measure(model, ones.to(next(model.parameters()).device), call_model))
+            context.on_model(lambda model: measure(model, ones.to(next(model.parameters()).device), _call_with_shape))
         return lambda: _of_first_rank(context, flow)
 
     def example(self, weights: Mapping[str, Tensor], generator: torch.Generator) -> Mapping[str, Tensor]:
         """See `Probe`."""
         return {name: drawn(weight.shape, generator).abs().double() for name, weight in weights.items()}
+
+
+def _call_with_shape(model: nn.Module, ones: Any) -> Any:
+    return call_foreign(
+        f"the model, given ones of the shape {list(ones.shape)},",
+        lambda: model(ones),
+        rule="shape is that of one input, without the dimension of the batch",
+        fix="mend shape, or leave it out: then it is that of the first batch",
+    )
 
 
 class _PassingOn(TorchFunctionMode):
@@ -116,10 +130,13 @@ def _flow(model: nn.Module, names: Sequence[str], batch: Any, forward: Forward) 
     for parameter in parameters.values():
         parameter.requires_grad_(True)
     with torch.enable_grad(), _all_passing_on(activations), _norms_passing_on(model), as_written(), _PassingOn():
-        total = _sum_of(outputs_of(forward, model, _ones(batch)))
+        total = sum_of(outputs_of(forward, model, _ones(batch)))
         if not isinstance(total, Tensor) or not total.requires_grad:
             raise _no_flow(parameters)
         flow = gradients_of(total, parameters)
+    missed = [name for name in parameters if name not in flow]
+    if missed:
+        raise _unreached(model, missed, _ones(batch), forward)
     _check(float(total.detach()), parameters, flow)
     return flow
 
@@ -199,13 +216,19 @@ def _ones(batch: Any) -> Any:
     return batch
 
 
-def _sum_of(outputs: Any) -> Any:
-    """The sum of all floating numbers in what a model gives; 0 if there are none."""
-    if isinstance(outputs, Tensor):
-        return outputs.sum() if outputs.is_floating_point() else 0
-    if isinstance(outputs, Mapping):
-        return sum(map(_sum_of, cast(Mapping[Any, Any], outputs).values()))
-    return sum(map(_sum_of, cast(Sequence[Any], outputs))) if isinstance(outputs, list | tuple) else 0
+def _unreached(model: nn.Module, missed: Sequence[str], batch: Any, forward: Forward) -> InvalidValue:
+    try:
+        last = graph_of(model, missed, batch, forward).lost(missed[0], cut=True)
+    except BudbreakError:  # it cannot be traced, so nobody knows where
+        last = ()
+    where = f"; what {missed[0]!r} computes was last seen in {said_nodes(last)}" if last else ""
+    return unreached(
+        f"no output depends on {listed(missed)}{where}",
+        "SynFlow adds up paths from inputs to outputs that autograd can follow: detach(), no_grad(), numpy and item() "
+        "end them, and so does what is not called or not returned",
+        missed,
+        "let autograd follow it",
+    )
 
 
 def _check(total: float, parameters: Mapping[str, nn.Parameter], flow: Mapping[str, Tensor]) -> None:
@@ -224,7 +247,7 @@ def _check(total: float, parameters: Mapping[str, nn.Parameter], flow: Mapping[s
             raise InvalidValue(
                 f"the flow through {name!r} is negative",
                 "SynFlow adds up paths of magnitudes: none may be subtracted, as in x - f(x), or go through a softmax",
-                "give forward= that returns logits, or choose another criterion",
+                "return logits, of the network or by a forward of your own; or choose another criterion",
             )
     if max(carried) <= _ROUNDING * abs(total):
         raise _no_flow(parameters)
@@ -241,7 +264,7 @@ def _no_flow(parameters: Mapping[str, nn.Parameter]) -> InvalidValue | LayerColl
     return InvalidValue(
         "nothing flows from the inputs to the outputs",
         "SynFlow adds up the paths between them, by the prunable weights",
-        "give forward= that returns what the network computes, or choose another criterion",
+        "return what is computed, of the network or by a forward of your own; or choose another criterion",
     )
 
 

@@ -1,5 +1,6 @@
 """How a live model is wired, seen while it runs: activation sites, their units and feeds, MACs."""
 
+from budbreak.graph.breaks import said_nodes
 from budbreak.graph.channels import groups_of
 from budbreak.graph.feeding import (
     Batches,
@@ -57,6 +58,7 @@ __all__ = [
     "replay",
     "requiring_grad",
     "restored",
+    "said_nodes",
     "target_of",
     "to_device",
     "trace",

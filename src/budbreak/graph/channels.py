@@ -99,7 +99,7 @@ def units_dim(node: Node) -> int | None:
         return -1 - int(convolution[2])
     if node.call in ("linear", "addmm") or is_table(node):
         return -1
-    product = node.call in ("matmul", "mm", "__matmul__", "mv")
+    product = node.call in ("matmul", "mm", "sparse_mm", "__matmul__", "mv")
     return node.unit_dims[0] if product and node.unit_dims is not None and len(node.unit_dims) == 1 else None
 
 

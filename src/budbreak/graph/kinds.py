@@ -18,7 +18,7 @@ QUERIES = words(
 )
 """What is asked of a tensor and gives none."""
 
-_PRODUCTS = PRODUCTS | words("addmm addbmm mv einsum tensordot inner grouped_mm scaled_mm")
+_PRODUCTS = PRODUCTS | words("addmm addbmm mv einsum tensordot inner sparse_mm grouped_mm scaled_mm")
 _KINDS = {
     Kind.LAYER: LAYERS,
     Kind.NORM: words("batch_norm layer_norm group_norm instance_norm rms_norm local_response_norm normalize"),

@@ -39,7 +39,7 @@ _MIXING = words(
 """Functions after which nobody knows without a rule of its own."""
 CONVOLVING = frozenset(f"conv{how}{dims}d" for how in ("", "_transpose") for dims in (1, 2, 3))
 _JOINING = words("cat concat concatenate hstack vstack dstack row_stack column_stack pad")
-PRODUCTS = words("matmul mm bmm __matmul__ baddbmm")
+PRODUCTS = words("matmul mm sparse_mm bmm __matmul__ baddbmm")
 
 
 def _kept(call: Call) -> Layout | None:

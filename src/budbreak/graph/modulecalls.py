@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
+from budbreak.graph.breaks import OUTSIDE
 from budbreak.graph.composite import Composite, Pending
 from budbreak.graph.flow import Flow
 from budbreak.graph.listening import Heard, unseen_by_modes
@@ -16,7 +17,7 @@ from budbreak.graph.nonlinearities import is_named_like_one, may_be_activation, 
 from budbreak.graph.places import said_place
 from budbreak.graph.site import Layout, Site
 from budbreak.graph.sitebook import SiteBook
-from budbreak.graph.tracking import Known, storage, tensors_of
+from budbreak.graph.tracking import Known, storage, tensors_of, why_foreign
 
 
 @dataclass
@@ -98,7 +99,7 @@ class ModuleCalls:
         self.frames.append(frame)
         if name in self.opaque:
             self.is_resting = True
-        elif may_be_activation(module) or may_be_norm(module):
+        elif (may_be_activation(module) or may_be_norm(module)) and not any(map(why_foreign, given)):
             self._look_at_whole(frame, module)
 
     def _leave(self, frame: Frame, module: nn.Module, output: object) -> None:
@@ -153,12 +154,14 @@ class ModuleCalls:
         if known is not None:
             return known
         self.say([f"an operation outside of torch's functions that gave what {use}"])
-        return self.flow.invent(tensor, "outside torch", self.owner, self._may_enter(self.frames[-1:]))
+        around = [frame for frame in self.frames if all(tensor is not given for given in frame.given)]
+        return self.flow.invent(tensor, OUTSIDE, self._may_enter(around[-1:]), owner=self.owner)
 
     def _may_enter(self, frames: list[Frame]) -> list[int]:
         """Whatever may have entered something that nobody saw: what a module was given, and its loose ends."""
         start = frames[0].start if frames else 0
-        given = [known.node for frame in frames for tensor in frame.given if (known := self.flow.find(tensor))]
+        tensors = [tensor for frame in frames for tensor in frame.given if not why_foreign(tensor)]
+        given = [known.node for tensor in tensors if (known := self.flow.find(tensor) or self.flow.adopt(tensor))]
         return list(dict.fromkeys([*(node for node in given if node is not None), *self.flow.loose_ends(start)]))
 
     def _look_at_whole(self, frame: Frame, module: nn.Module) -> None:
@@ -235,11 +238,9 @@ class ModuleCalls:
         weights = tuple(name for name in names if marked or name not in self.flow.origins.reached)
         self.flow.origins.reached.update(weights)
         for tensor in strange:
-            known = self.flow.invent(tensor, type(module).__name__, frame.name, inputs)
-            if known.node is not None:
-                self.flow.nodes[known.node] = replace(self.flow.nodes[known.node], weights=weights)
+            self.flow.invent(tensor, type(module).__name__, inputs, owner=frame.name, weights=weights)
 
     def _is_strange(self, tensor: Tensor, frame: Frame) -> bool:
-        if self.flow.find(tensor) is not None or self.flow.origins.of(tensor) is not None:
+        if why_foreign(tensor) or self.flow.find(tensor) is not None or self.flow.origins.of(tensor) is not None:
             return False
         return not any(tensor is given for given in frame.given)

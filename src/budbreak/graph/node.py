@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -103,6 +103,11 @@ class Node:
     def weight(self) -> str | None:
         """The one weight by which it multiplies; None if there is none, or several."""
         return self.weights[0] if len(self.weights) == 1 else None
+
+    def renamed(self, names: Mapping[str, str]) -> Node:
+        """The same node with other names for some parameters; see `ModelGraph.renamed`."""
+        weights = tuple(names.get(name, name) for name in self.weights)
+        return replace(self, weights=weights, site=None if self.site is None else self.site.renamed(names))
 
 
 _PROPERTIES = ("T", "mT", "H", "mH", "data")

@@ -18,6 +18,8 @@ FUNCTIONS = words(
 """The functions, and methods of tensors, that are activations wherever they are called."""
 RECURRENT = words("gru lstm rnn_tanh rnn_relu gru_cell lstm_cell rnn_tanh_cell rnn_relu_cell")
 """Layers that hold nonlinearities nobody can look at."""
+CONTROLLING = words("cond while_loop scan associative_scan map invoke_subgraph")
+"""Calls of torch that run functions of the model's own, which nobody can look into."""
 CLAMPS = words("clamp clip clamp_min clamp_max")
 MAXIMA = words("maximum minimum fmax fmin max min")
 

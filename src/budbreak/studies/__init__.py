@@ -28,8 +28,10 @@ from budbreak.studies.result import (
     RunResult,
     load_result,
 )
+from budbreak.studies.rows import difference_rows, level_rows, to_csv, to_json
 from budbreak.studies.run import Choice, RunFailed, run
 from budbreak.studies.sections import Setup
+from budbreak.studies.subject import is_ap, subject
 from budbreak.studies.tasks import Place
 from budbreak.studies.watching import Event
 
@@ -62,6 +64,7 @@ __all__ = [
     "Subject",
     "between",
     "check_executor",
+    "difference_rows",
     "distinct_names",
     "duration",
     "epochs_of_choice",
@@ -69,6 +72,8 @@ __all__ = [
     "find_subject",
     "holm",
     "import_folders",
+    "is_ap",
+    "level_rows",
     "list_runs",
     "load_recipe",
     "load_result",
@@ -87,5 +92,8 @@ __all__ = [
     "run_of_histories",
     "save_measurement",
     "share_cores",
+    "subject",
+    "to_csv",
+    "to_json",
     "usual_executor",
 ]

@@ -16,6 +16,7 @@ from budbreak.studies.folder import RECIPE, claimed, drop_networks, network_name
 from budbreak.studies.recipe import Arm, Recipe
 from budbreak.studies.result import FILE_NAME, TRAINING, ArmResult, RunResult, load_result
 from budbreak.studies.scheduling import Failure, carry_out
+from budbreak.studies.spelling import respelt
 from budbreak.studies.taskfolder import check_complete, collect, is_complete
 from budbreak.studies.tasks import Place, Task, distinct, tasks_of
 from budbreak.studies.training import carry_out_task
@@ -116,7 +117,7 @@ def run(
         _renew_networks(choice, shown)
         failures = _compute_missing(choice, cells, watch, keep)
         result = keep()
-        _check_ended(result, choice.folder, failures)
+        _check_ended(result, choice, failures)
         if at_end is not None:
             at_end(result)
     return result
@@ -193,12 +194,12 @@ class _Here:
         carry_out_task(task, self.look)
 
 
-def _check_ended(result: RunResult, folder: Path, failures: Sequence[Failure]) -> None:
+def _check_ended(result: RunResult, choice: Choice, failures: Sequence[Failure]) -> None:
     if failures:
-        raise _failed(failures, folder)
-    if not result.complete or not (folder / RECIPE).is_file():
+        raise _failed(failures, choice)
+    if not result.complete or not (choice.folder / RECIPE).is_file():
         raise RunFailed(
-            f"{folder} lacks levels of tasks that have ended",
+            f"{choice.folder} lacks levels of tasks that have ended",
             "the folders of a run and its tasks stay where they are, and nothing in them is changed, while it runs",
             "put back what was moved, then run the same command again: only what is missing is run",
         )
@@ -254,13 +255,18 @@ def _seconds_so_far(choice: Choice) -> float:
     return load_result(folder, identity=choice.recipe.identity).seconds if (folder / FILE_NAME).exists() else 0.0
 
 
-def _failed(failures: Sequence[Failure], folder: Path) -> RunFailed:
-    texts = "\n\n".join(f"{failure.task}: {failure.text}" for failure in failures)
+def _failed(failures: Sequence[Failure], choice: Choice) -> RunFailed:
+    texts = "\n\n".join(f"{failure.task}: {_told(failure, choice)}" for failure in failures)
     return RunFailed(
-        f"{len(failures)} tasks failed\n{texts}\n",
-        f"everything else is complete and stored; see {folder}",
+        f"{len(failures)} {'task' if len(failures) == 1 else 'tasks'} failed\n{texts}\n",
+        f"everything else is complete and stored; see {choice.folder}",
         "mend the cause, then run the same command again: only what is missing is run",
     )
+
+
+def _told(failure: Failure, choice: Choice) -> str:
+    """What happened: an error of ours in the recipe's words, any other as Python traces it."""
+    return respelt(failure.text, choice.recipe.plain) if failure.known else failure.text
 
 
 def _ignore(_: Event) -> None:
