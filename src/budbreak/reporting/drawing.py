@@ -18,7 +18,7 @@ VEGA_LITE = "6.4"
 WIDTHS = {"1col": 252.0, "2col": 515.5}
 """Of papers with two columns, in points: 3.5 and 7.16 inches."""
 
-_SIZES = re.compile(r'(<svg [^>]*?)width="([\d.]+)" height="([\d.]+)"')
+_SIZES = re.compile(r'(<svg [^>]*?)width="([\d.]+)" height="([\d.]+)" viewBox="[^"]*"')
 _CONTROL = re.compile(r"(?<!\\)((?:\\\\)*)\\u00[01][0-9a-f]")  # characters in JSON on which vl-convert aborts
 _FONT, _SIZE = "Liberation Sans", 8.0  # of vl-convert itself: the same text on every machine
 
@@ -45,8 +45,11 @@ def to_svg(figure: Figure, width: float) -> str:
         svg, needed = _svg(figure, width * width / needed, width)
     found = _SIZES.match(svg)
     assert found, "an SVG of vl-convert begins with its size"
-    height = float(found[3]) * width / needed
-    return f'{found[1]}width="{width:g}" height="{height:.2f}"{svg[found.end() :]}'
+    room = max(needed, width)  # what needs less is not stretched: text has one size in all figures
+    height = float(found[3])
+    size = f'width="{width:g}" height="{height * width / room:.2f}" viewBox="0 0 {room:g} {height:g}"'
+    paper = svg[found.end() :].replace(f'<rect width="{found[2]}"', f'<rect width="{room:g}"', 1)
+    return f"{found[1]}{size}{paper}"
 
 
 def _svg(figure: Figure, planned: float, width: float) -> tuple[str, float]:

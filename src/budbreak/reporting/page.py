@@ -18,9 +18,10 @@ from budbreak.reporting import theme
 from budbreak.reporting.conclusion import conclude
 from budbreak.reporting.drawing import engine, specification
 from budbreak.reporting.estimate import difference_series, headline
-from budbreak.reporting.figures import Figure, Table, compared, figures_of
-from budbreak.reporting.figures.figure import MISSING, Row
+from budbreak.reporting.figures import Figure, compared, figures_of
+from budbreak.reporting.figures.figure import Row
 from budbreak.reporting.summary import Ending, endings, family, pairing
+from budbreak.reporting.tables import MISSING, Table
 from budbreak.reporting.wording import chance, count, density, duration, interval, number, plain_lines, unit_of_change
 from budbreak.studies import RunResult, distinct_names
 
@@ -129,7 +130,7 @@ def _run(run: RunResult, name: str, prefix: str, figures: Sequence[Figure]) -> d
         "invariants": list(_invariants(run)),
         "remarks": _remarks(run),
         "compared_with": list(_compared_with(run)),
-        "recipe": list(_flat(run.recipe, "")),
+        "recipe": list(_recipe(run)),
         "environment": list(_flat(run.environment, "")),
     }
 
@@ -208,6 +209,16 @@ def _compared_with(run: RunResult) -> Iterator[tuple[str, str]]:
         yield arm.name, f"compared with {arm.reference or 'none'}"
         for field, value in arm.overrides.items():
             yield from _flat(value, f"{arm.name}: {field}")
+
+
+def _recipe(run: RunResult) -> Iterator[tuple[str, str]]:
+    """The recipe, what all its arms share once."""
+    arms = {name: dict(_flat(fields, "")) for name, fields in run.recipe.get("arms", {}).items()}
+    shared = set.intersection(*(set(fields.items()) for fields in arms.values())) if arms else set()
+    yield from _flat({name: value for name, value in run.recipe.items() if name != "arms"}, "")
+    yield from (item for item in next(iter(arms.values()), {}).items() if item in shared)
+    for arm, fields in arms.items():
+        yield from ((f"{arm}: {name}", text) for name, text in fields.items() if (name, text) not in shared)
 
 
 def _flat(value: object, name: str) -> Iterator[tuple[str, str]]:

@@ -76,6 +76,14 @@ def config(font: str, size: float) -> dict[str, Any]:
         "axisX": {"grid": False, "domainColor": "var(--muted)", "labelFlush": False, "labelAngle": 0},
         "axisY": {"domain": False, "ticks": False, "labelPadding": 6, "minExtent": 3 * size},
         "header": {**label, **aside, "labelPadding": 4, "labelLimit": 0},
-        "legend": {**muted, **text, "labelColor": "var(--ink)", "title": None, "orient": "top", "symbolSize": 60},
+        "legend": {
+            **muted,
+            **text,
+            "labelColor": "var(--ink)",
+            "title": None,
+            "orient": "top",
+            "symbolSize": 60,
+            "symbolOpacity": 1,
+        },
         "text": {"color": "var(--ink)", "fontSize": size},
     }

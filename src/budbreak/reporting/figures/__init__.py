@@ -9,7 +9,7 @@ from budbreak.reporting.figures.cost import cost
 from budbreak.reporting.figures.diagnostics import diagnostics
 from budbreak.reporting.figures.difference import difference
 from budbreak.reporting.figures.events import events
-from budbreak.reporting.figures.figure import Figure, Table
+from budbreak.reporting.figures.figure import Figure
 from budbreak.reporting.figures.hosts import hosts
 from budbreak.reporting.figures.layers import layers
 from budbreak.reporting.figures.masks import masks
@@ -37,7 +37,7 @@ FIGURES: tuple[Callable[[RunResult], list[Figure]], ...] = (
     hosts,
 )
 
-__all__ = ["FIGURES", "Figure", "Table", "compared", "figures_of"]
+__all__ = ["FIGURES", "Figure", "compared", "figures_of"]
 
 
 def figures_of(run: RunResult) -> Sequence[Figure]:

@@ -8,8 +8,9 @@ import altair as alt
 
 from budbreak.reporting.estimate import Cost, costs
 from budbreak.reporting.figures.bars import bar_chart
-from budbreak.reporting.figures.figure import MISSING, Figure, Row, Table
+from budbreak.reporting.figures.figure import Figure, Row
 from budbreak.reporting.figures.lines import arm_key
+from budbreak.reporting.tables import MISSING, Table
 from budbreak.reporting.wording import duration
 from budbreak.studies import RunResult
 

@@ -6,19 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-MISSING = "\u2013"
+from budbreak.reporting.tables import Table
+
 SHOWN = "indexof(hidden, datum.arm) < 0"
 """Keeps the arms that the legend shows: every specification has the parameter ``hidden``."""
 
 Row = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Table:
-    """The numbers of a figure, as text."""
-
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ from typing import Any, Literal
 import altair as alt
 
 from budbreak.diagnostics import Finding
-from budbreak.reporting.figures.figure import MISSING, SHOWN, Figure, Row, Table
+from budbreak.reporting.figures.figure import SHOWN, Figure, Row
 from budbreak.reporting.figures.lines import arm_key, arm_styles
 from budbreak.reporting.figures.measure import Measure, near_zero
+from budbreak.reporting.tables import MISSING, Table
 from budbreak.studies import RunResult
 
 _VALUES = ("value", "low", "high")

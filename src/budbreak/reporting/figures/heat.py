@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import altair as alt
 
 from budbreak.diagnostics import Quantity
 from budbreak.reporting import theme
-from budbreak.reporting.figures.figure import MISSING, Row
+from budbreak.reporting.figures.figure import Row
 from budbreak.reporting.figures.lines import heading
 from budbreak.reporting.figures.measure import Measure
+from budbreak.reporting.tables import MISSING
 
 _SCREEN = 560.0  # pixels that a map may be high
 _NAMES = {"density": "\u03bb", "layer": " "}  # of fields in a tip
-_LETTER = 6.2  # pixels of a digit or letter, roughly
+_LETTER = 5.8  # pixels of a digit or letter, roughly
 
 
 def heat_chart(
@@ -30,7 +31,7 @@ def heat_chart(
 ) -> alt.LayerChart:
     """One quantity by a column field and a row field, in the order of the rows; rows are named if ``numbered``."""
     across, down = (list(dict.fromkeys(row[field] for row in rows)) for field in fields)
-    label = min(0.4 * width, 12 + _LETTER * max(len(name.removesuffix(".weight")) for name in down))
+    label = names_room(down, width)
     cell, height = min(64.0, (width - label) / len(across)), min(17.0, _SCREEN / len(down))
     column = column or quantity.name
     value = f"datum[{column!r}]"
@@ -55,6 +56,11 @@ def heat_chart(
         layers.append(unknown.mark_text(fontSize=9, color="var(--muted)").encode(text=alt.value(MISSING)))
     layers.append(heading(_title(quantity, fields[0]), above=24))
     return alt.LayerChart(layer=layers, width=cell * len(across), height=height * len(down))
+
+
+def names_room(names: Iterable[str], width: float) -> float:
+    """What the names of rows take beside a map."""
+    return min(0.4 * width, 12 + _LETTER * max(len(name.removesuffix(".weight")) for name in names))
 
 
 def _tip(quantity: Quantity, column: str) -> alt.Tooltip:

@@ -10,9 +10,10 @@ import altair as alt
 
 from budbreak.diagnostics import Quantity
 from budbreak.reporting.estimate import groups
-from budbreak.reporting.figures.figure import MISSING, Figure, Row, Table
-from budbreak.reporting.figures.heat import heat_chart
+from budbreak.reporting.figures.figure import Figure, Row
+from budbreak.reporting.figures.heat import heat_chart, names_room
 from budbreak.reporting.figures.measure import Measure
+from budbreak.reporting.tables import MISSING, Table
 from budbreak.reporting.wording import capital, density, number
 from budbreak.studies import LayerResult, RunResult
 
@@ -64,8 +65,10 @@ def _figure(place: int, arm: str, rows: Sequence[Row], quantities: Sequence[Quan
 
 def _chart(name: str, rows: Sequence[Row], quantities: Sequence[Quantity], width: float) -> alt.ConcatChart:
     columns = min(2, len(quantities)) if width > 450 else 1
+    names = names_room({row["layer"] for row in rows}, width / columns)
+    each = (width - 12 * (columns - 1) + (columns - 1) * names) / columns  # only the first has names
     maps = [
-        heat_chart(name, rows, quantity, ("density", "layer"), width / columns, numbered=place % columns == 0)
+        heat_chart(name, rows, quantity, ("density", "layer"), each, numbered=place % columns == 0)
         for place, quantity in enumerate(quantities)
     ]
     return alt.concat(*maps, columns=columns, spacing=12).resolve_scale(color="independent")

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import altair as alt
 
 from budbreak.reporting import theme
 from budbreak.reporting.estimate import Axis, Point, Series
-from budbreak.reporting.figures.figure import MISSING, SHOWN, Row, Table
+from budbreak.reporting.figures.figure import SHOWN, Row
 from budbreak.reporting.figures.measure import Measure, where
-from budbreak.reporting.wording import UNITS, interval, level_name, number, plain, with_unit
+from budbreak.reporting.tables import Table, table_of
+from budbreak.reporting.wording import UNITS, interval, number, plain, with_unit
 
 
 def arm_key(index: int) -> str:
@@ -140,24 +141,9 @@ def log_ticks(low: float, high: float, room: float) -> list[float]:
     return chosen
 
 
-def line_table(columns: Sequence[tuple[str, Series, Measure]]) -> Table:
-    """A row per level, a column per named series."""
-    levels = sorted({point.place for _, line, _ in columns for point in line.points})
-    found = {level: [(line.at(level), measure) for _, line, measure in columns] for level in levels}
-    axis = columns[0][1].axis
-    rows = (
-        (_row_name(axis, level, (point.x for point, _ in cells if point)), *(_cell(*cell) for cell in cells))
-        for level, cells in found.items()
-    )
-    return Table(("\u03bb" if axis.name == "density" else axis.label, *(name for name, _, _ in columns)), tuple(rows))
-
-
-def _row_name(axis: Axis, place: int, every: Iterable[float]) -> str:
-    return level_name(place, every) if axis.name == "density" else f"{next(iter(every)):.4g}"
-
-
-def _cell(point: Point | None, measure: Measure) -> str:
-    return MISSING if point is None else measure.written(point.estimate)
+def line_table(lines: Sequence[tuple[str, Series, Measure]]) -> Table:
+    """A row per place, a column per named series."""
+    return table_of([(name, line, measure.written) for name, line, measure in lines])
 
 
 def line_words(series: Sequence[Series], measure: Measure) -> str:

@@ -58,8 +58,9 @@ class Measure:
         axis = alt.Axis(format="~r", tickCount=max(3, int(height / 40)), **signed)
         return {"scale": alt.Scale(zero=zero, nice=True), "axis": axis}
 
-    def written(self, found: Estimate) -> str:
+    def written(self, point: Point) -> str:
         """A mean, with its interval if there is one."""
+        found = point.estimate
         if self.differences:
             return interval(self.quantity, found)
         mean = number(self.quantity, found.mean)

@@ -10,9 +10,10 @@ import altair as alt
 
 from budbreak.diagnostics import Quantity
 from budbreak.reporting.estimate import diagnosed
-from budbreak.reporting.figures.figure import MISSING, SHOWN, Figure, Row, Table, slug
+from budbreak.reporting.figures.figure import SHOWN, Figure, Row, slug
 from budbreak.reporting.figures.lines import arm_key, arm_styles
 from budbreak.reporting.figures.measure import Measure, near_zero
+from budbreak.reporting.tables import MISSING, Table
 from budbreak.reporting.wording import level_name, number
 from budbreak.studies import VALIDATION_ACCURACY, RunResult
 
