@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from torch import Tensor
 
 from budbreak.graph.node import Kind, Node
+from budbreak.graph.nodeparts import parts_of
 from budbreak.graph.origins import Origins
 from budbreak.graph.site import Layout
 from budbreak.graph.tracking import Known, Tracker, storage
@@ -81,7 +82,7 @@ class Flow:
         if given and given[0] is tensor and id(tensor) not in self.origins.names:
             return self._enter(Kind.INPUT, given[1], tensor, ())
         origins = self.origins.of(tensor)
-        return None if origins is None else Known(None, origins=origins)
+        return None if origins is None else Known(None, origins=origins, parts=self.origins.parts_of(tensor))
 
     def invent(
         self, tensor: Tensor, call: str, inputs: Sequence[int], *, owner: str, weights: Sequence[str] = ()
@@ -100,7 +101,16 @@ class Flow:
             return entry[1]
         index = len(self.nodes)
         shape = tuple(tensor.shape)
-        node = Node(index=index, kind=Kind.CONSTANT, call="", owner="", inputs=(), shape=shape, weights=known.origins)
+        node = Node(
+            index=index,
+            kind=Kind.CONSTANT,
+            call="",
+            owner="",
+            inputs=(),
+            shape=shape,
+            weights=known.origins,
+            parts=parts_of(tensor, known),
+        )
         self._constants[id(tensor)] = (weakref.ref(tensor), index)
         return self.add(node)
 

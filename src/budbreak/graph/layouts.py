@@ -69,7 +69,7 @@ def _weighted(call: Call) -> Layout:
         return Layout((-1,), _feed(call, weight, UnitLayout(0)))
     if call.name == "addmm":
         return Layout((-1,), _feed(call, call.argument(2, "mat2"), UnitLayout(1)))
-    if call.name == "embedding":  # with its arguments the other way round in torch.embedding
+    if call.name in ("embedding", "embedding_bag"):  # with its arguments the other way round in torch.embedding
         table = next((given for given in (call.argument(0), weight) if id(given) in call.feeds), None)
         return Layout((-1,), _feed(call, table, UnitLayout(1)))
     if call.name not in CONVOLVING:

@@ -9,7 +9,8 @@ from functools import cached_property
 from budbreak.checks import check_known
 from budbreak.errors import InvalidValue, MaskMismatch
 from budbreak.graph.breaks import last_seen
-from budbreak.graph.channels import Channels, follow
+from budbreak.graph.channels import Channels
+from budbreak.graph.following import follow
 from budbreak.graph.groups import Group, find_groups
 from budbreak.graph.links import Link, find_links
 from budbreak.graph.node import Kind, Node
@@ -68,26 +69,32 @@ class ModelGraph:
         return find_links(self.nodes, self.channels)
 
     def groups(self) -> tuple[Group, ...]:
-        """Units that can only be pruned together, with all slices of weights that go with them.
+        """Units that can only be pruned together, with all slices of parameters and buffers that go with them.
 
         A sum or product ties what meets in it, unit by unit; a depthwise convolution its outputs to its inputs, one of
-        several groups all channels of a group; a weight that is called twice, or by two layers, its units in both.
-        Concatenation shifts columns, flattening multiplies them. What a model returns stays, and so does what enters
-        attention, a recurrent layer or anything that cannot be followed, or meets an input, padding or a constant: such
-        groups are fixed, and say why. Sizes that the model's own code spells out (``view(-1, 512)``) may stand in the
-        way as well; and norms over units have other statistics without some of them.
+        several groups, as a group norm, all channels of a group; attention all that a head computes; a weight that is
+        called twice, or by two layers, its units in both. Concatenation shifts columns, flattening multiplies them.
+        With a unit go its biases, what norms know of it, slopes, and parameters by which it is scaled or shifted.
+
+        A group is *fixed*, and says why, where a unit cannot be cut out of every tensor: what a model returns stays,
+        and so does what enters a recurrent layer or anything that cannot be followed; what meets an input, padding, or
+        a constant that the code makes; one value for several units; and what is all that there is. What is inside of
+        something that nobody can look into is one fixed group. Of the others those are *inexact* over whose units a
+        norm takes a mean, which counts those that are zero. Those whose *sizes* were given to calls (``view(-1, 512)``)
+        can be removed if the code reads these sizes from what is cut.
         """
-        return find_groups(self.nodes, self.channels)
+        return find_groups(self.nodes, self.channels, self.shapes)
 
     def reachable(self, mask: Mask) -> Reachability:
         """Which outputs kept weights still connect to an input, and which weights lie on such a path.
 
-        A path leads from an input of the model through kept elements of layers to an output; biases, and other
-        constants, begin none. What a mask does not cover is kept. Units are whole: a channel is reached where any
-        of its positions is, through any element of a kernel. Exact so along layers, BatchNorm, sites, sums,
-        concatenation, pools and moves; a product of tensors passes on what either brings. Norms over units let every
-        unit reach every other one, by their mean or scale; and of attention, recurrent layers and what is opaque
-        anything that goes in reaches anything that comes out, unless all of their weights are pruned.
+        A path leads from an input of the model, or from learned tokens and queries beside them, through kept elements
+        of layers to an output; biases, and other constants that are added, begin none. What a mask does not cover is
+        kept. Units are whole: a channel is reached where any of its positions is, through any element of a kernel.
+        Exact so along layers, BatchNorm, sites, sums, concatenation, pools, moves and heads of attention; a product of
+        tensors passes on what either brings. Norms over units let every unit reach every other one, by their mean or
+        scale; and of recurrent layers and what is opaque anything that goes in reaches anything that comes out, unless
+        all of their weights are pruned.
 
         Raises:
             InvalidValue: if the mask is none, or covers a weight twice, under two of its names.

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from budbreak.graph.breaks import OUTSIDE
 from budbreak.graph.composite import Composite, Pending
+from budbreak.graph.derivation import united
 from budbreak.graph.flow import Flow
 from budbreak.graph.listening import Heard, unseen_by_modes
 from budbreak.graph.node import Kind, Node
@@ -188,6 +189,9 @@ class ModuleCalls:
 
     def _close(self, frame: Frame, module: nn.Module, output: Tensor, kind: Kind, site: Site | None = None) -> None:
         """One node in the place of all that was called inside."""
+        parts, over = united(part for node in self.flow.nodes[frame.start :] for part in node.parts), ()
+        if kind == Kind.NORM:
+            over = _over(self.flow.nodes[frame.start :], len(output.shape))
         self.flow.drop_from(frame.start)
         entering = cast(Known, frame.entering)
         named = [self.flow.origins.of(parameter) or () for parameter in module.parameters()]
@@ -202,6 +206,8 @@ class ModuleCalls:
             weights=named[0] if kind == Kind.NORM and named else (),
             unit_dims=layout.dims if layout else None,
             site=site,
+            parts=parts,
+            over=over,
         )
         self.flow.origins.reached.update(name for names in named for name in names)
         known = Known(self.flow.add(node), layout, weighted=entering.weighted)
@@ -209,7 +215,7 @@ class ModuleCalls:
 
     def _is_norm(self, frame: Frame, module: nn.Module, output: object) -> bool:
         inner = {node.kind for node in self.flow.nodes[frame.start :]}
-        mixing = {Kind.LAYER, Kind.RECURRENT, Kind.MATMUL}
+        mixing = {Kind.LAYER, Kind.RECURRENT, Kind.MATMUL, Kind.NORM}
         composite = cast(Composite, frame.composite)
         return may_be_norm(module) and composite.is_norm(output) and not inner & mixing
 
@@ -244,3 +250,11 @@ class ModuleCalls:
         if why_foreign(tensor) or self.flow.find(tensor) is not None or self.flow.origins.of(tensor) is not None:
             return False
         return not any(tensor is given for given in frame.given)
+
+
+def _over(nodes: Iterable[Node], rank: int) -> tuple[int, ...]:
+    """The dimensions over which means are taken inside of a norm; all but that of samples where they are not told."""
+    told = [dict(node.options).get("dim", (*node.arguments, None)[0]) for node in nodes if node.kind == Kind.POOL]
+    dims = {dim for given in told for dim in ([given] if isinstance(given, int) else given or [])}
+    named = {dim if dim < 0 else dim - rank for dim in dims if isinstance(dim, int)}
+    return tuple(sorted(named)) if told and named else tuple(range(1 - rank, 0))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import FunctionType
 from typing import Any, cast
@@ -13,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from budbreak.graph.call import Call, is_data, items, plain_name
 from budbreak.graph.composite import Pending
+from budbreak.graph.derivation import parts_after
 from budbreak.graph.flow import Flow
 from budbreak.graph.kinds import QUERIES, makes_constants
 from budbreak.graph.layouts import layouts_after
@@ -20,6 +22,7 @@ from budbreak.graph.listening import Heard
 from budbreak.graph.modulecalls import ModuleCalls
 from budbreak.graph.node import Kind
 from budbreak.graph.nodemaking import Operands, kind_among, make_node, sources, starts_here
+from budbreak.graph.nodeparts import parts_of
 from budbreak.graph.nonlinearities import CLAMPS, CONTROLLING, RECURRENT, activated, gives_zeros, is_nonlinear
 from budbreak.graph.places import calling_line, said_place
 from budbreak.graph.site import Layout
@@ -71,6 +74,7 @@ class Recorder(TorchFunctionMode, ModuleCalls):
     ) -> None:
         TorchFunctionMode.__init__(self)
         ModuleCalls.__init__(self, flow, book, heard, keep_inputs=keep_inputs, opaque=opaque)
+        self.within = ""
 
     def __torch_function__(
         self,
@@ -85,7 +89,7 @@ class Recorder(TorchFunctionMode, ModuleCalls):
         if self.is_resting or name in QUERIES:
             return func(*args, **kwargs)
         if func is functional.multi_head_attention_forward:
-            with self:
+            with self, self._inside(name):
                 return _opened(func)(*args, **kwargs)
         tracker, origins = self.flow.tracker, self.flow.origins
         call = Call(name, func, args, kwargs, tracker.layout, origins.feeds, origins.turned)
@@ -97,6 +101,15 @@ class Recorder(TorchFunctionMode, ModuleCalls):
             return self._pass_by(call, result)
         self._record(call, before, result)
         return result
+
+    @contextlib.contextmanager
+    def _inside(self, name: str) -> Generator[None, None, None]:
+        """Within a function of torch that calls others."""
+        self.within = name
+        try:
+            yield
+        finally:
+            self.within = ""
 
     def _pass_by(self, call: Call, result: Any) -> Any:
         """A call on tensors of which no node can be made: what entered it is kept in mind, and plain results are."""
@@ -165,15 +178,17 @@ class Recorder(TorchFunctionMode, ModuleCalls):
     def _note_constants(self, call: Call, operands: Operands, seen: _Before, results: _Results) -> None:
         """What no input decides: weights that are normalised, positions that are counted."""
         origins = tuple(dict.fromkeys(name for _, known in operands for name in known.origins))
-        for part, tensor in results:
-            layout = seen.rule(tensor, part)
-            self.flow.tracker.note(tensor, Known(None, layout, () if makes_constants(call.name) else origins))
+        origins = () if makes_constants(call.name) else origins
+        held = [(tensor, parts_of(tensor, known)) for tensor, known in operands]
+        for index, tensor in results:
+            layout, parts = seen.rule(tensor, index), parts_after(call, held, tensor, index)
+            self.flow.tracker.note(tensor, Known(None, layout, origins, parts=parts))
             self.flow.origins.follow(call, tensor)
 
     def _add_nodes(self, seen: _Seen) -> int:
         """A node for each result; the index of the first."""
         call, kind, operands = seen.call, seen.kind, seen.operands
-        inputs = sources(kind, operands, self.flow.constant)
+        inputs = sources(kind, call, operands, self.flow.constant)
         weighted = kind in (Kind.LAYER, Kind.RECURRENT) or any(known.weighted for _, known in operands)
         where = "" if self.frames and self.frames[-1].is_layer else seen.where
         first = len(self.flow.nodes)
@@ -182,7 +197,8 @@ class Recorder(TorchFunctionMode, ModuleCalls):
                 continue
             layout = seen.rule(tensor, part)
             node = make_node(len(self.flow.nodes), kind, call, operands, tensor, layout)
-            index = self.flow.add(replace(node, owner=self.owner, inputs=inputs, part=part, where=where))
+            place = {"owner": self.owner, "where": where, "within": self.within}
+            index = self.flow.add(replace(node, inputs=inputs, part=part, **place))
             self.flow.tracker.note(tensor, Known(index, layout, weighted=weighted))
             if call.overwritten is not None:
                 self.flow.write(tensor, index)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from budbreak.graph.call import items
+from budbreak.graph.parts import Part
 from budbreak.graph.site import Layout
 
 
@@ -23,12 +24,14 @@ class Known:
         layout: where its units lie, if that is known.
         origins: of what no input decides: the parameters that it is computed from.
         weighted: whether some weight has had a say in it.
+        parts: of what no input decides: the same parameters, and buffers, each with where its slices lie.
     """
 
     node: int | None
     layout: Layout | None = None
     origins: tuple[str, ...] = ()
     weighted: bool = False
+    parts: tuple[Part, ...] = ()
 
 
 class Tracker:
