@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_networks import BATCHES, images, scores_of, weights_of
 from torch import nn
-from torch.nn import functional
 
 import budbreak as bb
 from budbreak.criteria import SynFlow
@@ -132,57 +131,6 @@ def test_a_scripted_part_is_put_back_like_any_other():
         assert torch.equal(tensor, before[name])
 
 
-NORMS = {
-    "layer_norm": (nn.LayerNorm(4), lambda x, m: functional.layer_norm(x, (4,), m.weight, m.bias)),
-    "rms_norm": (nn.RMSNorm(4), lambda x, m: functional.rms_norm(x, (4,), weight=m.weight)),
-    "torch.layer_norm": (nn.LayerNorm(4), lambda x, m: torch.layer_norm(x, (4,), m.weight)),
-    "group_norm": (nn.GroupNorm(2, 4), lambda x, m: functional.group_norm(x, 2, m.weight, m.bias)),
-    "instance_norm": (
-        nn.InstanceNorm1d(4, affine=True), lambda x, m: functional.instance_norm(x, weight=m.weight)
-    ),
-    "batch_norm": (
-        nn.BatchNorm1d(4, track_running_stats=False),
-        lambda x, m: functional.batch_norm(x, None, None, m.weight, m.bias, training=True),
-    ),
-    "with statistics": (
-        nn.BatchNorm1d(4), lambda x, m: functional.batch_norm(x, 0 * m.running_mean, m.running_var, m.weight)
-    ),
-    "without a gain": (nn.LayerNorm(4, elementwise_affine=False), lambda x, m: functional.normalize(x)),
-    "local": (nn.LocalResponseNorm(2), lambda x, m: functional.local_response_norm(x, 2)),
-}  # fmt: skip
-
-
-class Functional(nn.Module):
-    """Calls a function in the place of a norm, whose parameters it has."""
-
-    def __init__(self, call, norm):
-        super().__init__()
-        self.call, self.norm = call, norm
-
-    def forward(self, x):
-        return self.call(x, self.norm)
-
-
-@pytest.mark.parametrize("kind", NORMS)
-def test_norms_pass_on_as_modules_and_as_functions(kind):
-    norm, call = copy.deepcopy(NORMS[kind][0]), NORMS[kind][1]
-    by_hand = torch.ones(4, dtype=torch.float64)
-    if getattr(norm, "weight", None) is not None:
-        by_hand = norm.weight.data.copy_(torch.tensor([0.5, -2.0, 1.0, 3.0])).abs().double()
-    if kind == "with statistics":
-        norm.running_var.fill_(4.0)
-        by_hand = by_hand / math.sqrt(4 + 1e-5)
-    model = nn.Sequential(nn.Linear(8, 16), nn.Unflatten(1, (4, 4)), norm, nn.Flatten(), nn.Linear(16, 3)).double()
-    found = flows(model)
-    model[2] = Functional(call, norm)
-    called = flows(model)
-    gains = by_hand if "layer" in kind or "rms" in kind else by_hand[:, None]
-    behind = model[4].weight.abs().sum(0).reshape(4, 4) * gains
-    expected = model[0].weight.detach().abs() * behind.reshape(16, 1).detach()
-    for scores in (found, called):
-        torch.testing.assert_close(scores["0.weight"], expected, rtol=1e-12, atol=0)
-
-
 def test_a_residual_network_adds_the_flows_of_its_paths():
     model = residual_cnn()
     model.norm1.running_var.fill_(4.0)
@@ -261,65 +209,6 @@ def test_a_signed_skip_is_refused():
         model.second.weight.mul_(1e-3)  # now the first layer's paths are positive, most of them
     with pytest.raises(InvalidValue, match=r"the flow through 'second.weight' is negative"):
         flows(model)
-
-
-class Shifted(nn.Module):
-    """Subtracts what no weight decides: the values turn negative, but no derivative there."""
-
-    def __init__(self):
-        super().__init__()
-        self.first, self.last = nn.Linear(8, 8), nn.Linear(8, 3)
-
-    def forward(self, x):
-        return self.last(self.first(x) - 100)
-
-
-class WrittenOut(nn.Module):
-    """A norm that is written out."""
-
-    def forward(self, x):
-        return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6)
-
-
-class Attending(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.keys, self.values = nn.Linear(8, 8), nn.Linear(8, 3)
-
-    def forward(self, x):
-        x = torch.stack([x, 2 * x], 1) / 8
-        return torch.nn.functional.scaled_dot_product_attention(x, self.keys(x) / 8, self.values(x.flip(1)))
-
-
-TURNING = {
-    "a constant": (Shifted(), "sub"),
-    "a norm": (nn.Sequential(nn.Linear(8, 8), nn.Sequential(WrittenOut(), nn.Identity()), nn.Linear(8, 3)), "rsqrt"),
-    "attention": (Attending(), "scaled_dot_product_attention"),
-    "log_softmax": (nn.Sequential(mlp(), nn.LogSoftmax(1)), "log_softmax"),
-    "a sign": (nn.Sequential(nn.Linear(8, 8), Called(lambda x: -x), nn.Linear(8, 3)), "neg"),
-}
-
-
-@pytest.mark.parametrize("kind", TURNING)
-def test_what_turns_a_flow_is_named_with_its_place(kind):
-    model, name = TURNING[kind]
-    with pytest.raises(InvalidValue, match=rf"is negative: it turns at {name} \(\w+\.py:\d+\)\nSynFlow adds up"):
-        flows(model)
-
-
-def test_a_loss_beside_the_outputs_is_none_of_them():
-    model, labels = mlp(), torch.tensor([2])
-    batch = {"x": images(1, 8), "labels": labels}
-
-    def with_loss(model, batch):
-        logits = model(batch["x"])
-        return {"loss": torch.nn.functional.cross_entropy(logits, batch["labels"]), "logits": logits}
-
-    found = flows(model, SynFlow(), [batch], forward=with_loss)
-    expected = flows(model)
-    assert all(torch.equal(found[name], expected[name]) for name in expected)
-    alone = flows(model, SynFlow(), [batch], forward=lambda model, batch: model(batch["x"]).sum())
-    assert all(torch.equal(alone[name], expected[name]) for name in expected)
 
 
 def test_normalised_outputs_are_refused():

@@ -11,31 +11,72 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from budbreak.graph import ACTIVATION_FUNCTIONS, CLAMPS, ModelGraph, as_written, may_be_activation
+from budbreak.errors import InvalidValue
+from budbreak.graph import (
+    ACTIVATION_FUNCTIONS,
+    CLAMPS,
+    RECURRENT,
+    ModelGraph,
+    as_written,
+    calling_line,
+    may_be_activation,
+    opened,
+)
 
 _PER_FEATURE = (functional.layer_norm, torch.layer_norm, functional.rms_norm, torch.rms_norm)
 _PER_CHANNEL = (functional.group_norm, torch.group_norm, functional.instance_norm, functional.batch_norm)
 _WITH_STATISTICS = (functional.instance_norm, functional.batch_norm)
 """They take a running mean and variance before the gain; with these they are no more than a factor."""
+_OPENED = (functional.multi_head_attention_forward, torch.autograd.grad)
+"""What is to be seen inside, too: attention that is called as a whole, and passes that a checkpoint computes again."""
 _WITHOUT_GAIN = (functional.local_response_norm, functional.normalize)
 
 
 class PassingOn(TorchFunctionMode):
-    """A mode under which activations, and norms without running statistics, give what they get, times a gain."""
+    """A mode under which activations, and norms without running statistics, give what they get, times a gain.
+
+    How attention weighs values counts as it is, without a derivative.
+
+    Attributes:
+        weighing: what entered the softmax of attention, where it depends on what is differentiated.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weighing: list[Tensor] = []
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """Run the function, unless it is one of these."""
+        """Run the function, unless it is one of these.
+
+        Raises:
+            InvalidValue: for a recurrent layer.
+        """
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "").rstrip("_")
+        if func in _OPENED:
+            with self:
+                return opened(func)(*args, **kwargs)
         if name in ACTIVATION_FUNCTIONS or func in _WITHOUT_GAIN:
             return _given(*args, **kwargs)
         if name in CLAMPS and _given(*args, **kwargs).is_floating_point():
             return _given(*args, **kwargs)
         if func in _PER_FEATURE or func in _PER_CHANNEL:
             return _normed(func, args, kwargs)
+        if name in RECURRENT:
+            _check_recurrent(name, args)
+        if name in ("softmax", "scaled_dot_product_attention"):
+            args, kwargs = self._weighed(args, kwargs, 1 if name == "softmax" else 2)
         return func(*args, **kwargs)
+
+    def _weighed(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], count: int) -> tuple[Any, Mapping[str, Any]]:
+        """The same arguments, the first so many without a graph."""
+        named = ("input", "query", "key")
+        firsts = [*args[:count], *(value for key, value in kwargs.items() if key in named)]
+        self.weighing += [tensor for tensor in firsts if isinstance(tensor, Tensor) and tensor.requires_grad]
+        kept = {key: value.detach() if key in named else value for key, value in kwargs.items()}
+        return (*(tensor.detach() for tensor in args[:count]), *args[count:]), kept
 
 
 @contextlib.contextmanager
@@ -80,6 +121,16 @@ def _all_passing_on(modules: Sequence[nn.Module]) -> Generator[None, None, None]
             del module.forward
             if before is not None:
                 module.forward = before
+
+
+def _check_recurrent(name: str, args: tuple[Any, ...]) -> None:
+    given = [item for argument in args for item in (argument if isinstance(argument, list | tuple) else [argument])]  # pyright: ignore
+    if any(isinstance(item, Tensor) and item.requires_grad for item in given):
+        raise InvalidValue(
+            f"a prunable weight leads into, or belongs to, {name} ({calling_line()})",
+            "SynFlow adds up paths of magnitudes, and what a recurrent layer computes is no sum of paths",
+            "leave out the weights in it and before it by prunable=bb.excluding(...), or choose another criterion",
+        )
 
 
 def _given(*args: Any, **kwargs: Any) -> Tensor:

@@ -39,7 +39,9 @@ class SynapticFlow:
     The network runs in eval mode, as in the paper: BatchNorm divides by its running deviation, which is 1 before
     training. So that R counts paths and nothing else, biases and shifts of norms are 0, activations pass their inputs
     on (as ReLU does with what is not negative), and so do clamps, modules that write an activation out, and, times
-    |gain|, norms without running statistics; dropout is out of work. (The authors' code keeps |bias|.)
+    |gain|, norms without running statistics; dropout is out of work. (The authors' code keeps |bias|.) Attention passes
+    its values on, each with the weight that it has: what computes queries and keys is on no path, and is refused; so is
+    what leads into a recurrent layer.
 
     Args:
         shape: of one input, without batch: then no batches are needed. None: that of the first batch, whose numbers are
@@ -100,13 +102,15 @@ def _flow(model: nn.Module, names: Sequence[str], batch: Any, forward: Forward) 
     activations = written_out(model, lambda: trace(model, batch, forward))
     _take_magnitudes(model)
     parameters = parameters_named(model, names)
-    for parameter in parameters.values():
-        parameter.requires_grad_(True)
-    with as_paths(activations, PassingOn()):
+    prunable = {id(parameter) for parameter in parameters.values()}
+    for parameter in model.parameters():
+        parameter.requires_grad_(id(parameter) in prunable)
+    with as_paths(activations, mode := PassingOn()):
         total = sum_of(outputs_of(forward, model, _ones(batch)))
         if not isinstance(total, Tensor) or not total.requires_grad:
             raise _no_flow(parameters)
-        flow = gradients_of(total, parameters)
+        flow = gradients_of(total, parameters, retain_graph=bool(mode.weighing))
+        _check_weighing(mode.weighing, parameters, flow)
     missed = [name for name in parameters if name not in flow]
     if missed:
         raise _unreached(model, missed, _ones(batch), forward)
@@ -141,6 +145,24 @@ def _ones(batch: Any) -> Any:
     if isinstance(batch, list | tuple) and not hasattr(batch, "_fields"):
         return type(batch)(_ones(item) for item in cast(Sequence[Any], batch))
     return batch
+
+
+def _check_weighing(
+    weighing: Sequence[Tensor], parameters: Mapping[str, nn.Parameter], flow: Mapping[str, Tensor]
+) -> None:
+    """Refuse weights that, all or in part, decide how attention weighs values and nothing else."""
+    if not weighing:
+        return
+    by_weighing = gradients_of(cast(Tensor, sum(tensor.sum() for tensor in weighing)), parameters)
+    living = {name: (found != 0) & (parameters[name] != 0) for name, found in by_weighing.items()}
+    alone = [name for name, own in living.items() if bool((own & (flow[name] == 0) if name in flow else own).any())]
+    if alone:
+        raise unreached(
+            f"what {listed(alone)} computes, or a part of it, enters nothing but the softmax of attention",
+            "SynFlow adds up paths of magnitudes: how attention weighs its values is none, and counts as it is",
+            alone,
+            "choose another criterion",
+        )
 
 
 def _unreached(model: nn.Module, missed: Sequence[str], batch: Any, forward: Forward) -> InvalidValue:

@@ -17,11 +17,11 @@ from budbreak.graph.feeding import (
 )
 from budbreak.graph.groups import Group, Member
 from budbreak.graph.links import Link, NormPassed
-from budbreak.graph.listening import unseen_by_modes
+from budbreak.graph.listening import opened, unseen_by_modes
 from budbreak.graph.macs import Macs, count_macs
 from budbreak.graph.modelgraph import ModelGraph
 from budbreak.graph.node import Kind, Node, replay
-from budbreak.graph.nonlinearities import CLAMPS, may_be_activation
+from budbreak.graph.nonlinearities import CLAMPS, RECURRENT, may_be_activation
 from budbreak.graph.nonlinearities import FUNCTIONS as ACTIVATION_FUNCTIONS
 from budbreak.graph.parts import Axis, Part
 from budbreak.graph.places import calling_line
@@ -34,6 +34,7 @@ from budbreak.graph.watching import SiteWatcher, as_written
 __all__ = [
     "ACTIVATION_FUNCTIONS",
     "CLAMPS",
+    "RECURRENT",
     "Axis",
     "Batches",
     "Feed",
@@ -61,6 +62,7 @@ __all__ = [
     "loss_of",
     "may_be_activation",
     "observing",
+    "opened",
     "outlined",
     "outputs_of",
     "recurrent_backward",
