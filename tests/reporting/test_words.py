@@ -17,7 +17,9 @@ from scipy.stats import ttest_rel
 
 from budbreak.diagnostics import Quantity
 from budbreak.reporting import conclusion, terminal_table, write_report
-from budbreak.reporting.estimate import DENSITY, EPOCH, arm_series, costs, difference_series, epoch_series
+from budbreak.reporting.estimate import Axis, Series, arm_series, costs, difference_series, points
+from budbreak.reporting.figures.lines import line_table, line_words, x_axis
+from budbreak.reporting.figures.measure import Measure
 from budbreak.reporting.summary import endings
 from budbreak.reporting.wording import percent
 from budbreak.studies import (
@@ -258,11 +260,15 @@ def test_intervals_of_rates_end_where_rates_do() -> None:
 
 
 def test_a_series_runs_over_any_axis() -> None:
-    run = fake_run(ARMS[:2], (0, 1), levels=2, epochs=3)
-    assert {line.axis for line in arm_series(run, "test_accuracy")} == {DENSITY}
-    host, _ = epoch_series(run, "train_loss", level=1)
-    assert (host.axis, [(point.place, point.x) for point in host.points]) == (EPOCH, [(1, 1), (2, 2), (3, 3)])
-    assert [seed for seed, _ in host.points[0].values] == [0, 1]
+    loss = Quantity("loss", "loss")
+    found = points(loss, [(2, 2, 0, 0.25), (1, 1, 1, 0.5), (1, 1, 0, 1.0), (3, 3, 0, None)])
+    assert [(point.place, point.x, point.estimate.mean) for point in found] == [(1, 1, 0.75), (2, 2, 0.25)]
+    line = Series("host", 0, found, axis=Axis("trial", "trial"))
+    table = line_table([("host", line, Measure(loss))])
+    assert (table.header, [row[0] for row in table.rows]) == (("trial", "host"), ["1", "2"])
+    assert line_words([line], Measure(loss)).endswith("0.25 at trial 2.")
+    drawn = x_axis([line], 500).to_dict()
+    assert (drawn["title"], drawn["scale"]["type"], drawn["scale"]["reverse"]) == ("trial", "linear", False)
 
 
 def test_conclusion_says_gain_only_where_the_corrected_p_does() -> None:

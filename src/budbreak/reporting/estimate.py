@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from budbreak.diagnostics import Quantity
-from budbreak.studies import TRAINING, Difference, Estimate, LevelResult, RunResult, estimate
+from budbreak.studies import TRAINING, Difference, Estimate, RunResult, estimate
 
 _CHANCE = 0.05
 _ENOUGH = 3  # seeds: fewer are no result, whatever their interval
@@ -32,10 +32,6 @@ class Axis:
 
 
 DENSITY = Axis("density", "remaining weights", "share", log=True, falling=True)
-EPOCH = Axis("epoch", "epoch")
-TRIAL = Axis("trial", "trial")
-RANK = Axis("rank", "rank")
-LATENCY = Axis("latency", "latency", "seconds")
 
 
 @dataclass(frozen=True)
@@ -87,37 +83,22 @@ def headline(run: RunResult) -> Quantity:
     return run.quantities[0]
 
 
-def arm_series(run: RunResult, name: str) -> tuple[Series, ...]:
-    """A quantity against density, one series per arm, in the order of the arms; arms without a value are left out."""
-    return _by_arm(run, name, DENSITY, lambda row: [(row.level, row.density, row.seed, row.numbers.get(name))])
-
-
-def epoch_series(run: RunResult, name: str, level: int) -> tuple[Series, ...]:
-    """A quantity over the training of a level, one series per arm; epochs without a value are left out."""
-
-    def rows(row: LevelResult) -> list[Row]:
-        return [(e.epoch, e.epoch, row.seed, e.numbers.get(name)) for e in row.curve if row.level == level]
-
-    return _by_arm(run, name, EPOCH, rows)
-
-
 Row = tuple[int, float, int, float | None]
 """(place, x, seed, value or None)"""
 
 
-def _by_arm(run: RunResult, name: str, axis: Axis, rows: Callable[[LevelResult], list[Row]]) -> tuple[Series, ...]:
+def arm_series(run: RunResult, name: str) -> tuple[Series, ...]:
+    """A quantity against density, one series per arm, in the order of the arms; arms without a value are left out."""
     quantity = next((quantity for quantity in run.quantities if quantity.name == name), Quantity(name, name))
     built = (
-        Series(
-            arm.name,
-            index,
-            points(quantity, [row for level in run.levels if level.arm == arm.name for row in rows(level)]),
-            arm.reference,
-            axis,
-        )
+        Series(arm.name, index, points(quantity, _at_levels(run, arm.name, name)), arm.reference)
         for index, arm in enumerate(run.arms)
     )
     return tuple(series for series in built if series.points)
+
+
+def _at_levels(run: RunResult, arm: str, name: str) -> list[Row]:
+    return [(row.level, row.density, row.seed, row.numbers.get(name)) for row in run.levels if row.arm == arm]
 
 
 def points(quantity: Quantity, rows: Iterable[Row]) -> tuple[Point, ...]:

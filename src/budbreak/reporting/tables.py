@@ -6,9 +6,10 @@ import functools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from budbreak.diagnostics import Quantity
-from budbreak.reporting.estimate import Point, Series, arm_series, difference_series
+from budbreak.reporting.estimate import DENSITY, Axis, Point, Series, arm_series, difference_series
 from budbreak.reporting.summary import family, pairing
 from budbreak.reporting.wording import UNITS, capital, count, interval, level_name, plain, spread, unit_of_change
 from budbreak.studies import RunResult
@@ -100,18 +101,31 @@ def differences(run: RunResult, quantity: Quantity) -> Table:
 
 
 def table_of(columns: Sequence[Column], key: str = "", heading: str = "", note: str = "") -> Table:
-    """A row per place of any column."""
+    """A row per place of any column; all lie on one axis."""
+    axis = next((line.axis for _, line, _ in columns), DENSITY)
     places: dict[int, list[float]] = {}
     for point in (point for _, line, _ in columns for point in line.points):
         places.setdefault(point.place, []).append(point.x)
     rows = [
         (
-            level_name(place, places[place]),
+            _place(axis, place, places[place]),
             *(cell(p) if (p := line.at(place)) else MISSING for _, line, cell in columns),
         )
         for place in sorted(places)
     ]
-    return Table(("\u03bb", *(name for name, _, _ in columns)), tuple(rows), key, heading, note)
+    first = "\u03bb" if axis == DENSITY else _named(axis)
+    return Table((first, *(name for name, _, _ in columns)), tuple(rows), key, heading, note)
+
+
+def _named(axis: Axis) -> str:
+    unit = UNITS.get(axis.unit, "")
+    return f"{axis.label} ({unit})" if unit else axis.label
+
+
+def _place(axis: Axis, place: int, xs: Sequence[float]) -> str:
+    if axis == DENSITY:
+        return level_name(place, xs)
+    return f"{fmean(xs) * (100 if axis.unit == 'share' else 1):.4g}"
 
 
 def _seeds(lines: Sequence[Series]) -> str:
