@@ -30,7 +30,7 @@ class Bundle:
             over which a layer sums, -1 for a table; of mixtures (which of its channels, channel).
         parents: of sums, products and norms: int64 [operands, count], the channel that each comes from; 0 is none.
         operands: the nodes of the rows of ``parents``; -1 for the weights of attention.
-        sizes: of sums and products: for each operand its shape, with 1 along the dimensions that it lacks.
+        spanned: of sums and products: for each operand along how many dimensions its channels change.
         places: of norms: int64 [count], where each one's gain lies; -1 where that is unknown.
     """
 
@@ -40,7 +40,7 @@ class Bundle:
     entering: Tensor = _NOTHING
     parents: Tensor = _NOTHING
     operands: tuple[int, ...] = ()
-    sizes: tuple[tuple[int, ...], ...] = ()
+    spanned: tuple[int, ...] = ()
     places: Tensor = _NOTHING[0]
 
     @property
