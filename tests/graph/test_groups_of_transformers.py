@@ -71,7 +71,7 @@ MODELS = {
     "Llama, with one key": (
         lambda: made("Llama", "ForCausalLM", num_key_value_heads=1, **WORDS, **SMALL, **NO_TOKENS),
         IDS,
-        [STREAM, HEADS, (4, "is broadcast over units"), (4, "is broadcast over units"), HIDDEN, (50, OUT)],
+        [STREAM, HEADS, (2, "is broadcast over units"), (4, "is broadcast over units"), HIDDEN, (50, OUT)],
     ),
     "Qwen3, heads normed": (
         lambda: made("Qwen3", "ForCausalLM", **QWEN, **WORDS, **SMALL, **NO_TOKENS),
