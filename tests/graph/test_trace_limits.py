@@ -32,6 +32,13 @@ def test_an_operation_outside_of_torch_is_named_and_cuts_nothing_off():
     assert said.startswith("an operation outside of torch's functions that gave what enters relu in the model itself (")
 
 
+@pytest.mark.parametrize("behind", [nn.Linear(3, 3), nn.ReLU(), nn.Sequential(nn.Linear(3, 3))], ids=["0", "1", "2"])
+def test_what_is_given_to_a_module_from_outside_comes_from_what_was_there_before(behind):
+    model = Net(lambda net, x: net.b(torch.from_numpy(net.a(x).detach().numpy())), a=nn.Linear(4, 3), b=behind)
+    graph = bb.trace(model, X)
+    assert "a.weight" in [graph.nodes[index].weight for index in ancestors(graph, len(graph.nodes) - 1)]
+
+
 class Numpy(nn.Module):
     def __init__(self):
         super().__init__()

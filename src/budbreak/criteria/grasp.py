@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from budbreak.evidence import Evidence, HessianGradients, Probe, Weights
+from budbreak.checks import check_known, check_number
+from budbreak.evidence import Evidence, HessianGradients, Probe, Weights, reached
 from budbreak.masks import Scores
 
 
@@ -33,7 +34,8 @@ class GraSP:
     at_initialization = True
 
     def __post_init__(self) -> None:
-        HessianGradients(self.mode, self.temperature)
+        check_known(f"mode is {self.mode!r}", self.mode, ("eval", "train"))
+        check_number("temperature", self.temperature, usual="200", zero=False)
 
     @property
     def needs(self) -> tuple[Probe[object], ...]:
@@ -45,6 +47,7 @@ class GraSP:
 
         Raises:
             MissingEvidence: without `Weights` and `HessianGradients`.
+            InvalidValue: if a weight has no gradient; see `reached`.
         """
-        products = evidence[HessianGradients(self.mode, self.temperature)]
+        products = reached(evidence, HessianGradients(self.mode, self.temperature))
         return Scores.elementwise(lambda w, product: w * product, evidence[Weights()], products)

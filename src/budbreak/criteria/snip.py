@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from budbreak.evidence import Evidence, Gradients, Probe, Weights
+from budbreak.checks import check_known
+from budbreak.evidence import Evidence, Gradients, Probe, Weights, reached
 from budbreak.masks import Scores
 
 
@@ -27,7 +28,7 @@ class Snip:
     at_initialization = True
 
     def __post_init__(self) -> None:
-        Gradients(self.mode)
+        check_known(f"mode is {self.mode!r}", self.mode, ("eval", "train"))
 
     @property
     def needs(self) -> tuple[Probe[object], ...]:
@@ -39,5 +40,7 @@ class Snip:
 
         Raises:
             MissingEvidence: without `Weights` and `Gradients`.
+            InvalidValue: if a weight has no gradient; see `reached`.
         """
-        return Scores.elementwise(lambda w, g: (w * g).abs(), evidence[Weights()], evidence[Gradients(self.mode)])
+        gradients = reached(evidence, Gradients(self.mode))
+        return Scores.elementwise(lambda w, g: (w * g).abs(), evidence[Weights()], gradients)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +27,7 @@ class Graph:
         found: list[ModelGraph] = []
 
         def look(model: nn.Module, batch: Any, forward: Forward) -> None:
-            found.append(trace(model, batch, forward).renamed(_prunable_names(model, context.weights)))
+            found.append(graph_of(model, context.weights, batch, forward))
 
         def collect() -> ModelGraph:
             of_all = context.processes.exchange("the graph", found)  # one of them may have had no batch
@@ -43,7 +43,12 @@ class Graph:
         )
 
 
-def _prunable_names(model: nn.Module, prunable: Mapping[str, Tensor]) -> Mapping[str, str]:
+def graph_of(model: nn.Module, prunable: Iterable[str], batch: Any, forward: Forward) -> ModelGraph:
+    """The graph of a model, in which these names of weights stand for all names of the same."""
+    return trace(model, batch, forward).renamed(_prunable_names(model, prunable))
+
+
+def _prunable_names(model: nn.Module, prunable: Iterable[str]) -> Mapping[str, str]:
     """Each name of a parameter -> its name among the prunable weights; itself where it is none of them."""
     parameters = dict(model.named_parameters(remove_duplicate=False))
     names = {id(parameters[name]): name for name in prunable}

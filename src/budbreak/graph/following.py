@@ -113,7 +113,7 @@ class _Follower:
 
     def combine(self, node: Node, stacked: Tensor, operands: tuple[int, ...]) -> Tensor:
         """A channel for each different column of stacked labels; the row behind the operands' is a place + 1."""
-        columns, labels = torch.unique(stacked.flatten(1), dim=1, return_inverse=True)
+        columns, labels = torch.unique(stacked.reshape(len(stacked), -1), dim=1, return_inverse=True)
         parents, places = columns[: len(operands)], columns[len(operands) :].flatten() - 1
         something = (parents != 0).any(0)
         parents, places = parents[:, something], places[something[: len(places)]]
@@ -195,7 +195,7 @@ class _Follower:
             if len(several) < 2:
                 return compact(met.numbers[several[0]] if several else torch.zeros_like(met.numbers[0]))
             return self.combine(node, met.numbers[several], tuple(operands[at] for at in several))
-        columns, labels = torch.unique(met.numbers.flatten(1), dim=1, return_inverse=True)
+        columns, labels = torch.unique(met.numbers.reshape(len(met.numbers), -1), dim=1, return_inverse=True)
         if columns.shape[1] == 1:
             return None
         bundle = Bundle(node, self.next, columns.shape[1], entering=met.entering(columns))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from types import FunctionType
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,15 @@ Heard = Callable[[Site, Tensor, Tensor], None]
 def unseen_by_modes() -> contextlib.AbstractContextManager[None]:
     """What runs inside a hook is no part of the model: what listeners compute, say."""
     return torch._C.DisableTorchFunction()  # pyright: ignore
+
+
+def opened(func: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of torch without the question, at its beginning, whether a mode wants to see it as a whole."""
+    whole = cast(FunctionType, func)
+    inner = {**whole.__globals__, "has_torch_function": lambda *_: False}
+    opened = FunctionType(whole.__code__, inner, whole.__name__, whole.__defaults__, whole.__closure__)
+    opened.__kwdefaults__ = whole.__kwdefaults__
+    return opened
 
 
 class Listener:

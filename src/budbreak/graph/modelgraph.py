@@ -8,6 +8,7 @@ from functools import cached_property
 
 from budbreak.checks import check_known
 from budbreak.errors import InvalidValue, MaskMismatch
+from budbreak.graph.breaks import last_seen
 from budbreak.graph.channels import Channels
 from budbreak.graph.following import follow
 from budbreak.graph.groups import Group, find_groups
@@ -138,6 +139,18 @@ class ModelGraph:
         tied = {name: one for name, one in chosen.items() if name != one}
         uncalled = tuple(names.get(name, name) for name in self.uncalled)
         return replace(self, nodes=nodes, uncalled=uncalled, tied=tied)
+
+    def lost(self, weight: str, *, cut: bool = False) -> tuple[Node, ...]:
+        """Where what a weight computes was last seen, if it leads to no output; () if it does, or is never called.
+
+        It is lost where it goes on as numbers (`item`, `tolist`), where only something outside of torch's functions
+        takes it (numpy), and where nothing does.
+
+        Args:
+            weight: its name in the graph.
+            cut: whether it is lost as well where autograd no longer follows: at ``detach()`` and ``.data``.
+        """
+        return last_seen(self.nodes, weight, cut=cut)
 
     def consumers(self) -> Sequence[tuple[int, ...]]:
         """For each node the nodes that its tensor enters, each once."""

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
+from budbreak.graph.breaks import OUTSIDE
 from budbreak.graph.composite import Composite, Pending
 from budbreak.graph.derivation import united
 from budbreak.graph.flow import Flow
@@ -155,7 +156,7 @@ class ModuleCalls:
             return known
         self.say([f"an operation outside of torch's functions that gave what {use}"])
         around = [frame for frame in self.frames if all(tensor is not given for given in frame.given)]
-        return self.flow.invent(tensor, "outside torch", self._may_enter(around[-1:]), owner=self.owner)
+        return self.flow.invent(tensor, OUTSIDE, self._may_enter(around[-1:]), owner=self.owner)
 
     def _may_enter(self, frames: list[Frame]) -> list[int]:
         """Whatever may have entered something that nobody saw: what a module was given, and its loose ends."""

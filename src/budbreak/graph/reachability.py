@@ -134,7 +134,7 @@ def _classes(reached: Tensor, labels: Tensor, shape: Sequence[int]) -> Tensor:
     dim = telling_dim(labels)
     if dim is None:
         return reached[labels.reshape(1)].expand(shape[-1] if shape else 1)
-    return reached[labels].movedim(dim, 0).flatten(1).any(1)
+    return reached[labels].movedim(dim, 0).reshape(labels.shape[dim], -1).any(1)
 
 
 def _spread(node: Node, through: Tensor, entry: Tensor) -> Tensor:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import FunctionType
-from typing import Any, cast
+from typing import Any
 
 from torch import Tensor
 from torch.nn import functional
@@ -18,7 +17,7 @@ from budbreak.graph.derivation import parts_after
 from budbreak.graph.flow import Flow
 from budbreak.graph.kinds import QUERIES, makes_constants
 from budbreak.graph.layouts import layouts_after
-from budbreak.graph.listening import Heard
+from budbreak.graph.listening import Heard, opened
 from budbreak.graph.modulecalls import ModuleCalls
 from budbreak.graph.node import Kind
 from budbreak.graph.nodemaking import Operands, kind_among, make_node, sources, starts_here
@@ -90,7 +89,7 @@ class Recorder(TorchFunctionMode, ModuleCalls):
             return func(*args, **kwargs)
         if func is functional.multi_head_attention_forward:
             with self, self._inside(name):
-                return _opened(func)(*args, **kwargs)
+                return opened(func)(*args, **kwargs)
         tracker, origins = self.flow.tracker, self.flow.origins
         call = Call(name, func, args, kwargs, tracker.layout, origins.feeds, origins.turned)
         if any(map(why_foreign, call.tensors)):
@@ -227,12 +226,3 @@ def _unseen(call: Call, operands: Operands, result: Tensor, place: str) -> list[
     weighted = [tensor for tensor, known in operands if known.weighted and tensor.is_floating_point()]
     alike = any(tensor.shape == result.shape for tensor in weighted)
     return [f"{call.spelt} called {place}"] if alike or call.name == "glu" else []
-
-
-def _opened(func: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of torch without the question, at its beginning, whether a mode wants to see it as a whole."""
-    whole = cast(FunctionType, func)
-    inner = {**whole.__globals__, "has_torch_function": lambda *_: False}
-    opened = FunctionType(whole.__code__, inner, whole.__name__, whole.__defaults__, whole.__closure__)
-    opened.__kwdefaults__ = whole.__kwdefaults__
-    return opened
