@@ -37,7 +37,7 @@ class Attention(nn.Module):
         if self.rotary:
             q, k = self.turn(q), self.turn(k)
         if self.shared > 1:
-            k, v = (part.repeat_interleave(self.shared, 1) for part in (k, v))
+            k, v = (part.repeat_interleave(q.shape[1] // part.shape[1], 1) for part in (k, v))
         if self.sdpa:
             found = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         else:

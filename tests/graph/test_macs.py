@@ -3,6 +3,7 @@
 import contextlib
 import random
 
+import architectures
 import numpy as np
 import pytest
 import torch
@@ -288,3 +289,66 @@ def test_names_that_are_no_parameters_are_refused():
         found.of(["0.wight"])
     with pytest.raises(InvalidValue, match=r"names is '0\.weight'"):
         found.of("0.weight")
+
+
+class Queries(nn.Module):
+    """Learned queries, a view of which enters a module."""
+
+    def __init__(self):
+        super().__init__()
+        self.queries, self.attention = nn.Parameter(torch.randn(3, 8)), nn.MultiheadAttention(8, 2, batch_first=True)
+
+    def forward(self, x):
+        return self.attention(self.queries.expand(len(x), 3, 8), x, x)[0]
+
+
+def test_a_view_of_a_parameter_may_enter_a_module():
+    model = Queries()
+    model.attention.out_proj.weight.requires_grad_(False)
+    assert count_macs(model, torch.rand(2, 5, 8)).total == (3 + 2 * 5) * 64 + 3 * 64 + 2 * 3 * 5 * 8
+    assert [parameter.requires_grad for parameter in model.parameters()] == [True, True, True, False, True]
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+@pytest.mark.parametrize("name", architectures.NAMES)
+def test_the_macs_of_all_nodes_are_those_that_torch_counts(name):
+    model, example = architectures.make(name)
+    samples = len(example[0] if isinstance(example, tuple) else example)
+    graph = bb.trace(model, example)
+    assert sum(graph.macs()) == count_macs(model, example).total * samples
+    layers = [
+        macs for node, macs in zip(graph.nodes, graph.macs(), strict=True) if node.kind in ("norm", "site", "add")
+    ]
+    assert not any(layers)
+
+
+def test_macs_of_each_node_dense_and_under_a_mask():
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 6, 3, groups=2), nn.ConvTranspose2d(6, 2, 2), nn.Flatten(),
+        nn.Linear(98, 5),
+    )  # fmt: skip
+    graph = bb.trace(model, torch.rand(2, 3, 8, 8))
+    dense = [macs for macs in graph.macs() if macs]
+    assert dense == [2 * 108 * 64, 2 * 108 * 36, 2 * 48 * 36, 2 * 490]
+    mask = bb.Mask.dense(model)
+    kept = {name: entry.clone() for name, entry in mask.items()}
+    kept["1.weight"][:3] = False
+    kept["2.weight"][0, 1] = False
+    kept["4.weight"][2, :49] = False
+    effective = [macs for macs in graph.macs(bb.Mask(kept)) if macs]
+    assert effective == [dense[0], dense[1] // 2, 2 * 44 * 36, 2 * (490 - 49)]
+    with pytest.raises(UnknownName, match="which the graph lacks"):
+        graph.macs(bb.Mask({"3.weight": torch.ones(2, 2)}))
+
+
+def test_macs_of_a_packed_weight_and_of_a_recurrent_one_under_a_mask():
+    attention = nn.MultiheadAttention(8, 2, batch_first=True)
+    graph = bb.trace(attention, (torch.rand(1, 3, 8), torch.rand(1, 5, 8), torch.rand(1, 5, 8)))
+    kept = torch.ones(24, 8)
+    kept[:8, :2] = 0  # a quarter of what makes queries
+    mask = bb.Mask({"in_proj_weight": kept})
+    assert sum(graph.macs()) - sum(graph.macs(mask)) == 3 * 16
+    gru = nn.GRU(4, 6, batch_first=True)
+    graph = bb.trace(gru, torch.rand(2, 5, 4))
+    mask = bb.Mask({"weight_hh_l0": torch.zeros(18, 6)})
+    assert (sum(graph.macs()), sum(graph.macs(mask))) == (10 * 18 * 10, 10 * 18 * 4)

@@ -267,3 +267,33 @@ def test_a_tied_weight_may_have_either_name(name):
     ]  # fmt: skip
     again = renamed.reachable(Mask({name: entry}))
     assert again.connected == Mask({name: entry})
+
+
+def run_on_numbers(call):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(3, 4), nn.Linear(3, 4)
+
+        def forward(self, x):
+            return call(self.a(x), self.b(x))
+
+    return bb.trace(Net(), torch.randn(2, 3))
+
+
+@pytest.mark.parametrize(
+    ("call", "classes"),
+    [
+        (lambda a, b: a.mean(), [False]),
+        (lambda a, b: a.mean() + b.sum(), [True]),
+        (lambda a, b: torch.stack([a.mean(), b.amax()]), [False, True]),
+        (lambda a, b: a[0], [False] * 4),
+        (lambda a, b: a[0] @ b[0], [True]),
+        (lambda a, b: a * b.norm(), [True] * 4),
+    ],
+    ids=["mean", "sum", "stack", "row", "product", "norm"],
+)
+def test_single_numbers_and_rows_may_be_returned(call, classes):
+    graph = run_on_numbers(call)
+    assert graph.reachable(Mask({"a.weight": torch.zeros(4, 3)})).classes[0].tolist() == classes
+    assert graph.groups()[0].fixed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -30,7 +31,7 @@ class Bundle:
             over which a layer sums, -1 for a table; of mixtures (which of its channels, channel).
         parents: of sums, products and norms: int64 [operands, count], the channel that each comes from; 0 is none.
         operands: the nodes of the rows of ``parents``; -1 for the weights of attention.
-        sizes: of sums and products: for each operand its shape, with 1 along the dimensions that it lacks.
+        spanned: of sums and products: for each operand along how many dimensions its channels change.
         places: of norms: int64 [count], where each one's gain lies; -1 where that is unknown.
     """
 
@@ -40,7 +41,7 @@ class Bundle:
     entering: Tensor = _NOTHING
     parents: Tensor = _NOTHING
     operands: tuple[int, ...] = ()
-    sizes: tuple[tuple[int, ...], ...] = ()
+    spanned: tuple[int, ...] = ()
     places: Tensor = _NOTHING[0]
 
     @property
@@ -135,6 +136,13 @@ def unit_columns(node: Node) -> Axis | None:
 def _axis_of(node: Node, of: int | None) -> Axis | None:
     axes = [axis for part in node.parts if part.name == node.weight for axis in part.along(of)]
     return axes[0] if len(axes) == 1 and axes[0].indices != range(axes[0].size) else None
+
+
+def weight_places(node: Node, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Which rows, and which columns, of a weight of this shape a layer uses."""
+    axes = [axis for axis in (unit_rows(node), unit_columns(node)) if axis is not None]
+    chosen = {axis.dim: torch.tensor(list(axis.indices)) for axis in axes}
+    return chosen.get(0, torch.arange(shape[0]))[:, None], chosen.get(1, torch.arange(shape[1]))
 
 
 def groups_of(node: Node) -> int:

@@ -45,7 +45,7 @@ def parts_after(call: Call, given: Given, result: Tensor, index: int) -> tuple[P
         return _joined(given, result, call.argument(1, "dim", "axis") or 0)
     if len(given) == 1 and given[0][0].dim() == result.dim() and call.name in _REDUCING:
         return united(_stretched(part, given[0][0].shape, result.shape) for part in given[0][1])
-    return united(Part(part.name, (), known=False) for _, parts in given for part in parts)
+    return united(Part(part.name, (), known=False) for _, parts in given for part in parts if part.name)
 
 
 _REDUCING = ("mean", "sum", "amax", "amin", "norm", "linalg_vector_norm", "vector_norm", "std", "var")

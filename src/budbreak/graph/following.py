@@ -13,7 +13,7 @@ from budbreak.graph.contracting import Met, contract, for_heads
 from budbreak.graph.labels import aligned, at_places, compact, crossing, joined, moved, pooled, reduced_dims
 from budbreak.graph.node import Kind, Node
 from budbreak.graph.nonlinearities import CUMULATIVE
-from budbreak.graph.spans import attended, is_attention, is_elementwise, multiplied, sizes_along, spans_of
+from budbreak.graph.spans import attended, is_attention, is_elementwise, multiplied, spans_of
 
 _BY_CHANNEL = ("batch_norm", "instance_norm", "group_norm")
 """Norms whose gains lie along dimension 1; those of others lie along the last one."""
@@ -102,31 +102,24 @@ class _Follower:
             return self.labels[distinct[0]]
         if not distinct:
             return torch.zeros((1,) * len(node.shape), dtype=torch.int64)
-        stacked = aligned([self.labels[source] for source in distinct])
-        return self.combine(node, stacked, tuple(distinct), [self.nodes[source].shape for source in distinct])
+        return self.combine(node, aligned([self.labels[source] for source in distinct]), tuple(distinct))
 
     def gate(self, node: Node) -> Tensor | None:
         """The two halves of a gated linear unit, which meet."""
         (source,) = node.inputs
         shape = self.nodes[source].shape
         halves = self.labels[source].expand(shape).chunk(2, dict(node.options).get("dim", (*node.arguments, -1)[0]))
-        return self.combine(node, aligned([compact(half) for half in halves]), (source, source), [node.shape] * 2)
+        return self.combine(node, aligned([compact(half) for half in halves]), (source, source))
 
-    def combine(
-        self,
-        node: Node,
-        stacked: Tensor,
-        operands: tuple[int, ...],
-        shapes: Sequence[Sequence[int]] = (),
-    ) -> Tensor:
+    def combine(self, node: Node, stacked: Tensor, operands: tuple[int, ...]) -> Tensor:
         """A channel for each different column of stacked labels; the row behind the operands' is a place + 1."""
-        columns, labels = torch.unique(stacked.flatten(1), dim=1, return_inverse=True)
+        columns, labels = torch.unique(stacked.reshape(len(stacked), -1), dim=1, return_inverse=True)
         parents, places = columns[: len(operands)], columns[len(operands) :].flatten() - 1
         something = (parents != 0).any(0)
         parents, places = parents[:, something], places[something[: len(places)]]
-        sizes = tuple((1,) * (len(node.shape) - len(shape)) + tuple(shape) for shape in shapes)
+        spanned = tuple(sum(size > 1 for size in compact(row).shape) for row in stacked[: len(operands)])
         bundle = Bundle(
-            node, self.next, parents.shape[1], parents=parents, operands=operands, sizes=sizes, places=places
+            node, self.next, parents.shape[1], parents=parents, operands=operands, spanned=spanned, places=places
         )
         made = torch.zeros(len(something), dtype=torch.int64)
         made[something] = self.make(bundle, whole=((parents == 0) | self.wholes[parents]).all(0))
@@ -189,20 +182,19 @@ class _Follower:
         (source,) = node.inputs
         letters = tuple(range(-len(self.nodes[source].shape), 0))
         left = tuple(letter for letter in letters if letter not in dims)
-        made = self.meet(node, contract([self.labels[source]], [letters], left), (source,), ())
+        made = self.meet(node, contract([self.labels[source]], [letters], left), (source,))
         if made is None or made.dim() == len(node.shape):
             return made
         kept = iter(made.shape)
         return made.reshape([1 if letter in dims else next(kept) for letter in letters])
 
-    def meet(self, node: Node, met: Met, operands: tuple[int, ...], shapes: Sequence[Sequence[int]]) -> Tensor | None:
+    def meet(self, node: Node, met: Met, operands: tuple[int, ...]) -> Tensor | None:
         """Channels for what meets in a product, or in a mean; None where that is one channel for all."""
         if all(held is None for held in met.sets):
             several = [at for at in range(len(operands)) if bool(met.numbers[at].any())]
             if len(several) < 2:
                 return compact(met.numbers[several[0]] if several else torch.zeros_like(met.numbers[0]))
-            chosen = [shapes[at] for at in several]
-            return self.combine(node, met.numbers[several], tuple(operands[at] for at in several), chosen)
+            return self.combine(node, met.numbers[several], tuple(operands[at] for at in several))
         columns, labels = torch.unique(met.numbers.reshape(len(met.numbers), -1), dim=1, return_inverse=True)
         if columns.shape[1] == 1:
             return None
@@ -216,7 +208,7 @@ class _Follower:
         if terms is None:
             return None
         met = contract([self.labels[source] for source in node.inputs], terms[:-1], terms[-1])
-        return self.meet(node, met, node.inputs, sizes_along(node, self.nodes))
+        return self.meet(node, met, node.inputs)
 
     def concat(self, node: Node) -> Tensor | None:
         """Labels side by side."""
@@ -260,13 +252,11 @@ class _Follower:
         keys, values, *mask = [for_heads(labels, heads) for labels in others]
         batch = terms[-1][:-2]
         met = contract([queries, keys, *mask], [*terms[:2], *terms[3:-1]], (*batch, "t", "s"))
-        weights = self.meet(node, met, (-1,) * len(met.sets), [node.shape] * len(met.sets))
+        weights = self.meet(node, met, (-1,) * len(met.sets))
         if weights is None:
             return None
         met = contract([weights, values], [(*batch, "t", "s"), terms[2]], terms[-1])
-        return self.meet(
-            node, met, (-1, node.inputs[2]), [(*node.shape[:-1], 1), (*node.shape[:-2], 1, node.shape[-1])]
-        )
+        return self.meet(node, met, (-1, node.inputs[2]))
 
 
 def _gain_dim(node: Node) -> int:

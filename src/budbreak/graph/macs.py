@@ -81,7 +81,7 @@ def count_macs(model: nn.Module, example: Any) -> Macs:
     first = {id(parameter): name for name, parameter in reversed(named)}
     flops = FlopCounterMode(display=False, custom_mapping=_attention_kernels())
     owners = _Owners(unwrapped, first, flops)
-    with undisturbed(unwrapped), _unfused(), flops, owners:
+    with undisturbed(unwrapped), _frozen(unwrapped), _unfused(), flops, owners:
         unwrapped.eval()
         devices = (parameter.device for parameter in unwrapped.parameters())
         call_example(unwrapped, to_device(example, next(devices, torch.device("cpu"))))
@@ -176,6 +176,19 @@ def _attention_kernels() -> dict[Any, Any]:
 def _attention(query: Sequence[int], key: Sequence[int], value: Sequence[int], *_: Any, **_options: Any) -> int:
     """FLOPs of scores, then values, from the shapes [..., L, E], [..., S, E] and [..., S, V]."""
     return 2 * math.prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
+
+
+@contextlib.contextmanager
+def _frozen(model: nn.Module) -> Generator[None, None, None]:
+    """No parameter has gradients inside: torch's counter stumbles over views of one that does (learned queries)."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for parameter in trained:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from budbreak.graph.following import follow
 from budbreak.graph.groups import Group, find_groups
 from budbreak.graph.links import Link, find_links
 from budbreak.graph.node import Kind, Node
+from budbreak.graph.nodemacs import macs_of
 from budbreak.graph.reachability import Reachability, find_reachable
 from budbreak.graph.site import Site
 from budbreak.graph.table import table
@@ -106,6 +107,25 @@ class ModelGraph:
         found = find_reachable(self.nodes, self.channels, Mask.owning({names[name]: mask[name] for name in mask}))
         connected = Mask.owning({name: found.connected[names[name]] for name in mask})
         return Reachability(found.classes, connected)
+
+    def macs(self, mask: Mask | None = None) -> tuple[int, ...]:
+        """Multiply-accumulates of each node, over all samples of the example; their sum is that of the model.
+
+        As for `torch.utils.flop_counter`, which `budbreak.graph.count_macs` asks, layers, products of tensors,
+        attention and recurrent layers count; elementwise work, norms and tables nothing. Of what is opaque, and of
+        products of weights alone, nothing is known here.
+
+        Args:
+            mask: counts what it keeps: effective multiply-accumulates. What it does not cover is kept.
+
+        Raises:
+            InvalidValue, UnknownName, MaskMismatch: see `reachable`.
+        """
+        kept = Mask({})
+        if mask is not None:
+            check_mask(mask)
+            kept = Mask.owning({known: mask[name] for name, known in self._names_of(mask).items()})
+        return tuple(macs_of(node, self.nodes, self.shapes, kept) for node in self.nodes)
 
     def renamed(self, names: Mapping[str, str]) -> ModelGraph:
         """The same graph with other names for some parameters.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from budbreak.errors import MaskMismatch
-from budbreak.graph.channels import Bundle, Channels, groups_of, is_table, unit_columns, unit_rows, units_dim
+from budbreak.graph.channels import Bundle, Channels, groups_of, is_table, units_dim, weight_places
 from budbreak.graph.labels import telling_dim
 from budbreak.graph.node import Kind, Node
 from budbreak.masks import Mask
@@ -108,13 +108,6 @@ class _Step:
         return (through if by_rows else through.transpose(1, 2)).flatten(0, 1)
 
 
-def _places(node: Node, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Which rows, and which columns, of a weight of this shape a layer uses."""
-    axes = [axis for axis in (unit_rows(node), unit_columns(node)) if axis is not None]
-    chosen = {axis.dim: torch.tensor(list(axis.indices)) for axis in axes}
-    return chosen.get(0, torch.arange(shape[0]))[:, None], chosen.get(1, torch.arange(shape[1]))
-
-
 def _matrix(bundle: Bundle, nodes: Sequence[Node], mask: Mask) -> Tensor:
     """What a layer keeps, for each unit and column: bool [groups, units of a group, columns of a group]."""
     node, groups = bundle.node, groups_of(bundle.node)
@@ -122,7 +115,7 @@ def _matrix(bundle: Bundle, nodes: Sequence[Node], mask: Mask) -> Tensor:
     entry = mask.get(node.weight or "")
     if entry is None:
         return torch.ones(groups, bundle.count // groups, columns // groups, dtype=torch.bool)
-    flat = entry.unsqueeze(-1).flatten(2).any(-1)[_places(node, entry.shape)]
+    flat = entry.unsqueeze(-1).flatten(2).any(-1)[weight_places(node, entry.shape)]
     flat = flat.any(0, keepdim=True) if is_table(node) else flat
     by_rows = node.units is None or node.units.dim == 0
     expected = (bundle.count, columns // groups) if by_rows else (columns, bundle.count // groups)
@@ -141,14 +134,14 @@ def _classes(reached: Tensor, labels: Tensor, shape: Sequence[int]) -> Tensor:
     dim = telling_dim(labels)
     if dim is None:
         return reached[labels.reshape(1)].expand(shape[-1] if shape else 1)
-    return reached[labels].movedim(dim, 0).flatten(1).any(1)
+    return reached[labels].movedim(dim, 0).reshape(labels.shape[dim], -1).any(1)
 
 
 def _spread(node: Node, through: Tensor, entry: Tensor) -> Tensor:
     """For each row and column of a weight whether something leads through it: bool, to be broadcast to it."""
     if through.dim() == 2:
         found = torch.zeros(entry.shape[:2], dtype=torch.bool)
-        found[_places(node, entry.shape)] = through
+        found[weight_places(node, entry.shape)] = through
         through = found
     return through.reshape(tuple(through.shape) + (1,) * (entry.dim() - through.dim()))
 

@@ -12,6 +12,7 @@ from budbreak.graph.channels import groups_of
 from budbreak.graph.cuts import Cut
 from budbreak.graph.labels import compact, moved
 from budbreak.graph.node import LIKE, Kind, Node, said
+from budbreak.graph.spans import spans_of
 
 
 class Resizing:
@@ -33,6 +34,7 @@ class Resizing:
 
     def _odd(self, unit: int) -> Iterable[Node]:
         for node in self.nodes:
+            yield from self._longer(node, unit)
             sources = [source for source in node.inputs if self.cuts[source].of(unit) is not None]
             if not sources:
                 continue
@@ -43,6 +45,17 @@ class Resizing:
             moves = node.kind == Kind.MOVE and node.call not in LIKE
             if grouped or (moves and not self._fits(node, sources[0], unit)):
                 yield node
+
+    def _longer(self, node: Node, unit: int) -> Iterable[Node]:
+        """Operands that hold the same for several units, once for each, and so would hold it too often."""
+        spans, place = spans_of(node, self.nodes), self.cuts[node.index].of(unit)
+        if spans is None or place is None or node.kind == Kind.CONCAT:
+            return
+        for source, span in zip(node.inputs, spans, strict=True):
+            own, operand = span[place[0]], self.nodes[source]
+            repeats = own is not None and operand.shape[own] > 1 and self.cuts[source].of(unit) is None
+            if repeats and operand.kind != Kind.CONSTANT and operand.call not in LIKE:
+                yield operand
 
     def _fits(self, node: Node, source: int, unit: int) -> bool:
         before, shape = self._left(source, unit)

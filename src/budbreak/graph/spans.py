@@ -31,13 +31,6 @@ def spans_of(node: Node, nodes: Sequence[Node]) -> tuple[Span, ...] | None:
     return tuple(_as_long(span, shape, node.shape) for span, shape in zip(spans, shapes, strict=True))
 
 
-def sizes_along(node: Node, nodes: Sequence[Node]) -> list[tuple[int, ...]]:
-    """The shape of each input along the dimensions of the result; 1 along those that it lacks."""
-    spans = spans_of(node, nodes) or ()
-    shapes = [nodes[source].shape for source in node.inputs]
-    return [tuple(1 if own is None else shape[own] for own in span) for shape, span in zip(shapes, spans, strict=True)]
-
-
 def is_elementwise(node: Node) -> bool:
     """Whether each value comes from one value of each input."""
     named = node.kind == Kind.OPAQUE and node.call in ELEMENTWISE

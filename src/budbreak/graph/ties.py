@@ -132,7 +132,7 @@ class Ties:
         """
         labels = self.channels.labels[bundle.node.index]
         dims = [dim for dim in range(-labels.dim(), 0) if labels.shape[dim] > 1]
-        spanned = [sum(size[dim] > 1 for dim in dims) for size in bundle.sizes]
+        spanned = bundle.spanned
         most = max(range(len(spanned)), key=spanned.__getitem__)
         for at, parents in enumerate(bundle.parents):
             single = spanned[at] == 0 or (spanned[most] < len(dims) and at != most)
