@@ -169,19 +169,21 @@ class Loop:
         self._work, self._setup, self._folder = work, setup, folder
         self._open = contextlib.ExitStack()
         self._levels: Iterator[Level] = iter(())
+        self._level: Level | None = None
         self._left = 0
-        self._train: Callable[[], object] = lambda: None
+        self._fit: Callable[[Level], None] = lambda level: None
 
     def train(self) -> None:
         """Let the weights of a level move."""
         if not self._left:
             self._begin()
-        self._train()
+        if self._level is not None:
+            self._fit(self._level)
 
     def turn(self) -> None:
         """From the end of a training to the beginning of the next."""
         self._left -= 1
-        next(self._levels)
+        self._level = next(self._levels)
 
     def leave(self) -> None:
         """Leave the levels."""
@@ -200,8 +202,12 @@ class Loop:
         )  # fmt: skip
         self._levels, self._left = iter(self._open.enter_context(levels)), len(plan.trainings)
         one = work.images.first(8)
-        self._train = lambda: train_epoch(
-            model, optimizer, one, engine=work.engine, batch_size=8, after_step=rates.after_step
-        )
+
+        def fit(level: Level, optimizer: Optimizer) -> None:
+            for _ in level.epochs(2):
+                train_epoch(model, optimizer, one, engine=work.engine, batch_size=8, after_step=rates.after_step)
+
+        self._fit = lambda level: fit(level, optimizer)
+        self._level = None
         if plan.train_dense:
             self.turn()

@@ -68,7 +68,7 @@ PLAIN = {"data": {"name": "digits"}, "network": {"name": "mlp"}, "train": {"epoc
         ("prune", "schedule", {"is": "geometric", "rate": 0.2, "levels": "12"}, "write 12"),
         ("prune", "schedule", {"is": "geometric", "rate": 20, "levels": 12}, "write 0.2"),
         ("prune", "then", "ap", r'write \["ap"\]'),
-        ("prune", "exclude", "fc1", r"write exclude = \['fc1'\]"),
+        ("prune", "exclude", "fc1", r'write exclude = \["fc1"\]'),
         ("prune", "scope", "local", "'layer'"),
         ("prune", "rewind", "weight", "did you mean 'weights'"),
         ("prune", "allow_collapse", 1, "write allow_collapse = true"),

@@ -133,7 +133,16 @@ def printable(text: str) -> str:
     >>> printable("\x1b[2J at last")
     '\\x1b[2J at last'
     """
-    return "\n".join("".join(_spelt(character) for character in _clip(line)) for line in text.split("\n"))
+    return spelt("\n".join(map(_clip, text.split("\n"))))
+
+
+def spelt(text: str) -> str:
+    r"""The text with its control characters spelt out, but for tabs and ends of lines.
+
+    >>> spelt("\x1b[2J at last")
+    '\\x1b[2J at last'
+    """
+    return "".join(c if c.isprintable() or c in "\t\n" else repr(c)[1:-1] for c in text)
 
 
 def _clip(line: str) -> str:
@@ -141,10 +150,6 @@ def _clip(line: str) -> str:
     if len(line) <= longest:
         return line
     return f"{line[:ends]} ... ({len(line) - 2 * ends} characters left out) ... {line[-ends:]}"
-
-
-def _spelt(character: str) -> str:
-    return character if character.isprintable() or character == "\t" else repr(character)[1:-1]
 
 
 class UncoveredWeights(UserWarning):
@@ -157,8 +162,9 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     >>> did_you_mean("fc9.weight", ["fc1.weight", "conv.weight"])
     "did you mean 'fc1.weight'?"
     """
-    nearest = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"did you mean {nearest[0]!r}?" if nearest else ""
+    names = list(known)
+    near = [match for text in (name, name.lower()) for match in difflib.get_close_matches(text, names, 1, cutoff=0.5)]
+    return f"did you mean {near[0]!r}?" if near else ""
 
 
 def one_of(known: Iterable[str], *, most: int = 12) -> str:

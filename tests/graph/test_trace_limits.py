@@ -117,3 +117,11 @@ def test_a_forward_that_raises_or_is_none_is_refused():
         bb.trace(nn.Linear(4, 2), X, "forward")
     with pytest.raises(InvalidValue, match="model is"):
         bb.trace([nn.Linear(4, 2)], X)
+
+
+def test_what_is_no_list_of_paths_is_refused():
+    model = nn.Sequential(nn.Linear(4, 2), nn.ReLU())
+    with pytest.raises(InvalidValue, match=r"opaque is '1'\n.*\nwrite \['1'\]"):
+        bb.trace(model, X, opaque="1")
+    with pytest.raises(UnknownName, match="opaque names 1, which is no module"):
+        bb.trace(model, X, opaque=[1])

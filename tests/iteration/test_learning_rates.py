@@ -152,16 +152,21 @@ class Wrapper(torch.optim.Optimizer):
         return self.optimizer.step(closure)
 
 
-def test_objects_are_looked_through_only_where_a_scheduler_may_be_new(monkeypatch):
+def test_objects_are_looked_through_only_where_a_scheduler_may_be_new(monkeypatch, tmp_path):
     model, optimizer = little()
     scheduler, looks = schedulers.StepLR(optimizer, 1), []
     look = gc.get_referrers
-    monkeypatch.setattr(gc, "get_referrers", lambda *items: looks.append(items) or look(*items))
-    with bb.iterate(model, optimizer, geometric(4), resets=[scheduler]) as levels:
-        before = []
-        for _ in levels:
+    monkeypatch.setattr(gc, "get_referrers", lambda *items: looks.append(len(items)) or look(*items))
+
+    def fit(level, model, optimizer):  # its frame refers to the optimizer, within a level and not between two
+        for _ in level.epochs(2):
             train(model, optimizer)
             scheduler.step()
+
+    with bb.iterate(model, optimizer, geometric(4), resets=[scheduler], store=tmp_path) as levels:
+        before = []
+        for level in levels:
+            fit(level, model, optimizer)
             before.append(len(looks))
     assert before[0] <= before[1] == before[4]
 

@@ -216,7 +216,7 @@ def test_the_preview_says_that_level_0_is_not_trained():
         ({"then": [bb.Train(), bb.Remove(Saliency(), 0.1)]}, r"Saliency\(\) is to remove weights after a training"),
         (
             {"criterion": Displacement()},
-            r"Displacement\(\) is to remove .* before the first training.*\n.*StartWeights",
+            r"Displacement\(\) is to remove .* before the first training.*\n.*there is none yet",
         ),
         ({"then": [bb.ActivateWhilePruning()]}, r"LeastMovedNegative\(\) is to remove weights before the first"),
         ({"rewind_to": bb.Step(3)}, r"rewind_to is Step\(count=3\), train_dense False\n"),

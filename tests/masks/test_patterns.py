@@ -236,8 +236,8 @@ def test_scores_without_rank_and_scores_that_never_go():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((4, 2), r"NM\(n=4, of=2\)\n.*\nwrite NM\(2, 4\)"),
-        ((2, 2), r"NM\(n=2, of=2\)\n.*\nwrite NM\(2, 4\)"),
+        ((4, 2), r"NM\(n=4, of=2\)\n.*\nwrite bb\.NM\(2, 4\)"),
+        ((2, 2), r"NM\(n=2, of=2\)\n.*\nwrite bb\.NM\(2, 4\)"),
         ((0, 4), "n is 0"),
         ((2.0, 4), r"n is 2\.0\n.*\nwrite 2"),
         ((1, 1), "of is 1"),

@@ -109,11 +109,11 @@ WRONG = [
     ("mlp", {"train.schedule": {"is": "plateau", "patience": 5}}, ["patience is 5"]),
     ("mlp", {"train.schedule": "cosine", "prune.rewind": "none"}, ["ends at the rate 0", 'rewind = "learning-rate"']),
     ("mlp", {"prune.then": [{"is": "ap", "q": 0.5}]}, ["what follows the host wants"]),
-    ("mlp", {"prune.then": ["ap"], "prune.granularity": "unit"}, ["goes with Element() only"]),
+    ("mlp", {"prune.then": ["ap"], "prune.granularity": "unit"}, ['goes with "element" only']),
     (
         "mlp",
         {"prune.scope": "layer", "prune.allocation": "erk", "prune.granularity": "unit"},
-        ["ERK looks at the dimensions of weights"],
+        ['"erk" looks at the dimensions of weights'],
     ),
     ("mlp", {"prune.scope": {"is": "nm", "n": 2, "of": 4}}, ["'fc3.weight' has 50 weights", "a multiple of 4"]),
     (
@@ -252,7 +252,7 @@ def test_an_error_names_its_arm_where_there_are_several(nets, tmp_path):
     with pytest.raises(InvalidValue, match=r"^arm 'greedy': level 1"):
         look_ahead(choose(small(arms=arms), tmp_path))
     arms = {"host": {}, "unit": {"prune.granularity": "unit", "prune.then": ["ap"]}}
-    with pytest.raises(InvalidValue, match=r"^arm 'unit': .*\n.*Element\(\) only"):
+    with pytest.raises(InvalidValue, match=r"^arm 'unit': \"ap\" after .*\n.*\"element\" only"):
         look_ahead(choose(small(arms=arms), tmp_path))
 
 
@@ -316,8 +316,8 @@ def test_a_network_whose_activations_are_not_seen_is_pruned_without_dead_neuron_
     changes = {"network.name": "odd_nets:Functional", "measure.diagnostics": ["dead-units", "gradient-norm"]}
     choice = choose(small(changes, arms=arms, seeds=2), tmp_path)
     overview = look_ahead(choice)
-    assert "no dead neuron rate: " in str(overview)
-    assert "torch.exp called in the model itself (odd_nets.py:" in str(overview)
+    assert "no dead neuron rate: " in str(overview.lines)
+    assert "torch.exp called in the model itself (odd_nets.py:" in str(overview.lines)
     result = run(choice)
     assert result.complete
     assert not any(name.startswith("dead_units") for level in result.levels for name in level.numbers)
@@ -326,7 +326,7 @@ def test_a_network_whose_activations_are_not_seen_is_pruned_without_dead_neuron_
 
 
 def test_activations_that_are_not_seen_beside_others_are_named(nets, tmp_path):
-    overview = str(look_ahead(choose(small({"network.name": "odd_nets:Partly"}), tmp_path)))
+    overview = str(look_ahead(choose(small({"network.name": "odd_nets:Partly"}), tmp_path)).lines)
     assert "no dead neuron rate" not in overview
     assert "not in these numbers: torch.exp called in the model itself (odd_nets.py:" in overview
 
@@ -345,8 +345,15 @@ def test_what_stays_dense_is_said_by_the_look_ahead_and_not_again_by_each_task(t
     monkeypatch.syspath_prepend(tmp_path)
     choice = choose(small({"network.name": "rows:Rows"}), tmp_path)
     overview = look_ahead(choice)
-    assert "60 of 312 weights prunable; uncovered: gru.weight_ih_l0 (GRU, 144)" in " ".join(str(overview).split())
+    assert "60 of 312 weights prunable; uncovered: gru.weight_ih_l0 (GRU, 144)" in " ".join(overview.lines)
     run(choice)  # a warning would be an error here
+
+
+def test_a_rate_that_is_too_high_is_said_by_the_training_and_not_by_what_looks_at_weights_of_nan(tmp_path):
+    choice = choose(small({"train.optimizer": {"is": "sgd", "learning_rate": 1e9}}), tmp_path)
+    assert look_ahead(choice).cost.seconds  # its timed steps, all on one batch, throw the weights far away
+    with pytest.raises(RunFailed, match=r"the loss is nan at step .*\n.*\nlower the learning rate"):
+        run(choice)
 
 
 def test_an_error_of_ours_in_a_factory_keeps_its_kind():
@@ -362,5 +369,5 @@ def test_an_error_of_ours_in_a_factory_keeps_its_kind():
 def test_a_recipe_says_the_same_as_its_arm(tmp_path):
     overview = look_ahead(choose(make_recipe(plain()), tmp_path))
     assert overview.parts == (200, 200, 360)
-    assert overview.folder in str(overview)
+    assert f"run: {overview.folder}" in overview.lines
     assert RunFailed

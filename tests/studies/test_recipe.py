@@ -43,7 +43,7 @@ WRONG_ARMS = [
     ({"a": {"reference": "b"}, "b": {"reference": "c"}, "c": {"reference": "b"}}, InvalidValue, "circle: b -> c -> b"),
     ({"a": {"reference": "b"}, "b": {}}, InvalidValue, "circle: a -> b -> a"),
     ({"host": 3}, InvalidValue, "arms.host is 3\nit is a table"),
-    (["host"], InvalidValue, "arms is ['host']\nit is a table"),
+    (["host"], InvalidValue, 'arms is ["host"]\nit is a table'),
     ({"my host": {}}, InvalidValue, "write [arms.my-host]"),
     ({"a/b": {}}, InvalidValue, "an arm is named 'a/b'"),
     ({"none": {}}, InvalidValue, "and not 'none'"),

@@ -380,7 +380,7 @@ NO_VALUES: list[tuple[Callable[[], Any], str]] = [
     (lambda: Constant(warmup=math.inf), "warmup is inf"),
     (lambda: Plateau(patience=1, warmup=math.nan), "warmup is nan"),
     (lambda: Linear(warmup="1.5"), r"warmup is '1.5'\n.*\nwrite 1.5"),  # type: ignore[arg-type]
-    (lambda: Steps(()), r"there are no milestones\n.*\nor choose Constant"),
+    (lambda: Steps(()), r"there are no milestones\n.*\nname one, or leave the rate constant"),
     (lambda: Steps([3.0]), r"milestones is \[3.0\], a list\nit must be a tuple"),  # type: ignore[arg-type]
     (lambda: Steps((3.0, 2.0)), r"milestones are \[3.0, 2.0\]\nthey rise\nwrite \[2.0, 3.0\]"),
     (lambda: Steps((3.0, 3.0)), r"they rise\nwrite \[3.0\]"),

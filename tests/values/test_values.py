@@ -198,7 +198,7 @@ def test_arguments_come_from_the_value_s_own_table_alone():
         ({"kind": "prp"}, "did you mean 'pro'?"),
         ({"maybe": "x"}, ""),
         ({"either": 0.5}, ""),
-        ({"numbers": 0.5}, "write [...]"),
+        ({"numbers": 0.5}, "write [0.5]"),
         ({"numbers": "0.5"}, "write [...]"),
         ({"pair": [1, "x", 2]}, ""),
         ({"anything": {"a": 1}}, ""),
@@ -232,7 +232,7 @@ def test_a_whole_number_becomes_a_float_and_a_list_a_tuple():
         ("geometric", {"rate": 0.2, "lvels": 3}, ("'lvels'", "'rate', 'levels'", "did you mean 'levels'?")),
         ("one-shot", {"sparsity": 0.5, "levels": 2}, ("'levels'", "it is 'sparsity'", "")),
         ("ap", {"criterion": "magnitude"}, ("'criterion'", "'q', 'variant'", "")),
-        ("magnitude", {"seed": 1}, ("'seed'", "Magnitude takes no arguments", "")),
+        ("magnitude", {"seed": 1}, ("'seed'", "'magnitude' takes no arguments", "")),
     ],
 )
 def test_an_argument_that_is_not_there_is_refused_with_the_nearest(name, arguments, words):
@@ -298,7 +298,7 @@ def test_parts_that_no_plain_form_describes_cannot_be_written(part):
 
 
 def test_true_where_a_number_is_meant_cannot_be_written():
-    assert not_written(Everything(count=True), EVERYTHING).value == "everything.count is True"
+    assert not_written(Everything(count=True), EVERYTHING).value == "everything.count is true"
 
 
 def test_a_value_that_would_be_read_back_as_another_cannot_be_written():

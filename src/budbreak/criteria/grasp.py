@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from budbreak.checks import check_known, check_number
 from budbreak.evidence import Evidence, HessianGradients, Probe, Weights, reached
 from budbreak.masks import Scores
 
@@ -33,7 +34,8 @@ class GraSP:
     at_initialization = True
 
     def __post_init__(self) -> None:
-        HessianGradients(self.mode, self.temperature)
+        check_known(f"mode is {self.mode!r}", self.mode, ("eval", "train"))
+        check_number("temperature", self.temperature, usual="200", zero=False)
 
     @property
     def needs(self) -> tuple[Probe[object], ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from budbreak.checks import check_known
 from budbreak.evidence import Evidence, Gradients, Probe, Weights, reached
 from budbreak.masks import Scores
 
@@ -27,7 +28,7 @@ class Snip:
     at_initialization = True
 
     def __post_init__(self) -> None:
-        Gradients(self.mode)
+        check_known(f"mode is {self.mode!r}", self.mode, ("eval", "train"))
 
     @property
     def needs(self) -> tuple[Probe[object], ...]:

@@ -88,7 +88,7 @@ class ActivationCounts:
     def _check(self, state: Mapping[str, Tensor]) -> None:
         if self.threshold == 0 and _EXACT in state and not int(state[_EXACT]):
             raise InvalidValue(
-                f"{self} counts in a network whose nonlinearities give no exact zeros",
+                "the active units are counted of a network whose nonlinearities give no exact zeros",
                 "every output would be active, and the index of a weight would decide",
                 "write threshold=0.01, say",
             )

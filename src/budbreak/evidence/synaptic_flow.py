@@ -20,7 +20,8 @@ from budbreak.evidence.passing import PassingOn, as_paths, written_out
 from budbreak.evidence.reached import listed, unreached
 from budbreak.evidence.traced import graph_of
 from budbreak.evidence.turning import Noting
-from budbreak.graph import Forward, call_model, outputs_of, said_nodes, trace
+from budbreak.foreign import call_foreign
+from budbreak.graph import Forward, outputs_of, said_nodes, trace
 from budbreak.masks import parameters_named
 
 _ROUNDING = 1e-9
@@ -79,12 +80,21 @@ class SynapticFlow:
             context.on_example(measure)
         else:
             ones = torch.ones(1, *self.shape)
-            context.on_model(lambda model: measure(model, ones.to(next(model.parameters()).device), call_model))
+            context.on_model(lambda model: measure(model, ones.to(next(model.parameters()).device), _call_with_shape))
         return lambda: _of_first_rank(context, flow)
 
     def example(self, weights: Mapping[str, Tensor], generator: torch.Generator) -> Mapping[str, Tensor]:
         """See `Probe`."""
         return {name: drawn(weight.shape, generator).abs().double() for name, weight in weights.items()}
+
+
+def _call_with_shape(model: nn.Module, ones: Any) -> Any:
+    return call_foreign(
+        f"the model, given ones of the shape {list(ones.shape)},",
+        lambda: model(ones),
+        rule="shape is that of one input, without the dimension of the batch",
+        fix="mend shape, or leave it out: then it is that of the first batch",
+    )
 
 
 def _flow(model: nn.Module, names: Sequence[str], batch: Any, forward: Forward) -> dict[str, Tensor]:
@@ -212,7 +222,7 @@ def _no_flow(parameters: Mapping[str, nn.Parameter]) -> InvalidValue | LayerColl
     return InvalidValue(
         "nothing flows from the inputs to the outputs",
         "SynFlow adds up the paths between them, by the prunable weights",
-        "give forward= that returns what the network computes, or choose another criterion",
+        "return what is computed, of the network or by a forward of your own; or choose another criterion",
     )
 
 

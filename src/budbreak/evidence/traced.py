@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from budbreak.evidence.evidence import ProbeContext
-from budbreak.graph import Forward, Kind, ModelGraph, Node, Site, trace
+from budbreak.graph import Forward, Kind, ModelGraph, Node, trace
 from budbreak.masks import UnitLayout
 
 
@@ -45,7 +45,7 @@ class Graph:
 
 def graph_of(model: nn.Module, prunable: Iterable[str], batch: Any, forward: Forward) -> ModelGraph:
     """The graph of a model, in which these names of weights stand for all names of the same."""
-    return _renamed(trace(model, batch, forward), _prunable_names(model, prunable))
+    return trace(model, batch, forward).renamed(_prunable_names(model, prunable))
 
 
 def _prunable_names(model: nn.Module, prunable: Iterable[str]) -> Mapping[str, str]:
@@ -53,23 +53,6 @@ def _prunable_names(model: nn.Module, prunable: Iterable[str]) -> Mapping[str, s
     parameters = dict(model.named_parameters(remove_duplicate=False))
     names = {id(parameters[name]): name for name in prunable}
     return {name: names.get(id(parameter), name) for name, parameter in parameters.items()}
-
-
-def _renamed(graph: ModelGraph, names: Mapping[str, str]) -> ModelGraph:
-    nodes = tuple(
-        replace(node, weights=_known(node.weights, names), site=_fed(node.site, names)) for node in graph.nodes
-    )
-    return replace(graph, nodes=nodes, uncalled=_known(graph.uncalled, names))
-
-
-def _known(weights: tuple[str, ...], names: Mapping[str, str]) -> tuple[str, ...]:
-    return tuple(names.get(name, name) for name in weights)
-
-
-def _fed(site: Site | None, names: Mapping[str, str]) -> Site | None:
-    if site is None or site.feed is None:
-        return site
-    return replace(site, feed=replace(site.feed, weight=names.get(site.feed.weight, site.feed.weight)))
 
 
 def _alone(index: int, name: str, shape: torch.Size) -> tuple[Node, Node, Node]:

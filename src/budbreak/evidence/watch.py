@@ -89,23 +89,29 @@ class Watch:
             if observer.reset == "level":
                 state.clear()
 
-    def step(self, optimizer: Optimizer, *, has_closure: bool) -> None:
-        """The optimizer is about to take a step.
+    def step(self, optimizer: Optimizer, *, has_closure: bool, held: Mapping[str, nn.Parameter] | None = None) -> None:
+        """An optimizer is about to take a step.
+
+        Args:
+            optimizer: which.
+            has_closure: whether the step makes its gradients itself.
+            held: those of the prunable parameters that it trains; all of them unless given.
 
         Raises:
             InvalidValue: if the step makes its gradients itself, or no pass of the model was heard before it.
         """
         if not self._is_on():
             return
+        held = self.parameters if held is None else held
         if not has_closure:
             self._sites.check_heard()
-        elif self._step_listeners:
+        elif self._step_listeners and held:
             raise InvalidValue(
                 f"a step of {type(optimizer).__name__} with a closure, watched by {', '.join(map(str, self._states))}",
                 "gradients that a step makes itself cannot be looked at before it",
                 "call step() without a closure, or prune by another criterion",
             )
-        gradients = _gradients(self.parameters, optimizer) if self._step_listeners else None
+        gradients = _gradients(held, optimizer) if self._step_listeners and held else None
         if gradients is not None:
             self.see(gradients)
 

@@ -23,6 +23,7 @@ from budbreak.graph.modelgraph import ModelGraph
 from budbreak.graph.node import Kind, Node, replay
 from budbreak.graph.nonlinearities import CLAMPS, RECURRENT, may_be_activation
 from budbreak.graph.nonlinearities import FUNCTIONS as ACTIVATION_FUNCTIONS
+from budbreak.graph.parts import Axis, Part
 from budbreak.graph.places import calling_line
 from budbreak.graph.reachability import Reachability
 from budbreak.graph.site import Feed, Site
@@ -34,6 +35,7 @@ __all__ = [
     "ACTIVATION_FUNCTIONS",
     "CLAMPS",
     "RECURRENT",
+    "Axis",
     "Batches",
     "Feed",
     "Forward",
@@ -46,6 +48,7 @@ __all__ = [
     "ModelGraph",
     "Node",
     "NormPassed",
+    "Part",
     "Reachability",
     "Site",
     "SiteWatcher",

@@ -20,6 +20,7 @@ from budbreak.iteration.plancheck import (
     check_one_number,
     check_reads,
     check_rewind,
+    check_single_weights,
     check_then,
     check_times,
     check_untrained,
@@ -278,13 +279,7 @@ def _check_parts(plan: Plan) -> None:
 
 def _check_together(plan: Plan) -> None:
     """Refuse parts that cannot work together."""
-    for removal in plan.removals:
-        if removal.criterion is not None and not isinstance(plan.granularity, Element):
-            raise InvalidValue(
-                f"{removal} after a host of granularity {plan.granularity}",
-                "a criterion of its own removes single weights: it goes with Element() only",
-                "write granularity=bb.Element(), or leave it out of then",
-            )
+    check_single_weights(plan.then, plan.granularity)
     check_one_number(plan.arena, plan.removals)
     if not plan.train_dense:
         check_untrained(plan.schedule, plan.rewind_to)

@@ -12,7 +12,7 @@ from budbreak.evidence import Observer, StartWeights
 from budbreak.iteration import followups
 from budbreak.iteration.followups import FollowUp, Remove, Stage
 from budbreak.iteration.step import Step
-from budbreak.masks import Scope, keeps_one_number
+from budbreak.masks import Element, Granularity, Scope, keeps_one_number
 from budbreak.schedules import Schedule, reads_of
 
 
@@ -44,7 +44,25 @@ def check_then(then: object) -> None:
         stages = cast(object, cast(FollowUp, follow_up).stages)
         if not isinstance(stages, tuple) or not all(isinstance(s, Stage) for s in cast(Sequence[object], stages)):
             value = f"stages of {type(follow_up).__name__} is {shown(stages)}"
-            raise InvalidValue(value, "it is a tuple of Remove(...) and Train()", "write return (bb.Train(),)")
+            raise InvalidValue(
+                value, "it is a tuple of values of Remove and Train", "give such a tuple, of one value at least"
+            )
+
+
+def check_single_weights(then: Iterable[FollowUp], granularity: Granularity) -> None:
+    """Refuse to let a criterion of its own follow a host that removes anything but single weights.
+
+    Raises:
+        InvalidValue: with what follows.
+    """
+    for follow_up in then:
+        own = any(isinstance(stage, Remove) and stage.criterion is not None for stage in follow_up.stages)
+        if own and not isinstance(granularity, Element):
+            raise InvalidValue(
+                f"{follow_up} after a host of granularity {granularity}",
+                "a criterion of its own removes single weights: it goes with Element() only",
+                "write granularity=bb.Element(), or leave it out of then",
+            )
 
 
 def check_one_number(scope: Scope, removals: Sequence[Remove]) -> None:
@@ -88,8 +106,8 @@ def check_times(acting: Iterable[tuple[Criterion, bool]], *, train_dense: bool) 
         if lacking:
             raise InvalidValue(
                 f"{criterion} is to remove weights before the first training (train_dense=False)",
-                f"it needs {lacking[0]}, of a training that is over",
-                "let a Train() come before it, or leave train_dense out",
+                "it looks at a training that is over, and there is none yet",
+                "leave train_dense out, or let a Train() come before it",
             )
         if trained and getattr(criterion, "at_initialization", False):
             value = f"{criterion} is to remove weights after a training"
@@ -102,7 +120,7 @@ def _initially(criterion: Criterion, train_dense: bool) -> str:
         return "write train_dense=False; after a training, SNIP's formula is that of criteria.Taylor()"
     if train_dense:
         return "write train_dense=False, or choose another criterion, criteria.Taylor() say"
-    return "prune in one level, as schedules.OneShot does, and after a Train() by another criterion"
+    return "prune in one level, once, and after a Train() by another criterion"
 
 
 def check_untrained(schedule: Schedule, rewind_to: object) -> None:

@@ -34,7 +34,7 @@ class RateWatch:
         self._sizes = _sizes(optimizer)
         self._older: list[tuple[weakref.ref[Any], object]] = []
         self._holders: list[weakref.ref[Any]] = []
-        self._references: list[int] = []
+        self._references: dict[str, list[int]] = {}
 
     def enter(self) -> None:
         """Refuse a scheduler that is about to start, and remember those that have run elsewhere.
@@ -42,11 +42,11 @@ class RateWatch:
         Raises:
             MissingReset: with its class.
         """
-        others = self._others()
+        others = self._others("enter")
         if any(_is_fresh(scheduler) for scheduler in others):
             others.clear()  # its own references would keep them
             gc.collect()  # some lie in circles, and are garbage
-            others = self._others()
+            others = self._others("enter")
         for scheduler in others:
             if _is_fresh(scheduler):
                 raise MissingReset(
@@ -58,7 +58,7 @@ class RateWatch:
 
     def begin(self) -> None:
         """A training begins: the schedulers that are here now were made for another one."""
-        self._older = [(weakref.ref(scheduler), _counts(scheduler)) for scheduler in self._others()]
+        self._older = [(weakref.ref(scheduler), _counts(scheduler)) for scheduler in self._others("begin")]
 
     def before_step(self, where: str) -> None:
         """Refuse a scheduler from before this training that has run in it, and parameter groups that have changed.
@@ -86,26 +86,27 @@ class RateWatch:
     def made_since(self) -> str | None:
         """The class of a scheduler that was made in this training; None if there is none."""
         older = {id(reference()) for reference, _ in self._older}
-        made = (scheduler for scheduler in self._others() if id(scheduler) not in older)
+        made = (scheduler for scheduler in self._others("made_since") if id(scheduler) not in older)
         return next((type(scheduler).__name__ for scheduler in made), None)
 
-    def _others(self) -> list[Any]:
+    def _others(self, caller: str) -> list[Any]:
         """The schedulers that nobody puts back; of nested ones, the outermost."""
-        schedulers = [holder for holder in self._held_by() if not issubclass(type(holder), Optimizer)]
+        schedulers = [holder for holder in self._held_by(caller) if not issubclass(type(holder), Optimizer)]
         others = [scheduler for scheduler in schedulers if id(scheduler) not in self._known]
         inner = {id(member) for outer in others for member in members_of([outer]) if member is not outer}
         return [scheduler for scheduler in others if id(scheduler) not in inner]
 
-    def _held_by(self) -> list[Any]:
+    def _held_by(self, caller: str) -> list[Any]:
         """Schedulers of the optimizer, and wrappers of it, which may have schedulers of their own.
 
         To look through all objects takes 25 ms, and more. A new one refers to the optimizer: so there is another look
-        where the number of references has changed, or where something that was found is gone.
+        where the number of references has changed, or where something that was found is gone. The functions that run
+        refer to it too, other ones within a level than between two: so each caller compares with its own last number.
         """
         holders = [reference() for reference in self._holders]
-        if None in holders or self._count(holders) != self._references:
+        if None in holders or self._count(holders) != self._references.get(caller):
             holders = list(_holders_of(self._optimizer))
-            self._holders, self._references = [weakref.ref(holder) for holder in holders], self._count(holders)
+            self._holders, self._references[caller] = list(map(weakref.ref, holders)), self._count(holders)
         return holders
 
     def _count(self, holders: Sequence[object]) -> list[int]:

@@ -17,7 +17,7 @@ from budbreak.evidence import Samples, check_rereadable, probe
 from budbreak.graph import Batches, Forward, Loss
 from budbreak.live.emptying import emptying
 from budbreak.live.holding import apply_mask
-from budbreak.live.optimizers import check_ownership
+from budbreak.live.ownership import check_ownership
 from budbreak.masks import (
     Allocation,
     Asked,
@@ -52,7 +52,7 @@ def prune(
     rounds: int | None = None,
     prunable: Prunable = conv_and_linear,
     mask: Mask | None = None,
-    optimizer: Optimizer | None = None,
+    optimizer: Optimizer | Sequence[Optimizer] | None = None,
     batches: Batches | None = None,
     loss: Loss | None = None,
     forward: Forward | None = None,
@@ -80,7 +80,7 @@ def prune(
             if it has none.
         prunable: which weights may go.
         mask: what is still alive; `Mask.from_zeros` unless given, so that zeros stay zeros.
-        optimizer: refused if it does not hold the pruned parameters, which catches a stale one.
+        optimizer: refused if it (or several together) does not hold the pruned parameters, which catches a stale one.
         batches: the calibration set, for criteria that need data.
         loss: for criteria that need gradients.
         forward: how to run the model on a batch, if not ``model(inputs)``.

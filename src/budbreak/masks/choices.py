@@ -38,7 +38,7 @@ def check_choices(*, scope: object, granularity: object, allocation: object, flo
     check_instance("scope", scope, attributes, "bb.masks.Layer()", call=False, choices=SCOPES)
     check_granularity(granularity, GRANULARITIES)
     check_floor(floor)
-    _check_elementwise(scope, granularity)
+    _check_elementwise("scope", scope, granularity)
     if allocation is None:
         return
     check_function("allocation", allocation, "bb.masks.Uniform()")
@@ -48,16 +48,16 @@ def check_choices(*, scope: object, granularity: object, allocation: object, flo
             "an allocation divides a target over layers, and here the scores alone decide",
             "use scope=bb.masks.Layer(), or leave the allocation out",
         )
-    _check_elementwise(allocation, granularity)
+    _check_elementwise("allocation", allocation, granularity)
 
 
-def _check_elementwise(part: object, granularity: object) -> None:
+def _check_elementwise(name: str, part: object, granularity: object) -> None:
     """Refuse what is of single weights where something else goes as one."""
     if getattr(part, "elementwise", False) and not isinstance(granularity, Element):
         raise InvalidValue(
-            f"{part} was given with granularity {granularity}",
-            f"{type(part).__name__} looks at the dimensions of weights: it is of single ones",
-            "use granularity=bb.Element(), or another one than " + str(part),
+            f"{name} {part} was given with granularity {granularity}",
+            f"{part} looks at the dimensions of weights: it is of single ones",
+            f"use granularity=bb.Element(), or another {name}",
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from budbreak.checks import check_count, check_fraction, exact
+from budbreak.checks import as_number, check_count, check_fraction, exact
 from budbreak.errors import InvalidValue
 
 
@@ -15,8 +15,8 @@ def check_floor(floor: object, name: str = "floor") -> None:
     Raises:
         InvalidValue: with the range.
     """
-    if isinstance(floor, float):
-        check_fraction(name, floor)
+    if isinstance(floor, float) or as_number(floor)[1]:
+        check_fraction(name, floor)  # pyright: ignore[reportArgumentType]
     else:
         check_count(name, floor, least=0)  # pyright: ignore[reportArgumentType]
 

@@ -57,7 +57,7 @@ class NM:
         check_count("of", self.of, least=2)
         check_count("dim", self.dim, least=0)
         if self.n >= self.of:
-            better = f"NM({self.of}, {self.n})" if self.n > self.of else f"NM({self.n}, {2 * self.n})"
+            better = f"bb.NM({self.of}, {self.n})" if self.n > self.of else f"bb.NM({self.n}, {2 * self.n})"
             value = f"NM(n={self.n}, of={self.of})"
             raise InvalidValue(value, "n of each `of` consecutive weights stay: n is smaller", f"write {better}")
         if self.remainder not in ("refuse", "pad"):

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from budbreak.checks import check_known
+from budbreak.checks import check_known, check_model
 from budbreak.errors import InvalidValue, UnknownName, did_you_mean, one_of
 from budbreak.foreign import call_foreign, find_callable
 from budbreak.networks.bn_cnn import bn_cnn
@@ -57,7 +57,7 @@ def build(name: str, task: Task, *, init: str | None = None, seed: int) -> nn.Mo
 
     Raises:
         UnknownName: for an unknown network, initialisation, module or attribute.
-        InvalidValue: if a factory wants other arguments or gives something else than a module.
+        InvalidValue: if a factory wants other arguments, or gives something else than a module whose weights are there.
     """
     ours = ":" not in name
     rule = INITIALISATIONS[check_init(init or ("kaiming" if ours else "own"))]
@@ -109,6 +109,7 @@ def _from_factory(name: str, task: Task) -> nn.Module:
         raise InvalidValue(
             f"{name!r} returned a {type(model).__name__}", "a factory returns a torch.nn.Module", "return the network"
         )
+    check_model(model, "network")
     return model
 
 

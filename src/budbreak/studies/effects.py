@@ -10,6 +10,7 @@ from budbreak.errors import InvalidValue
 from budbreak.evidence import Observer, StartWeights, Weights
 from budbreak.iteration import criteria_of
 from budbreak.studies.sections import Setup
+from budbreak.values import shown_plain
 
 
 class Arm(Protocol):
@@ -90,4 +91,6 @@ def check_effects(base: Mapping[str, Any], arms: Sequence[Arm]) -> None:
 
 
 def _without_effect(rule: Rule, value: object, where: str) -> InvalidValue:
-    return InvalidValue(f"{where}{rule.path} is {value!r}", f"{rule.why}: a field without effect is refused", rule.fix)
+    return InvalidValue(
+        f"{where}{rule.path} is {shown_plain(value)}", f"{rule.why}: a field without effect is refused", rule.fix
+    )

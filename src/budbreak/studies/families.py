@@ -28,7 +28,12 @@ GRANULARITIES = Family.of(
     "granularity", GRANULARITY_CLASSES, needs=("fit", "merge", "shrink", "spread"), call=False, example='"unit"'
 )
 SCOPES = Family.of(
-    "scope", SCOPE_CLASSES, needs=("divides", "elementwise", "fit", "reach", "choose"), call=False, example='"layer"'
+    "scope",
+    SCOPE_CLASSES,
+    needs=("divides", "elementwise", "fit", "reach", "choose"),
+    call=False,
+    example='"layer"',
+    meant={"local.*": '"layer"', r"(\d+):(\d+)": r'{is = "nm", n = \1, of = \2}'},
 )
 ALLOCATIONS = Family.of("allocation", ALLOCATION_CLASSES, example='"erk"')
 OPTIMIZERS = Family.of(

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, fields
-from typing import Any, cast
+from typing import Any
 
 from pydantic.fields import FieldInfo
 
 from budbreak.studies.sections import FAMILIES, SECTIONS, plain_value, usual
-from budbreak.values import encode
+from budbreak.values import encode, inline
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ def recipe_values() -> Mapping[str, tuple[Explained, ...]]:
 
 
 def _default(section: str, field: str, info: FieldInfo) -> str:
-    return "required" if info.is_required() else f"default: {_shown(plain_value(section, field, usual(info)))}"
+    return "required" if info.is_required() else f"default: {inline(plain_value(section, field, usual(info)))}"
 
 
 def _arguments(kind: type) -> tuple[str, ...]:
@@ -63,18 +62,8 @@ def _argument(field: Field[Any]) -> str:
     if default is MISSING:
         return field.name
     plain = default if default is None or family is None else encode(default, family())
-    return f"{field.name} = {_shown(plain)}"
+    return f"{field.name} = {inline(plain)}"
 
 
 def _first_line(kind: type) -> str:
     return (kind.__doc__ or "").partition("\n")[0]
-
-
-def _shown(plain: Any) -> str:
-    """As TOML writes it, but for what it lacks: nothing."""
-    if isinstance(plain, Mapping):
-        table = cast("Mapping[str, Any]", plain)
-        return "{" + ", ".join(f"{key} = {_shown(value)}" for key, value in table.items()) + "}"
-    if isinstance(plain, list | tuple):
-        return "[" + ", ".join(_shown(item) for item in cast("list[Any]", plain)) + "]"
-    return "none" if plain is None else json.dumps(plain)

@@ -8,19 +8,21 @@ import statistics
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 
-from budbreak.checks import check_count
+from budbreak.checks import check_count, check_known
 from budbreak.data import DataSet, Split
 from budbreak.diagnostics import quantities_of
 from budbreak.errors import BudbreakError, InvalidValue
 from budbreak.foreign import call_foreign
 from budbreak.iteration import Preview
+from budbreak.schedules import reads_of
 from budbreak.studies.compare import check_equal_survivors
 from budbreak.studies.making import epochs_before, epochs_in_all, load_data, make_network, make_plan, pick_engine
 from budbreak.studies.recipe import Arm
 from budbreak.studies.rehearsing import Rehearsal
-from budbreak.studies.result import Counted
+from budbreak.studies.result import TEST_ACCURACY, TRAINING, Counted
 from budbreak.studies.run import Cells, Choice, cells_of, divided
 from budbreak.studies.sections import DataSection, Setup
+from budbreak.studies.spelling import in_recipe_words
 from budbreak.studies.tasks import Task, dense_of
 from budbreak.studies.trying import try_out
 from budbreak.training import steps_per_epoch
@@ -69,11 +71,12 @@ class Overview:
     unseen: str
     cost: Cost
 
-    def __str__(self) -> str:
-        """A few lines."""
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What is said below the table of the preview."""
         train, validation, test = self.parts
         lines = (
-            str(self.preview),
+            *self.preview.remarks,
             f"{self.arms} arms x {self.seeds} seeds, {self.workers} at a time",
             cost_line(self.cost),
             f"{train} training, {validation} validation, {test} test images",
@@ -81,7 +84,7 @@ class Overview:
             self.unseen,
             f"run: {self.folder}",
         )
-        return "\n".join(line for line in lines if line)
+        return tuple(line for line in lines if line)
 
 
 def cost_line(cost: Cost) -> str:
@@ -110,6 +113,11 @@ def look_ahead(choice: Choice) -> Overview:
     Raises:
         BudbreakError: for whatever is wrong with recipe, data, networks or plans.
     """
+    with in_recipe_words(choice.recipe.plain):
+        return _looked(choice)
+
+
+def _looked(choice: Choice) -> Overview:
     loaded: dict[DataSection, tuple[DataSet, Split]] = {}
 
     def loader(section: DataSection) -> tuple[DataSet, Split]:
@@ -220,6 +228,7 @@ def _plan_of(arm: Arm) -> str:
 def _preview(setup: Setup, dataset: DataSet, parts: Split, *, threads: int | None) -> Preview:
     """The levels of a plan, which is tried on a throw-away network; refuses counts that cannot work."""
     plan = make_plan(setup, seed=0, steps=steps_per_epoch(len(parts.train), setup.train.batch_size))
+    _check_reads(setup)
     model = make_network(setup.network, dataset, 0)
     engine = pick_engine(setup, model, threads)
     example = engine.place(parts.test.normalised(parts.test.images[:1]))
@@ -229,6 +238,13 @@ def _preview(setup: Setup, dataset: DataSet, parts: Split, *, threads: int | Non
     keep = preview.rows[min(1, plan.levels)].keep or total  # a schedule may decide as it goes
     Rehearsal(plan, keep, setup.measure.diagnostics, model, parts.train).carry_out()
     return preview
+
+
+def _check_reads(setup: Setup) -> None:
+    """Refuse a schedule that looks at what no level will have recorded, or at the test set, which decides nothing."""
+    known = [one.name for one in (*TRAINING, *quantities_of(setup.measure.diagnostics)) if one != TEST_ACCURACY]
+    for name in reads_of(setup.prune.schedule):
+        check_known(f"prune.schedule {setup.prune.schedule} looks at {name!r}", name, known)
 
 
 def _check_quantities(arms: Sequence[Arm]) -> None:

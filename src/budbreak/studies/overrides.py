@@ -10,6 +10,7 @@ from typing import Any, cast
 from budbreak.errors import InvalidValue
 from budbreak.studies.refusals import unknown_field
 from budbreak.studies.sections import SECTIONS, plain_value
+from budbreak.values import shown_plain
 
 Plain = dict[str, Any]
 
@@ -109,7 +110,7 @@ def overridden(plain: Mapping[str, Any], overrides: Mapping[str, Any]) -> Plain:
         section, field, *inner = path.split(".")
         table = changed.setdefault(section, {})
         if not isinstance(table, dict):
-            raise InvalidValue(f"{section} is {table!r}", "a section is a table", f"write [{section}]")
+            raise InvalidValue(f"{section} is {shown_plain(table)}", "a section is a table", f"write [{section}]")
         if inner:
             table[field] = _argument_set(path, table.get(field, _default(section, field)), inner, value)
         else:
@@ -128,7 +129,7 @@ def _argument_set(path: str, value: Any, inner: list[str], new: Any) -> Plain:
     if "is" not in table or len(inner) > 1:
         field = ".".join(path.split(".")[:2])
         rule = "a path goes on only into the arguments of a value, such as prune.schedule.levels"
-        raise InvalidValue(f"{path!r} leads into {field}, which is {value!r}", rule, f"write {field} = ...")
+        raise InvalidValue(f"{path!r} leads into {field}, which is {shown_plain(value)}", rule, f"write {field} = ...")
     return {**table, inner[0]: copy.deepcopy(new)}
 
 

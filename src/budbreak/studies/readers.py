@@ -9,7 +9,7 @@ from pydantic import PlainValidator
 
 from budbreak.errors import InvalidValue
 from budbreak.masks import check_floor
-from budbreak.values import Family, decode
+from budbreak.values import Family, decode, inline, shown_plain
 
 
 def read_one(family: Family[Any], where: str) -> PlainValidator:
@@ -22,7 +22,9 @@ def read_many(family: Family[Any], where: str, *, twice: bool = False) -> PlainV
 
     def read(plain: object) -> tuple[Any, ...]:
         if not isinstance(plain, list | tuple):
-            raise InvalidValue(f"{where} is {plain!r}", "it must be a list", f"write [{family.example}], or []")
+            raise InvalidValue(
+                f"{where} is {shown_plain(plain)}", "it must be a list", f"write [{family.example}], or []"
+            )
         items = enumerate(cast("list[object]", plain))
         values = tuple(decode(item, family, field=f"{where}[{index}]") for index, item in items)
         if not twice and len(set(values)) < len(values):
@@ -37,7 +39,7 @@ def read_text(check: Callable[[str], object], where: str) -> PlainValidator:
 
     def read(plain: object) -> str:
         if not isinstance(plain, str):
-            raise InvalidValue(f"{where} is {plain!r}", "it must be text in quotes")
+            raise InvalidValue(f"{where} is {shown_plain(plain)}", "it must be text in quotes")
         check(plain)
         return plain
 
@@ -48,6 +50,8 @@ def read_floor(where: str) -> PlainValidator:
     """A count or a share."""
 
     def read(plain: object) -> int | float:
+        if isinstance(plain, bool):
+            raise InvalidValue(f"{where} is {inline(plain)}", "it is a number of weights, or a share", "write 1, say")
         check_floor(plain, where)
         return cast("int | float", plain)
 

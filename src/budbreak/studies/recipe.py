@@ -14,6 +14,8 @@ from budbreak.files import digest
 from budbreak.studies.effects import check_effects
 from budbreak.studies.overrides import check_path, flattened, overridden, reaches
 from budbreak.studies.sections import SECTIONS, Setup, check_fields, make_setup
+from budbreak.studies.spelling import in_recipe_words
+from budbreak.values import shown_plain
 
 Plain = Mapping[str, Any]
 
@@ -103,6 +105,11 @@ def make_recipe(plain: Plain, *, sets: Plain | None = None) -> Recipe:
         InvalidValue: for a wrong value, one without effect, arms that refer to each other in a circle.
         UnknownName: for a section, field, arm or name that does not exist, with the nearest that does.
     """
+    with in_recipe_words([plain, sets]):
+        return _made(plain, sets or {})
+
+
+def _made(plain: Plain, sets: Plain) -> Recipe:
     name, seeds = plain.get("name", "run"), plain.get("seeds", 5)
     _check_name(name)
     check_count("seeds", seeds)
@@ -110,11 +117,11 @@ def make_recipe(plain: Plain, *, sets: Plain | None = None) -> Recipe:
         raise InvalidValue(f"seeds is {seeds:,}", f"it is at most {MOST_SEEDS:,}", "give fewer")
     given = {key: value for key, value in plain.items() if key not in _OWN}
     _check_sections(given)
-    base = overridden(given, sets or {})
+    base = overridden(given, sets)
     check_fields(base)
     tables = _tables(plain.get("arms", {}), "arms")
     grid = _grid(plain.get("grid", {}))
-    _check_sets(sets or {}, tables, grid)
+    _check_sets(sets, tables, grid)
     arms = tuple(_arms(base, tables, grid))
     _check_references(arms, tables)
     check_effects(base, arms)
@@ -196,10 +203,14 @@ def _grid(plain: object) -> dict[str, list[Any]]:
     for path, options in flattened(_table(plain, "grid"), "the grid").items():
         check_path(path)
         if not isinstance(options, list) or not options:
-            raise InvalidValue(f"grid {path} is {options!r}", "it is a list of the values to try", "write [1, 2]")
+            raise InvalidValue(
+                f"grid {path} is {shown_plain(options)}", "it is a list of the values to try", "write [1, 2]"
+            )
         values = cast("list[Any]", options)
         if any(value in values[:index] for index, value in enumerate(values)):
-            raise InvalidValue(f"grid {path} is {values!r}", "each value is in the list once", "take one out")
+            raise InvalidValue(
+                f"grid {path} is {shown_plain(values)}", "each value is in the list once", "take one out"
+            )
         grid[path] = values
     count = math.prod(len(options) for options in grid.values())
     if count > _MOST_CELLS:
@@ -209,7 +220,7 @@ def _grid(plain: object) -> dict[str, list[Any]]:
 
 def _table(plain: object, where: str) -> Mapping[str, Any]:
     if not isinstance(plain, Mapping):
-        raise InvalidValue(f"{where} is {plain!r}", "it is a table", f"write [{where}]")
+        raise InvalidValue(f"{where} is {shown_plain(plain)}", "it is a table", f"write [{where}]")
     return cast(Mapping[str, Any], plain)
 
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib.machinery import PathFinder
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from budbreak.errors import BudbreakError, InvalidValue, MissingData, did_you_mean, one_of
 from budbreak.studies.overrides import LONGEST_LINE
 from budbreak.studies.recipe import Recipe, make_recipe
-from budbreak.values import check_unchanged
+from budbreak.studies.spelling import code_names
+from budbreak.values import check_unchanged, inline, inline_key
 
 _LARGEST_FILE = 65536  # bytes; the longest recipe we ship has 1,500
 
@@ -37,7 +37,7 @@ def load_recipe(path: Path, sets: Mapping[str, Any] | None = None, *, seeds: int
         if folder not in sys.path:
             sys.path.append(folder)  # last, so that it hides no library
     recipe = make_recipe(plain if seeds is None else {**plain, "seeds": seeds}, sets=sets)
-    for module in dict.fromkeys(text.partition(":")[0] for text in _code_names([plain, sets])):
+    for module in dict.fromkeys(text.partition(":")[0] for text in code_names([plain, sets])):
         if module in sys.modules:
             _check_place(module, path.resolve().parent)
             check_unchanged(module)
@@ -63,22 +63,9 @@ def import_folders(path: Path, given: object) -> tuple[str, ...]:
         path: of the recipe.
         given: all that it says, and what overrides it; if nothing there has a colon, nothing is looked for.
     """
-    if next(_code_names(given), None) is None:
+    if next(code_names(given), None) is None:
         return ()
     return tuple(dict.fromkeys(str(folder) for folder in (path.resolve().parent, Path.cwd())))
-
-
-def _code_names(given: object) -> Iterator[str]:
-    """What can be ``package.module:Class`` in it."""
-    rest = [given]
-    while rest:  # a list and not recursion: nested input may be deeper than the stack
-        item = rest.pop()
-        if isinstance(item, str) and ":" in item:
-            yield item
-        if isinstance(item, Mapping):
-            rest += cast("Mapping[str, object]", item).values()
-        elif isinstance(item, list | tuple):
-            rest += cast("list[object]", item)
 
 
 def read_plain(path: Path) -> dict[str, Any]:
@@ -124,33 +111,12 @@ def _check_lines(path: Path, text: str) -> None:
 
 def to_toml(plain: Mapping[str, Any]) -> str:
     """The TOML text of a recipe's plain form: sections as tables, values within a line."""
-    top = [f"{key} = {_inline(value)}" for key, value in plain.items() if not isinstance(value, Mapping)]
+    top = [f"{key} = {inline(value)}" for key, value in plain.items() if not isinstance(value, Mapping)]
     tables = {key: value for key, value in plain.items() if isinstance(value, Mapping)}
-    arms = {f"arms.{_key(name)}": table for name, table in tables.pop("arms", {}).items()}
+    arms = {f"arms.{inline_key(name)}": table for name, table in tables.pop("arms", {}).items()}
     blocks = ["\n".join([f"[{name}]", *_lines(table)]) for name, table in {**tables, **arms}.items()]
     return "\n\n".join(["\n".join(top), *blocks]) + "\n"
 
 
 def _lines(table: Mapping[str, Any]) -> list[str]:
-    return [f"{_key(key)} = {_inline(value)}" for key, value in table.items()]
-
-
-def _key(name: str) -> str:
-    plain = name.replace("-", "").replace("_", "")
-    return name if plain.isalnum() and plain.isascii() else _quoted(name)
-
-
-def _inline(value: Any) -> str:
-    if isinstance(value, Mapping):
-        inner = cast(Mapping[str, Any], value)
-        return "{" + ", ".join(f"{_key(key)} = {_inline(item)}" for key, item in inner.items()) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(_inline(item) for item in cast("list[Any]", value)) + "]"
-    if isinstance(value, float):
-        return {"inf": "inf", "-inf": "-inf", "nan": "nan"}.get(repr(value), repr(value))
-    return _quoted(value) if isinstance(value, str) else json.dumps(value)
-
-
-def _quoted(text: str) -> str:
-    """A basic string of TOML: one of JSON, but for the last control character."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return [f"{inline_key(key)} = {inline(value)}" for key, value in table.items()]

@@ -9,11 +9,11 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from budbreak.errors import BudbreakError, InvalidValue, UnknownName, did_you_mean, one_of
+from budbreak.values import inline, shown_plain
 
 Sections = Mapping[str, type[BaseModel]]
 
 _LARGEST_BITS = 60  # of a whole number; TOML's hexadecimal ones may be longer than Python prints
-_LONGEST = 60  # letters of a value that are shown
 _TYPES = {
     "int": "a whole number",
     "float": "a number",
@@ -73,19 +73,19 @@ def _wrong(path: str, problem: ErrorDetails) -> InvalidValue:
         return InvalidValue(f"{path} is a number of {value.bit_length()} bits", f"it has at most {_LARGEST_BITS}")
     if kind == "literal_error":
         known = str(context["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
-        return InvalidValue(f"{path} is {_short(value)}", one_of(known), did_you_mean(str(value), known))
+        return InvalidValue(f"{path} is {shown_plain(value)}", one_of(known), did_you_mean(str(value), known))
     rule = f"it must be {_TYPES.get(kind.split('_')[0], str(problem['msg']))}"
     if kind == "greater_than_equal":
         rule = f"it must be at least {context['ge']}"
     if kind == "less_than_equal":
         rule = f"it must be at most {context['le']:,}"
-    return InvalidValue(f"{path} is {_short(value)}", rule, _meant(path.rpartition(".")[2], kind, value))
+    return InvalidValue(f"{path} is {shown_plain(value)}", rule, _meant(path.rpartition(".")[2], kind, value))
 
 
 def _meant(field: str, kind: str, value: object) -> str:
     """What was meant, where that can be seen."""
     if kind.startswith("tuple") and isinstance(value, str):
-        return f"write {field} = [{value!r}]"
+        return f"write {field} = [{inline(value)}]"
     if kind.startswith("bool") and type(value) is int and value in (0, 1):
         return f"write {field} = {'true' if value else 'false'}"
     if kind.startswith(("int", "float")) and isinstance(value, str) and _is_number(value):
@@ -98,8 +98,3 @@ def _is_number(text: str) -> bool:
         return math.isfinite(float(text))
     except ValueError:
         return False
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

@@ -16,10 +16,11 @@ from budbreak.studies.folder import RECIPE, claimed, drop_networks, network_name
 from budbreak.studies.recipe import Arm, Recipe
 from budbreak.studies.result import FILE_NAME, TRAINING, ArmResult, RunResult, load_result
 from budbreak.studies.scheduling import Failure, carry_out
+from budbreak.studies.spelling import respelt
 from budbreak.studies.taskfolder import check_complete, collect, is_complete
 from budbreak.studies.tasks import Place, Task, distinct, tasks_of
 from budbreak.studies.training import carry_out_task
-from budbreak.studies.watching import Event, Report, Watch
+from budbreak.studies.watching import Report, Watch
 from budbreak.training import environment
 
 
@@ -80,6 +81,7 @@ def run(
     choice: Choice,
     *,
     report: Report | None = None,
+    working: Callable[[Mapping[str, int]], object] | None = None,
     progress: Callable[[RunResult, Mapping[str, int]], None] | None = None,
     at_end: Callable[[RunResult], object] | None = None,
 ) -> RunResult:
@@ -88,6 +90,7 @@ def run(
     Args:
         choice: what to run, and where.
         report: called with each `Event`.
+        working: called several times a second with the tasks that are being computed, as name -> epochs in all.
         progress: called with the result so far, and the epochs that each task has done, at the start and whenever a
             task is complete.
         at_end: called with the complete result while the folder is still held: write into it here.
@@ -114,9 +117,9 @@ def run(
             return result
 
         _renew_networks(choice, shown)
-        failures = _compute_missing(choice, cells, watch, keep)
+        failures = _compute_missing(choice, cells, watch, keep=keep, working=working or _ignore)
         result = keep()
-        _check_ended(result, choice.folder, failures)
+        _check_ended(result, choice, failures)
         if at_end is not None:
             at_end(result)
     return result
@@ -132,7 +135,12 @@ def _save(choice: Choice, shown: Shown, result: RunResult, task: Task | None) ->
 
 
 def _compute_missing(
-    choice: Choice, cells: Cells, watch: Watch, keep: Callable[[Task | None], RunResult]
+    choice: Choice,
+    cells: Cells,
+    watch: Watch,
+    *,
+    keep: Callable[[Task | None], RunResult],
+    working: Callable[[Mapping[str, int]], object],
 ) -> list[Failure]:
     complete, missing = divided(cells.tasks)
     for task in complete:
@@ -141,15 +149,20 @@ def _compute_missing(
     keep(None)
     if not missing:
         return []
+
+    def tell(tasks: Sequence[Task]) -> None:
+        working({task.name: task.epochs for task in tasks})
+
     with open_executor(choice.executor, choice.workers) as opened:
         here = choice.executor == "here"
         return carry_out(
             missing,
-            _Here(watch.look) if here else carry_out_task,
+            _Here(watch.look, tell) if here else carry_out_task,
             executor=opened.executor,
             workers=opened.workers,
             tick=watch.look,
             finished=keep,
+            working=tell,
         )
 
 
@@ -188,17 +201,19 @@ class _Here:
     """Computes in this process, and shows each epoch at once."""
 
     look: Callable[[], object]
+    working: Callable[[Sequence[Task]], object]
 
     def __call__(self, task: Task) -> None:
+        self.working([task])
         carry_out_task(task, self.look)
 
 
-def _check_ended(result: RunResult, folder: Path, failures: Sequence[Failure]) -> None:
+def _check_ended(result: RunResult, choice: Choice, failures: Sequence[Failure]) -> None:
     if failures:
-        raise _failed(failures, folder)
-    if not result.complete or not (folder / RECIPE).is_file():
+        raise _failed(failures, choice)
+    if not result.complete or not (choice.folder / RECIPE).is_file():
         raise RunFailed(
-            f"{folder} lacks levels of tasks that have ended",
+            f"{choice.folder} lacks levels of tasks that have ended",
             "the folders of a run and its tasks stay where they are, and nothing in them is changed, while it runs",
             "put back what was moved, then run the same command again: only what is missing is run",
         )
@@ -254,14 +269,19 @@ def _seconds_so_far(choice: Choice) -> float:
     return load_result(folder, identity=choice.recipe.identity).seconds if (folder / FILE_NAME).exists() else 0.0
 
 
-def _failed(failures: Sequence[Failure], folder: Path) -> RunFailed:
-    texts = "\n\n".join(f"{failure.task}: {failure.text}" for failure in failures)
+def _failed(failures: Sequence[Failure], choice: Choice) -> RunFailed:
+    texts = "\n\n".join(f"{failure.task}: {_told(failure, choice)}" for failure in failures)
     return RunFailed(
-        f"{len(failures)} tasks failed\n{texts}\n",
-        f"everything else is complete and stored; see {folder}",
+        f"{len(failures)} {'task' if len(failures) == 1 else 'tasks'} failed\n{texts}\n",
+        f"everything else is complete and stored; see {choice.folder}",
         "mend the cause, then run the same command again: only what is missing is run",
     )
 
 
-def _ignore(_: Event) -> None:
+def _told(failure: Failure, choice: Choice) -> str:
+    """What happened: an error of ours in the recipe's words, any other as Python traces it."""
+    return respelt(failure.text, choice.recipe.plain) if failure.known else failure.text
+
+
+def _ignore(_: object) -> None:
     return None

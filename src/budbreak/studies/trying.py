@@ -12,14 +12,15 @@ from torch.optim import Optimizer
 
 from budbreak.data import DataSet, Split
 from budbreak.diagnostics import DeadUnits
-from budbreak.errors import InvalidValue, NoSites
+from budbreak.errors import InvalidValue, NoSites, NothingToPrune
 from budbreak.foreign import call_foreign
 from budbreak.live import dead_neurons
-from budbreak.masks import Mask
+from budbreak.masks import Mask, prunable_parameters
 from budbreak.studies.making import make_network, make_plan, pick_engine
 from budbreak.studies.measuring import measure
 from budbreak.studies.sections import Setup
 from budbreak.training import Engine, Foreseen, RateScheduler, evaluate, steps_per_epoch, train_step
+from budbreak.values import naming
 
 _TRIED = 8  # images in the batch that is tried: more show nothing more
 _TIMED = 5  # steps that are timed, after a first one that warms up
@@ -36,15 +37,26 @@ def try_out(
         BudbreakError: for whatever is wrong with the setup, the network or the amounts of data.
     """
     _check_amounts(setup, dataset, parts)
-    model = make_network(setup.network, dataset, 0)
-    _check_repeatable(setup, model, make_network(setup.network, dataset, 0))
+    model, again = (make_network(setup.network, dataset, 0) for _ in range(2))
+    _check_repeatable(setup, model, again)
+    _check_prunes(setup, model)
     engine = pick_engine(setup, model, threads)
     steps = steps_per_epoch(len(parts.train), setup.train.batch_size)
-    setup.train.schedule.check(setup.train.epochs, steps)
+    with naming("train.schedule"):
+        setup.train.schedule.check(setup.train.epochs, steps)
     _check_rate_at_end(setup, steps)
     with torch.random.fork_rng(devices=[]):
         unseen = _try_batch(setup, model, engine, parts, dataset.classes)
-        return unseen, _seconds_of_epoch(setup, model, engine, parts) if timed else None
+        return unseen, _seconds_of_epoch(setup, again, engine, parts) if timed else None
+
+
+def _check_prunes(setup: Setup, model: nn.Module) -> None:
+    """Refuse a network without a weight to prune, with what a recipe can do about it."""
+    try:
+        prunable_parameters(model, make_plan(setup, seed=0, steps=1).prunable)
+    except NothingToPrune as error:
+        fix = "exclude fewer weights" if setup.prune.exclude else "choose a network with Linear layers or convolutions"
+        raise NothingToPrune(error.value, error.rule, fix) from error
 
 
 def _check_rate_at_end(setup: Setup, steps: int) -> None:
@@ -142,14 +154,19 @@ def _attached(setup: Setup, model: nn.Module, steps: int) -> tuple[Optimizer, Ra
 
 def _seconds_of_epoch(setup: Setup, model: nn.Module, engine: Engine, parts: Split) -> float:
     """Of training, validating, measuring and storing, each timed on a small part."""
+    engine.prepare(model)
+    looking = _seconds_of_looking(setup, model, engine, parts)  # first: many steps on one batch may throw weights far
     optimizer = setup.train.optimizer.build(model)
     images = parts.train.first(setup.train.batch_size).to(engine.device)
     inputs, labels = engine.place(images.normalised(images.images)), images.labels
     step = _timed(lambda: train_step(model, optimizer, inputs, labels, engine))
+    return step * steps_per_epoch(len(parts.train), setup.train.batch_size) + looking + _STORING
+
+
+def _seconds_of_looking(setup: Setup, model: nn.Module, engine: Engine, parts: Split) -> float:
     looked = parts.test.first(_EVALUATED).to(engine.device)
     validated = _timed(lambda: evaluate(model, looked, engine=engine)) * len(parts.validation) / len(looked)
-    steps = steps_per_epoch(len(parts.train), setup.train.batch_size)
-    return step * steps + validated + _seconds_of_measuring(setup, model, engine, parts) + _STORING
+    return validated + _seconds_of_measuring(setup, model, engine, parts)
 
 
 def _seconds_of_measuring(setup: Setup, model: nn.Module, engine: Engine, parts: Split) -> float:

@@ -16,10 +16,24 @@ Metadata of a field that is read here:
 value, so results keep theirs; `dataclasses.MISSING` for a field that had no default when it was new.
 """
 
+from budbreak.values.classes import naming
 from budbreak.values.decoding import decode
 from budbreak.values.encoding import encode
 from budbreak.values.family import Family
 from budbreak.values.identities import identity, telling, telling_fields
 from budbreak.values.sources import check_unchanged
+from budbreak.values.toml import inline, inline_key, shown_plain
 
-__all__ = ["Family", "check_unchanged", "decode", "encode", "identity", "telling", "telling_fields"]
+__all__ = [
+    "Family",
+    "check_unchanged",
+    "decode",
+    "encode",
+    "identity",
+    "inline",
+    "inline_key",
+    "naming",
+    "shown_plain",
+    "telling",
+    "telling_fields",
+]

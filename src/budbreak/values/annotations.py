@@ -10,7 +10,8 @@ from typing import Any, Literal, Union, cast, get_args, get_origin
 from budbreak.checks import as_number
 from budbreak.errors import BudbreakError, InvalidValue, did_you_mean
 from budbreak.foreign import find_callable
-from budbreak.values.classes import naming, show
+from budbreak.values.classes import naming
+from budbreak.values.toml import inline, shown_plain
 
 Inner = Callable[[object, str], object] | None
 """What makes the pluggable parts of a field: (plain form, where it stands) -> value; None: it has no such parts."""
@@ -94,13 +95,13 @@ def _coerce_tuple(plain: object, hint: Any, where: str, inner: Inner) -> tuple[o
 
 def _unfit(plain: object, hint: Any, where: str) -> InvalidValue:
     """What is wrong with a plain form that does not fit the annotation, and what fits nearly."""
-    return InvalidValue(f"{where} is {show(plain)}", f"it must be {wanted(hint)}", _nearest(plain, hint))
+    return InvalidValue(f"{where} is {shown_plain(plain)}", f"it must be {wanted(hint)}", _nearest(plain, hint))
 
 
 def _nearest(plain: object, hint: Any) -> str:
-    number, _ = as_number(plain)
+    number, percent = as_number(plain)
     if hint is float and math.isfinite(number):
-        return f"write {number!r}"
+        return f"a percentage? write {number / 100:g}" if percent else f"write {number!r}"
     if hint is int and math.isfinite(number):
         return f"write {round(number)}"
     if hint is bool and str(plain).lower() in ("true", "false"):
@@ -109,7 +110,18 @@ def _nearest(plain: object, hint: Any) -> str:
         return f'write "{plain}"'
     if get_origin(hint) is Literal and isinstance(plain, str):
         return did_you_mean(plain, [choice for choice in get_args(hint) if isinstance(choice, str)])
-    return "write [...]" if _is_list(hint) and not isinstance(plain, list | tuple) else ""
+    return _in_list(plain, hint) if _is_list(hint) and not isinstance(plain, list | tuple) else ""
+
+
+def _in_list(plain: object, hint: Any) -> str:
+    """How to write one item where a list is wanted."""
+    parts = get_args(hint)
+    if get_origin(hint) is tuple and Ellipsis not in parts:
+        return "write [...]"
+    try:
+        return f"write [{inline(coerce(plain, parts[0], ''))}]"
+    except (BudbreakError, IndexError):
+        return "write [...]"
 
 
 def wanted(hint: Any) -> str:

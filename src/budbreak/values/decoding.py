@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING
 from functools import partial
@@ -13,6 +12,7 @@ from budbreak.foreign import call_foreign
 from budbreak.values.annotations import Inner, coerce, wanted
 from budbreak.values.classes import default_of, hints_of, init_fields, is_finite, naming, show
 from budbreak.values.family import Family
+from budbreak.values.toml import inline, shown_plain
 
 T = TypeVar("T")
 
@@ -95,15 +95,15 @@ def _decode(family: Family[T], plain: object, where: str) -> T:
 def _split(plain: object, family: Family[Any], where: str) -> tuple[str, dict[str, object]]:
     """The name and the arguments of a plain form."""
     table = cast(object, {"is": plain} if isinstance(plain, str) else plain)
-    rule, fix = f"a {family.what} is a name, or a table that holds its name as `is`", f"write {family.example}"
+    rule, fix = f"{family.one} is a name, or a table that holds its name as `is`", f"write {family.example}"
     if not isinstance(table, Mapping):
-        raise InvalidValue(f"{where} is {show(plain)}", rule, fix)
+        raise InvalidValue(f"{where} is {shown_plain(plain)}", rule, fix)
     given = dict(cast(Mapping[str, object], table))
     if "is" not in given:
-        raise InvalidValue(f"{where} is {show(plain)}, without `is`", rule, fix)
+        raise InvalidValue(f"{where} is {shown_plain(plain)}, without `is`", rule, fix)
     name = given.pop("is")
     if not isinstance(name, str):
-        raise InvalidValue(f"{where}.is is {show(name)}", rule, fix)
+        raise InvalidValue(f"{where}.is is {shown_plain(name)}", rule, fix)
     return name, given
 
 
@@ -112,11 +112,11 @@ def _check_names(kind: type, given: Mapping[str, object], name: str) -> None:
     known = init_fields(kind)
     for argument in given:
         if argument not in known:
-            rule = one_of(known) if known else f"{kind.__name__} takes no arguments"
-            raise UnknownName(f"{kind.__name__} has no argument {argument!r}", rule, did_you_mean(argument, known))
+            rule = one_of(known) if known else f"{name!r} takes no arguments"
+            raise UnknownName(f"{name!r} has no argument {argument!r}", rule, did_you_mean(argument, known))
     missing = [key for key, field in known.items() if key not in given and default_of(field) is MISSING]
     if missing:
-        rule = f"{kind.__name__} has no default for {'it' if len(missing) == 1 else 'them'}"
+        rule = f"{name!r} has no default for {'it' if len(missing) == 1 else 'them'}"
         raise InvalidValue(f"{' and '.join(missing)} not given", rule, f"write {_shape(kind, given, name)}")
 
 
@@ -129,7 +129,7 @@ def _shape(kind: type, given: Mapping[str, object], name: str) -> str:
 
 
 def _toml(plain: object) -> str:
-    text = json.dumps(plain, ensure_ascii=False)
+    text = inline(plain)
     return text if len(text) <= 60 and not isinstance(plain, Mapping) else "..."
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, cast
 
 from budbreak.errors import InvalidValue, UnknownName, did_you_mean, one_of
@@ -25,6 +25,7 @@ class Family(Generic[T]):
         needs: the attributes that an instance must have.
         call: whether an instance can be called.
         example: a plain form as a recipe writes it, for messages.
+        meant: other words for them, as patterns -> what to write, with the groups of the pattern as in `re`.
     """
 
     what: str
@@ -32,6 +33,7 @@ class Family(Generic[T]):
     needs: tuple[str, ...]
     call: bool
     example: str
+    meant: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @classmethod
     def of(
@@ -43,6 +45,7 @@ class Family(Generic[T]):
         call: bool = True,
         names: Mapping[str, type[T]] | None = None,
         example: str = "",
+        meant: Mapping[str, str] | None = None,
     ) -> Family[T]:
         """The family of some classes, each by its own name in kebab-case unless ``names`` has another for it.
 
@@ -57,14 +60,20 @@ class Family(Generic[T]):
         if len(named) < len(kinds) or not aliases.keys() <= set(kinds):
             rule = "each class has one name of its own, and only listed classes have another one"
             raise InvalidValue(f"the names {one_of(named)} for {len(kinds)} classes", rule, "mend names=")
-        return cls(what, named, needs, call, example or f'"{next(iter(named), "package.module:Class")}"')
+        example = example or f'"{next(iter(named), "package.module:Class")}"'
+        return cls(what, named, needs, call, example, meant or {})
+
+    @property
+    def one(self) -> str:
+        """What one of them is called, with its article."""
+        return f"{'an' if self.what[0] in 'aeiou' else 'a'} {self.what}"
 
     @property
     def rule(self) -> str:
         """What an instance must be, in words."""
         wanted = [f"has {', '.join(self.needs)}"] if self.needs else []
         wanted += ["can be called"] if self.call else []
-        return f"a {self.what} is a frozen dataclass{' that ' if wanted else ''}{' and '.join(wanted)}"
+        return f"{self.one} is a frozen dataclass{' that ' if wanted else ''}{' and '.join(wanted)}"
 
     def find(self, name: str, where: str) -> type[T]:
         """The class of a name: one of ours by its short name, anybody's as "package.module:Class".
@@ -75,11 +84,19 @@ class Family(Generic[T]):
         """
         if name in self.names:
             return self.names[name]
-        if ":" not in name:
+        if ":" not in name or name[0].isdigit():
             rule = f"{one_of(self.names, most=len(self.names))}, or your own as 'package.module:Class'"
-            raise UnknownName(f"{where} is {name!r}", rule, did_you_mean(name, self.names))
+            raise UnknownName(f"{where} is {name!r}", rule, self._nearest(name))
         with naming(where):
-            return cast("type[T]", self.check_class(find_callable(name, what=f"a {self.what}")))
+            return cast("type[T]", self.check_class(find_callable(name, what=self.one)))
+
+    def _nearest(self, name: str) -> str:
+        """What was meant by a name: also by another word, or as Python writes the value."""
+        for pattern, plain in self.meant.items():
+            if found := re.fullmatch(pattern, name):
+                return f"write {found.expand(plain)}"
+        bare = re.sub(r"\(.*", "", name).rpartition(".")[2]
+        return did_you_mean(_kebab(bare), self.names) or did_you_mean(name, self.names)
 
     def check_class(self, kind: object) -> type:
         """Refuse what is no class of frozen values that are made of their fields alone.

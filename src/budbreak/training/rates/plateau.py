@@ -94,7 +94,7 @@ class Plateau:
             raise InvalidValue(
                 f"patience is {self.patience}: the first drop comes after epoch {earliest} at the earliest",
                 f"it comes before the last of the {epochs} epochs",
-                f"write {epochs - 3} or less" if epochs >= 3 else "train for longer, or choose Constant",
+                f"write {epochs - 3} or less" if epochs >= 3 else "train for longer, or leave the rate constant",
             )
 
     def attach(self, optimizer: Optimizer, *, steps_per_epoch: int, epochs: int) -> PlateauScheduler:

@@ -78,7 +78,9 @@ def _check_milestones(milestones: tuple[float, ...]) -> None:
     if not isinstance(milestones, tuple):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidValue(f"milestones is {shown(milestones)}", "it must be a tuple", "write (10.0, 13.0)")
     if not milestones:
-        raise InvalidValue("there are no milestones", "a rate in steps drops at one or more", "or choose Constant")
+        raise InvalidValue(
+            "there are no milestones", "a rate in steps drops at one or more", "name one, or leave the rate constant"
+        )
     if len(milestones) > _MOST_MILESTONES:
         raise InvalidValue(
             f"milestones has {len(milestones):,} items", f"it has at most {_MOST_MILESTONES}", "give fewer"
