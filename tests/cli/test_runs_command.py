@@ -77,7 +77,7 @@ def test_a_run_without_its_tasks_is_still_listed(name, out, capsys):
 def test_tasks_that_no_run_has_are_counted(out, finished, capsys):
     shutil.rmtree(out / finished.name)
     text = listed(out, capsys)
-    assert f"no runs in {out}" in text.replace("\n  ", "")
+    assert f"no runs in {out}".replace(" ", "") in "".join(text.split())  # however long the folder's name
     assert re.search(r"6 tasks of no run here, \d+\.\d MB, e.g.:", text)
 
 

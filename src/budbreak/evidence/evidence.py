@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar, cast, runtime_checkable
+from typing import Any, Protocol, TypeGuard, TypeVar, cast, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -129,12 +129,16 @@ Need = Probe[object] | Observer[object]
 
 def probes_of(needs: Iterable[Need]) -> list[Probe[object]]:
     """Those of the needs that are observed between trainings."""
-    return [need for need in needs if not isinstance(need, Observer)]
+    return [cast(Probe[object], need) for need in needs if not _watches(need)]
 
 
 def observers_of(needs: Iterable[Need]) -> list[Observer[object]]:
     """Those of the needs that are watched during trainings."""
-    return [need for need in needs if isinstance(need, Observer)]
+    return [need for need in needs if _watches(need)]
+
+
+def _watches(need: Need) -> TypeGuard[Observer[object]]:
+    return hasattr(need, "watch")  # isinstance looks through all of the protocol, which takes 100 times as long
 
 
 @dataclass(frozen=True)

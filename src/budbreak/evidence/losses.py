@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any, cast
 
 import torch
@@ -19,8 +20,10 @@ _BY_ELEMENT = (
     "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy", "poisson_nll_loss", "kl_div",
     "binary_cross_entropy_with_logits", "soft_margin_loss", "gaussian_nll_loss",
 )  # fmt: skip
-_KNOWN: Mapping[object, str] = {
-    getattr(functional, name): name for name in (*_BY_CLASS, *_BY_ELEMENT) if hasattr(functional, name)
+_KNOWN: Mapping[object, tuple[str, inspect.Signature]] = {
+    loss: (name, inspect.signature(loss))
+    for name in (*_BY_CLASS, *_BY_ELEMENT)
+    if (loss := getattr(functional, name, None)) is not None
 }
 _is_wrapped = torch._C._functorch.is_functorch_wrapped_tensor  # pyright: ignore
 
@@ -36,6 +39,11 @@ class LossCall:
 
     result: Tensor
     terms: float | None
+
+
+def tells_by_itself(loss: object) -> bool:
+    """Whether a loss is a function of torch that says over what it averages, whatever the model calls."""
+    return isinstance(loss, FunctionType) and loss in _KNOWN and loss is not functional.l1_loss
 
 
 class LossCalls(TorchFunctionMode):
@@ -58,9 +66,10 @@ class LossCalls(TorchFunctionMode):
         result = func(*args, **(kwargs or {}))
         self.doubts |= func is functional.l1_loss
         if func in _KNOWN and isinstance(result, Tensor) and not _is_wrapped(result):  # not inside torch.vmap
-            given = inspect.signature(func).bind(*args, **(kwargs or {}))
+            name, signature = _KNOWN[func]
+            given = signature.bind(*args, **(kwargs or {}))
             given.apply_defaults()
-            self._note(_KNOWN[func], given.arguments, result)
+            self._note(name, given.arguments, result)
         return result
 
     def _note(self, name: str, given: Mapping[str, Any], result: Tensor) -> None:
@@ -95,9 +104,9 @@ def _counted_labels(target: Tensor, given: Mapping[str, Any]) -> float:
         classes = target.shape[1] if target.dim() > 1 else len(target)
         return target.numel() / max(classes, 1)
     ignored = given["ignore_index"]
-    counted = target[target != (-100 if ignored is None else ignored)]
+    counts = target != (-100 if ignored is None else ignored)
     weight = cast(Tensor | None, given.get("weight"))
-    return float(counted.numel()) if weight is None else float(weight.double()[counted].sum())
+    return float(counts.count_nonzero()) if weight is None else float(weight.double()[target[counts]].sum())
 
 
 def check_reachable(value: Tensor) -> None:

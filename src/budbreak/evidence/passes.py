@@ -15,7 +15,7 @@ from budbreak.errors import InvalidValue, NotFinite
 from budbreak.evidence.calibration import Calibration, refuse_nothing
 from budbreak.evidence.context import Context, Network
 from budbreak.evidence.listening import hearing_inputs
-from budbreak.evidence.losses import LossCalls, check_reachable, check_scalar
+from budbreak.evidence.losses import LossCalls, check_reachable, check_scalar, tells_by_itself
 from budbreak.evidence.steps import Conditions
 from budbreak.evidence.weighing import Weigher
 from budbreak.graph import (
@@ -63,7 +63,7 @@ class Pass:
             NoSites: if activations are wanted, and there are none.
         """
         processes = self.network.processes
-        with processes.agreeing("the probe's pass"), self._quiet(), self._hooks():
+        with processes.agreeing("the probe's pass"), self._quiet(), self._hooks(), self._differentiable():
             used = self._run()
         refuse_nothing(sum(processes.exchange("batches", used)))
 
@@ -152,10 +152,11 @@ class Pass:
         """The loss of a batch, and how much the batch counts."""
         loss, target = cast(Loss, self.calibration.loss), target_of(batch)  # it was required
         self.weigher.check(target)
-        with LossCalls() as calls:
-            with self._forward():
-                outputs = outputs_of(self.calibration.forward, self.network.model, batch)
-            outputs = _tempered(outputs, self.conditions.temperature)
+        calls = LossCalls()
+        with contextlib.nullcontext() if tells_by_itself(loss) else calls, self._forward():
+            outputs = outputs_of(self.calibration.forward, self.network.model, batch)
+        outputs = _tempered(outputs, self.conditions.temperature)
+        with calls:
             value = loss_of(loss, outputs, target)
         if not calls.doubts or not isinstance(value, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
             return value, self.weigher.weigh(batch, target, value, calls.seen)
@@ -163,8 +164,7 @@ class Pass:
         return plain, self.weigher.weigh(batch, target, value, calls.seen if torch.equal(plain, value) else ())
 
     def _differentiate(self, batch: Any, index: int) -> None:
-        parameters, model = list(self.network.parameters.values()), self.network.model
-        with torch.enable_grad(), requiring_grad(parameters), recurrent_backward(model), self._twice_differentiable():
+        with torch.enable_grad():
             value, weight = self._lose(batch)
             if not weight:
                 return  # a batch in which no label counts has no mean loss
@@ -174,10 +174,17 @@ class Pass:
                 for listener in context.loss_listeners:
                     listener(value, self.network.parameters, weight)
 
-    def _twice_differentiable(self) -> contextlib.AbstractContextManager[Any]:
-        """The fused kernels of attention have no second derivative."""
-        listened = any(context.loss_listeners for context in self.contexts)
-        return sdpa_kernel(SDPBackend.MATH) if listened else contextlib.nullcontext()
+    @contextlib.contextmanager
+    def _differentiable(self) -> Generator[None, None, None]:
+        """Inside, the network can be differentiated; twice, if losses are listened to."""
+        if not self.wants_loss:
+            yield
+            return
+        twice = any(context.loss_listeners for context in self.contexts)  # fused attention has no second derivative
+        kernels = sdpa_kernel(SDPBackend.MATH) if twice else contextlib.nullcontext()
+        parameters, model = list(self.network.parameters.values()), self.network.model
+        with requiring_grad(parameters), recurrent_backward(model), kernels:
+            yield
 
     def _tell_gradients(self, value: Tensor, weight: float) -> None:
         listeners = [listener for context in self.contexts for listener in context.gradient_listeners]
@@ -201,7 +208,7 @@ def gradients_of(
     kept = retain_graph or create_graph
     found = torch.autograd.grad(value, leaves, retain_graph=kept, create_graph=create_graph, allow_unused=True)
     derivatives = cast(Sequence[Tensor | None], found)
-    if None in derivatives:
+    if any(gradient is None for gradient in derivatives):  # `in` would compare tensors
         check_reachable(value)
     known = {name: one for name, one in zip(parameters, derivatives, strict=True) if one is not None}
     dense = {name: one.to_dense() if one.layout != torch.strided else one for name, one in known.items()}

@@ -203,7 +203,7 @@ class _Follower:
                 return compact(met.numbers[several[0]] if several else torch.zeros_like(met.numbers[0]))
             chosen = [shapes[at] for at in several]
             return self.combine(node, met.numbers[several], tuple(operands[at] for at in several), chosen)
-        columns, labels = torch.unique(met.numbers.flatten(1), dim=1, return_inverse=True)
+        columns, labels = torch.unique(met.numbers.reshape(len(met.numbers), -1), dim=1, return_inverse=True)
         if columns.shape[1] == 1:
             return None
         bundle = Bundle(node, self.next, columns.shape[1], entering=met.entering(columns))

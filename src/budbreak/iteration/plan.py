@@ -209,6 +209,8 @@ class Plan:
 
     def count(self, mask: Mask) -> tuple[int, int]:
         """(total, alive) weights of a mask; units, for `Unit`."""
+        if isinstance(self.granularity, Element) or has_budget(self.granularity):
+            return mask.total, mask.kept  # which are counted already
         return count_removable(self.granularity, mask)
 
     def check_targets(self, mask: Mask) -> None:

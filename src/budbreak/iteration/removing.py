@@ -103,8 +103,10 @@ def check_moved(setup: Setup, state: State, acting: Sequence[Criterion], start_w
         InvalidValue: if one of them looks at start weights, and no step was taken.
     """
     looking = [criterion for criterion in acting if StartWeights() in criterion.needs]
+    if not looking:
+        return
     now = prunable_parameters(setup.model, setup.plan.prunable)
-    if not looking or not all(torch.equal(weight.detach(), start_weights[name]) for name, weight in now.items()):
+    if not all(torch.equal(weight.detach(), start_weights[name]) for name, weight in now.items()):
         return
     value = f"{looking[0]} is to remove weights, but none has moved in the training before"
     rule = "it looks at how far weights moved: where none did, their index alone decides"

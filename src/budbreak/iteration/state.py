@@ -268,7 +268,8 @@ def upcoming(state: State, plan: Plan) -> tuple[int, int] | None:
         return plan.trainings[0]
     if not here.ended:
         return here.level, here.stage
-    left = plan.trainings[plan.trainings.index((here.level, here.stage)) + 1 :]
+    trainings = plan.trainings
+    left = trainings[trainings.index((here.level, here.stage)) + 1 :]
     return left[0] if left else None
 
 

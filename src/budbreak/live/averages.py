@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from budbreak.errors import InvalidValue
 from budbreak.live.optimizers import tensors_in
-from budbreak.live.rewinding import Resettable, entries_by_name
+from budbreak.live.rewinding import Resettable, Stateful, entries_by_name
 from budbreak.masks import Mask, unwrap, zero_pruned
 
 _Copies = list[tuple[Tensor, Tensor]]
@@ -28,11 +28,11 @@ def mask_averages(resets: Sequence[Resettable], model: nn.Module, mask: Mask) ->
     Raises:
         InvalidValue: see `check_averages`.
     """
+    held = _holding_tensors(resets)
+    if not held:
+        return
     entries, orders = entries_by_name(model, mask), _orders(model, mask)
-    for item in resets:
-        if isinstance(item, torch.Generator | Optimizer):
-            continue
-        state = item.state_dict()
+    for item, state in held:
         copies = _find_copies(state, entries, orders)
         _check_recognised(item, state, copies, mask)
         for tensor, entry in copies:
@@ -48,10 +48,15 @@ def check_averages(resets: Sequence[Resettable], model: nn.Module, mask: Mask) -
         InvalidValue: with its type.
     """
     entries, orders = entries_by_name(model, mask), _orders(model, mask)
-    for item in resets:
-        if not isinstance(item, torch.Generator | Optimizer):
-            state = item.state_dict()
-            _check_recognised(item, state, _find_copies(state, entries, orders), mask)
+    for item, state in _holding_tensors(resets):
+        _check_recognised(item, state, _find_copies(state, entries, orders), mask)
+
+
+def _holding_tensors(resets: Sequence[Resettable]) -> list[tuple[Stateful, Any]]:
+    """What may be an average, with its state."""
+    others = [item for item in resets if not isinstance(item, torch.Generator | Optimizer)]
+    states = [(item, item.state_dict()) for item in others]
+    return [(item, state) for item, state in states if any(True for _ in tensors_in(state))]
 
 
 def _check_recognised(item: object, state: object, copies: _Copies, mask: Mask) -> None:

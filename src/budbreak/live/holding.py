@@ -233,8 +233,9 @@ def check_zeros(model: nn.Module, mask: Mask) -> None:
         InvariantBroken: with the layer and the number of weights that are not.
     """
     for name, parameter in mask.parameters(model).items():
-        alive = int(parameter.detach()[~mask[name].to(parameter.device)].count_nonzero())
-        if alive:
+        wrong = (parameter.detach() != 0) > mask[name].to(parameter.device)
+        if bool(wrong.any()):
+            alive = int(wrong.count_nonzero())
             raise InvariantBroken(
                 f"{alive} pruned weights of {name!r} are not zero",
                 "what a mask prunes stays exactly zero",

@@ -25,11 +25,9 @@ def model_state(model: nn.Module) -> dict[str, Tensor]:
     """
     state: dict[str, Tensor] = {}
     for prefix, module in unwrap(model).named_modules(remove_duplicate=False):
-        tensors = [
-            *module.named_parameters(prefix, recurse=False, remove_duplicate=False),
-            *module.named_buffers(prefix, recurse=False, remove_duplicate=False),
-        ]
-        state |= {name: tensor.detach() for name, tensor in tensors}
+        begin = f"{prefix}." if prefix else ""
+        for tensors in (module._parameters, module._buffers):  # pyright: ignore[reportPrivateUsage]
+            state |= {begin + name: tensor.detach() for name, tensor in tensors.items() if tensor is not None}
     for name, tensor in state.items():
         if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
             raise InvalidValue(
