@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from budbreak.checks import check_count, shown
-from budbreak.errors import BudbreakError, InvalidValue, LayerCollapsed, NotFinite
+from budbreak.errors import BudbreakError, InvalidValue, LayerCollapsed, NotFinite, Unreached
 from budbreak.evidence.dtypes import check_real
 from budbreak.evidence.evidence import ProbeContext
 from budbreak.evidence.examples import drawn
@@ -165,7 +165,7 @@ def _check_weighing(
         )
 
 
-def _unreached(model: nn.Module, missed: Sequence[str], batch: Any, forward: Forward) -> InvalidValue:
+def _unreached(model: nn.Module, missed: Sequence[str], batch: Any, forward: Forward) -> Unreached:
     try:
         last = graph_of(model, missed, batch, forward).lost(missed[0], cut=True)
     except BudbreakError:  # it cannot be traced, so nobody knows where

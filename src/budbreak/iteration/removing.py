@@ -163,17 +163,9 @@ class _Remover:
         plan, left = self.setup.plan, self.setup.plan.count(alive)[1]
         path = exponential_path(left, left - count, plan.rounds_of(plan.criterion))
         if self.level == 1 and not rest:
-            self._check_last_level(alive)
-        choose = _asked(plan, self.level, rest=rest).select
+            check_last_level(plan, alive, lambda: plan.criterion(self.evidence))
+        choose = asked_of(plan, self.level, rest=rest).select
         return self._in_rounds(plan.criterion, alive, path=path, choose=choose)
-
-    def _check_last_level(self, alive: Mask) -> None:
-        """Refuse now what a later level will refuse, where the host spares the same weights in all of them."""
-        plan = self.setup.plan
-        alike = getattr(plan.criterion, "spares_alike", False) and not plan.removals
-        if alike and isinstance(plan.schedule, schedules.ALL):
-            last = plan.targets(*plan.count(alive))[-1]
-            _asked(plan, last.level, rest=False).check(plan.criterion(self.evidence), last.keep, alive)
 
     def by(self, criterion: Criterion, alive: Mask, share: int) -> Mask:
         """Remove up to ``share`` weights by another criterion, globally: as many as it can."""
@@ -201,7 +193,24 @@ class _Remover:
         return mask
 
 
-def _asked(plan: Plan, level: int, *, rest: bool) -> Asked:
+def check_last_level(plan: Plan, alive: Mask, scores: Callable[[], Scores]) -> None:
+    """Refuse now what a later level will refuse, where the host spares the same weights in all of them.
+
+    Args:
+        plan: fitted to the model.
+        alive: before the first level.
+        scores: gives those of the host; not asked for where they might be others later.
+
+    Raises:
+        TooManySpared: with the last level that is known in advance.
+    """
+    alike = getattr(plan.criterion, "spares_alike", False) and not plan.removals
+    if alike and isinstance(plan.schedule, schedules.ALL):
+        last = plan.targets(*plan.count(alive))[-1]
+        asked_of(plan, last.level).check(scores(), last.keep, alive)
+
+
+def asked_of(plan: Plan, level: int, *, rest: bool = False) -> Asked:
     """Select where, and what, the plan says; the rest globally, where N:M has removed all that it does."""
     scope = Global() if rest and keeps_one_number(plan.arena) else plan.arena
     words = f"level {level} of {plan.schedule}"
