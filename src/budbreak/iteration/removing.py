@@ -100,20 +100,34 @@ def check_moved(setup: Setup, state: State, acting: Sequence[Criterion], start_w
         start_weights: from the start of that training.
 
     Raises:
-        InvalidValue: if one of them looks at start weights, and no step was taken.
+        InvalidValue: if one of them looks at start weights, and no step was taken, or some of the weights are frozen.
     """
     looking = [criterion for criterion in acting if StartWeights() in criterion.needs]
     if not looking:
         return
     now = prunable_parameters(setup.model, setup.plan.prunable)
+    trained = state.here.steps > state.here.first_step
+    frozen = [name for name, weight in now.items() if not weight.requires_grad] if trained else []
+    _check_frozen(looking[0], [name for name in frozen if torch.equal(now[name], start_weights[name])])
     if not all(torch.equal(weight.detach(), start_weights[name]) for name, weight in now.items()):
         return
     value = f"{looking[0]} is to remove weights, but none has moved in the training before"
     rule = "it looks at how far weights moved: where none did, their index alone decides"
-    if state.here.steps == state.here.first_step:
+    if not trained:
         raise InvalidValue(value, rule, "train first, in level 0 too, or use a criterion that does not look at it")
     if not setup.plan.allow_collapse:
-        warnings.warn(f"{value}: {rule}. Is the network dead, the learning rate 0, or all of it frozen?", stacklevel=6)
+        warnings.warn(f"{value}: {rule}. Is the network dead, or the learning rate 0?", stacklevel=6)
+
+
+def _check_frozen(criterion: Criterion, frozen: Sequence[str]) -> None:
+    """Refuse frozen weights: however large, they would be the first to go."""
+    if frozen:
+        patterns = ", ".join([repr(frozen[0]), *(["..."] if frozen[1:] else [])])
+        raise InvalidValue(
+            f"{criterion} looks at how far weights moved, and these are frozen: {', '.join(map(repr, frozen[:3]))}",
+            "what is not trained does not move, and would be the first to go",
+            f"leave it out: prunable=bb.excluding({patterns}); or train it",
+        )
 
 
 def _acting(plan: Plan, target: LevelTarget, stage: int) -> list[Criterion]:
