@@ -32,6 +32,10 @@ class InvalidValue(BudbreakError, ValueError):
     """An argument or a field lies outside its range."""
 
 
+class Unreached(InvalidValue):
+    """Weights are to be scored by what was seen of them, and nothing was: no batch reaches them."""
+
+
 class TooManySpared(InvalidValue):
     """More weights are spared by their scores than may stay."""
 

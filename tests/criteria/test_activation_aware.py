@@ -6,10 +6,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from small_networks import X, images, scores_of
+from small_networks import X, Y, images, scores_of
 from torch import nn
+from torch.nn.functional import cross_entropy
 
 import budbreak as bb
+from budbreak.contrib import DeadUnitWaker
 from budbreak.criteria import RIA, APoZ, LeastMovedNegative, Wanda
 from budbreak.errors import InvalidValue, MissingEvidence, NoSites, TooManySpared
 from budbreak.evidence import ColumnNorms, Evidence, InputNorms, Weights
@@ -247,4 +249,12 @@ def test_what_is_spared_in_part_is_counted():
     counts = [int((weight >= 0).sum()) for weight in evidence[Weights()].values()]
     places = [f"{count} of '{2 * i}.weight'" for i, count in enumerate(counts)]
     assert caught.value.value.endswith(f"spares {sum(counts)}: {', '.join(places)}")
+    assert caught.value.fix.endswith(", or by a criterion that spares less")
+
+
+def test_what_is_spared_for_what_was_learned_is_not_to_be_left_out_for_good():
+    """Nothing in a fresh network is nearly dead: all is spared, and will not be so after a training."""
+    model = mlp()
+    with pytest.raises(TooManySpared, match=r"spares \d+: .*all of '4\.weight'") as caught:
+        bb.prune(model, sparsity=0.5, criterion=DeadUnitWaker(), batches=[(X.float(), Y)], loss=cross_entropy)
     assert "excluding" not in caught.value.fix

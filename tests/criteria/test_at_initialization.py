@@ -146,3 +146,11 @@ def test_grasp_in_one_line():
     with pytest.raises(InvalidValue, match="these probes read them 2 times"):
         bb.prune(residual_cnn(), sparsity=0.8, criterion=GraSP(), batches=generator, loss=cross_entropy)
     assert len(list(generator)) == 1, "nothing was taken from it"
+
+
+def test_grasp_in_inference_mode_is_grasp():
+    model = smooth()
+    expected = scores_of(GraSP(1.0), model)
+    with torch.inference_mode():
+        found = scores_of(GraSP(1.0), model)
+    assert all(torch.equal(found[name], expected[name]) for name in expected)

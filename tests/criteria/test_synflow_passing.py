@@ -1,5 +1,6 @@
 """What SynFlow sees through, what it takes as it is, and what it refuses by name."""
 
+import collections
 import copy
 import math
 
@@ -211,3 +212,41 @@ def test_what_a_checkpoint_computes_again_passes_on_as_well():
     found = flows(model, SynFlow(), [images(1, 8).float()], forward=lambda m, x: checkpoint(m, x, use_reentrant=False))
     expected = flows(model)
     assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+class Swish(nn.Module):
+    def forward(self, x):
+        return x * torch.sigmoid(x)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_a_shape_goes_with_any_dtype_also_where_activations_are_written_out(dtype):
+    model = nn.Sequential(nn.Linear(8, 5), Swish(), nn.Linear(5, 3)).to(dtype)
+    found, batch = flows(model), flows(model, SynFlow(), [torch.randn(2, 8, dtype=dtype)])
+    assert all(torch.equal(found[name], batch[name]) for name in batch)
+
+
+Pair = collections.namedtuple("Pair", "x y")
+
+
+def test_a_named_tuple_is_a_batch_like_any_other():
+    model, expected = mlp(), flows(mlp())
+    found = flows(model, SynFlow(), [Pair(images(5, 8).float(), torch.zeros(5))])
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+class OfFloats(nn.Module):
+    """A kernel that is not there for float64."""
+
+    def forward(self, x):
+        if x.dtype == torch.float64:
+            raise RuntimeError("expected Float, got Double")
+        return x
+
+
+def test_a_kernel_that_knows_no_float64_is_refused_with_what_synflow_does():
+    model = nn.Sequential(nn.Linear(8, 5), nn.Sequential(OfFloats(), nn.Identity()), nn.Linear(5, 3))
+    with pytest.raises(
+        InvalidValue, match=r"raised RuntimeError: expected Float.*\n.*the first batch, as ones, in float64"
+    ):
+        flows(model, SynFlow(), [images(5, 8).float()])

@@ -139,3 +139,20 @@ def test_the_second_part_of_the_host_s_removal_needs_a_training_too():
     with pytest.raises(InvalidValue, match="none has moved"):
         train_level_0_only()
     assert seen == [(0, 0), (1, 0)]
+
+
+@pytest.mark.parametrize("frozen", [["0.weight"], ["0.weight", "4.weight"]])
+@pytest.mark.parametrize("then", [[bb.ActivateWhilePruning(0.05)], []], ids=["ap", "host"])
+def test_frozen_weights_are_no_weights_that_hardly_moved(frozen, then):
+    """Their displacement is 0, so that AP, or a host that looks at it, would remove nothing else."""
+    parts = Parts()
+    for name in frozen:
+        parts.model.get_parameter(name).requires_grad_(False)
+    host = bb.criteria.Magnitude() if then else bb.criteria.Displacement()
+    plan = geometric(1, criterion=host, then=then)
+    with pytest.raises(
+        InvalidValue, match=r"these are frozen: '0\.weight'.*\n.*\nleave it out: .*'0\.weight'.*\); or train it"
+    ):
+        run(parts, plan)
+    if len(frozen) == 1:
+        run(parts, geometric(1, criterion=host, then=then, prunable=bb.excluding("0.weight")))

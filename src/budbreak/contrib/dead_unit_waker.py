@@ -57,7 +57,7 @@ class DeadUnitWaker:
 
         Raises:
             MissingEvidence: without what it needs.
-            InvalidValue: if a weight has no gradient; see `reached`.
+            Unreached: if a weight has no gradient; see `reached`.
         """
         weights, fisher = evidence[Weights()], reached(evidence, FisherInformation())
         price = _median_cost(weights, fisher)

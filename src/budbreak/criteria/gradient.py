@@ -26,6 +26,6 @@ class Gradient:
 
         Raises:
             MissingEvidence: without `Weights` and `Gradients`.
-            InvalidValue: if a weight has no gradient; see `reached`.
+            Unreached: if a weight has no gradient; see `reached`.
         """
         return Scores.elementwise(torch.abs, reached(evidence, Gradients()))

@@ -47,7 +47,7 @@ class GraSP:
 
         Raises:
             MissingEvidence: without `Weights` and `HessianGradients`.
-            InvalidValue: if a weight has no gradient; see `reached`.
+            Unreached: if a weight has no gradient; see `reached`.
         """
         products = reached(evidence, HessianGradients(self.mode, self.temperature))
         return Scores.elementwise(lambda w, product: w * product, evidence[Weights()], products)

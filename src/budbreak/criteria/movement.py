@@ -41,7 +41,7 @@ class Movement:
 
         Raises:
             MissingEvidence: without `Weights` and `MovementSums`.
-            InvalidValue: if a weight had no gradient in any step that was looked at: it is frozen, or not used.
+            Unreached: if a weight had no gradient in any step that was looked at: it is frozen, or not used.
         """
         of_weights, of_steps = self.needs
         sums = reached(evidence, of_steps, miss="no step of the training had a gradient for", instead="train it")

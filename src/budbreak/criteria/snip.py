@@ -40,7 +40,7 @@ class Snip:
 
         Raises:
             MissingEvidence: without `Weights` and `Gradients`.
-            InvalidValue: if a weight has no gradient; see `reached`.
+            Unreached: if a weight has no gradient; see `reached`.
         """
         gradients = reached(evidence, Gradients(self.mode))
         return Scores.elementwise(lambda w, g: (w * g).abs(), evidence[Weights()], gradients)

@@ -24,6 +24,6 @@ class Taylor:
 
         Raises:
             MissingEvidence: without `Weights` and `Gradients`.
-            InvalidValue: if a weight has no gradient; see `reached`.
+            Unreached: if a weight has no gradient; see `reached`.
         """
         return Scores.elementwise(lambda w, g: (w * g).abs(), evidence[Weights()], reached(evidence, Gradients()))

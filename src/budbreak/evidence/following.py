@@ -25,7 +25,7 @@ def check_followed(graph: ModelGraph, names: Collection[str], model: nn.Module, 
         run: runs it as it was traced, and gives what it returns.
 
     Raises:
-        InvalidValue: with the weight, and where what it computes was last seen.
+        Unreached: with the weight, and where what it computes was last seen.
     """
     suspects = [name for name in names if graph.lost(name)]
     followed = _followed(model, suspects, run) if suspects else ()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from budbreak.errors import EmptyBatches, InvalidValue, NotFinite
+from budbreak.errors import EmptyBatches, InvalidValue, NotFinite, Unreached
 from budbreak.evidence.evidence import ProbeContext
 from budbreak.evidence.examples import drawn
 
@@ -271,8 +271,8 @@ def _own(total: Tensor | None, shape: tuple[int, ...], context: ProbeContext, na
     return torch.zeros(shape, dtype=torch.float64, device=context.weights[name].device) if total is None else total
 
 
-def _never_called(name: str) -> InvalidValue:
-    return InvalidValue(
+def _never_called(name: str) -> Unreached:
+    return Unreached(
         f"the layer of {name!r} was not called on the batches",
         "the inputs of a layer are those that it is called with",
         f"give batches that reach it, or leave it out: prunable=bb.excluding({name!r})",

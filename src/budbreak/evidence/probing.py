@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from budbreak.checks import check_count, check_function, check_model, check_probes, shown
@@ -167,7 +168,8 @@ class _Opened:
         call_functions(self.network, contexts, calibration)
         if step.conditions is not None:
             Pass(self.network, contexts, calibration, step.conditions).run()
-        return {probe: self.finish[probe]() for probe in step.probes}
+        with torch.inference_mode(False):  # a later probe may differentiate with what these saw
+            return {probe: self.finish[probe]() for probe in step.probes}
 
     def check(self, batches: Batches | None, loss: Loss | None, forward: Forward | None) -> None:
         """Refuse what they cannot look at.

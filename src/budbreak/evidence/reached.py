@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from budbreak.errors import InvalidValue
+from budbreak.errors import Unreached
 from budbreak.evidence.evidence import Evidence, Probe
 from budbreak.evidence.observer import Observer
 from budbreak.evidence.weights import Weights
@@ -29,7 +29,7 @@ def reached(
 
     Raises:
         MissingEvidence: if one of them was not collected.
-        InvalidValue: if a weight is left out. In the place of its gradients no 0 will do: all of it would score alike.
+        Unreached: if a weight is left out. In the place of its gradients no 0 will do: all of it would score alike.
     """
     seen, weights = evidence[need], evidence[Weights()]
     missed = [name for name in weights if name not in seen]
@@ -42,10 +42,10 @@ def reached(
     return seen
 
 
-def unreached(value: str, rule: str, names: Sequence[str], instead: str) -> InvalidValue:
+def unreached(value: str, rule: str, names: Sequence[str], instead: str) -> Unreached:
     """The error for prunable weights that cannot be scored: leave them out, or do something else ``instead``."""
     patterns = ", ".join([repr(names[0]), *(["..."] if len(names) > 1 else [])])
-    return InvalidValue(value, rule, f"leave it out: prunable=bb.excluding({patterns}); or {instead}")
+    return Unreached(value, rule, f"leave it out: prunable=bb.excluding({patterns}); or {instead}")
 
 
 def listed(names: Sequence[str], most: int = 3) -> str:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from budbreak.checks import check_count, shown
-from budbreak.errors import BudbreakError, InvalidValue, LayerCollapsed, NotFinite
+from budbreak.errors import BudbreakError, InvalidValue, LayerCollapsed, NotFinite, Unreached
 from budbreak.evidence.dtypes import check_real
 from budbreak.evidence.evidence import ProbeContext
 from budbreak.evidence.examples import drawn
@@ -79,8 +79,9 @@ class SynapticFlow:
         if self.shape is None:
             context.on_example(measure)
         else:
-            ones = torch.ones(1, *self.shape)
-            context.on_model(lambda model: measure(model, ones.to(next(model.parameters()).device), _call_with_shape))
+            weight = next(iter(context.weights.values()))
+            ones = torch.ones(1, *self.shape, dtype=weight.dtype, device=weight.device)
+            context.on_model(lambda model: measure(model, ones, _call_with_shape))
         return lambda: _of_first_rank(context, flow)
 
     def example(self, weights: Mapping[str, Tensor], generator: torch.Generator) -> Mapping[str, Tensor]:
@@ -106,7 +107,7 @@ def _flow(model: nn.Module, names: Sequence[str], batch: Any, forward: Forward) 
     for parameter in model.parameters():
         parameter.requires_grad_(id(parameter) in prunable)
     with as_paths(activations, mode := PassingOn()):
-        total = sum_of(outputs_of(forward, model, _ones(batch)))
+        total = _total(model, batch, forward)
         if not isinstance(total, Tensor) or not total.requires_grad:
             raise _no_flow(parameters)
         flow = gradients_of(total, parameters, retain_graph=bool(mode.weighing))
@@ -117,9 +118,20 @@ def _flow(model: nn.Module, names: Sequence[str], batch: Any, forward: Forward) 
     negative = _check(float(total.detach()), parameters, flow)
     if negative is not None:
         with as_paths(activations, noted := Noting()):
-            noted.look_back(sum_of(outputs_of(forward, model, _ones(batch))), [*parameters.values()])
+            noted.look_back(_total(model, batch, forward), [*parameters.values()])
         raise _negative(negative, str(noted))
     return flow
+
+
+def _total(model: nn.Module, batch: Any, forward: Forward) -> Any:
+    """R, of the first sample."""
+    try:
+        return sum_of(outputs_of(forward, model, _ones(batch)))
+    except InvalidValue as error:
+        if error.__cause__ is None or forward is _call_with_shape:
+            raise
+        rule = f"{error.rule}; SynFlow runs the first sample of the first batch, as ones, in float64"
+        raise InvalidValue(error.value, rule, error.fix) from error.__cause__
 
 
 @torch.no_grad()
@@ -142,8 +154,11 @@ def _ones(batch: Any) -> Any:
         return torch.ones_like(first, dtype=torch.float64) if batch.is_floating_point() else first
     if isinstance(batch, Mapping):
         return {key: _ones(value) for key, value in cast(Mapping[Any, Any], batch).items()}
-    if isinstance(batch, list | tuple) and not hasattr(batch, "_fields"):
-        return type(batch)(_ones(item) for item in cast(Sequence[Any], batch))
+    if isinstance(batch, nn.utils.rnn.PackedSequence):
+        return batch._replace(data=torch.ones_like(batch.data, dtype=torch.float64))
+    if isinstance(batch, list | tuple):
+        items = [_ones(item) for item in cast(Sequence[Any], batch)]
+        return type(batch)(*items) if hasattr(batch, "_fields") else type(batch)(items)  # pyright: ignore
     return batch
 
 
@@ -165,7 +180,7 @@ def _check_weighing(
         )
 
 
-def _unreached(model: nn.Module, missed: Sequence[str], batch: Any, forward: Forward) -> InvalidValue:
+def _unreached(model: nn.Module, missed: Sequence[str], batch: Any, forward: Forward) -> Unreached:
     try:
         last = graph_of(model, missed, batch, forward).lost(missed[0], cut=True)
     except BudbreakError:  # it cannot be traced, so nobody knows where

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from budbreak.errors import InvalidValue
+from budbreak.errors import Unreached
 from budbreak.evidence.evidence import ProbeContext
 from budbreak.evidence.following import check_followed
 from budbreak.evidence.traced import Graph
@@ -43,7 +43,7 @@ class Wiring:
         """See `Probe.start`.
 
         Raises:
-            InvalidValue: if a prunable weight is never called, or what it computes leads to no output.
+            Unreached: if a prunable weight is never called, or what it computes leads to no output.
         """
         models: list[nn.Module] = []
 
@@ -94,7 +94,7 @@ def _wired(model: nn.Module, graph: ModelGraph, prunable: Mapping[str, Tensor]) 
 
 def _refuse_uncalled(names: list[str], model: str) -> None:
     if names:
-        raise InvalidValue(
+        raise Unreached(
             f"{names[0]!r} of {model} is never called" + (f", nor are {len(names) - 1} more" if names[1:] else ""),
             "a weight that nothing flows through has no neighbours",
             f"leave it out: prunable=bb.excluding({names[0]!r}); or give a first batch that reaches it",

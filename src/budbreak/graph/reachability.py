@@ -42,7 +42,13 @@ def find_reachable(nodes: Sequence[Node], channels: Channels, mask: Mask) -> Rea
         wanted[step.back(wanted[step.made])] = True
         wanted[0] = False
     classes = tuple(_classes(reached, channels.labels[node.index], node.shape) for node in outputs)
-    return Reachability(classes, _connected(steps, mask, reached, wanted))
+    connected = _connected(steps, mask, reached, wanted)
+    bundled = {step.node.index for step in steps}
+    for node in nodes:  # a norm of what cannot be told apart makes no channels of its own
+        if node.kind == Kind.NORM and node.index not in bundled and node.weight in connected:
+            label = channels.labels[node.index]
+            connected[node.weight] |= mask[node.weight] & bool((reached[label] & wanted[label]).any())
+    return Reachability(classes, Mask.owning(connected))
 
 
 class _Step:
@@ -61,15 +67,20 @@ class _Step:
         self.kept = _matrix(bundle, nodes, mask) if bundle.is_layer else None
         entries = [mask.get(name) for name in self.node.weights]
         self.passes = not entries or any(entry is None or bool(entry.any()) for entry in entries)
+        gains = mask.get(self.node.weight or "") if self.node.kind == Kind.NORM else None
+        self.open = torch.ones(bundle.count, dtype=torch.bool)
+        if gains is not None and bundle.operands:
+            self.open = gains.flatten()[bundle.places.clamp(min=0)] | (bundle.places < 0)
 
     def forward(self, reached: Tensor) -> Tensor:
         """Which of its channels are reached: bool [count]."""
         if self.kept is not None:
             return (self.kept & self.columns(reached)).any(-1).flatten()
         if self.bundle.operands:
-            return reached[self.bundle.parents].any(0) | (
+            found = reached[self.bundle.parents].any(0) | (
                 self.bundle.mixes and bool(reached[self.bundle.parents].any())
             )
+            return found & self.open
         begins = self.node.kind == Kind.INPUT or (self.bundle.is_token and bool(self.node.weights))
         made = torch.full((self.bundle.count,), begins)
         if self.passes:
@@ -86,6 +97,7 @@ class _Step:
             columns = (self.kept & wanted.reshape(len(self.kept), -1, 1)).any(1).flatten()
             return self.entering[columns[self.places.clamp(min=0)]]
         if self.bundle.operands:
+            wanted = wanted & self.open
             everything = self.bundle.mixes and bool(wanted.any())
             return (self.bundle.parents if everything else self.bundle.parents[:, wanted]).flatten()
         return self.entering[wanted[self.places]] if self.passes else self.entering[:0]
@@ -101,11 +113,22 @@ class _Step:
         """Whether something leads in and out again, for each element of its weights: bool, to be broadcast."""
         if self.bundle.is_token:
             return (reached[self.made] & wanted[self.made]).any()
+        if self.node.kind == Kind.NORM and self.bundle.operands:
+            return self._gains_on_path(reached[self.made] & wanted[self.made])
         if self.kept is None:
             return torch.tensor([self.passes and bool(reached[self.entering].any() and wanted[self.made].any())])
         through = self.columns(reached) & wanted[self.made].reshape(len(self.kept), -1, 1)
         by_rows = self.node.units is None or self.node.units.dim == 0
         return (through if by_rows else through.transpose(1, 2)).flatten(0, 1)
+
+    def _gains_on_path(self, through: Tensor) -> Tensor:
+        """The same for each gain of a norm, of which each channel has one."""
+        places = self.bundle.places[through]
+        if bool((places < 0).any()):
+            return torch.tensor([True])
+        found = torch.zeros(int(self.bundle.places.max()) + 1, dtype=torch.bool)
+        found[places] = True
+        return found
 
 
 def _matrix(bundle: Bundle, nodes: Sequence[Node], mask: Mask) -> Tensor:
@@ -146,7 +169,7 @@ def _spread(node: Node, through: Tensor, entry: Tensor) -> Tensor:
     return through.reshape(tuple(through.shape) + (1,) * (entry.dim() - through.dim()))
 
 
-def _connected(steps: Sequence[_Step], mask: Mask, reached: Tensor, wanted: Tensor) -> Mask:
+def _connected(steps: Sequence[_Step], mask: Mask, reached: Tensor, wanted: Tensor) -> dict[str, Tensor]:
     """What lies on a path in one call of its weight at least."""
     entries = {name: torch.zeros_like(entry) for name, entry in mask.items()}
     for step in steps:
@@ -154,4 +177,4 @@ def _connected(steps: Sequence[_Step], mask: Mask, reached: Tensor, wanted: Tens
         for name in step.node.weights:
             if name in entries:
                 entries[name] |= mask[name] & _spread(step.node, through, mask[name])
-    return Mask.owning(entries)
+    return entries

@@ -20,6 +20,7 @@ from budbreak.iteration.levels import Level, Levels
 from budbreak.iteration.loop import iterate
 from budbreak.iteration.plan import Plan
 from budbreak.iteration.preview import Preview
+from budbreak.iteration.removing import asked_of, check_last_level
 from budbreak.iteration.step import Step
 from budbreak.iteration.store import Store, read_records
 from budbreak.iteration.targets import LevelTarget
@@ -41,6 +42,8 @@ __all__ = [
     "Step",
     "Store",
     "Train",
+    "asked_of",
+    "check_last_level",
     "criteria_of",
     "differences",
     "iterate",

@@ -100,20 +100,34 @@ def check_moved(setup: Setup, state: State, acting: Sequence[Criterion], start_w
         start_weights: from the start of that training.
 
     Raises:
-        InvalidValue: if one of them looks at start weights, and no step was taken.
+        InvalidValue: if one of them looks at start weights, and no step was taken, or some of the weights are frozen.
     """
     looking = [criterion for criterion in acting if StartWeights() in criterion.needs]
     if not looking:
         return
     now = prunable_parameters(setup.model, setup.plan.prunable)
+    trained = state.here.steps > state.here.first_step
+    frozen = [name for name, weight in now.items() if not weight.requires_grad] if trained else []
+    _check_frozen(looking[0], [name for name in frozen if torch.equal(now[name], start_weights[name])])
     if not all(torch.equal(weight.detach(), start_weights[name]) for name, weight in now.items()):
         return
     value = f"{looking[0]} is to remove weights, but none has moved in the training before"
     rule = "it looks at how far weights moved: where none did, their index alone decides"
-    if state.here.steps == state.here.first_step:
+    if not trained:
         raise InvalidValue(value, rule, "train first, in level 0 too, or use a criterion that does not look at it")
     if not setup.plan.allow_collapse:
-        warnings.warn(f"{value}: {rule}. Is the network dead, the learning rate 0, or all of it frozen?", stacklevel=6)
+        warnings.warn(f"{value}: {rule}. Is the network dead, or the learning rate 0?", stacklevel=6)
+
+
+def _check_frozen(criterion: Criterion, frozen: Sequence[str]) -> None:
+    """Refuse frozen weights: however large, they would be the first to go."""
+    if frozen:
+        patterns = ", ".join([repr(frozen[0]), *(["..."] if frozen[1:] else [])])
+        raise InvalidValue(
+            f"{criterion} looks at how far weights moved, and these are frozen: {', '.join(map(repr, frozen[:3]))}",
+            "what is not trained does not move, and would be the first to go",
+            f"leave it out: prunable=bb.excluding({patterns}); or train it",
+        )
 
 
 def _acting(plan: Plan, target: LevelTarget, stage: int) -> list[Criterion]:
@@ -163,17 +177,9 @@ class _Remover:
         plan, left = self.setup.plan, self.setup.plan.count(alive)[1]
         path = exponential_path(left, left - count, plan.rounds_of(plan.criterion))
         if self.level == 1 and not rest:
-            self._check_last_level(alive)
-        choose = _asked(plan, self.level, rest=rest).select
+            check_last_level(plan, alive, lambda: plan.criterion(self.evidence))
+        choose = asked_of(plan, self.level, rest=rest).select
         return self._in_rounds(plan.criterion, alive, path=path, choose=choose)
-
-    def _check_last_level(self, alive: Mask) -> None:
-        """Refuse now what a later level will refuse, where the host spares the same weights in all of them."""
-        plan = self.setup.plan
-        alike = getattr(plan.criterion, "spares_alike", False) and not plan.removals
-        if alike and isinstance(plan.schedule, schedules.ALL):
-            last = plan.targets(*plan.count(alive))[-1]
-            _asked(plan, last.level, rest=False).check(plan.criterion(self.evidence), last.keep, alive)
 
     def by(self, criterion: Criterion, alive: Mask, share: int) -> Mask:
         """Remove up to ``share`` weights by another criterion, globally: as many as it can."""
@@ -201,7 +207,24 @@ class _Remover:
         return mask
 
 
-def _asked(plan: Plan, level: int, *, rest: bool) -> Asked:
+def check_last_level(plan: Plan, alive: Mask, scores: Callable[[], Scores]) -> None:
+    """Refuse now what a later level will refuse, where the host spares the same weights in all of them.
+
+    Args:
+        plan: fitted to the model.
+        alive: before the first level.
+        scores: gives those of the host; not asked for where they might be others later.
+
+    Raises:
+        TooManySpared: with the last level that is known in advance.
+    """
+    alike = getattr(plan.criterion, "spares_alike", False) and not plan.removals
+    if alike and isinstance(plan.schedule, schedules.ALL):
+        last = plan.targets(*plan.count(alive))[-1]
+        asked_of(plan, last.level).check(scores(), last.keep, alive)
+
+
+def asked_of(plan: Plan, level: int, *, rest: bool = False) -> Asked:
     """Select where, and what, the plan says; the rest globally, where N:M has removed all that it does."""
     scope = Global() if rest and keeps_one_number(plan.arena) else plan.arena
     words = f"level {level} of {plan.schedule}"

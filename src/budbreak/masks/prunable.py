@@ -239,7 +239,7 @@ def warn_of_uncovered(model: nn.Module, prunable: Prunable) -> None:
     dense = [weights for weights in covered.uncovered if not weights.embedding]
     unasked = [weights for weights in dense if not any(rule.matches(weights.name) for rule in exclusions)]
     count = sum(weights.count for weights in unasked)
-    if count >= _SAID * (covered.prunable + count):
+    if unasked and count >= _SAID * (covered.prunable + count):
         globs = repr(unasked[0].name) + (", ..." if len(unasked) > 1 else "")
         warnings.warn(
             f"{covered}. Cover them by prunable=bb.including({globs}), or say that they stay dense: "

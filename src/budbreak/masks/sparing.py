@@ -89,9 +89,11 @@ class Asked:
         parts = [f"{'all' if name in whole else spared[name]} of {name!r}" for name in spared if spared[name]]
         more = f" and some of {len(parts) - _SHOWN} more" if len(parts) > _SHOWN else ""
         fix = f"ask for a sparsity of at most {sparsity_of(total, sum(sizes.values()))}"
-        if whole:
+        if whole and getattr(self.criterion, "spares_alike", False):
             patterns = ", ".join([repr(whole[0]), *(["..."] if whole[1:] else [])])
             fix += f", or leave out what it spares: prunable=bb.excluding({patterns})"
+        else:
+            fix += ", or by a criterion that spares less"
         return TooManySpared(
             f"{self.words}: {contest.keep} of {sum(sizes.values())} {self.granularity.counted} stay, but "
             f"{self.criterion} spares {total}: {', '.join(parts[:_SHOWN])}{more}",

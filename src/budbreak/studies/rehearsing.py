@@ -13,16 +13,17 @@ from torch.nn import functional
 from budbreak.criteria import Criterion
 from budbreak.data import Images, batches
 from budbreak.diagnostics import Diagnostic, quantities_of
-from budbreak.errors import InvalidValue
+from budbreak.errors import InvalidValue, Unreached
 from budbreak.evidence import Evidence, observers_of, probe, rehearse
 from budbreak.foreign import call_foreign
-from budbreak.iteration import Plan, criteria_of
+from budbreak.iteration import Plan, asked_of, check_last_level, criteria_of
 from budbreak.live import model_digest
-from budbreak.masks import Mask, Scores, competing, prunable_parameters, select
+from budbreak.masks import Mask, Scores, competing, prunable_parameters
 from budbreak.studies.measuring import measure
 from budbreak.studies.result import TRAINING
 
 _IMAGES = 8  # more show nothing more
+_MORE = 512  # where few images reach not all weights: parts of a network may be for some of them only
 
 
 @dataclass(frozen=True)
@@ -51,24 +52,16 @@ class Rehearsal:
         mask, few, before = Mask.dense(self.model, self.plan.prunable), self.images.first(_IMAGES), self._digest()
         if self.plan.levels:
             fitted = self.plan.fit(self.model)
-            self._score(
-                fitted.criterion,
-                few,
-                lambda scores: select(
-                    scores,
-                    self.keep,
-                    scope=fitted.arena,
-                    granularity=fitted.granularity,
-                    allocation=fitted.allocation,
-                    floor=fitted.floor,
-                    within=mask,
-                ),
-            )
+            self._score(fitted.criterion, lambda scores: self._select(fitted, scores, mask))
         for criterion in criteria_of(self.plan.criterion, self.plan.then)[1:] if self.plan.levels else ():
-            self._score(criterion, few, lambda scores: competing(scores, mask))
+            self._score(criterion, lambda scores: competing(scores, mask))
         self._check_untouched(before, "criterion, or that of a stage,")
         self._measure(few, mask)
         self._check_untouched(before, "diagnostic")
+
+    def _select(self, fitted: Plan, scores: Scores, alive: Mask) -> None:
+        check_last_level(fitted, alive, lambda: scores)
+        asked_of(fitted, 1).select(scores, self.keep, alive)
 
     def _digest(self) -> str:
         return model_digest(self.model)
@@ -79,7 +72,13 @@ class Rehearsal:
             rule = "criteria and diagnostics look at weights, and change none"
             raise InvalidValue(f"a {what} changed the weights that it looked at", rule, "write w.abs(), not w.abs_()")
 
-    def _score(self, criterion: Criterion, few: Images, use: Callable[[Scores], object]) -> None:
+    def _score(self, criterion: Criterion, use: Callable[[Scores], object]) -> None:
+        try:
+            self._score_on(self.images.first(_IMAGES), criterion, use)
+        except Unreached:
+            self._score_on(self.images.first(_MORE), criterion, use)
+
+    def _score_on(self, few: Images, criterion: Criterion, use: Callable[[Scores], object]) -> None:
         prunable = self.plan.prunable
         weights = prunable_parameters(self.model, prunable).items()
         seen = rehearse(
