@@ -61,6 +61,13 @@ def test_enrolling_a_value_is_enough_to_be_listed():
     assert len(values["measure.diagnostics"]) == len(diagnostics.ALL)
 
 
+def test_an_example_is_whole_and_in_toml(text):
+    assert 'e.g. {is = "sgd", learning_rate = 0.05} (default: "sgd")' in entry(text, "[train]", "optimizer")
+    assert 'e.g. ["fc.*"] (default: [])' in entry(text, "[prune]", "exclude")
+    assert '2:4 is {is = "nm", n = 2, of = 4} (n, of, ' in entry(text, "prune.scope", "nm")
+    assert 'any fields, e.g. "prune.criterion" = "taylor"' in " ".join(text.split())
+
+
 def test_the_frame_of_a_recipe_is_explained(text):
     for word in ("seeds", "[arms.NAME]", "reference", "[grid]"):
         assert re.search(rf"^ +{re.escape(word)} ", text, re.MULTILINE)

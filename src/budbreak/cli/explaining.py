@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterator, Mapping
 
@@ -16,6 +17,7 @@ _TOP = (
     Explained("  reference", ("default: the first",), 'the arm that it is compared with; "none": with none'),
     Explained("[grid]", (), 'each arm in each cell, e.g. "train.batch_size" = [64, 128]'),
 )
+_SENTENCE_END = re.compile(r"\. (?=[A-Z])")  # and not that of "e.g. ..."
 _LISTS = ("prune.then", "measure.diagnostics")  # no path leads into what they hold
 
 
@@ -55,7 +57,7 @@ def _entry(explained: Explained) -> str:
     """The name, and beside it what it means and takes."""
     takes = f" ({', '.join(explained.takes)})" if explained.takes else ""
     indent = " " * HELP_COLUMN
-    meaning = explained.meaning.partition(". ")[0].rstrip(".").replace("``", "")
+    meaning = _SENTENCE_END.split(explained.meaning)[0].rstrip(".").replace("``", "")
     name = f"  {explained.name}".ljust(HELP_COLUMN)
     return textwrap.fill(
         meaning + takes, WIDTH - 1, initial_indent=name, subsequent_indent=indent, break_on_hyphens=False

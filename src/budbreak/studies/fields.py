@@ -9,6 +9,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from budbreak.studies.sections import FAMILIES, SECTIONS, plain_value, usual
+from budbreak.studies.spelling import respelt
 from budbreak.values import encode, inline
 
 
@@ -66,4 +67,4 @@ def _argument(field: Field[Any]) -> str:
 
 
 def _first_line(kind: type) -> str:
-    return (kind.__doc__ or "").partition("\n")[0]
+    return respelt((kind.__doc__ or "").partition("\n")[0])

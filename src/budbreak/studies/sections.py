@@ -131,7 +131,7 @@ class PruneSection(Section):
     scope: Annotated[Scope, read_one(SCOPES, "prune.scope")] = Field(
         default_factory=_meant_scope,
         description='where scores compete: in all layers ("global"), in each ("layer"), in its rows, in groups of N:M; '
-        "unless given where the criterion is meant to be used, mostly in all layers",
+        "unless given, where the criterion is meant to be used, mostly in all layers",
         json_schema_extra={"introduced": cast(Any, Global())},
     )
     allocation: Annotated[Allocation, read_one(ALLOCATIONS, "prune.allocation")] = Field(
