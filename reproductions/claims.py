@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from budbreak.studies import PairedDifference
+from budbreak.studies import Difference
 from reproductions.cells import DURING, REWOUND
 from reproductions.judging import Verdict, judge
 from reproductions.sections import name_of, verdicts_on_hosts
@@ -52,7 +52,7 @@ def _gains(hosts: Sequence[Study], _: Studies) -> str:
     )
 
 
-def _where(row: PairedDifference) -> str:
+def _where(row: Difference) -> str:
     return f"{points(row)} points ({row.arm} at {density(row.density)})"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from budbreak.studies import TEST_ACCURACY, PairedDifference
+from budbreak.studies import TEST_ACCURACY, Difference
 from reproductions.cells import REWOUND
 from reproductions.judging import Verdict, judge
 from reproductions.sections import name_of
@@ -47,7 +47,7 @@ def _at_the_end(study: Study, pairs: Sequence[Pair]) -> str:
     return f"{name_of(study)} at {density(study.density[last])}, points of accuracy: {listed(found)}."
 
 
-def _differences(study: Study, pairs: Sequence[Pair]) -> list[PairedDifference]:
+def _differences(study: Study, pairs: Sequence[Pair]) -> list[Difference]:
     return study.differences([pair for pair in pairs if set(pair) <= set(study.arms)], TEST_ACCURACY.name)
 
 

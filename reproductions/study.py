@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from budbreak.diagnostics import Quantity
-from budbreak.studies import ArmResult, Estimate, LevelResult, PairedDifference, estimate, holm, paired_differences
+from budbreak.studies import ArmResult, Difference, Estimate, LevelResult, estimate, holm, paired_differences
 from reproductions.cells import Cell
 
 ALPHA = 0.05
@@ -95,11 +95,11 @@ class Study:
         values = self.values(arm, level, quantity)
         return stdev(values) if len(values) > 1 else None
 
-    def differences(self, pairs: Iterable[Pair], quantity: str) -> list[PairedDifference]:
+    def differences(self, pairs: Iterable[Pair], quantity: str) -> list[Difference]:
         """Of each pair at each pruned level; p is corrected by Holm over all of them."""
         return _corrected([row for pair in pairs for row in self._rows(pair, quantity) if row.level > 0])
 
-    def _rows(self, pair: Pair, quantity: str) -> list[PairedDifference]:
+    def _rows(self, pair: Pair, quantity: str) -> list[Difference]:
         arm, reference = pair
         own = [level for level in self._numbers.values() if level.arm in pair]
         if not self.exact:  # as if each kept what the reference keeps
@@ -161,7 +161,7 @@ def _study(name: str, cells: Sequence[Cell], recipe: Path) -> Study:
     return Study(name, planned, int(plain.get("seeds", 5)), own)
 
 
-def _corrected(rows: Sequence[PairedDifference]) -> list[PairedDifference]:
+def _corrected(rows: Sequence[Difference]) -> list[Difference]:
     """With Holm's p over all of them; rows without p stay without."""
     adjusted = iter(holm([row.p for row in rows if row.p is not None]))
     return [row if row.p is None else replace(row, p_adjusted=next(adjusted)) for row in rows]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from budbreak.studies import TEST_ACCURACY, PairedDifference
+from budbreak.studies import TEST_ACCURACY, Difference
 from reproductions.cells import REWOUND
 from reproductions.study import Pair, Study
 from reproductions.wording import NOTHING, density, percent, points, table
@@ -53,7 +53,7 @@ def _accuracy(study: Study, arm: str, level: int) -> str:
     return percent(mean) if spread is None else f"{percent(mean)} +- {percent(spread)}"
 
 
-def _cell(row: PairedDifference | None) -> str:
+def _cell(row: Difference | None) -> str:
     if row is None:
         return NOTHING
     bold = "**" if row.p_adjusted is not None and row.p_adjusted < 0.05 else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from budbreak.studies import Estimate, PairedDifference
+from budbreak.studies import Difference, Estimate
 
 NOTHING = "-"
 
@@ -27,7 +27,7 @@ def density(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def points(found: Estimate | PairedDifference) -> str:
+def points(found: Estimate | Difference) -> str:
     """A difference of shares in points, with its 95 % interval where there is one.
 
     >>> points(Estimate(5, 0.0012, -0.0001, 0.0025))

@@ -4,13 +4,23 @@ The verbs, and the values that they take, are here. Families stay in their rooms
 `diagnostics`; so do the types that are met along the way: `masks`, `graph`, `live`, `iteration`, `errors`.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from budbreak import criteria, diagnostics, errors, evidence, graph, iteration, live, masks, schedules
 from budbreak._version import __version__
 from budbreak.evidence import Evidence, probe
 from budbreak.graph import trace
-from budbreak.iteration import ActivateWhilePruning, Plan, Remove, Step, Train, iterate
+from budbreak.iteration import ActivateWhilePruning, Plan, Remove, Step, Train, iterate, load_level
 from budbreak.live import dead_neurons, hold, prune, rewind
 from budbreak.masks import NM, Block, Element, Mask, Scores, Unit, excluding, including, select
+
+if TYPE_CHECKING:
+    from budbreak.diagnostics import Quantity
+    from budbreak.studies import Histories
 
 __all__ = [
     "NM",
@@ -38,11 +48,54 @@ __all__ = [
     "iterate",
     "iteration",
     "live",
+    "load_level",
     "masks",
     "probe",
     "prune",
+    "report",
     "rewind",
     "schedules",
     "select",
     "trace",
 ]
+
+
+def report(
+    histories: Histories,
+    folder: str | Path,
+    *,
+    name: str = "own loop",
+    reference: str | None = None,
+    quantities: Sequence[Quantity] = (),
+    formats: Sequence[str] | None = None,
+) -> Path:
+    """Write the report of own loops around `iterate`: the same page, figures and tables as of a recipe's run.
+
+    Arms are compared at each level at which they keep equally many weights: by seed where the dense trainings of the
+    same seeds took equally many steps to the same numbers, else as two groups (Welch); the report says which.
+
+    Args:
+        histories: ``levels.history`` or the folder of a store, as one arm under one seed; or arm -> one of these per
+            seed, ``{"host": [a.history, b.history], "ap": [...]}``; or a folder of arms' folders of stores.
+        folder: to write to; made if it is not there.
+        name: of the whole.
+        reference: the arm that the others are compared with; the first unless given.
+        quantities: what recorded numbers are, the one to judge by first. ``level.record(accuracy=...)`` needs none: a
+            share in [0, 1] where more is better; nor do ``loss`` and the names of our diagnostics.
+        formats: what to write, of html, svg, pdf, png, csv, json, tex and md; page, CSV and JSON unless given.
+
+    Returns:
+        The page, or the folder where no page was asked for.
+
+    Raises:
+        InvalidValue: for what is no history, one without a level that is over or without a number, and for shares
+            outside [0, 1].
+        UnknownName: for a reference or a format that there is not.
+        CorruptFile, StoreMismatch: if a store is damaged.
+        CannotWrite: on a full disk or a forbidden folder.
+    """
+    from budbreak.reporting import write_report
+    from budbreak.studies import run_of_histories
+
+    run = run_of_histories(histories, name=name, reference=reference, quantities=quantities)
+    return write_report([run], Path(folder), formats=formats)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from fractions import Fraction
 from numbers import Real
+from typing import cast
 
 from torch import nn
 from torch.nn.parameter import is_lazy
@@ -52,27 +53,33 @@ def _check_parameter(key: str, parameter: nn.Parameter, name: str) -> None:
 
 
 def check_optimizer(optimizer: object) -> None:
-    """Refuse what is no optimizer, and several of them.
+    """Refuse what is neither an optimizer nor a list of several.
 
     Raises:
         InvalidValue: with what to write.
     """
-    if isinstance(optimizer, Optimizer):
-        return
     if isinstance(optimizer, list | tuple):
+        _check_optimizers(cast("Sequence[object]", optimizer))
+    elif not isinstance(optimizer, Optimizer):
+        raise _no_optimizer("optimizer", optimizer)
+
+
+def _check_optimizers(optimizers: Sequence[object]) -> None:
+    if not optimizers:
+        rule = "it is an optimizer, or a list of at least one"
         raise InvalidValue(
-            f"optimizer is {shown(optimizer)}",  # pyright: ignore[reportUnknownArgumentType]
-            "one optimizer holds all weights: several at once are not supported yet",
-            "make one with parameter groups: SGD([{'params': a.parameters()}, {'params': b.parameters(), 'lr': 0.01}])",
+            f"optimizer is {shown(optimizers)}", rule, "write torch.optim.SGD(model.parameters(), lr=0.1)"
         )
-    class_name = f"{optimizer.__name__}" if isinstance(optimizer, type) and issubclass(optimizer, Optimizer) else None
-    raise InvalidValue(
-        f"optimizer is {shown(optimizer)}",
-        "it must be a torch.optim.Optimizer, given after the model",
-        f"write {class_name}(model.parameters(), ...)"
-        if class_name
-        else "write torch.optim.SGD(model.parameters(), lr=0.1)",
-    )
+    for place, one in enumerate(optimizers):
+        if not isinstance(one, Optimizer):
+            raise _no_optimizer(f"optimizer {place} of {len(optimizers)}", one)
+
+
+def _no_optimizer(name: str, value: object) -> InvalidValue:
+    class_name = value.__name__ if isinstance(value, type) and issubclass(value, Optimizer) else "torch.optim.SGD"
+    arguments = "lr=0.1" if class_name == "torch.optim.SGD" else "..."
+    rule = "it must be a torch.optim.Optimizer, given after the model"
+    return InvalidValue(f"{name} is {shown(value)}", rule, f"write {class_name}(model.parameters(), {arguments})")
 
 
 def check_criterion(criterion: object, choices: Iterable[type] = ()) -> None:

@@ -32,6 +32,10 @@ class InvalidValue(BudbreakError, ValueError):
     """An argument or a field lies outside its range."""
 
 
+class TooManySpared(InvalidValue):
+    """More weights are spared by their scores than may stay."""
+
+
 class UnknownName(BudbreakError, KeyError):
     """A name matches nothing; the message holds the nearest one that does."""
 
@@ -129,7 +133,16 @@ def printable(text: str) -> str:
     >>> printable("\x1b[2J at last")
     '\\x1b[2J at last'
     """
-    return "\n".join("".join(_spelt(character) for character in _clip(line)) for line in text.split("\n"))
+    return spelt("\n".join(map(_clip, text.split("\n"))))
+
+
+def spelt(text: str) -> str:
+    r"""The text with its control characters spelt out, but for tabs and ends of lines.
+
+    >>> spelt("\x1b[2J at last")
+    '\\x1b[2J at last'
+    """
+    return "".join(c if c.isprintable() or c in "\t\n" else repr(c)[1:-1] for c in text)
 
 
 def _clip(line: str) -> str:
@@ -137,10 +150,6 @@ def _clip(line: str) -> str:
     if len(line) <= longest:
         return line
     return f"{line[:ends]} ... ({len(line) - 2 * ends} characters left out) ... {line[-ends:]}"
-
-
-def _spelt(character: str) -> str:
-    return character if character.isprintable() or character == "\t" else repr(character)[1:-1]
 
 
 class UncoveredWeights(UserWarning):

@@ -6,8 +6,8 @@ import pytest
 
 from budbreak import criteria, diagnostics, schedules
 from budbreak.cli import main
+from budbreak.cli.console import WIDTH
 from budbreak.cli.explaining import set_instead
-from budbreak.cli.folding import WIDTH
 from budbreak.studies import parse_set, recipe_fields, recipe_values
 from budbreak.studies.sections import FAMILIES, SECTIONS
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from budbreak.cli import main
-from budbreak.cli.folding import WIDTH, folded
+from budbreak.cli.console import WIDTH, say
 
 ARMS = """
 [arms.host]
@@ -59,9 +59,7 @@ def test_a_run_its_report_its_probe_and_the_list(tmp_path, monkeypatch, capsys):
     assert main(["probe", str(folder), "--arm", "host"]) == 0
     assert main(["runs"]) == 0
     assert main(["run", "small.toml", "--arms", "host", "--dry-run"]) == 0
-    captured = capsys.readouterr()
-    check(captured.out)
-    check(captured.err)
+    check(capsys.readouterr().out)
 
 
 def test_a_grid(tmp_path, monkeypatch, capsys):
@@ -73,7 +71,13 @@ def test_a_grid(tmp_path, monkeypatch, capsys):
     check(capsys.readouterr().out)
 
 
-def test_a_long_line_is_broken_between_words():
-    text = folded("word " * 40 + "\nshort\n" + "/a/path" * 20)
-    assert [len(line) <= WIDTH for line in text.splitlines()] == [True, True, True, True, False]
+def test_a_long_line_is_broken_between_words_and_a_path_not_at_all(capsys):
+    say("word " * 40 + "\nshort\n" + "/a/path" * 20)
+    text = capsys.readouterr().out
+    assert [len(line) for line in text.splitlines()] == [80, 80, 40, 5, 140]
     assert text.split() == [*["word"] * 40, "short", "/a/path" * 20]
+
+
+def test_a_text_is_never_markup_and_spells_control_characters(capsys):
+    say("[red]arm[/red] :smile: \x1b[31m 12")
+    assert capsys.readouterr().out == "[red]arm[/red] :smile: \\x1b[31m 12\n"

@@ -10,8 +10,8 @@ from small_networks import X, images, scores_of
 from torch import nn
 
 import budbreak as bb
-from budbreak.criteria import RIA, APoZ, Wanda
-from budbreak.errors import InvalidValue, MissingEvidence, NoSites
+from budbreak.criteria import RIA, APoZ, LeastMovedNegative, Wanda
+from budbreak.errors import InvalidValue, MissingEvidence, NoSites, TooManySpared
 from budbreak.evidence import ColumnNorms, Evidence, InputNorms, Weights
 from budbreak.masks import Scores
 from budbreak.testing import mlp, residual_cnn, toy_evidence
@@ -202,3 +202,49 @@ def test_a_formula_may_take_a_number_for_each_row_or_column():
     read = score.open()
     for lo, hi in [(0, 1), (6, 8), (3, 30), (34, 35), (7, 14), (0, 0), (35, 35)]:
         assert torch.equal(read(lo, hi), expected.reshape(-1)[lo:hi])
+
+
+CHOICES = {
+    "all": ({}, r"sparsity is 0\.9: 43 of 432 weights stay, but APoZ\(.*\) spares 48: all of '4\.weight'"),
+    "rounds": ({"rounds": 4}, r"43 of 432 weights stay, but APoZ\(.*\) spares 48"),
+    "layer": ({"scope": bb.masks.Layer()}, r"sparsity is 0\.9: 5 of '4\.weight' stay, but APoZ\(.*\) spares 48 of it"),
+    "rows": ({"scope": bb.masks.Rows()}, r"5 of '4\.weight' stay, but APoZ\(.*\) spares 48 of it"),
+    "blocks": ({"granularity": bb.Block(1, 4)}, r"11 of 108 blocks stay, but APoZ\(.*\) spares 12"),
+}
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_more_that_is_spared_than_may_stay_is_refused_in_the_words_of_what_was_asked(choice):
+    options, words = dict(CHOICES[choice][0]), CHOICES[choice][1]
+    model, passes = mlp(), []
+    model.register_forward_hook(lambda *_: passes.append(1))
+    with pytest.raises(TooManySpared, match=words) as caught:
+        bb.prune(model, sparsity=0.9, criterion=APoZ(), batches=[X.float()], **options)
+    assert "bb.excluding('4.weight')" in caught.value.fix
+    assert len(passes) == 1, "and not after all rounds"
+    options |= {"prunable": bb.excluding("4.weight"), "allow_collapse": True}
+    assert bb.prune(mlp(), sparsity=0.9, criterion=APoZ(), batches=[X.float()], **options).kept in (38, 40)
+
+
+def test_the_sparsity_that_is_named_can_be_reached():
+    with pytest.raises(TooManySpared) as caught:
+        bb.prune(residual_cnn(), sparsity=0.9, criterion=APoZ(), batches=[images(4, 3, 6, 6).float()])
+    assert "all of 'conv2.weight', all of 'fc.weight'" in caught.value.value
+    most = float(caught.value.fix.split("at most ")[1].split(",")[0])
+    mask = bb.prune(
+        residual_cnn(), sparsity=most, criterion=APoZ(), batches=[images(4, 3, 6, 6).float()], allow_collapse=True
+    )
+    assert mask.kept == mask.kept_in("conv2.weight") + mask.kept_in("fc.weight")
+
+
+def test_what_is_spared_in_part_is_counted():
+    start = {name: 0 * tensor for name, tensor in mlp().state_dict().items()}
+    criterion = LeastMovedNegative()
+    evidence = bb.probe(mlp(), criterion.needs, start=start)
+    asked = bb.masks.Asked("sparsity is 0.9", criterion, bb.masks.Global(), bb.Element())
+    with pytest.raises(TooManySpared) as caught:
+        asked.select(criterion(evidence), 43, bb.Mask.dense(mlp()))
+    counts = [int((weight >= 0).sum()) for weight in evidence[Weights()].values()]
+    places = [f"{count} of '{2 * i}.weight'" for i, count in enumerate(counts)]
+    assert caught.value.value.endswith(f"spares {sum(counts)}: {', '.join(places)}")
+    assert "excluding" not in caught.value.fix

@@ -6,7 +6,7 @@ from torch import nn
 
 import budbreak as bb
 from budbreak.diagnostics import Connectivity
-from budbreak.errors import MaskMismatch
+from budbreak.errors import UnknownName
 from budbreak.evidence import Graph
 from budbreak.live import measure
 from budbreak.masks import Mask
@@ -73,5 +73,5 @@ def test_a_tied_weight_has_the_name_that_the_mask_gives_it():
 
 
 def test_a_mask_of_another_network_is_refused():
-    with pytest.raises(MaskMismatch, match="covers 'fc9', which the graph lacks"):
+    with pytest.raises(UnknownName, match="covers 'fc9', which the graph lacks"):
         Connectivity()(bb.probe(mlp(), [Graph()], batches=[torch.randn(2, 8)]), Mask({"fc9": torch.ones(2, 2).bool()}))

@@ -8,7 +8,7 @@ from torch.nn import functional
 import budbreak as bb
 from budbreak.diagnostics import DeadUnits, GradientNorm, Measurement, Quantity, joined, needed, quantities_of
 from budbreak.errors import InvalidValue, MaskMismatch, NoSites
-from budbreak.evidence import Gradients, UnitCounts, Unseen, probe
+from budbreak.evidence import Gradients, UnitCounts, Unseen, Weights, probe
 from budbreak.live import measure
 from budbreak.masks import select
 from budbreak.testing import mlp, residual_cnn, toy_evidence
@@ -126,7 +126,7 @@ def test_the_nearest_name_is_offered():
 
 def test_needs_are_joined_and_names_kept_apart():
     both = [DeadUnits(), GradientNorm(), DeadUnits(threshold=0.1)]
-    assert needed(both) == (UnitCounts(), Unseen(), Gradients(), UnitCounts(0.1))
+    assert needed(both) == (UnitCounts(), Unseen(), Weights(), Gradients(), UnitCounts(0.1))
     names = [quantity.name for quantity in quantities_of(both[:2])]
     assert names[:2] + names[-1:] == ["dead_units_total", "dead_units_static", "effective_gradient_flow"]
     with pytest.raises(InvalidValue, match="two diagnostics measure 'dead_units_total'"):

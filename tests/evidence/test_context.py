@@ -342,3 +342,19 @@ def test_inputs_are_checked_under_each_condition():
     probes = [Gradients(), Gradients(temperature=2.0)]
     with pytest.raises(InvalidValue, match="the model gives a dict"):
         check_inputs(InDict(8, 3), probes, batches=BATCHES, loss=lambda out, y: cross_entropy(out["logits"], y))
+
+
+def test_what_looks_at_the_first_batch_alone_reads_it_once():
+    read = []
+    batches = (read.append(index) or batch for index, batch in enumerate(BATCHES))
+    bb.probe(mlp(), [bb.evidence.Graph(), bb.evidence.Wiring(), bb.evidence.SynapticFlow()], batches=batches)
+    assert read == [0]
+
+
+def test_a_probe_of_the_first_batch_and_of_all_reads_them_twice():
+    def both(context, seen):
+        context.on_example(lambda *_: seen.append("first"))
+        context.on_input(lambda *_: seen.append("any"))
+
+    with pytest.raises(InvalidValue, match="these probes read them 2 times"):
+        bb.probe(mlp(), [Look("both", both)], batches=iter(BATCHES))

@@ -198,3 +198,52 @@ def test_batches_without_samples_are_refused_and_add_nothing_to_others():
         norms_of(model, [x[:0], x[:0]])
     for name, found in norms_of(model, [x[:0], x]).items():
         assert torch.equal(found.norms, norms_of(model, [x])[name].norms)
+
+
+class TiedLayers(nn.Module):
+    """Two layers with one weight."""
+
+    def __init__(self, first, second, between=None):
+        super().__init__()
+        self.first, self.second, self.between = first, second, between or nn.Identity()
+        self.second.weight = self.first.weight
+
+    def forward(self, x):
+        return self.second(self.between(self.first(x)))
+
+
+def test_tied_convolutions_meet_their_weight_each_in_its_own_way():
+    """With other strides and paddings, inputs of equal sizes must not be unfolded alike."""
+    first, second = nn.Conv2d(2, 2, 3, padding=1), nn.Conv2d(2, 2, 3, stride=2, padding=2, dilation=2)
+    model = TiedLayers(first, second).requires_grad_(False)
+    x = torch.randn(3, 2, 6, 6, generator=torch.Generator().manual_seed(1))
+    found = norms_of(model, [x[:1], x[1:]])["first.weight"]
+    expected = (by_outputs(first, x).square() + by_outputs(second, first(x)).square()).sqrt()
+    spread = found.of_columns(found.norms, first.weight.shape).double()
+    torch.testing.assert_close(spread, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("model", "x", "words"),
+    [
+        (
+            TiedLayers(nn.Embedding(7, 4), nn.Linear(4, 7)),
+            torch.tensor([[1, 2]]),
+            "'second.weight' belongs to Embedding",
+        ),
+        (
+            TiedLayers(nn.Conv2d(3, 3, 3), nn.ConvTranspose2d(3, 3, 3)),
+            torch.randn(2, 3, 5, 5),
+            r"'first.weight' is tied, and its layers \(Conv2d, ConvTranspose2d\) multiply it in different ways",
+        ),
+        (
+            TiedLayers(nn.Conv1d(4, 8, 1, groups=2), nn.Conv1d(2, 8, 1), nn.Conv1d(8, 2, 1)),
+            torch.randn(2, 4, 5),
+            r"'first.weight' is tied, and its layers \(Conv1d\) multiply it in different ways",
+        ),
+    ],
+    ids=["embedding", "transposed", "groups"],
+)
+def test_a_weight_that_is_tied_to_another_kind_of_layer_is_refused(model, x, words):
+    with pytest.raises(InvalidValue, match=rf"^{words}\n.*\nleave it out: prunable=bb.excluding"):
+        norms_of(model, [x])

@@ -108,10 +108,10 @@ def test_a_checkpoint_that_hides_its_weights_is_refused():
         torch.testing.assert_close(found[f"net.{name}"], gradient)
 
 
-def test_unused_parameters_have_zero_gradients():
+def test_unused_parameters_have_no_gradients():
     found = gradients(Half(), UNEVEN)
+    assert list(found) == ["used.weight"]
     assert found["used.weight"].any()
-    assert torch.equal(found["unused.weight"], torch.zeros(3, 8))
 
 
 def test_gradients_work_under_no_grad():

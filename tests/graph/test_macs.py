@@ -11,7 +11,7 @@ from torch.nn.utils import parametrizations, prune
 from torch.utils.flop_counter import FlopCounterMode
 
 import budbreak as bb
-from budbreak.errors import InvalidValue
+from budbreak.errors import InvalidValue, UnknownName
 from budbreak.graph import count_macs
 
 
@@ -280,3 +280,11 @@ def test_the_preview_says_what_is_covered_and_keeps_uncovered_macs():
     whole = bb.Plan(schedule=bb.schedules.OneShot(sparsity=0.5), prunable=bb.including("*.in_proj_weight"))
     macs = whole.preview(model, example=torch.rand(1, 5, 8)).rows[1].macs
     assert macs == (covered + 5 * 8 * 24) // 2 + 2 * 5 * 5 * 8
+
+
+def test_names_that_are_no_parameters_are_refused():
+    found = count_macs(nn.Sequential(nn.Linear(3, 2)), torch.rand(1, 3))
+    with pytest.raises(UnknownName, match=r"no parameter is named '0.wight'\n.*\ndid you mean '0.weight'"):
+        found.of(["0.wight"])
+    with pytest.raises(InvalidValue, match=r"names is '0\.weight'"):
+        found.of("0.weight")

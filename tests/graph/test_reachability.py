@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 from drawing import Drawing
+from torch import nn
 
-from budbreak.errors import InvalidValue, MaskMismatch
+import budbreak as bb
+from budbreak.errors import InvalidValue, MaskMismatch, UnknownName
 from budbreak.graph import Kind
 from budbreak.masks import Mask, UnitLayout
 
@@ -225,3 +227,43 @@ def test_a_dense_mask_connects_everything():
         found = net.graph().reachable(mask)
         assert found.classes[0].tolist() == [True] * second
         assert found.connected == mask
+
+
+class TwiceTied(nn.Module):
+    """An embedding whose table is the weight of the last layer, and a layer that is not called."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.hidden, self.idle = nn.Embedding(7, 4), nn.Linear(4, 4), nn.Linear(4, 4)
+        self.last = nn.Linear(4, 7, bias=False)
+        self.last.weight = self.table.weight
+
+    def forward(self, tokens):
+        return self.last(self.hidden(self.table(tokens)))
+
+
+def test_names_and_shapes_of_a_mask_are_those_of_the_traced_model():
+    graph = bb.trace(TwiceTied(), torch.zeros(1, 2).long())
+    with pytest.raises(UnknownName, match=r"covers 'hiden.weight', which the graph lacks\n.*\n.*'hidden.weight'"):
+        graph.reachable(Mask({"hiden.weight": torch.ones(4, 4)}))
+    for name, shape in {"idle.weight": (4, 3), "hidden.bias": (4, 1), "table.weight": (4, 7)}.items():
+        with pytest.raises(MaskMismatch, match=rf"'{name}' has shape \(4, \d\), its weight \("):
+            graph.reachable(Mask({name: torch.ones(shape)}))
+    with pytest.raises(InvalidValue, match=r"'table\.weight' and 'last\.weight', which are one tied parameter"):
+        graph.reachable(Mask({name: torch.ones(7, 4) for name in ("table.weight", "last.weight")}))
+
+
+@pytest.mark.parametrize("name", ["table.weight", "last.weight"])
+def test_a_tied_weight_may_have_either_name(name):
+    graph = bb.trace(TwiceTied(), torch.zeros(1, 2).long())
+    entry = torch.zeros(7, 4)
+    entry[3] = 1
+    found = graph.reachable(Mask({name: entry, "idle.weight": torch.ones(4, 4)}))
+    assert found.classes[0].tolist() == [index == 3 for index in range(7)]
+    assert found.connected == Mask({name: entry, "idle.weight": torch.zeros(4, 4)})
+    renamed = graph.renamed({"last.weight": "table.weight"})
+    assert [node.weights for node in renamed.nodes if node.weights] == [
+        ("table.weight",), ("hidden.weight",), ("table.weight",)
+    ]  # fmt: skip
+    again = renamed.reachable(Mask({name: entry}))
+    assert again.connected == Mask({name: entry})

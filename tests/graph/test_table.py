@@ -34,12 +34,26 @@ def test_a_table_shows_sites_with_their_neighbours_and_groups():
             "stem.relu (net.py:1)    4      stem       block0.in, skip",
             "block0.relu (net.py:2)  8      block0.in  block0.out",
             "",
-            "units  pruned together: made by  with slices of   but fixed:",
-            "4      stem, block0.out          block0.in, head",
-            "8      block0.in                 block0.out",
-            "2      head                                       is an output of the model",
+            "pruned together:",
+            "units  made by           read by          with  but",
+            "4      stem, block0.out  block0.in, head",
+            "8      block0.in         block0.out",
+            "2      head                                     fixed: is an output of the model",
         ]
     )
+
+
+def test_what_goes_with_units_and_what_is_in_the_way_is_said():
+    net = Drawing()
+    hidden = net.layer_norm(net.linear(net.input(2, 4, 3), "first.weight", 4), "norm")
+    net.linear(net.move(hidden, "view", (2, 16), 2, 16), "last.weight", 2)
+    assert str(net.graph()).splitlines()[-5:] == [
+        "pruned together:",
+        "units  made by  read by        with  but",
+        "4      first    last (4 each)  norm  inexact: layer_norm in norm takes its mean over them; sizes",
+        "                                     given to view",
+        "2      last",
+    ]
 
 
 def test_what_is_missing_is_listed_below():

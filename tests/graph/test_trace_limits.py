@@ -32,6 +32,13 @@ def test_an_operation_outside_of_torch_is_named_and_cuts_nothing_off():
     assert said.startswith("an operation outside of torch's functions that gave what enters relu in the model itself (")
 
 
+@pytest.mark.parametrize("behind", [nn.Linear(3, 3), nn.ReLU(), nn.Sequential(nn.Linear(3, 3))], ids=["0", "1", "2"])
+def test_what_is_given_to_a_module_from_outside_comes_from_what_was_there_before(behind):
+    model = Net(lambda net, x: net.b(torch.from_numpy(net.a(x).detach().numpy())), a=nn.Linear(4, 3), b=behind)
+    graph = bb.trace(model, X)
+    assert "a.weight" in [graph.nodes[index].weight for index in ancestors(graph, len(graph.nodes) - 1)]
+
+
 class Numpy(nn.Module):
     def __init__(self):
         super().__init__()
@@ -110,3 +117,11 @@ def test_a_forward_that_raises_or_is_none_is_refused():
         bb.trace(nn.Linear(4, 2), X, "forward")
     with pytest.raises(InvalidValue, match="model is"):
         bb.trace([nn.Linear(4, 2)], X)
+
+
+def test_what_is_no_list_of_paths_is_refused():
+    model = nn.Sequential(nn.Linear(4, 2), nn.ReLU())
+    with pytest.raises(InvalidValue, match=r"opaque is '1'\n.*\nwrite \['1'\]"):
+        bb.trace(model, X, opaque="1")
+    with pytest.raises(UnknownName, match="opaque names 1, which is no module"):
+        bb.trace(model, X, opaque=[1])

@@ -4,13 +4,13 @@ from torch import nn
 
 
 class Net(nn.Module):
-    """Modules by name, and a forward given as a function of (net, *inputs)."""
+    """Modules and parameters by name, and a forward given as a function of (net, *inputs)."""
 
     def __init__(self, run, **modules):
         super().__init__()
         self.run = run
         for name, module in modules.items():
-            self.add_module(name, module)
+            setattr(self, name, module)
 
     def forward(self, *inputs):
         return self.run(self, *inputs)

@@ -18,8 +18,12 @@ def sgd(model):
 
 
 OPTIMIZERS = {
-    "two": (lambda m: [sgd(m), sgd(m)], r"a list\none optimizer holds all weights.*\n.*parameter groups"),
-    "none": (lambda m: None, r"optimizer is None\n.*\n.*torch\.optim\.SGD\(model\.parameters\(\)"),
+    "two for each weight": (lambda m: [sgd(m), sgd(m)], r"optimizers 0 and 1 both hold '0\.weight'\n.*of its own\n"),
+    "an empty list": (lambda m: [], r"optimizer is \[\], a list\n.*\n.*torch\.optim\.SGD\(model\.parameters\(\)"),
+    "a list with a class": (
+        lambda m: [sgd(m), torch.optim.Adam],
+        r"optimizer 1 of 2 is the class Adam\n.*\nwrite Adam\(model\.parameters\(\), \.\.\.\)",
+    ),
     "class": (lambda m: torch.optim.SGD, r"optimizer is the class SGD\n.*\nwrite SGD\(model\.parameters\(\), \.\.\.\)"),
     "model": (
         lambda m: m,

@@ -12,8 +12,8 @@ from small_runs import Parts, geometric, outcome, run
 from torch import nn
 
 import budbreak as bb
-from budbreak.criteria import ActivationCount, Magnitude, Movement
-from budbreak.errors import CorruptFile, InvalidValue, MissingEvidence, StoreMismatch
+from budbreak.criteria import ActivationCount, APoZ, Magnitude, Movement
+from budbreak.errors import CorruptFile, InvalidValue, MissingEvidence, StoreMismatch, TooManySpared
 from budbreak.evidence import ActivationCounts, MovementSums
 from budbreak.files import read_tree, write_tree
 from budbreak.iteration.store import Store
@@ -142,8 +142,24 @@ def test_units_that_seldom_fire_go_whole():
 
 
 def test_a_target_that_would_take_what_is_spared_is_refused():
-    with pytest.raises(InvalidValue, match=r"keep is 26, but 36 scores are \+inf"):  # the classifier's
+    words = r"level 1 of .*: 26 of 132 weights stay, but .* spares 36: all of '4\.weight'\n.*\n.* at most 0\.73, or"
+    with pytest.raises(TooManySpared, match=words):  # the classifier's
         run(Parts(), geometric(1, 0.8, criterion=ActivationCount()), epochs=1)
+
+
+@pytest.mark.parametrize("criterion", [ActivationCount(), APoZ()], ids=str)
+def test_what_the_last_level_cannot_reach_is_refused_before_the_first(criterion):
+    levels = []
+    options = {} if criterion == ActivationCount() else {"batches": [torch.randn(9, 8)]}
+    with pytest.raises(TooManySpared, match=r"level 3 of .*: 29 of 132 weights stay, but"):
+        run(
+            Parts(),
+            geometric(3, 0.4, criterion=criterion),
+            epochs=1,
+            each_level=lambda parts, level: levels.append(level.number),
+            **options,
+        )
+    assert levels == [0]
 
 
 @pytest.mark.parametrize("criterion", [Movement(), Movement("never"), ActivationCount()], ids=str)

@@ -3,12 +3,13 @@
 import torch
 from launching import launch
 from ranks_run import Half
+from torch import nn
 from torch.nn.functional import cross_entropy
 
 import budbreak as bb
-from budbreak.criteria import GraSP, Snip, SynFlow, Wanda
+from budbreak.criteria import GraSP, Snip, SynFlow, Taylor, Wanda
 from budbreak.errors import BudbreakError
-from budbreak.evidence import HessianGradients, InputNorms, MeanActivations
+from budbreak.evidence import Gradients, HessianGradients, InputNorms, MeanActivations, Weights
 
 CRITERIA = [Wanda(), Snip(), GraSP(1.0, "eval"), SynFlow()]
 
@@ -53,3 +54,34 @@ def nothing(rank):
 
 def test_no_batches_on_any_rank_are_refused_on_all(tmp_path):
     assert launch(nothing, tmp_path) == [["EmptyBatches"] * 4] * 2
+
+
+class Branches(nn.Module):
+    """One of two branches, as the first number of a batch says, and a layer that is never called."""
+
+    def __init__(self):
+        super().__init__()
+        self.ways, self.never, self.last = (
+            nn.ModuleList([nn.Linear(6, 6), nn.Linear(6, 6)]), nn.Linear(6, 6), nn.Linear(6, 2)
+        )  # fmt: skip
+
+    def forward(self, x):
+        return self.last(self.ways[int(x[0, 0] > 0)](x).tanh())
+
+
+def apart(rank):
+    torch.manual_seed(0)
+    model, x = Branches(), torch.randn(4, 6).abs()
+    batches = [(x if rank else -x, torch.tensor([0, 1, 0, 1]))]
+    probes = [Gradients(), HessianGradients()]
+    found = bb.probe(model, [Weights(), *probes], batches=batches, loss=cross_entropy, group=None)
+    try:
+        Taylor()(found)
+    except BudbreakError as error:
+        return [list(found[probe]) for probe in probes], error.value
+    return None
+
+
+def test_a_weight_that_one_rank_reaches_is_reached(tmp_path):
+    names = ["ways.0.weight", "ways.1.weight", "last.weight"]
+    assert launch(apart, tmp_path) == [[[names, names], "the loss of no batch depends on 'never.weight'"]] * 2

@@ -73,7 +73,16 @@ def end(state):
     return states.ended(state, record_of(state))
 
 
-EVENTS = [begin, plan_epochs, step, finish_epoch, note, note_outside, end]
+def stop(state):
+    return states.stopped(state, state.here.epochs + 1)
+
+
+def step_of(place, of=2):
+    """A step of one of several optimizers."""
+    return lambda state: states.stepped(state, place, of=of)
+
+
+EVENTS = [begin, plan_epochs, step, finish_epoch, note, note_outside, stop, end]
 TRAINING = [begin, plan_epochs, step, finish_epoch, step, finish_epoch, end]
 
 
@@ -99,6 +108,18 @@ TABLE = [
     (RUNNING, note, {"metrics": {"accuracy": 0.0}, "noted": None}),
     (RUNNING, note_outside, {"metrics": {"loss": 0.5}, "noted": 0}),
     (RUNNING, end, {"ended": True, "epochs": 0}),
+    (RUNNING, step_of(1), {"steps": 0, "ahead": (0, 1), "untouched": False}),
+    ((begin, step_of(1), step_of(1)), step_of(0), {"steps": 1, "ahead": (0, 1), "untouched": False}),
+    ((begin, step_of(1), step_of(0, 2)), step_of(1), {"steps": 1, "ahead": (0, 1)}),
+    ((begin, step_of(2, 3), step_of(0, 3)), step_of(1, 3), {"steps": 1, "ahead": (), "untouched": False}),
+    ((begin, step_of(1), end), begin, {"first_step": 0, "steps": 0, "ahead": (), "untouched": True}),
+    (NOTHING, stop, InvalidValue),
+    (RUNNING, stop, InvariantBroken),  # it did not say how many epochs there are
+    ((begin, plan_epochs, finish_epoch, finish_epoch), stop, InvariantBroken),
+    ((begin, plan_epochs), stop, {"ends_after": 1, "last_epoch": 1, "epochs": 0}),
+    ((begin, plan_epochs, stop), finish_epoch, {"epochs": 1, "last_epoch": 1}),
+    ((begin, plan_epochs, stop, finish_epoch), finish_epoch, InvalidValue),
+    ((begin, plan_epochs, stop, finish_epoch, end), begin, {"ends_after": None, "last_epoch": None, "level": 1}),
     ((begin, plan_epochs), finish_epoch, {"epochs": 1}),
     ((begin, plan_epochs), lambda s: states.epoch_done(s, 2), InvalidValue),
     ((begin, plan_epochs), lambda s: states.epochs_planned(s, 3), InvalidValue),
@@ -114,6 +135,7 @@ TABLE = [
     (OVER, finish_epoch, InvariantBroken),
     (OVER, note, InvariantBroken),
     (OVER, end, InvariantBroken),
+    (OVER, stop, InvariantBroken),
     ((*OVER, *TRAINING), begin, {"level": 1, "stage": 1, "alive": TOTAL, "first_step": 4, "level_step": 2}),
     (COMPLETE, begin, InvariantBroken),
 ]
@@ -178,6 +200,9 @@ def test_a_schedule_is_asked_the_same_in_all_stages_of_a_level():
         ((begin, note_outside), False, False),
         ((begin, note_outside, step), True, False),
         ((begin, note_outside, end), True, False),
+        ((begin, plan_epochs, stop), True, True),
+        ((begin, plan_epochs, stop, finish_epoch), False, True),
+        ((begin, plan_epochs, stop, finish_epoch, end), True, False),
     ],
 )
 def test_when_a_training_that_was_left_is_over(events, alone, expected):
@@ -213,6 +238,7 @@ def test_any_sequence_of_events_keeps_the_invariants(events):
         assert 0 <= here.level_step <= here.first_step <= here.steps
         assert state.mask.kept <= state.before.kept <= here.alive or here.stage > 0
         assert here.epochs <= (here.planned or 0)
+        assert here.ends_after is None or here.epochs <= here.ends_after
         if before.position is not None:
             assert here.steps >= before.here.steps
             assert (here.level, here.stage) >= (before.here.level, before.here.stage)

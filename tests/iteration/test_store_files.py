@@ -180,7 +180,8 @@ def wrong(tree, *keys):
     tree[keys[-1]] = {"an": "object"}
 
 
-POSITION = [field.name for field in dataclasses.fields(Position)]
+POSITION = [field.name for field in dataclasses.fields(Position) if "introduced" not in field.metadata]
+LATER = [field.name for field in dataclasses.fields(Position) if "introduced" in field.metadata]
 RECORD = [field.name for field in dataclasses.fields(bb.iteration.LevelRecord)]
 CHECKPOINT = ["position", "mask", "records", "model", "start_weights", "extra", "optimizers", "resets", "generators"]
 REWIND = ["step", "state", "digest", "extra", "optimizers", "resets", "ranks"]
@@ -207,6 +208,18 @@ def test_a_checkpoint_with_a_part_more_less_or_of_a_wrong_type_is_refused(stores
     if (how, key) == (wrong, "extra"):
         how = less  # a dict is what it is
     forged(stores / "0" / "checkpoint.safetensors", "checkpoint 1", how, key)
+
+
+@pytest.mark.parametrize("key", LATER)
+def test_what_a_position_had_not_at_first_is_there_only_where_it_says_something(stores, key):
+    """So a finished run from before is read, and one that needs nothing of it looks as it did."""
+    path = stores / "0" / "checkpoint.safetensors"
+    assert key not in read_tree(path, "checkpoint 1")["position"]
+    forged(path, "checkpoint 1", wrong, "position", key)
+
+
+def test_a_checkpoint_whose_attached_state_is_none_is_refused(stores):
+    forged(stores / "0" / "checkpoint.safetensors", "checkpoint 1", wrong, "attached")
 
 
 @pytest.mark.parametrize(("how", "key"), changes(REWIND))

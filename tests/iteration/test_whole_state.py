@@ -75,10 +75,10 @@ def test_buffers_that_are_not_persistent_and_extra_state_return():
 
 def test_they_return_in_an_average_as_well():
     average = torch.optim.swa_utils.AveragedModel(counting())
-    taken = TrainingState.of(SGD(average.parameters(), lr=0.1), [average])
+    taken = TrainingState.of([SGD(average.parameters(), lr=0.1)], [average])
     before = average(X)
     average(X)
-    taken.restore(SGD(average.parameters(), lr=0.1), [average])
+    taken.restore([SGD(average.parameters(), lr=0.1)], [average])
     assert int(average.module[0].calls) == 0
     assert average.module[0].cache is None
     assert torch.equal(average(X), before)
@@ -192,11 +192,11 @@ def test_state_returns_in_its_own_dtype():
     model = mlp().double()
     optimizer = NAdam(model.parameters(), lr=0.01)
     train(model, optimizer, 2, X.double())
-    taken = TrainingState.of(optimizer, [])
+    taken = TrainingState.of([optimizer], [])
     before = {k: v.clone() for k, v in optimizer.state[model[0].weight].items()}
     assert before["mu_product"].dtype == torch.float32
     train(model, optimizer, 1, X.double())
-    taken.restore(optimizer, [])
+    taken.restore([optimizer], [])
     for key, value in optimizer.state[model[0].weight].items():
         assert value.dtype == before[key].dtype
         assert torch.equal(value, before[key])
@@ -246,10 +246,10 @@ def test_the_momentum_of_an_optimizer_within_returns(kind):
     train(model, optimizer)
     groups = optimizer.param_groups[0]
     momentum = optimizer.base_optimizer.state[model[0].weight]["momentum_buffer"].clone()
-    taken = copy.deepcopy(TrainingState.of(optimizer, []))
+    taken = copy.deepcopy(TrainingState.of([optimizer], []))
     train(model, optimizer)
     groups["lr"] = 0.7
-    taken.restore(optimizer, [])
+    taken.restore([optimizer], [])
     assert torch.equal(optimizer.base_optimizer.state[model[0].weight]["momentum_buffer"], momentum)
     # one group for both, as before: whoever holds it (a scheduler, say) goes on holding it
     assert optimizer.param_groups[0] is optimizer.base_optimizer.param_groups[0] is groups
@@ -262,7 +262,7 @@ def test_state_that_is_no_tensor_returns_as_it_was():
     optimizer, weight = SGD(model.parameters(), lr=0.1), model[0].weight
     noted = {"phase": "warm", "losses": [1.5, 2.5], "of": {"any": (1, None, "kind", b"bytes")}}
     optimizer.state[weight] = copy.deepcopy(noted)
-    TrainingState.of(optimizer, []).restore(optimizer, [])
+    TrainingState.of([optimizer], []).restore([optimizer], [])
     assert optimizer.state[weight] == noted
 
 

@@ -105,7 +105,7 @@ def test_complex_weights_have_magnitudes_but_no_sign():
 
 def test_a_class_that_is_a_criterion_by_its_instances_is_accepted_as_one():
     class Mine:
-        needs = (Gradients(),)
+        needs = (Weights(), Gradients())
 
         def __call__(self, evidence):
             return bb.criteria.Gradient()(evidence)

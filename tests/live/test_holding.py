@@ -551,3 +551,23 @@ def test_sparse_gradients_are_masked():
             assert model.weight.grad.to_dense()[mask["weight"]].any()
             optimizer.step()
             check_zeros(model, mask)
+
+
+def test_prune_and_hold_take_several_optimizers():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2))
+    optimizers = [torch.optim.SGD(model[0].parameters(), lr=0.1), torch.optim.Adam(model[2].parameters())]
+    with pytest.raises(ForeignParameter, match=r"the optimizer does not hold '2\.weight'"):
+        bb.prune(model, sparsity=0.5, optimizer=optimizers[:1])
+    mask = bb.prune(model, sparsity=0.5, optimizer=optimizers)
+    with bb.hold(model, optimizers, mask) as held:
+        for step in range(3):
+            model.zero_grad()
+            model(torch.randn(8, 4)).square().sum().backward()
+            for optimizer in optimizers:
+                optimizer.step()
+            assert bb.Mask.from_zeros(model) == held.mask
+            if step == 1:
+                held.update(bb.prune(model, sparsity=0.75, mask=mask))
+    assert held.mask.kept == 9
+    assert not any(o._optimizer_step_post_hooks or o._optimizer_step_pre_hooks for o in optimizers)

@@ -184,7 +184,7 @@ def test_training_state_restores_optimizer_groups_scheduler_generator_scaler_and
     average = AveragedModel(model)
     average.update_parameters(model)
     resets = [scheduler, generator, scaler, average]
-    taken = TrainingState.of(optimizer, resets)
+    taken = TrainingState.of([optimizer], resets)
     momentum = optimizer.state[model.fc.weight]["momentum_buffer"].clone()
     mean = average.module.fc.weight.detach().clone()
     expected_draw = torch.rand(3, generator=torch.Generator().manual_seed(7))
@@ -195,7 +195,7 @@ def test_training_state_restores_optimizer_groups_scheduler_generator_scaler_and
         torch.rand(5, generator=generator)
         scaler.update(1024.0)
         average.update_parameters(model)
-        taken.restore(optimizer, resets)
+        taken.restore([optimizer], resets)
         assert optimizer.param_groups[0]["lr"] == 0.1
         assert optimizer.param_groups[0]["weight_decay"] == 0
         assert scheduler.last_epoch == 0
@@ -212,10 +212,10 @@ def test_restored_state_lies_in_memory_as_its_parameter_does():
     model = residual_cnn().to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     train(model, optimizer, 1)
-    taken = TrainingState.of(optimizer, [])
+    taken = TrainingState.of([optimizer], [])
     for state in taken.optimizers[0]["state"].values():  # as a file gives it back
         state["momentum_buffer"] = state["momentum_buffer"].contiguous()
-    taken.restore(optimizer, [])
+    taken.restore([optimizer], [])
     buffer = optimizer.state[model.conv1.weight]["momentum_buffer"]
     assert buffer.stride() == model.conv1.weight.stride()
     assert torch.equal(buffer, taken.optimizers[0]["state"][3]["momentum_buffer"])

@@ -6,7 +6,7 @@ from scipy import stats
 
 from budbreak.diagnostics import Quantity
 from budbreak.errors import CorruptFile, InvalidValue
-from budbreak.studies import ArmResult, EpochResult, LayerResult, LevelResult, RunResult, load_result
+from budbreak.studies import ArmResult, EpochResult, LayerResult, LevelResult, RunResult, between, load_result
 from budbreak.studies.compare import paired_differences
 from budbreak.studies.intervals import holm
 
@@ -146,3 +146,58 @@ def test_a_result_that_no_run_wrote_is_refused(tmp_path, changes, words):
     whole_run(**changes).save(tmp_path)
     with pytest.raises(CorruptFile, match=words):
         load_result(tmp_path)
+
+
+def run_of(name: str, levels: list[LevelResult], *, network: str = "mlp") -> RunResult:
+    arms = tuple(ArmResult(arm, None, {}) for arm in dict.fromkeys(row.arm for row in levels))
+    recipe = {"arms": {arm.name: {"network": {"name": network}} for arm in arms}}
+    seeds = tuple(sorted({row.seed for row in levels}))
+    return RunResult(name, name * 64, recipe, {}, arms, seeds, True, 1.0, (ACCURACY,), tuple(levels), ())
+
+
+def from_dense(arm: str, gain: float, *, steps: int = 1, seeds: int = 4) -> list[LevelResult]:
+    """A dense training that is the same for all arms, and a level that gains, with noise of its own."""
+    dense = [replace(row, arm=arm, steps=steps) for row in noisy(["dense"], [0], seeds)]
+    return [*dense, *(level(arm, s, 0.5 + 0.1 * s + gain * (1 + s / 9)) for s in range(seeds))]
+
+
+def test_arms_of_several_runs_are_paired_where_their_dense_trainings_agree():
+    one, other = from_dense("host", 0), [*from_dense("host", 0.01), *from_dense("new", 0.02)]
+    run = between([run_of("a", one), run_of("b", other)])
+    assert [(row.arm, row.reference, row.level) for row in run.differences] == [
+        ("b: host", "a: host", 1),
+        ("b: new", "a: host", 1),  # no arm of its name: the first
+    ]
+    values = [0.01 * (1 + s / 9) for s in range(4)]
+    found, expected = run.differences[0], stats.ttest_1samp(values, 0)
+    assert (found.n, found.n_reference, found.mean) == (4, None, pytest.approx(np.mean(values)))
+    assert found.p == pytest.approx(expected.pvalue)
+    assert [row.p_adjusted for row in run.differences] == holm([row.p for row in run.differences])
+    assert run.name == "a and b"
+
+
+@pytest.mark.parametrize("why", ["steps", "numbers", "recipe", "none"])
+def test_arms_of_other_dense_trainings_are_compared_as_two_groups(why):
+    one, other = from_dense("host", 0), from_dense("host", 0.01, steps=2 if why == "steps" else 1, seeds=3)
+    if why == "numbers":
+        other[0] = replace(other[0], numbers={"test_accuracy": 0.123})
+    if why == "none":
+        one, other = ([row for row in rows if row.level] for rows in (one, other))
+    run = between([run_of("a", one), run_of("b", other, network="mlp" if why != "recipe" else "lenet-5")])
+    assert [row.level for row in run.differences] == [0, 1][why == "none" :]
+    found = run.differences[-1]
+    groups = [[row.numbers["test_accuracy"] for row in rows if row.level] for rows in (other, one)]
+    expected = stats.ttest_ind(*groups, equal_var=False)
+    low, high = expected.confidence_interval()
+    assert (found.n, found.n_reference, found.mean) == (3, 4, pytest.approx(np.mean(groups[0]) - np.mean(groups[1])))
+    assert (found.low, found.high, found.p) == pytest.approx((low, high, expected.pvalue))
+
+
+def test_arms_of_several_runs_that_keep_other_numbers_of_weights_are_not_compared():
+    one, other = from_dense("host", 0), [replace(row, kept=79) if row.level else row for row in from_dense("host", 0)]
+    assert between([run_of("a", one), run_of("b", other)]).differences == ()
+
+
+def test_runs_of_one_name_are_told_apart():
+    runs = [run_of("a", from_dense("host", 0))] * 2
+    assert between(runs).arm_names == ("a (aaaaaaaa) #1: host", "a (aaaaaaaa) #2: host")

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from budbreak.errors import InvalidValue
-from budbreak.studies.intervals import estimate, holm, p_value
+from budbreak.studies.intervals import estimate, holm, p_value, welch
 
 
 def spread(n):
@@ -96,3 +96,19 @@ def test_holm_is_that_of_multtest(raw, expected):
 def test_holm_refuses_what_is_no_p_value(wrong):
     with pytest.raises(InvalidValue, match="leave out what has no p-value"):
         holm([0.01, wrong, 0.5])
+
+
+@pytest.mark.parametrize(("own", "reference"), [([0.1, 0.4, 0.2], [0.3, 0.1]), ([1.0, 2.0], [5.0, 5.5, 5.0, 4.0])])
+def test_two_groups_are_compared_as_scipy_does(own, reference):
+    found, expected = welch(own, reference), stats.ttest_ind(own, reference, equal_var=False)
+    assert (found.low, found.high) == pytest.approx(tuple(expected.confidence_interval()))
+    assert (found.n, found.mean, found.p) == (
+        2,
+        pytest.approx(np.mean(own) - np.mean(reference)),
+        pytest.approx(expected.pvalue),
+    )
+
+
+def test_two_groups_without_spread_have_no_p():
+    assert welch([0.5, 0.5], [0.2, 0.2]).p is None
+    assert welch([0.5, 0.5], [0.5, 0.5]).p == 1.0

@@ -316,8 +316,8 @@ def test_a_network_whose_activations_are_not_seen_is_pruned_without_dead_neuron_
     changes = {"network.name": "odd_nets:Functional", "measure.diagnostics": ["dead-units", "gradient-norm"]}
     choice = choose(small(changes, arms=arms, seeds=2), tmp_path)
     overview = look_ahead(choice)
-    assert "no dead neuron rate: " in str(overview)
-    assert "torch.exp called in the model itself (odd_nets.py:" in str(overview)
+    assert "no dead neuron rate: " in str(overview.lines)
+    assert "torch.exp called in the model itself (odd_nets.py:" in str(overview.lines)
     result = run(choice)
     assert result.complete
     assert not any(name.startswith("dead_units") for level in result.levels for name in level.numbers)
@@ -326,7 +326,7 @@ def test_a_network_whose_activations_are_not_seen_is_pruned_without_dead_neuron_
 
 
 def test_activations_that_are_not_seen_beside_others_are_named(nets, tmp_path):
-    overview = str(look_ahead(choose(small({"network.name": "odd_nets:Partly"}), tmp_path)))
+    overview = str(look_ahead(choose(small({"network.name": "odd_nets:Partly"}), tmp_path)).lines)
     assert "no dead neuron rate" not in overview
     assert "not in these numbers: torch.exp called in the model itself (odd_nets.py:" in overview
 
@@ -345,7 +345,7 @@ def test_what_stays_dense_is_said_by_the_look_ahead_and_not_again_by_each_task(t
     monkeypatch.syspath_prepend(tmp_path)
     choice = choose(small({"network.name": "rows:Rows"}), tmp_path)
     overview = look_ahead(choice)
-    assert "60 of 312 weights prunable; uncovered: gru.weight_ih_l0 (GRU, 144)" in " ".join(str(overview).split())
+    assert "60 of 312 weights prunable; uncovered: gru.weight_ih_l0 (GRU, 144)" in " ".join(overview.lines)
     run(choice)  # a warning would be an error here
 
 
@@ -369,5 +369,5 @@ def test_an_error_of_ours_in_a_factory_keeps_its_kind():
 def test_a_recipe_says_the_same_as_its_arm(tmp_path):
     overview = look_ahead(choose(make_recipe(plain()), tmp_path))
     assert overview.parts == (200, 200, 360)
-    assert overview.folder in str(overview)
+    assert f"run: {overview.folder}" in overview.lines
     assert RunFailed

@@ -1,6 +1,8 @@
 """Runs: what is shared, what is computed and what is not, what is recorded, and what a user's own class sees."""
 
 import re
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -83,6 +85,26 @@ def test_who_asks_is_told_of_each_epoch_and_of_each_task(tmp_path):
     assert "test_accuracy" not in events[1].numbers
     assert standings == [(0, 0), (2, 2), (3, 4), (4, 6), (4, 6)]
     assert ends == [(result, True)]
+
+
+WORKERS = [
+    ("here", 1),
+    pytest.param("processes", 2, marks=pytest.mark.slow),
+    pytest.param("ray", 2, marks=[pytest.mark.slow, pytest.mark.skipif(find_spec("ray") is None, reason="no ray")]),
+]
+
+
+@pytest.mark.parametrize(("executor", "workers"), WORKERS, ids=["here", "processes", "ray"])
+def test_whoever_computes_it_is_told_what_is_being_computed(executor, workers, tmp_path, monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    told, events = [], []
+    choice = replace(choose(small(seeds=2), tmp_path), executor=executor, workers=workers)
+    run(choice, working=told.append, report=lambda event: events.append((event.task, dict(told[-1]))))
+    assert max(map(len, told)) == workers
+    names = {f"{task} seed {seed}": 2 for task in ("dense of host", "host") for seed in (0, 1)}
+    assert {name: epochs for tasks in told for name, epochs in tasks.items()} == names
+    assert told[-1] == {}
+    assert any(task in tasks for task, tasks in events)
 
 
 def test_a_finished_run_computes_nothing_and_leaves_its_files(tmp_path):

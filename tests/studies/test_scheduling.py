@@ -137,6 +137,21 @@ def test_two_workers_do_not_begin_a_task_while_another_one_computes_what_it_need
     assert executor.most == 1
 
 
+def test_what_is_being_computed_is_told_before_each_tick():
+    executor, told = Held(), []
+    carry_out(
+        letters("abc"),
+        lambda task: None,
+        executor=executor,
+        workers=2,
+        tick=executor.let_last_end,
+        finished=lambda task: None,
+        working=lambda tasks: told.append("".join(task.name for task in tasks)),
+    )
+    assert [names for names in dict.fromkeys(told) if names] == ["ab", "a", "c"]
+    assert told[-1] == ""
+
+
 def test_a_need_that_is_not_in_the_list_is_complete():
     assert drive([Letter("level", (Letter("dense"),))]) == ([], ["level"])
 

@@ -1,12 +1,14 @@
 """Arms that prune at initialization: no dense training, beside arms that have one."""
 
+import io
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from small import Stopped, choose, digests, small, stop_at, trained
 
 from budbreak.errors import InvalidValue
-from budbreak.report import terminal_table, write_report
+from budbreak.reporting import terminal_table, write_report
 from budbreak.studies import epochs_of_choice, look_ahead, run
 from budbreak.studies.making import make_plan
 from budbreak.studies.tasks import Place, check_identity, tasks_of
@@ -45,7 +47,9 @@ def test_a_run_compares_it_at_the_same_density(tmp_path):
     assert len(set(map(tuple, digests(tmp_path).values()))) == 8
     assert trained(choice)[1] == {}
     write_report([result], tmp_path / "page")
-    table = terminal_table(result).splitlines()
+    console = Console(file=io.StringIO(), width=80)
+    console.print(terminal_table(result))
+    table = console.file.getvalue().splitlines()
     host, early = (next(line for line in table if line.startswith(arm)) for arm in ("host", "early"))
     assert (len(host.split()), len(early.split())) == (3, 2)  # no accuracy at 100 %
 

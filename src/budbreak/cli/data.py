@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
+from budbreak.cli.console import console_on, is_watched, say
 from budbreak.data import CATALOGUE, Link, download
 
 
@@ -24,12 +27,26 @@ def add(commands: Any) -> None:
 def execute(options: argparse.Namespace) -> int:
     """Download what is not there yet."""
     mirrors = {options.name: options.url} if options.url else None
-    download(options.name, options.data_dir, base_urls=mirrors, link=Link(report=_show))
-    print(f"{options.name} is complete in {options.data_dir}")
+    with _bars() as show:
+        download(options.name, options.data_dir, base_urls=mirrors, link=Link(report=show))
+    say(f"{options.name} is complete in {options.data_dir}")
     return 0
 
 
-def _show(file: str, received: int, total: int | None) -> None:
-    if sys.stderr.isatty():
-        share = f" of {total / 1e6:.1f}" if total else ""
-        print(f"\r{file}: {received / 1e6:.1f}{share} MB", end="" if received != total else "\n", file=sys.stderr)
+@contextlib.contextmanager
+def _bars() -> Generator[Callable[[str, int, int | None], None], None, None]:
+    """A bar for each file, where somebody watches; yields what is told (file, bytes here, bytes in all if known)."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = console_on(sys.stderr)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    tasks: dict[str, Any] = {}
+
+    def show(file: str, received: int, total: int | None) -> None:
+        if file not in tasks:
+            tasks[file] = progress.add_task(file, total=total)
+        progress.update(tasks[file], completed=received, total=total)
+
+    with Progress(*columns, console=console, disable=not is_watched(console)) as progress:
+        console.show_cursor()  # a process that is killed could not show it again
+        yield show

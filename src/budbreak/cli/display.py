@@ -1,23 +1,43 @@
-"""Progress on the terminal: one line that changes, or a line now and then where there is no terminal."""
+"""Progress: a live line per worker and one for the whole on a terminal, a line per finished level elsewhere."""
 
 from __future__ import annotations
 
-import shutil
+import math
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import TracebackType
+from typing import TYPE_CHECKING
 
-from budbreak.cli.folding import folded
-from budbreak.studies import Event, RunResult, duration
+from budbreak.cli.console import console_on, is_watched
+from budbreak.cli.pace import Pace
+from budbreak.studies import Event, RunResult
 
-_QUIET_SECONDS = 20.0  # between lines where output is not a terminal
-_WATCHED_SECONDS = 5.0  # before these, and some epochs of each worker, the pace says nothing
-_WATCHED_EPOCHS = 3
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.live import Live
+    from rich.table import Table
+
+_WATCHED_EPOCHS = 3  # of each worker, before the pace says something
+_REFRESH_SECONDS = 0.2
+_ROOM = 3  # columns left free: what is typed meanwhile (^C) breaks no line
+_BAR = 30
+
+
+@dataclass
+class _Worker:
+    """What is known of a task that is being computed."""
+
+    pace: Pace
+    density: str = ""
+    accuracy: str = "starting"
 
 
 class Display:
-    """Shows events; a context manager that leaves the terminal on a fresh line.
+    """Shows events, on the standard error; a context manager that leaves the terminal on a fresh line.
+
+    Nothing is drawn from another thread: it is drawn anew when something is told, at most five times a second.
 
     Args:
         epochs: of all tasks of the run, complete or not.
@@ -25,64 +45,127 @@ class Display:
     """
 
     def __init__(self, *, epochs: int, workers: int) -> None:
-        self.epochs, self.workers = epochs, workers
-        self.terminal = sys.stderr.isatty()
+        self.console = console_on(sys.stderr)
+        self.pace = Pace(epochs, _WATCHED_EPOCHS * workers)
         self.done: dict[str, int] = {}
-        self.level = ""
-        self.first: tuple[float, int] | None = None  # when an epoch ended first, and how many were done by then
-        self.last, self.printed = 0.0, ""
+        self.workers: dict[str, _Worker] = {}
+        self.live: Live | None = None
+        self.drawn, self.told = 0.0, 0
 
     def __enter__(self) -> Display:
+        if is_watched(self.console):
+            from rich.live import Live
+
+            self.live = Live(
+                console=self.console,
+                get_renderable=self._picture,
+                auto_refresh=False,
+                transient=True,
+                redirect_stdout=sys.stdout.isatty(),
+            )
+            self.live.start()
+            self.console.show_cursor()  # a process that is killed could not show it again
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End with where it stands."""
-        if self.done:
-            self._print(force=True)
-        if self.terminal and self.printed:
-            print(file=sys.stderr)
+        """End with where it stands, unless the last line says so."""
+        if self.live is not None:
+            self.live.stop()
+            self.live = None
+        if self._sum() != self.told:
+            self._print(self._whole(time.monotonic()))
 
     def show(self, event: Event) -> None:
-        """Take an epoch in."""
+        """Take an epoch in, or the end of a level."""
+        now = time.monotonic()
         self.done[event.task] = max(event.done, self.done.get(event.task, 0))
-        self.first = self.first or (time.monotonic(), sum(self.done.values()))
+        self.pace.see(now, self._sum())
+        density = f"{100 * event.density:.1f} %"
+        if (worker := self.workers.get(event.task)) is not None:
+            worker.pace.see(now, self.done[event.task])
+            worker.density = density
+            worker.accuracy = f"{100 * event.numbers.get('validation_accuracy', math.nan):.2f} %"
         if event.ended:
-            test = event.numbers["test_accuracy"]
-            self.level = f"{event.task} at {event.density:.1%}: test {test:.2%}".replace("%", " %")
-        self._print()
+            self._tell(f"{event.task} at {density}: test {100 * event.numbers['test_accuracy']:.2f} %", now)
+        self._draw(now)
+
+    def working(self, tasks: Mapping[str, int]) -> None:
+        """Take in which tasks are being computed, as name -> epochs in all."""
+        known = self.workers
+        self.workers = {
+            name: known.get(name) or _Worker(Pace(epochs, _WATCHED_EPOCHS, self.done.get(name, 0)))
+            for name, epochs in tasks.items()
+        }
+        self._draw(time.monotonic())
 
     def progress(self, result: RunResult, done: Mapping[str, int]) -> None:
         """Count what is over, also what earlier sessions trained."""
         self.done |= {name: max(epochs, self.done.get(name, 0)) for name, epochs in done.items()}
-        self._print()
+        self.pace.done = self._sum()
+        if self.pace.first is None:
+            self.told = self.pace.done
+        self._draw(time.monotonic())
 
-    def _print(self, *, force: bool = False) -> None:
-        now = time.monotonic()
-        if not force and now - self.last < (0.1 if self.terminal else _QUIET_SECONDS):
+    def _sum(self) -> int:
+        return sum(self.done.values())
+
+    def _tell(self, level: str, now: float) -> None:
+        """A level is over."""
+        if self.live is not None:
+            self._print(level)
             return
-        line = self._line(now)
-        if line != self.printed:
-            self._write(line)
-        self.last, self.printed = now, line
+        self.told = self._sum()
+        self._print(f"{self._whole(now)} | {level}")
 
-    def _write(self, line: str) -> None:
-        if self.terminal:
-            width = shutil.get_terminal_size().columns - 1
-            print("\r" + line[:width].ljust(width), end="", file=sys.stderr, flush=True)
+    def _print(self, line: str) -> None:
+        self.console.print(line, soft_wrap=not is_watched(self.console))  # in a log a line is one, however long
+
+    def _draw(self, now: float) -> None:
+        if self.live is not None and now - self.drawn >= _REFRESH_SECONDS:
+            self.live.refresh()
+            self.drawn = now
+
+    def _whole(self, now: float) -> str:
+        left = self.pace.left(now)
+        return f"{self._sum()}/{self.pace.total} epochs{f', about {left} left' if left else ''}"
+
+    def _picture(self) -> RenderableType:
+        """The lines that change."""
+        from rich.console import Group
+        from rich.constrain import Constrain
+
+        now = time.monotonic()
+        parts = [self._table(now)] if self.workers else []
+        return Constrain(Group(*parts, self._bar(now)), self.console.width - _ROOM)
+
+    def _table(self, now: float) -> Table:
+        """A line a worker, as many as the terminal is high."""
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+        table.add_column("at work", overflow="fold")
+        for head, width in (("lambda", 7), ("validation", 10), ("epochs", 6), ("left", 5)):
+            table.add_column(head, justify="right", no_wrap=True, min_width=width)
+        most = max(1, self.console.height - 4)
+        for name, worker in list(self.workers.items())[:most]:
+            epochs = f"{worker.pace.done}/{worker.pace.total}"
+            table.add_row(Text(name), worker.density, worker.accuracy, epochs, worker.pace.left(now))
+        if len(self.workers) > most:
+            table.add_row(f"and {len(self.workers) - most} more")
+        return table
+
+    def _bar(self, now: float) -> RenderableType:
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+
+        grid = Table.grid(padding=(0, 2, 0, 0))
+        text = self._whole(now) if self._sum() < self.pace.total else f"{self._whole(now)}, writing the report"
+        bar = ProgressBar(total=self.pace.total, completed=self._sum(), width=_BAR)
+        if self.console.width - _ROOM >= len(text) + 2 + _BAR:
+            grid.add_row(bar, text)
         else:
-            print(folded(line), file=sys.stderr, flush=True)
-
-    def _line(self, now: float) -> str:
-        done = sum(self.done.values())
-        return f"{done}/{self.epochs} epochs{self._remaining(now, done)}{f' | {self.level}' if self.level else ''}"
-
-    def _remaining(self, now: float, done: int) -> str:
-        """How long it will take, once enough was seen: processes that start, and resumed epochs, are no pace."""
-        if self.first is None or done >= self.epochs:
-            return ""
-        seconds, epochs = now - self.first[0], done - self.first[1]
-        if seconds < _WATCHED_SECONDS or epochs < _WATCHED_EPOCHS * self.workers:
-            return ""
-        return f", about {duration(seconds / epochs * (self.epochs - done))} left"
+            grid.add_row(text)
+        return grid

@@ -6,7 +6,7 @@ import re
 import textwrap
 from collections.abc import Iterator, Mapping
 
-from budbreak.cli.folding import WIDTH
+from budbreak.cli.console import WIDTH
 from budbreak.cli.parser import HELP_COLUMN
 from budbreak.studies import Explained, recipe_fields, recipe_values
 

@@ -1,16 +1,20 @@
-"""What surrounds every subcommand: signals, streams, and errors as three lines."""
+"""What surrounds every subcommand: signals, streams, and errors and warnings as a few lines."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Generator
 from types import FrameType
+from typing import TextIO
 
+from budbreak.cli.console import complain
 from budbreak.cli.streams import steady_streams
 from budbreak.errors import BudbreakError, printable
 
@@ -46,7 +50,8 @@ def guarded(command: Callable[[], int]) -> int:
         code = _run(command)
         out.flush()
         if out.lost:
-            _complain(
+            complain(
+                "error",
                 f"standard output: {out.lost}",
                 "what was asked is done, but not all of its text could be written",
                 "print it elsewhere",
@@ -57,22 +62,51 @@ def guarded(command: Callable[[], int]) -> int:
 
 def _run(command: Callable[[], int]) -> int:
     try:
-        with _stopped_by_signals():
+        with _warnings_told(), _stopped_by_signals():
             return command()
     except BudbreakError as error:
-        _complain(str(error))
+        complain("error", error.value, error.rule, error.fix)
     except OSError as error:
-        _complain(*_explained(error))
+        complain("error", *_explained(error))
     except MemoryError:
-        _complain("there is not enough memory", "a data set is held in memory as a whole", "use fewer --workers")
+        complain(
+            "error", "there is not enough memory", "a data set is held in memory as a whole", "use fewer --workers"
+        )
     except (KeyboardInterrupt, _Stopped) as stop:
         _complain_of_stop()
         return 128 + (stop.number if isinstance(stop, _Stopped) else signal.SIGINT)
     return 1
 
 
-def _complain(*lines: str) -> None:
-    print("error: " + "\n".join(lines), file=sys.stderr)  # unfolded: a fix is copied whole
+class _Told(logging.Handler):
+    """Says what is logged as a warning."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        complain("warning", printable(record.getMessage()))
+
+
+@contextlib.contextmanager
+def _warnings_told() -> Generator[None, None, None]:
+    """Say what is warned of as errors are said, with the place in the code that caused it."""
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        complain("warning", printable(str(message)), f"({category.__name__}, {filename}, line {lineno})")
+
+    told, log = _Told(logging.WARNING), logging.getLogger("budbreak")
+    log.addHandler(told)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = show
+            yield
+    finally:
+        log.removeHandler(told)
 
 
 def _complain_of_stop() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from budbreak.checks import as_number
-from budbreak.cli.folding import WIDTH
+from budbreak.cli.console import WIDTH, complain
 from budbreak.errors import did_you_mean, printable
 
 HELP_COLUMN = 24  # where explanations begin
@@ -52,8 +52,8 @@ class Parser(argparse.ArgumentParser):
         self._refuse(message)
 
     def _refuse(self, value: str, fix: str = "") -> NoReturn:
-        lines = [f"error: {printable(value)}", f"what can be given is listed by: {self.prog} --help", fix]
-        self.exit(2, "\n".join(line for line in lines if line) + "\n")
+        complain("error", printable(value), f"what can be given is listed by: {self.prog} --help", fix)
+        self.exit(2)
 
 
 def number(text: str) -> float:

@@ -6,8 +6,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from budbreak.cli.folding import folded
+from budbreak.cli.console import say
 from budbreak.cli.parser import import_from_here, number, whole
+from budbreak.diagnostics import DeadUnitRates, SiteRates
+from budbreak.errors import spelt
+from budbreak.reporting import Stacked
 from budbreak.studies import Request, find_subject, measure_subject, save_measurement
 
 
@@ -62,8 +65,23 @@ def execute(options: argparse.Namespace) -> int:
     dead = measure_subject(
         subject, part=options.part, images=options.images, threshold=options.threshold, every=options.every
     )
-    print(folded(f"{subject.origin}; {subject.dataset}, {options.part}\n{dead}"))
+    say(f"{subject.origin}; {subject.dataset}, {options.part}", _sites(dead), "\n".join([dead.basis, *dead.remarks]))
     if options.save is not None:
         save_measurement(options.save, subject, dead, part=options.part)
-        print(f"saved: {options.save}")
+        say(f"saved: {options.save}")
     return 0
+
+
+def _sites(dead: DeadUnitRates) -> Stacked:
+    """A record for each site, and one for all that have an answer."""
+    counted = sum(site.outputs for site in dead.sites if not site.needs_threshold)
+    records = [_record(site.site, site.outputs, site, site.weight or "no weight alone") for site in dead.sites]
+    fields = ("site", "outputs", "total", "static", "dynamic", "permanent", "fed by")
+    return Stacked(fields, (*records, _record("all", counted, dead, "")), folding=(0, 6))
+
+
+def _record(name: str, outputs: int, rates: SiteRates | DeadUnitRates, fed_by: str) -> tuple[str, ...]:
+    if isinstance(rates, SiteRates) and rates.needs_threshold:
+        return (spelt(name), f"{outputs:,}", "threshold?", "", "", "", spelt(fed_by))
+    shares = (f"{share:.4f}" for share in (rates.total, rates.static, rates.dynamic, rates.permanent))
+    return (spelt(name), f"{outputs:,}", *shares, spelt(fed_by))

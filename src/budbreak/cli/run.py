@@ -7,13 +7,14 @@ import math
 from pathlib import Path
 from typing import Any
 
+from budbreak.cli.console import say
 from budbreak.cli.display import Display
 from budbreak.cli.explaining import recipe_help, set_instead
-from budbreak.cli.folding import folded
+from budbreak.cli.overview import overview_lines, overview_table
 from budbreak.cli.parser import import_from_here, whole
 from budbreak.cli.sinks import open_sink
 from budbreak.errors import InvalidValue
-from budbreak.report import PAGE, conclusion, terminal_table, write_report
+from budbreak.reporting import PAGE, conclusion, lacking, terminal_table, write_report
 from budbreak.studies import (
     EXECUTORS,
     TASKS,
@@ -80,7 +81,7 @@ def execute(options: argparse.Namespace) -> int:
     if not options.yes and not options.dry_run:
         _check_amount(choice)
     overview = look_ahead(choice)
-    print(folded(str(overview)))
+    say(overview_table(overview), overview_lines(overview))
     if options.dry_run:
         return 0
 
@@ -92,6 +93,7 @@ def execute(options: argparse.Namespace) -> int:
         result = run(
             choice,
             report=tell,
+            working=display.working,
             progress=display.progress,
             at_end=lambda complete: write_report([complete], choice.folder),
         )
@@ -101,9 +103,7 @@ def execute(options: argparse.Namespace) -> int:
 
 def finish(result: RunResult, folder: Path) -> None:
     """Print the short form of the report."""
-    print(terminal_table(result))
-    print(folded(conclusion(result)))
-    print(f"run: {folder}\nreport: {folder / PAGE}")
+    say("", terminal_table(result), f"\n{conclusion(result)}", f"run: {folder}\nreport: {lacking() or folder / PAGE}")
 
 
 def _choice(options: argparse.Namespace, recipe: Recipe) -> Choice:

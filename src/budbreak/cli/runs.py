@@ -6,7 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from budbreak.cli.folding import folded
+from budbreak.cli.console import say
+from budbreak.errors import spelt
+from budbreak.reporting import NARROW, Stacked
 from budbreak.studies import StoredRun, list_runs
 
 
@@ -18,22 +20,23 @@ def add(commands: Any) -> None:
 
 
 def execute(options: argparse.Namespace) -> int:
-    """Print a few lines a run."""
+    """Print a table, or a few lines a run."""
     listing = list_runs(options.folder)
-    for stored in listing.runs:
-        print(folded(_lines(stored)))
-    if not listing.runs:
-        print(f"no runs in {options.folder}")
+    if listing.runs:
+        fields = ("folder", "recipe", "state", "arms", "seeds", "size")
+        records = tuple(map(_record, listing.runs))
+        say(Stacked(fields, records, stacks=NARROW, justify="left", folding=(1, 2, 3), whole=True))
+    else:
+        say(f"no runs in {options.folder}")
     if listing.orphans:
-        print(folded(f"{len(listing.orphans)} tasks of no run here, {_bytes(listing.orphans_size)}, e.g.:"))
-        print(f"  {listing.orphans[0]}")
+        say(f"{len(listing.orphans)} tasks of no run here, {_bytes(listing.orphans_size)}, e.g.:")
+        say(f"  {listing.orphans[0]}")
     return 0
 
 
-def _lines(stored: StoredRun) -> str:
-    arms = f"{len(stored.arms)} arms x {stored.seeds} seeds ({', '.join(stored.arms)})" if stored.arms else ""
-    lines = [str(stored.folder), f"  {stored.name}: {stored.state}, {_bytes(stored.size)}", f"  {arms}" if arms else ""]
-    return "\n".join(line for line in lines if line)
+def _record(stored: StoredRun) -> tuple[str, ...]:
+    cells = (str(stored.folder), stored.name, stored.state, ", ".join(stored.arms), str(stored.seeds or ""))
+    return (*map(spelt, cells), _bytes(stored.size))
 
 
 def _bytes(size: int) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
+from budbreak.cli.console import complain
 from budbreak.foreign import described, find_callable
 from budbreak.studies import Event
 
@@ -53,5 +53,5 @@ class _Guarded:
         except (Exception, SystemExit) as error:
             if not self.said:
                 self.said = True
-                text = f"--log {self.name} raised {described(error)}; the run goes on, and this is said once"
-                print(f"\n{text}", file=sys.stderr)
+                value = f"--log {self.name} raised {described(error)}"
+                complain("warning", value, "the run goes on, and this is said once")

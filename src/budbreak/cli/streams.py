@@ -35,6 +35,11 @@ class SteadyStream(io.TextIOBase):
         """Whether a person reads along."""
         return self._stream is not None and not self._stream.closed and self._stream.isatty()
 
+    @property
+    def encoding(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Of the stream behind it."""
+        return getattr(self._stream, "encoding", None) or "utf-8"
+
     def fileno(self) -> int:
         """Of the stream behind it.
 

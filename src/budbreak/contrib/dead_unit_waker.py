@@ -11,7 +11,7 @@ from torch import Tensor
 
 from budbreak.contrib.fisher import FisherInformation
 from budbreak.contrib.waking_slopes import WakingSlopes
-from budbreak.evidence import Evidence, Probe, Weights
+from budbreak.evidence import Evidence, Probe, Weights, reached
 from budbreak.masks import Scores
 
 _LEAST_GAIN = 1e-5
@@ -57,8 +57,9 @@ class DeadUnitWaker:
 
         Raises:
             MissingEvidence: without what it needs.
+            InvalidValue: if a weight has no gradient; see `reached`.
         """
-        weights, fisher = evidence[Weights()], evidence[FisherInformation()]
+        weights, fisher = evidence[Weights()], reached(evidence, FisherInformation())
         price = _median_cost(weights, fisher)
 
         def score(w: Tensor, slope: Tensor, information: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ class FisherInformation:
     f = (1/N) sum over batches of n * (n g_b^2), N = sum of n, g_b = the gradient of the mean loss of batch b over n
     samples. As g_b = g + the mean of n independent deviations, the expectation of n g_b^2 is the variance of the
     gradients of samples plus n g^2, g = that of all data; once a network is trained, g is next to nothing. In training
-    mode, in float32 (float64 for float64 weights).
+    mode, in float32 (float64 for float64 weights). A weight that no batch's loss depends on is left out.
     """
 
     mode = "train"

@@ -108,9 +108,10 @@ class _Entered:
 
 
 def _slopes(nearness: Tensor | None, parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
-    if nearness is None or not nearness.requires_grad:
-        return {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
-    return gradients_of(nearness, parameters, retain_graph=True)
+    slopes = dict[str, Tensor]()
+    if nearness is not None and nearness.requires_grad:
+        slopes = gradients_of(nearness, parameters, retain_graph=True)
+    return {name: slopes[name] if name in slopes else torch.zeros_like(own) for name, own in parameters.items()}
 
 
 def _of_nearly_dead(

@@ -22,7 +22,7 @@ class ActivationCount:
     the granularity is `Unit`. Watched during the trainings before: for plans of `budbreak.iterate`.
 
     Weights that feed no nonlinearity alone are spared (+inf): those of the network's outputs, and those before a
-    residual sum. Should what is left be too little for a level, the selection says so.
+    residual sum. Should what is left be too little for a level, the first one says so.
 
     Args:
         weighted: times the magnitude of each weight.
@@ -36,6 +36,7 @@ class ActivationCount:
     threshold: float = 0.0
     every: int = 1
     reset: Reset = "never"
+    spares_alike = True
 
     def __post_init__(self) -> None:
         ActivationCounts(self.threshold, self.every, self.reset)  # refuses what it cannot count by

@@ -32,6 +32,7 @@ class APoZ:
     """
 
     threshold: float = 0.0
+    spares_alike = True
 
     def __post_init__(self) -> None:
         UnitCounts(self.threshold)

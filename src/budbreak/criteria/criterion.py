@@ -14,7 +14,9 @@ class Criterion(Protocol):
     One that draws random numbers draws them from a seed of its own, and has a method ``replicate(seed)`` that gives
     the same criterion for another replicate of an experiment. One that is meant for several rounds, or for untrained
     networks, says so by an attribute ``rounds``, a whole number, or ``at_initialization = True``; one whose scores of
-    single weights are meant to compete elsewhere than over all layers, by an attribute ``scope``.
+    single weights are meant to compete elsewhere than over all layers, by an attribute ``scope``; one that spares the
+    same weights (+inf) of a network whatever it has learned, by ``spares_alike = True``, so that a target which it
+    cannot reach is refused before the first level.
     """
 
     @property

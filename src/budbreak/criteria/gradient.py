@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from budbreak.evidence import Evidence, Gradients
+from budbreak.evidence import Evidence, Gradients, Weights, reached
 from budbreak.masks import Scores
 
 
@@ -19,12 +19,13 @@ class Gradient:
     Source: Blalock et al. 2020, arXiv 2003.03033 (gradient magnitude).
     """
 
-    needs = (Gradients(),)
+    needs = (Weights(), Gradients())
 
     def __call__(self, evidence: Evidence) -> Scores:
         """Scores: name -> float [shape of the weight], >= 0.
 
         Raises:
-            MissingEvidence: without `Gradients`.
+            MissingEvidence: without `Weights` and `Gradients`.
+            InvalidValue: if a weight has no gradient; see `reached`.
         """
-        return Scores.elementwise(torch.abs, evidence[Gradients()])
+        return Scores.elementwise(torch.abs, reached(evidence, Gradients()))

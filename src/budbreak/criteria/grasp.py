@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from budbreak.checks import check_known, check_number
-from budbreak.evidence import Evidence, HessianGradients, Probe, Weights
+from budbreak.evidence import Evidence, HessianGradients, Probe, Weights, reached
 from budbreak.masks import Scores
 
 
@@ -47,6 +47,7 @@ class GraSP:
 
         Raises:
             MissingEvidence: without `Weights` and `HessianGradients`.
+            InvalidValue: if a weight has no gradient; see `reached`.
         """
-        products = evidence[HessianGradients(self.mode, self.temperature)]
+        products = reached(evidence, HessianGradients(self.mode, self.temperature))
         return Scores.elementwise(lambda w, product: w * product, evidence[Weights()], products)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from budbreak.evidence import Evidence, MovementSums, Reset
+from budbreak.evidence import Evidence, MovementSums, Reset, Weights, reached
 from budbreak.masks import Scores
 
 
@@ -32,14 +32,17 @@ class Movement:
         MovementSums(self.reset, self.every)  # refuses what it cannot add up by
 
     @property
-    def needs(self) -> tuple[MovementSums]:
+    def needs(self) -> tuple[Weights, MovementSums]:
         """See `Criterion`."""
-        return (MovementSums(self.reset, self.every),)
+        return Weights(), MovementSums(self.reset, self.every)
 
     def __call__(self, evidence: Evidence) -> Scores:
         """Scores: name -> float [shape of the weight], of any sign.
 
         Raises:
-            MissingEvidence: without `MovementSums`.
+            MissingEvidence: without `Weights` and `MovementSums`.
+            InvalidValue: if a weight had no gradient in any step that was looked at: it is frozen, or not used.
         """
-        return Scores.of(evidence[MovementSums(self.reset, self.every)])
+        of_weights, of_steps = self.needs
+        sums = reached(evidence, of_steps, miss="no step of the training had a gradient for", instead="train it")
+        return Scores.elementwise(lambda _, moved: moved, evidence[of_weights], sums)

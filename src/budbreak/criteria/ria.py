@@ -54,7 +54,8 @@ class RIA:
 
 def _sums(weight: Tensor, seen: ColumnNorms) -> tuple[Tensor, Tensor]:
     """The sums of magnitudes over the row and over the column of each weight, in its shape."""
-    arranged, wide = seen.arranged(weight.detach()), torch.promote_types(weight.dtype, torch.float32)
+    real = weight.detach().abs() if weight.is_complex() else weight.detach()
+    arranged, wide = seen.arranged(real), torch.promote_types(real.dtype, torch.float32)
     over_columns = torch.linalg.vector_norm(arranged, ord=1, dim=2, dtype=wide)
     over_rows = torch.linalg.vector_norm(arranged, ord=1, dim=1, dtype=wide)
     return seen.of_rows(over_columns, weight.shape), seen.of_columns(over_rows, weight.shape)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from budbreak.checks import check_known
-from budbreak.evidence import Evidence, Gradients, Probe, Weights
+from budbreak.evidence import Evidence, Gradients, Probe, Weights, reached
 from budbreak.masks import Scores
 
 
@@ -40,5 +40,7 @@ class Snip:
 
         Raises:
             MissingEvidence: without `Weights` and `Gradients`.
+            InvalidValue: if a weight has no gradient; see `reached`.
         """
-        return Scores.elementwise(lambda w, g: (w * g).abs(), evidence[Weights()], evidence[Gradients(self.mode)])
+        gradients = reached(evidence, Gradients(self.mode))
+        return Scores.elementwise(lambda w, g: (w * g).abs(), evidence[Weights()], gradients)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from budbreak.evidence import Evidence, Gradients, Weights
+from budbreak.evidence import Evidence, Gradients, Weights, reached
 from budbreak.masks import Scores
 
 
@@ -24,5 +24,6 @@ class Taylor:
 
         Raises:
             MissingEvidence: without `Weights` and `Gradients`.
+            InvalidValue: if a weight has no gradient; see `reached`.
         """
-        return Scores.elementwise(lambda w, g: (w * g).abs(), evidence[Weights()], evidence[Gradients()])
+        return Scores.elementwise(lambda w, g: (w * g).abs(), evidence[Weights()], reached(evidence, Gradients()))

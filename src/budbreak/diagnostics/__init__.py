@@ -3,6 +3,7 @@
 from budbreak.diagnostics.connectivity import Connectivity
 from budbreak.diagnostics.dead_units import DeadUnitRates, DeadUnits, SiteRates, dead_units
 from budbreak.diagnostics.dormant_units import DormantUnits
+from budbreak.diagnostics.finding import Finding
 from budbreak.diagnostics.gradient_norm import GradientNorm
 from budbreak.diagnostics.measurement import Diagnostic, Measurement, Quantity, joined, needed, quantities_of
 
@@ -15,6 +16,7 @@ __all__ = [
     "DeadUnits",
     "Diagnostic",
     "DormantUnits",
+    "Finding",
     "GradientNorm",
     "Measurement",
     "Quantity",

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from budbreak.diagnostics.measurement import Measurement, Quantity
-from budbreak.errors import MaskMismatch, did_you_mean
 from budbreak.evidence import Evidence, Graph
-from budbreak.graph import ModelGraph
 from budbreak.masks import Mask
 
 _GROUP = "connectivity"
@@ -51,11 +49,9 @@ class Connectivity:
         """See `Diagnostic`.
 
         Raises:
-            MaskMismatch: if the mask covers a weight that the graph does not know, or in another shape.
+            UnknownName, MaskMismatch: if the mask covers a weight that the graph does not know, or in another shape.
         """
-        graph = evidence[Graph()]
-        _check_names(graph, mask)
-        found = graph.reachable(mask)
+        found = evidence[Graph()].reachable(mask)
         classes = torch.cat([torch.ones(0, dtype=torch.bool), *found.classes])
         layers = {
             name: {"connected_weights": _share(found.connected.kept_in(name), mask.kept_in(name))} for name in mask
@@ -69,11 +65,3 @@ class Connectivity:
 
 def _share(part: int, whole: int) -> float:
     return part / max(1, whole)
-
-
-def _check_names(graph: ModelGraph, mask: Mask) -> None:
-    known = [*(name for node in graph.nodes for name in node.weights), *graph.uncalled]
-    for name in mask:
-        if name not in known:
-            rule = "paths lead through the weights that were traced"
-            raise MaskMismatch(f"the mask covers {name!r}, which the graph lacks", rule, did_you_mean(name, known))

@@ -128,11 +128,15 @@ class DeadUnitRates:
         lines += [_site_line(site, width) for site in self.sites]
         counted = [site.outputs for site in self.sites if not site.needs_threshold]
         lines.append(_line("all", width, sum(counted), self).rstrip())
-        lines.append(
+        return "\n".join([*lines, self.basis, *self.remarks])
+
+    @property
+    def basis(self) -> str:
+        """What the numbers were measured on, and what they mean."""
+        return (
             f"dynamic among the living {self.dynamic_alive:.4f}; {self.samples} samples; zero means |output| <= "
             f"{self.threshold:g}; static from: {self.mask}" + (f"; {self.dtype}" if self.dtype else "")
         )
-        return "\n".join([*lines, *self.remarks])
 
     @property
     def numbers(self) -> dict[str, float]:

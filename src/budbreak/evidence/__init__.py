@@ -12,6 +12,7 @@ from budbreak.evidence.movement_sums import MovementSums
 from budbreak.evidence.observer import Observer, ObserverState, Reset, Training
 from budbreak.evidence.passes import gradients_of
 from budbreak.evidence.probing import check_inputs, check_rereadable, probe
+from budbreak.evidence.reached import reached
 from budbreak.evidence.synaptic_flow import SynapticFlow
 from budbreak.evidence.traced import Graph
 from budbreak.evidence.unit_counts import SiteCounts, UnitCounts, count_active
@@ -78,5 +79,6 @@ __all__ = [
     "observers_of",
     "probe",
     "probes_of",
+    "reached",
     "rehearse",
 ]

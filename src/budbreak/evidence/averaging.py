@@ -14,7 +14,8 @@ from budbreak.evidence.evidence import ProbeContext
 class WeightedMean:
     """The mean of tensors, one for each prunable weight, over all batches as if they were one.
 
-    mean = (1/N) sum over batches of n * tensor, N = sum of n; in float32, in float64 for float64 weights.
+    mean = (1/N) sum over batches of n * tensor, N = sum of n; in float32, in float64 for float64 weights. A tensor that
+    a batch lacks counts as 0 there; one that all batches lack, in all processes, has no mean.
 
     Args:
         context: whose weights and processes.
@@ -36,7 +37,7 @@ class WeightedMean:
                 self._sums[name] = wide * weight
 
     def result(self) -> Mapping[str, Tensor]:
-        """The mean.
+        """The mean, in the order of the weights.
 
         Raises:
             EmptyBatches: if nothing weighs anything, in no process.
@@ -44,15 +45,17 @@ class WeightedMean:
         sums, total = self._over_ranks()
         if total == 0:
             raise EmptyBatches("no label of the batches counts", "a gradient needs at least one", "give more batches")
-        return {name: tensor / total for name, tensor in sums.items()}
+        return {name: sums[name] / total for name in self._context.weights if name in sums}
 
     def _over_ranks(self) -> tuple[Mapping[str, Tensor], float]:
         """Both added up over the processes, of which one may have seen nothing."""
         processes = self._context.processes
         if processes.size == 1:
             return self._sums, self._total
+        known = {name for names in processes.exchange("the names of means", list(self._sums)) for name in names}
         empty = {
             name: torch.zeros_like(weight, dtype=torch.promote_types(weight.dtype, torch.float32))
             for name, weight in self._context.weights.items()
+            if name in known
         }
         return processes.sum({**empty, **self._sums}), sum(processes.exchange("samples", self._total))

@@ -77,7 +77,8 @@ class ProbeContext(Protocol):
     def on_gradients(self, listener: Callable[[Mapping[str, Tensor], float], None]) -> None:
         """Call ``listener(gradients, weight)`` after each batch's backward pass of the mean loss.
 
-        The weight is over how many terms (samples, labels that count) that mean was taken, > 0.
+        The weight is over how many terms (samples, labels that count) that mean was taken, > 0. A prunable weight that
+        the loss of a batch does not depend on is not among its gradients.
         """
         ...
 

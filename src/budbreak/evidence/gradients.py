@@ -19,7 +19,9 @@ class Gradients:
     """The gradient of the mean loss over all batches as if they were one: name -> tensor.
 
     g = (1/N) sum over batches of n * gradient of the batch's mean loss, N = sum of n, n = over how many terms (samples,
-    labels that count) that mean was taken. Accumulated in float32 (float64 for float64 weights).
+    labels that count) that mean was taken. Accumulated in float32 (float64 for float64 weights). A weight that no
+    batch's loss depends on has no gradient, and is left out: its layer was never called, or what it gives is not used.
+    Criteria read them by `reached`, which refuses it; where units are dead, gradients are there, and 0.
 
     Args:
         mode: "eval", or "train": norms by the statistics of each batch, dropout at work.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from budbreak.evidence.averaging import WeightedMean
+from budbreak.evidence.dtypes import check_real, check_wide_enough
 from budbreak.evidence.evidence import ProbeContext
 from budbreak.evidence.examples import drawn_like
 from budbreak.evidence.gradients import Gradients
@@ -23,7 +23,7 @@ class HessianGradients:
 
     g = the gradient of `Gradients`, H = the Hessian, both with respect to the prunable weights. H g is the gradient of
     the product of g, held fixed, with the gradient, averaged over the batches as g is: a second pass, after that of
-    `Gradients`; no Hessian is ever built.
+    `Gradients`; no Hessian is ever built. A weight that has no gradient is left out, as there.
 
     Args:
         mode: see `Gradients`.
@@ -42,7 +42,13 @@ class HessianGradients:
         return (Gradients(self.mode, self.temperature),)
 
     def start(self, context: ProbeContext) -> Callable[[], Mapping[str, Tensor]]:
-        """See `Probe.start`."""
+        """See `Probe.start`.
+
+        Raises:
+            InvalidValue: for weights that are complex, or float16.
+        """
+        check_real(context.weights, "the Hessian times the gradient")
+        check_wide_enough(context.weights, "the Hessian times the gradient")
         mean, (first,) = WeightedMean(context), self.after
 
         def listen(value: Tensor, parameters: Mapping[str, nn.Parameter], weight: float) -> None:
@@ -58,8 +64,12 @@ class HessianGradients:
 
 def _product(value: Tensor, parameters: Mapping[str, nn.Parameter], vector: Mapping[str, Tensor]) -> dict[str, Tensor]:
     gradients = gradients_of(value, parameters, create_graph=True)
-    along = [(gradient * vector[name].to(gradient.dtype)).sum() for name, gradient in gradients.items()]
-    total = cast(Tensor, sum(along))
-    if not total.requires_grad:  # the loss is linear in all weights
-        return {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
-    return gradients_of(total, parameters, retain_graph=True)
+    along = [
+        (gradient * vector[name].to(gradient.dtype)).sum() for name, gradient in gradients.items() if name in vector
+    ]
+    total: Tensor | int = sum(along)
+    if isinstance(total, Tensor) and total.requires_grad:
+        products = gradients_of(total, parameters, retain_graph=True)
+    else:  # the loss is linear in all weights
+        products = {}
+    return {name: products[name] if name in products else torch.zeros_like(parameters[name]) for name in gradients}

@@ -68,25 +68,25 @@ class InputNorms:
 
     norm[j] = sqrt(sum over samples and positions of x[j]^2), for Linear over all leading dimensions; for convolutions
     over each position of the kernel that the padding leaves, as if inputs were unfolded: the squares are added over the
-    samples first, and only that sum is unfolded. Sums in float64. For Linear and (grouped, transposed) convolutions.
+    samples first, and only that sum is unfolded. Sums in float64. For Linear and (grouped, transposed) convolutions;
+    of complex inputs, the norm of their magnitudes.
     """
 
     def start(self, context: ProbeContext) -> Callable[[], Mapping[str, ColumnNorms]]:
         """See `Probe.start`.
 
         Raises:
-            InvalidValue: for a weight whose layer is of another kind; by the result, for one that was not called.
+            InvalidValue: for a weight whose layer is of another kind; by the result, for one that was not called, and
+                for a tied one that such a layer uses, too, or layers that multiply it in different ways.
             EmptyBatches: by the result, if the batches hold no samples.
             NotFinite: by the result, for inputs that are NaN or infinite.
         """
         for name, layer in context.layers.items():
             _check_layer(name, layer)
-        running: dict[str, _Squares] = {}
+        running: dict[str, _Inputs] = {}
 
         def listen(name: str, layer: nn.Module, given: Tensor) -> None:
-            if name not in running:
-                running[name] = _Squares() if isinstance(layer, nn.Linear) else _MapSquares(layer)
-            running[name].add(given)
+            running.setdefault(name, _Inputs(name)).add(layer, given)
 
         context.on_input(listen)
         return lambda: _finished(context, running)
@@ -107,11 +107,9 @@ class _Squares:
 
     def __init__(self) -> None:
         self.total: Tensor | None = None
-        self.seen = 0
 
     def add(self, given: Tensor) -> None:
         """Take in the input of one call [..., features]."""
-        self.seen += given.numel()
         self._add(_sum_of_squares(given.reshape(-1, given.shape[-1])))
 
     def columns(self) -> Tensor | None:
@@ -135,7 +133,6 @@ class _MapSquares(_Squares):
 
     def add(self, given: Tensor) -> None:
         """Take in the input of one call [samples, channels, ...], or of one sample."""
-        self.seen += given.numel()
         batch = given if given.dim() == cast(Tensor, self.layer.weight).dim() else given.unsqueeze(0)
         sums = _sum_of_squares(batch)
         if self.maps is None or self.maps.shape != sums.shape:
@@ -152,6 +149,43 @@ class _MapSquares(_Squares):
         if self.maps is not None:
             self._add(_unfolded(self.layer, self.maps))
             self.maps = None
+
+
+class _Inputs:
+    """What one weight is multiplied with, in each layer that it is tied to.
+
+    Args:
+        name: of the weight.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name, self.layers, self.seen = name, dict[nn.Module, _Squares](), 0
+
+    def add(self, layer: nn.Module, given: Tensor) -> None:
+        """Take in the input of one call."""
+        self.seen += given.numel()
+        if layer not in self.layers:
+            _check_layer(self.name, layer)
+            self.layers[layer] = _Squares() if isinstance(layer, nn.Linear) else _MapSquares(layer)
+        self.layers[layer].add(given)
+
+    @property
+    def transposed(self) -> bool:
+        """Whether its layers are transposed convolutions."""
+        return any(squares.transposed for squares in self.layers.values())
+
+    def columns(self) -> Tensor:
+        """The sums of squares over all its layers, float64 [groups, columns]."""
+        columns = [total for squares in self.layers.values() if (total := squares.columns()) is not None]
+        unlike = len({squares.transposed for squares in self.layers.values()}) > 1
+        if unlike or any(total.shape != columns[0].shape for total in columns):
+            kinds = ", ".join(dict.fromkeys(type(layer).__name__ for layer in self.layers))
+            raise InvalidValue(
+                f"{self.name!r} is tied, and its layers ({kinds}) multiply it in different ways",
+                "the norm of a column is that of all that it meets",
+                f"leave it out: prunable=bb.excluding({self.name!r})",
+            )
+        return torch.stack(columns).sum(0)
 
 
 def _check_layer(name: str, layer: nn.Module) -> None:
@@ -172,7 +206,7 @@ def _sum_of_squares(batch: Tensor) -> Tensor:
 
 
 def _added(batch: Tensor) -> Tensor:
-    size = batch[:1].numel()
+    size, batch = batch[:1].numel(), batch.abs() if batch.is_complex() else batch
     if batch.dtype in (torch.bfloat16, torch.float16):
         total = torch.zeros(batch.shape[1:], dtype=torch.float32, device=batch.device)
         for part in batch.split(max(1, _CACHED // max(1, size))):
@@ -210,12 +244,12 @@ def _convolved(layer: nn.Module, maps: Tensor, kernel: Tensor) -> Tensor:
     return function(maps, kernel, None, *given)
 
 
-def _finished(context: ProbeContext, running: Mapping[str, _Squares]) -> Mapping[str, ColumnNorms]:
+def _finished(context: ProbeContext, running: Mapping[str, _Inputs]) -> Mapping[str, ColumnNorms]:
     """The norms, over all processes."""
-    sums = {name: squares.columns() for name, squares in running.items()}
+    sums = {name: inputs.columns() for name, inputs in running.items()}
     shapes = context.processes.exchange(
         "the inputs of layers",
-        {name: (tuple(total.shape), running[name].transposed) for name, total in sums.items() if total is not None},
+        {name: (tuple(total.shape), running[name].transposed) for name, total in sums.items()},
     )
     known = {name: shape for shown in shapes for name, shape in shown.items()}
     for name in context.weights:
@@ -252,4 +286,4 @@ def _root(name: str, squares: Tensor, dtype: torch.dtype) -> Tensor:
             "the norm of it would score nothing",
             "look for NaN in the batches, or in the weights",
         )
-    return squares.sqrt().to(torch.promote_types(dtype, torch.float32))
+    return squares.sqrt().to(torch.promote_types(dtype.to_real(), torch.float32))

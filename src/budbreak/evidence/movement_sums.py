@@ -13,8 +13,10 @@ from budbreak.errors import MissingEvidence
 from budbreak.evidence.examples import drawn_like
 from budbreak.evidence.observer import RESETS, ObserverState, Reset, Training
 
-_STEPS, _SUM = "steps", "sum "
-"""Names in the state; the second stands before the name of a weight."""
+_STEPS, _SUM = "steps ", "sum "
+"""What stands before the name of a weight in the state."""
+_SEEN = "seen"
+"""In the state once any step was taken, be it one in which no weight had a gradient."""
 
 
 @dataclass(frozen=True)
@@ -23,11 +25,13 @@ class MovementSums:
 
     m = -(sum over steps of w * g), w and g right before the step: > 0 where gradient descent moves the weight away from
     zero. g is the gradient that the step is taken by: accumulated, clipped, unscaled. Over several processes, their
-    mean. Accumulated in float32 (float64 for float64 weights); 0 for a weight without a gradient.
+    mean. Accumulated in float32 (float64 for float64 weights). A weight that had no gradient in any of these steps
+    (frozen, or not used) is left out: `Movement` refuses it.
 
     Args:
         reset: "level": of each training alone; "never": of all trainings so far.
-        every: look at each so many-th step only, the first one included: costs that much less, and estimates.
+        every: look at each so many-th step of a weight only, the first one included: costs that much less, and
+            estimates.
 
     Source: Sanh et al. 2020, arXiv 2005.07683, equation 4, without the learning rate.
     """
@@ -43,17 +47,15 @@ class MovementSums:
         """See `Observer.watch`."""
 
         def add(gradients: Mapping[str, Tensor]) -> None:
-            steps = state.get(_STEPS)
-            state[_STEPS] = torch.ones((), dtype=torch.int64) if steps is None else steps.add_(1)
-            if (int(state[_STEPS]) - 1) % self.every == 0:
-                _add_products(state, training, gradients)
+            state.setdefault(_SEEN, torch.ones((), dtype=torch.int64))
+            _add_products(state, training, gradients if self.every == 1 else _due(state, gradients, self.every))
 
         training.before_step(add)
 
     def result(self, state: Mapping[str, Tensor], *, ranks: int) -> Mapping[str, Tensor]:
         """See `Observer.result`."""
         sums = {name.removeprefix(_SUM): tensor for name, tensor in state.items() if name.startswith(_SUM)}
-        if not sums:
+        if _SEEN not in state:
             rule = "it adds up over the steps of the optimizer that iterate was given"
             raise MissingEvidence(f"{self} has seen no step", rule, "train before, in level 0 too")
         return {name: tensor / ranks for name, tensor in sums.items()} if ranks > 1 else sums
@@ -63,9 +65,20 @@ class MovementSums:
         return {name: drawn_like(weight, generator) for name, weight in weights.items()}
 
 
+def _due(state: ObserverState, gradients: Mapping[str, Tensor], every: int) -> Mapping[str, Tensor]:
+    """Those that are to be looked at. Each weight has its own count: optimizers may take turns, or other steps."""
+    due = dict[str, Tensor]()
+    for name, gradient in gradients.items():
+        steps = state.setdefault(_STEPS + name, torch.zeros((), dtype=torch.int64))
+        if int(steps) % every == 0:
+            due[name] = gradient
+        steps.add_(1)
+    return due
+
+
 def _add_products(state: ObserverState, training: Training, gradients: Mapping[str, Tensor]) -> None:
-    for name, weight in training.parameters.items():
-        sums = state.get(_SUM + name)
+    for name in gradients:
+        weight, sums = training.parameters[name], state.get(_SUM + name)
         if sums is None:
             state[_SUM + name] = torch.zeros_like(weight, dtype=torch.promote_types(weight.dtype, torch.float32))
         elif sums.device != weight.device:

@@ -28,11 +28,11 @@ class Training(Protocol):
         ...
 
     def before_step(self, listener: Callable[[Mapping[str, Tensor]], None]) -> None:
-        """Call ``listener(gradients)`` right before each step that the optimizer takes, without autograd.
+        """Call ``listener(gradients)`` right before each step that an optimizer takes, without autograd.
 
         Name -> the gradient that the step is taken by, dense: accumulated over all backward passes since the last one,
-        clipped if the loop clips, without the factor of a GradScaler. A parameter that has none is left out; a step
-        that a scaler skips is none.
+        clipped if the loop clips, without the factor of a GradScaler. A parameter that has none is left out, and of
+        several optimizers each has its own parameters; a step that a scaler skips is none.
         """
         ...
 

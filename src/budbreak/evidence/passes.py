@@ -5,29 +5,27 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from budbreak.errors import EmptyBatches, InvalidValue, NotFinite
+from budbreak.errors import InvalidValue, NotFinite
+from budbreak.evidence.calibration import Calibration, refuse_nothing
 from budbreak.evidence.context import Context, Network
 from budbreak.evidence.listening import hearing_inputs
 from budbreak.evidence.losses import LossCalls, check_reachable, check_scalar, tells_by_itself
 from budbreak.evidence.steps import Conditions
-from budbreak.evidence.weighing import Samples, Weigher
+from budbreak.evidence.weighing import Weigher
 from budbreak.graph import (
-    Batches,
-    Forward,
     Loss,
     Site,
     SiteWatcher,
     as_written,
-    call_model,
     loss_of,
     observing,
+    outlined,
     outputs_of,
     recurrent_backward,
     requiring_grad,
@@ -35,17 +33,6 @@ from budbreak.graph import (
     target_of,
     to_device,
 )
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """The batches, how the network and its loss are called on them, and how much each counts; see `probe`."""
-
-    batches: Batches
-    forward: Forward = call_model
-    loss: Loss | None = None
-    samples: Samples | None = None
-    every: int = 1
 
 
 class Pass:
@@ -66,6 +53,7 @@ class Pass:
         self.wants_loss = any(context.wants_loss for context in contexts)
         self.weigher = Weigher(calibration.loss if self.wants_loss else None, calibration.samples)
         self.tracer: SiteWatcher | None = None
+        self.kind = ""
 
     def run(self) -> None:
         """Look at all of them, together with the other processes.
@@ -85,10 +73,11 @@ class Pass:
         with self._quiet(), torch.no_grad():
             known = batches if isinstance(batches, list | tuple) else itertools.islice(batches, 2)
             for index, batch in enumerate(known):
-                if index < 2:
-                    self._lose(to_device(batch, self.network.device))
-                elif not self.weigher.is_told:
-                    self.weigher.weigh(batch, target_of(batch))
+                with self._naming(index, batch):
+                    if index < 2:
+                        self._lose(to_device(batch, self.network.device))
+                    elif not self.weigher.is_told:
+                        self.weigher.weigh(batch, target_of(batch))
 
     def _quiet(self) -> contextlib.AbstractContextManager[None]:
         training = self.conditions.mode == "train"
@@ -124,16 +113,32 @@ class Pass:
             if index % self.calibration.every:
                 continue
             used += 1
-            batch = to_device(raw, self.network.device)
-            if self.wants_loss:
-                self._differentiate(batch, index)
-            else:
-                with torch.no_grad(), self._forward():
-                    outputs_of(self.calibration.forward, self.network.model, batch)
+            with self._naming(index, raw):
+                self._look_at(to_device(raw, self.network.device), index)
             if self.tracer is not None:  # a user's forward may use parts of the model, without calling it
                 self.tracer.end_pass()
         self._look_back(used)
         return used
+
+    def _look_at(self, batch: Any, index: int) -> None:
+        if self.wants_loss:
+            self._differentiate(batch, index)
+            return
+        with torch.no_grad(), self._forward():
+            outputs_of(self.calibration.forward, self.network.model, batch)
+
+    @contextlib.contextmanager
+    def _naming(self, index: int, batch: Any) -> Generator[None, None, None]:
+        """Say which batch is refused, if it is not the first; and how it differs from that one, if it does."""
+        self.kind = outlined(batch) if index == 0 else self.kind
+        try:
+            yield
+        except InvalidValue as error:
+            if index == 0:
+                raise
+            kind = outlined(batch)
+            unlike = f" is {kind}, the first {self.kind}" if kind != self.kind else ""
+            raise type(error)(f"batch {index}{unlike}: {error.value}", error.rule, error.fix) from error
 
     def _look_back(self, used: int) -> None:
         if self.tracer is None:
@@ -194,7 +199,7 @@ class Pass:
 def gradients_of(
     value: Tensor, parameters: Mapping[str, nn.Parameter], *, retain_graph: bool = False, create_graph: bool = False
 ) -> dict[str, Tensor]:
-    """The gradient of a number with respect to each parameter, 0 where it does not depend on it.
+    """The gradient of a number with respect to each parameter, dense; those that it does not depend on are left out.
 
     Raises:
         InvalidValue: if a checkpoint of the old kind hides weights.
@@ -205,10 +210,9 @@ def gradients_of(
     derivatives = cast(Sequence[Tensor | None], found)
     if any(gradient is None for gradient in derivatives):  # `in` would compare tensors
         check_reachable(value)
-    return {
-        name: torch.zeros_like(parameter) if gradient is None else gradient if create_graph else gradient.detach()
-        for (name, parameter), gradient in zip(parameters.items(), derivatives, strict=True)
-    }
+    known = {name: one for name, one in zip(parameters, derivatives, strict=True) if one is not None}
+    dense = {name: one.to_dense() if one.layout != torch.strided else one for name, one in known.items()}
+    return dense if create_graph else {name: one.detach() for name, one in dense.items()}
 
 
 def call_functions(network: Network, contexts: Sequence[Context], calibration: Calibration) -> None:
@@ -219,7 +223,7 @@ def call_functions(network: Network, contexts: Sequence[Context], calibration: C
         return
     model, device = network.model, network.device
     with network.processes.agreeing("looking at the model"), observing(model, device, calibration.batches):
-        first = list(itertools.islice(calibration.batches, 1)) if on_example else []
+        first = calibration.first if on_example else []
         for function in functions:
             with restored(model):
                 function(model)
@@ -228,20 +232,6 @@ def call_functions(network: Network, contexts: Sequence[Context], calibration: C
                 function(model, to_device(first[0], device), calibration.forward)
     if on_example:
         refuse_nothing(sum(network.processes.exchange("first batches", len(first))))
-
-
-def refuse_nothing(used: int) -> None:
-    """Refuse batches that were none.
-
-    Raises:
-        EmptyBatches: with what to give.
-    """
-    if not used:
-        raise EmptyBatches(
-            "the batches yielded nothing",
-            "a probe needs at least one batch",
-            "an iterator is exhausted after one pass: give a list or a DataLoader",
-        )
 
 
 def _tempered(outputs: Any, temperature: float) -> Any:

@@ -8,10 +8,11 @@ from torch import Tensor, nn
 
 from budbreak.checks import check_count, check_function, check_model, check_probes, shown
 from budbreak.errors import InvalidValue, MissingEvidence
+from budbreak.evidence.calibration import Calibration
 from budbreak.evidence.context import Context, Network
 from budbreak.evidence.evidence import Evidence, Need, Probe, observers_of, probes_of
 from budbreak.evidence.observer import Observer
-from budbreak.evidence.passes import Calibration, Pass, call_functions
+from budbreak.evidence.passes import Pass, call_functions
 from budbreak.evidence.steps import Conditions, Step, before, in_steps, with_earlier
 from budbreak.evidence.weighing import Samples
 from budbreak.graph import Batches, Forward, Loss, call_model, is_single
@@ -188,7 +189,8 @@ class _Opened:
                 "give loss=loss_fn",
             )
         check_function("forward", forward or call_model, "lambda model, batch: model(batch[0])")
-        readings = sum(any(self.contexts[probe].wants_batches for probe in step.probes) for step in self.steps)
+        passes = sum(step.conditions is not None for step in self.steps)
+        readings = passes + any(context.example_functions for context in looking)
         if readings > 1:
             check_rereadable(batches, f"these probes read them {readings} times")
 
@@ -206,7 +208,7 @@ def _check_batches(batches: object, probe: Probe[object], *, with_targets: bool)
             "it is an iterable of batches",
             "for a single batch write batches=[x] or batches=[(x, y)]",
         )
-    if not isinstance(batches, Iterable):
-        raise InvalidValue(
-            f"batches is {shown(batches)}", "it is an iterable of batches", "give a list of batches or a DataLoader"
-        )
+    if isinstance(batches, Mapping | str) or not isinstance(batches, Iterable):
+        single = "for a single batch write batches=[{...}]"
+        fix = single if isinstance(batches, Mapping) else "give a list of batches or a DataLoader"
+        raise InvalidValue(f"batches is {shown(batches)}", "it is an iterable of batches", fix)

@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from budbreak.checks import check_count, shown
-from budbreak.errors import InvalidValue, LayerCollapsed, NotFinite
+from budbreak.errors import BudbreakError, InvalidValue, LayerCollapsed, NotFinite
+from budbreak.evidence.dtypes import check_real
 from budbreak.evidence.evidence import ProbeContext
 from budbreak.evidence.examples import drawn
+from budbreak.evidence.following import sum_of
 from budbreak.evidence.passes import gradients_of
+from budbreak.evidence.passing import PassingOn, as_paths, written_out
+from budbreak.evidence.reached import listed, unreached
+from budbreak.evidence.traced import graph_of
+from budbreak.evidence.turning import Noting
 from budbreak.foreign import call_foreign
-from budbreak.graph import (
-    ACTIVATION_FUNCTIONS,
-    CLAMPS,
-    Forward,
-    as_written,
-    may_be_activation,
-    outputs_of,
-    trace,
-)
+from budbreak.graph import Forward, outputs_of, said_nodes, trace
 from budbreak.masks import parameters_named
 
 _ROUNDING = 1e-9
 """The share of the whole flow up to which a negative one is rounding: of float64, through many layers."""
-_PER_FEATURE = (nn.LayerNorm, nn.RMSNorm)
-_PER_CHANNEL = (nn.GroupNorm, nn.modules.batchnorm._NormBase)  # pyright: ignore[reportPrivateUsage]
 
 
 @dataclass(frozen=True)
@@ -39,12 +33,15 @@ class SynapticFlow:
     """The derivative of R by the magnitude of each weight: name -> float64 [shape of the weight], >= 0.
 
     R = the sum of the outputs of the network with |w| in place of each weight, for one input of ones: the sum over all
-    paths of the product of the magnitudes along them. In float64, for R grows by a factor with each layer.
+    paths of the product of the magnitudes along them. In float64, for R grows by a factor with each layer. A loss that
+    the network gives beside its outputs is none of them.
 
     The network runs in eval mode, as in the paper: BatchNorm divides by its running deviation, which is 1 before
     training. So that R counts paths and nothing else, biases and shifts of norms are 0, activations pass their inputs
     on (as ReLU does with what is not negative), and so do clamps, modules that write an activation out, and, times
-    |gain|, norms without running statistics; dropout is out of work. (The authors' code keeps |bias|.)
+    |gain|, norms without running statistics; dropout is out of work. (The authors' code keeps |bias|.) Attention passes
+    its values on, each with the weight that it has: what computes queries and keys is on no path, and is refused; so is
+    what leads into a recurrent layer.
 
     Args:
         shape: of one input, without batch: then no batches are needed. None: that of the first batch, whose numbers are
@@ -68,10 +65,12 @@ class SynapticFlow:
         """See `Probe.start`.
 
         Raises:
-            InvalidValue: by the result, if a flow is negative, as where a skip is subtracted; if there is none.
+            InvalidValue: for complex weights; by the result, if a flow is negative, as where a skip is subtracted; if
+                there is none, or none that depends on one of the weights.
             LayerCollapsed: by the result, if there is none because a layer has no living weight.
             NotFinite: by the result, if it is too large for float64.
         """
+        check_real(context.weights, "the sum of paths")
         names, flow = list(context.weights), dict[str, Tensor]()
 
         def measure(model: nn.Module, batch: Any, forward: Forward) -> None:
@@ -98,66 +97,29 @@ def _call_with_shape(model: nn.Module, ones: Any) -> Any:
     )
 
 
-class _PassingOn(TorchFunctionMode):
-    """A mode under which activations, modules and functions, give what they get."""
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        """Run the function, unless it is an activation."""
-        name = getattr(func, "__name__", "").rstrip("_")
-        passes = name in ACTIVATION_FUNCTIONS or (
-            name in CLAMPS and _given(*args, **(kwargs or {})).is_floating_point()
-        )
-        return (_given if passes else func)(*args, **(kwargs or {}))
-
-
-def _given(*args: Any, **kwargs: Any) -> Tensor:
-    """What a function or module that takes one tensor was called with."""
-    return args[0] if args else kwargs["input"] if "input" in kwargs else next(iter(kwargs.values()))
-
-
 def _flow(model: nn.Module, names: Sequence[str], batch: Any, forward: Forward) -> dict[str, Tensor]:
     """Of a model that is put back afterwards."""
-    activations = _written_out(model, batch, forward)
+    activations = written_out(model, lambda: trace(model, batch, forward))
     _take_magnitudes(model)
     parameters = parameters_named(model, names)
-    for parameter in parameters.values():
-        parameter.requires_grad_(True)
-    with torch.enable_grad(), _all_passing_on(activations), _norms_passing_on(model), as_written(), _PassingOn():
-        total = _sum_of(outputs_of(forward, model, _ones(batch)))
+    prunable = {id(parameter) for parameter in parameters.values()}
+    for parameter in model.parameters():
+        parameter.requires_grad_(id(parameter) in prunable)
+    with as_paths(activations, mode := PassingOn()):
+        total = sum_of(outputs_of(forward, model, _ones(batch)))
         if not isinstance(total, Tensor) or not total.requires_grad:
             raise _no_flow(parameters)
-        flow = gradients_of(total, parameters)
-    _check(float(total.detach()), parameters, flow)
+        flow = gradients_of(total, parameters, retain_graph=bool(mode.weighing))
+        _check_weighing(mode.weighing, parameters, flow)
+    missed = [name for name in parameters if name not in flow]
+    if missed:
+        raise _unreached(model, missed, _ones(batch), forward)
+    negative = _check(float(total.detach()), parameters, flow)
+    if negative is not None:
+        with as_paths(activations, noted := Noting()):
+            noted.look_back(sum_of(outputs_of(forward, model, _ones(batch))), [*parameters.values()])
+        raise _negative(negative, str(noted))
     return flow
-
-
-def _written_out(model: nn.Module, batch: Any, forward: Forward) -> list[nn.Module]:
-    """The modules that are, as a whole, one activation, written with several calls: x * sigmoid(x), say."""
-    foreign = {
-        path: module
-        for path, module in model.named_modules()
-        if path and may_be_activation(module) and not type(module).__module__.startswith("torch.")
-    }
-    nodes = trace(model, batch, forward).nodes if foreign else ()
-    whole = dict.fromkeys(node.owner for node in nodes if node.site is not None and not node.site.where)
-    return [foreign[path] for path in whole if path in foreign]
-
-
-@contextlib.contextmanager
-def _all_passing_on(modules: Sequence[nn.Module]) -> Generator[None, None, None]:
-    """These give what they get; none runs, for it might overwrite that."""
-    own = [vars(module).get("forward") for module in modules]
-    for module in modules:
-        module.forward = _given
-    try:
-        yield
-    finally:
-        for module, before in zip(modules, own, strict=True):
-            del module.forward
-            if before is not None:
-                module.forward = before
 
 
 @torch.no_grad()
@@ -173,29 +135,6 @@ def _take_magnitudes(model: nn.Module) -> None:
             mean.zero_()
 
 
-@contextlib.contextmanager
-def _norms_passing_on(model: nn.Module) -> Generator[None, None, None]:
-    """Norms without running statistics give what they get, times their gain."""
-    norms = [module for module in model.modules() if isinstance(module, _PER_FEATURE + _PER_CHANNEL)]
-    handles = [
-        norm.register_forward_hook(_times_gain, with_kwargs=True)
-        for norm in norms
-        if getattr(norm, "running_var", None) is None
-    ]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _times_gain(norm: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Tensor) -> Tensor:
-    given, gain = _given(*args, **kwargs), cast(Tensor | None, norm.weight)
-    if gain is None:
-        return given
-    return given * (gain if isinstance(norm, _PER_FEATURE) else gain.reshape(-1, *[1] * (given.dim() - 2)))
-
-
 def _ones(batch: Any) -> Any:
     """The first sample of a batch, with ones in place of its floating numbers."""
     if isinstance(batch, Tensor):
@@ -208,17 +147,44 @@ def _ones(batch: Any) -> Any:
     return batch
 
 
-def _sum_of(outputs: Any) -> Any:
-    """The sum of all floating numbers in what a model gives; 0 if there are none."""
-    if isinstance(outputs, Tensor):
-        return outputs.sum() if outputs.is_floating_point() else 0
-    if isinstance(outputs, Mapping):
-        return sum(map(_sum_of, cast(Mapping[Any, Any], outputs).values()))
-    return sum(map(_sum_of, cast(Sequence[Any], outputs))) if isinstance(outputs, list | tuple) else 0
+def _check_weighing(
+    weighing: Sequence[Tensor], parameters: Mapping[str, nn.Parameter], flow: Mapping[str, Tensor]
+) -> None:
+    """Refuse weights that, all or in part, decide how attention weighs values and nothing else."""
+    if not weighing:
+        return
+    by_weighing = gradients_of(cast(Tensor, sum(tensor.sum() for tensor in weighing)), parameters)
+    living = {name: (found != 0) & (parameters[name] != 0) for name, found in by_weighing.items()}
+    alone = [name for name, own in living.items() if bool((own & (flow[name] == 0) if name in flow else own).any())]
+    if alone:
+        raise unreached(
+            f"what {listed(alone)} computes, or a part of it, enters nothing but the softmax of attention",
+            "SynFlow adds up paths of magnitudes: how attention weighs its values is none, and counts as it is",
+            alone,
+            "choose another criterion",
+        )
 
 
-def _check(total: float, parameters: Mapping[str, nn.Parameter], flow: Mapping[str, Tensor]) -> None:
-    """Refuse what is no sum of paths. What a weight carries is up to R; more, where it is used several times."""
+def _unreached(model: nn.Module, missed: Sequence[str], batch: Any, forward: Forward) -> InvalidValue:
+    try:
+        last = graph_of(model, missed, batch, forward).lost(missed[0], cut=True)
+    except BudbreakError:  # it cannot be traced, so nobody knows where
+        last = ()
+    where = f"; what {missed[0]!r} computes was last seen in {said_nodes(last)}" if last else ""
+    return unreached(
+        f"no output depends on {listed(missed)}{where}",
+        "SynFlow adds up paths from inputs to outputs that autograd can follow: detach(), no_grad(), numpy and item() "
+        "end them, and so does what is not called or not returned",
+        missed,
+        "let autograd follow it",
+    )
+
+
+def _check(total: float, parameters: Mapping[str, nn.Parameter], flow: Mapping[str, Tensor]) -> str | None:
+    """The first weight through which no sum of paths flows, or None.
+
+    What a weight carries is up to R; more, where it is used several times.
+    """
     carried: list[float] = []
     for name, derivative in flow.items():
         if not bool(torch.isfinite(derivative).all()):
@@ -230,13 +196,19 @@ def _check(total: float, parameters: Mapping[str, nn.Parameter], flow: Mapping[s
         through = derivative * parameters[name].detach()
         carried.append(float(through.sum()))
         if float(through.clamp_max(0).sum()) < -_ROUNDING * abs(total):
-            raise InvalidValue(
-                f"the flow through {name!r} is negative",
-                "SynFlow adds up paths of magnitudes: none may be subtracted, as in x - f(x), or go through a softmax",
-                "return logits, of the network or by a forward of your own; or choose another criterion",
-            )
+            return name
     if max(carried) <= _ROUNDING * abs(total):
         raise _no_flow(parameters)
+    return None
+
+
+def _negative(name: str, places: str) -> InvalidValue:
+    return InvalidValue(
+        f"the flow through {name!r} is negative" + (f": it turns at {places}" if places else ""),
+        "SynFlow adds up paths of magnitudes: nothing may subtract or divide by them, nor a softmax weigh them; the "
+        "norms of torch, modules and functions, are seen through",
+        "give forward= that returns logits, if it is their softmax; or choose another criterion",
+    )
 
 
 def _no_flow(parameters: Mapping[str, nn.Parameter]) -> InvalidValue | LayerCollapsed:

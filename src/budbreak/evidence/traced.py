@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from budbreak.evidence.evidence import ProbeContext
-from budbreak.graph import Forward, Kind, ModelGraph, Node, Site, trace
+from budbreak.graph import Forward, Kind, ModelGraph, Node, trace
 from budbreak.masks import UnitLayout
 
 
@@ -27,7 +27,7 @@ class Graph:
         found: list[ModelGraph] = []
 
         def look(model: nn.Module, batch: Any, forward: Forward) -> None:
-            found.append(_renamed(trace(model, batch, forward), _prunable_names(model, context.weights)))
+            found.append(graph_of(model, context.weights, batch, forward))
 
         def collect() -> ModelGraph:
             of_all = context.processes.exchange("the graph", found)  # one of them may have had no batch
@@ -43,28 +43,16 @@ class Graph:
         )
 
 
-def _prunable_names(model: nn.Module, prunable: Mapping[str, Tensor]) -> Mapping[str, str]:
+def graph_of(model: nn.Module, prunable: Iterable[str], batch: Any, forward: Forward) -> ModelGraph:
+    """The graph of a model, in which these names of weights stand for all names of the same."""
+    return trace(model, batch, forward).renamed(_prunable_names(model, prunable))
+
+
+def _prunable_names(model: nn.Module, prunable: Iterable[str]) -> Mapping[str, str]:
     """Each name of a parameter -> its name among the prunable weights; itself where it is none of them."""
     parameters = dict(model.named_parameters(remove_duplicate=False))
     names = {id(parameters[name]): name for name in prunable}
     return {name: names.get(id(parameter), name) for name, parameter in parameters.items()}
-
-
-def _renamed(graph: ModelGraph, names: Mapping[str, str]) -> ModelGraph:
-    nodes = tuple(
-        replace(node, weights=_known(node.weights, names), site=_fed(node.site, names)) for node in graph.nodes
-    )
-    return replace(graph, nodes=nodes, uncalled=_known(graph.uncalled, names))
-
-
-def _known(weights: tuple[str, ...], names: Mapping[str, str]) -> tuple[str, ...]:
-    return tuple(names.get(name, name) for name in weights)
-
-
-def _fed(site: Site | None, names: Mapping[str, str]) -> Site | None:
-    if site is None or site.feed is None:
-        return site
-    return replace(site, feed=replace(site.feed, weight=names.get(site.feed.weight, site.feed.weight)))
 
 
 def _alone(index: int, name: str, shape: torch.Size) -> tuple[Node, Node, Node]:

@@ -22,7 +22,7 @@ from budbreak.graph import (
     SiteWatcher,
     loss_of,
     outputs_of,
-    requiring_grad,
+    restored,
     target_of,
     to_device,
     undisturbed,
@@ -89,23 +89,29 @@ class Watch:
             if observer.reset == "level":
                 state.clear()
 
-    def step(self, optimizer: Optimizer, *, has_closure: bool) -> None:
-        """The optimizer is about to take a step.
+    def step(self, optimizer: Optimizer, *, has_closure: bool, held: Mapping[str, nn.Parameter] | None = None) -> None:
+        """An optimizer is about to take a step.
+
+        Args:
+            optimizer: which.
+            has_closure: whether the step makes its gradients itself.
+            held: those of the prunable parameters that it trains; all of them unless given.
 
         Raises:
             InvalidValue: if the step makes its gradients itself, or no pass of the model was heard before it.
         """
         if not self._is_on():
             return
+        held = self.parameters if held is None else held
         if not has_closure:
             self._sites.check_heard()
-        elif self._step_listeners:
+        elif self._step_listeners and held:
             raise InvalidValue(
                 f"a step of {type(optimizer).__name__} with a closure, watched by {', '.join(map(str, self._states))}",
                 "gradients that a step makes itself cannot be looked at before it",
                 "call step() without a closure, or prune by another criterion",
             )
-        gradients = _gradients(self.parameters, optimizer) if self._step_listeners else None
+        gradients = _gradients(held, optimizer) if self._step_listeners and held else None
         if gradients is not None:
             self.see(gradients)
 
@@ -223,10 +229,14 @@ def _gradients(parameters: Mapping[str, nn.Parameter], optimizer: Optimizer) -> 
     found = cast(Tensor | None, getattr(optimizer, "found_inf", None))
     if found is not None and bool(found):
         return None
-    given = {name: parameter.grad for name, parameter in parameters.items() if parameter.grad is not None}
-    dense = {name: grad.to_dense() if grad.is_sparse else grad for name, grad in given.items()}
+    dense = _dense_gradients(parameters)
     scale = cast(Tensor | None, getattr(optimizer, "grad_scale", None))
     return dense if scale is None else {name: grad / scale.to(grad.device) for name, grad in dense.items()}
+
+
+def _dense_gradients(parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
+    given = {name: parameter.grad for name, parameter in parameters.items() if parameter.grad is not None}
+    return {name: grad.to_dense() if grad.is_sparse else grad for name, grad in given.items()}
 
 
 def _over_ranks(processes: Processes, mine: ObserverState) -> Mapping[str, Tensor]:
@@ -255,14 +265,18 @@ def rehearse(
     """What observers would see if a model were trained on these batches; no step is taken, and all is as before."""
     check_model(model)
     parameters = prunable_parameters(model, prunable)
-    names, weights = list(parameters), list(parameters.values())
-    with undisturbed(model, batches), Watch(model, parameters, observers, is_on=lambda: True) as watch:
+    device = next(iter(parameters.values())).device
+    with (
+        undisturbed(model, batches),
+        restored(model),
+        Watch(model, parameters, observers, is_on=lambda: True) as watch,
+    ):
         model.train()
         watch.begin()
         for raw in batches:
-            batch = to_device(raw, weights[0].device)
-            with torch.enable_grad(), requiring_grad(weights):
-                value = loss_of(loss, outputs_of(forward or usual_call, model, batch), target_of(batch))
-                given = torch.autograd.grad(value, weights, allow_unused=True, materialize_grads=True)
-            watch.see(dict(zip(names, given, strict=True)))
+            batch = to_device(raw, device)
+            with torch.enable_grad():  # as loops do: checkpoints of the old kind know no other way
+                loss_of(loss, outputs_of(forward or usual_call, model, batch), target_of(batch)).backward()
+            watch.see(_dense_gradients(parameters))
+            model.zero_grad()
         return {observer: watch.result(observer, Processes()) for observer in observers}

@@ -56,10 +56,11 @@ class Weigher:
             InvalidValue: with how to pick the target.
         """
         if self.of_torch and not isinstance(target, Tensor):
+            picked = "for mappings write loss=lambda outputs, batch: ..., which picks it from the batch"
             raise InvalidValue(
                 f"the targets are {shown(target)}",
                 f"{self.of_torch} compares with a tensor",
-                "for mappings write loss=lambda outputs, batch: ..., which picks it from the batch",
+                picked if isinstance(target, Mapping) else "give batches of (inputs, targets), both of them tensors",
             )
 
     def weigh(self, batch: Any, target: Any, value: Any = None, calls: Sequence[LossCall] = ()) -> float:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from budbreak.errors import InvalidValue
 from budbreak.evidence.evidence import ProbeContext
+from budbreak.evidence.following import check_followed
 from budbreak.evidence.traced import Graph
-from budbreak.graph import Kind, Link, ModelGraph, Node, NormPassed
+from budbreak.graph import Forward, Kind, Link, ModelGraph, Node, NormPassed, outputs_of
 from budbreak.masks import UnitLayout
 
 
@@ -41,10 +43,16 @@ class Wiring:
         """See `Probe.start`.
 
         Raises:
-            InvalidValue: if a prunable weight is never called.
+            InvalidValue: if a prunable weight is never called, or what it computes leads to no output.
         """
         models: list[nn.Module] = []
+
+        def follow(model: nn.Module, batch: Any, forward: Forward) -> None:
+            graph = context.evidence[Graph()]
+            check_followed(graph, context.weights.keys(), model, lambda: outputs_of(forward, model, batch))
+
         context.on_model(models.append)
+        context.on_example(follow)
         return lambda: _wired(models[0], context.evidence[Graph()], context.weights)
 
     def example(self, weights: Mapping[str, Tensor], generator: torch.Generator) -> Wired:

@@ -1,25 +1,30 @@
 """How a live model is wired, seen while it runs: activation sites, their units and feeds, MACs."""
 
+from budbreak.graph.breaks import said_nodes
 from budbreak.graph.channels import groups_of
 from budbreak.graph.feeding import (
     Batches,
     Forward,
     Loss,
     call_model,
+    holds_samples,
     is_single,
     loss_of,
+    outlined,
     outputs_of,
     target_of,
     to_device,
 )
 from budbreak.graph.groups import Group, Member
 from budbreak.graph.links import Link, NormPassed
-from budbreak.graph.listening import unseen_by_modes
+from budbreak.graph.listening import opened, unseen_by_modes
 from budbreak.graph.macs import Macs, count_macs
 from budbreak.graph.modelgraph import ModelGraph
 from budbreak.graph.node import Kind, Node, replay
-from budbreak.graph.nonlinearities import CLAMPS, may_be_activation
+from budbreak.graph.nonlinearities import CLAMPS, RECURRENT, may_be_activation
 from budbreak.graph.nonlinearities import FUNCTIONS as ACTIVATION_FUNCTIONS
+from budbreak.graph.parts import Axis, Part
+from budbreak.graph.places import calling_line
 from budbreak.graph.reachability import Reachability
 from budbreak.graph.site import Feed, Site
 from budbreak.graph.tracing import trace
@@ -29,6 +34,8 @@ from budbreak.graph.watching import SiteWatcher, as_written
 __all__ = [
     "ACTIVATION_FUNCTIONS",
     "CLAMPS",
+    "RECURRENT",
+    "Axis",
     "Batches",
     "Feed",
     "Forward",
@@ -41,22 +48,28 @@ __all__ = [
     "ModelGraph",
     "Node",
     "NormPassed",
+    "Part",
     "Reachability",
     "Site",
     "SiteWatcher",
     "as_written",
     "call_model",
+    "calling_line",
     "count_macs",
     "groups_of",
+    "holds_samples",
     "is_single",
     "loss_of",
     "may_be_activation",
     "observing",
+    "opened",
+    "outlined",
     "outputs_of",
     "recurrent_backward",
     "replay",
     "requiring_grad",
     "restored",
+    "said_nodes",
     "target_of",
     "to_device",
     "trace",

@@ -77,6 +77,11 @@ def plain_name(func: Callable[..., Any]) -> str:
     return name if name.startswith("__") else name.partition(".")[0].strip("_")
 
 
+def is_data(func: Callable[..., Any]) -> bool:
+    """Whether a function is what reads or sets ``tensor.data``."""
+    return _name(getattr(func, "__self__", None)) == "data"
+
+
 def _name(func: object) -> str:
     return getattr(func, "__name__", "")
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from budbreak.errors import InvalidValue
 from budbreak.foreign import call_foreign
+from budbreak.graph.tracking import tensors_of
 
 Batches = Iterable[Any]
 """Batches of inputs, (inputs, targets) or mappings; a mapping is passed to the model by keyword."""
@@ -80,11 +81,16 @@ def target_of(batch: Any) -> Any:
     """
     if isinstance(batch, list | tuple):
         if len(batch) < 2:
-            raise InvalidValue(
-                f"a batch of {len(batch)} item", "a loss needs (inputs, targets)", "give batches of pairs"
-            )
+            count = f"{len(batch)} item{'' if len(batch) else 's'}"
+            raise InvalidValue(f"a batch of {count}", "a loss needs (inputs, targets)", "give batches of pairs")
         return batch[1]
     return batch
+
+
+def holds_samples(batch: Any) -> bool:
+    """Whether some tensor in a batch holds a number; True where there is no tensor."""
+    tensors = tensors_of(batch)
+    return not tensors or any(tensor.numel() for tensor in tensors)
 
 
 def is_single(batches: Batches, with_targets: bool) -> bool:

@@ -4,13 +4,31 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
 from budbreak.graph.node import Kind, Node
+from budbreak.graph.nodeparts import parts_of
 from budbreak.graph.origins import Origins
 from budbreak.graph.site import Layout
 from budbreak.graph.tracking import Known, Tracker, storage
+
+
+@dataclass
+class Passed:
+    """What entered calls of this pass of which no node can be made; whatever nobody saw being made may come from it."""
+
+    inputs: dict[int, None] = field(default_factory=dict[int, None])
+    weights: dict[str, None] = field(default_factory=dict[str, None])
+
+    def take(self, operands: Iterable[tuple[Tensor, Known | None]]) -> None:
+        """One more call, with the tensors that entered it."""
+        for tensor, known in operands:
+            if known is not None and known.node is not None:
+                self.inputs[known.node] = None
+            elif known is not None and tensor.dim() >= 2:
+                self.weights.update(dict.fromkeys(known.origins))
 
 
 class Flow:
@@ -32,6 +50,7 @@ class Flow:
         self._inputs: dict[int, tuple[Tensor, str]] = {}
         self._constants: dict[int, tuple[weakref.ref[Tensor], int]] = {}
         self._writers: dict[int, int] = {}
+        self.passed = Passed()
 
     def add(self, node: Node) -> int:
         """One more node; its index."""
@@ -46,9 +65,12 @@ class Flow:
     def find(self, tensor: Tensor) -> Known | None:
         """What is known about a tensor; one that was overwritten through a view of it is a node of its own."""
         known = self.tracker.find(tensor)
-        if known is None or not self.tracker.is_stale(tensor):
-            return known
+        if known is None:
+            return None
         writer = self._writers.get(storage(tensor))
+        through_data = writer is not None and known.node is not None and writer > known.node  # it counts no versions
+        if not through_data and not self.tracker.is_stale(tensor):
+            return known
         inputs = [node for node in (known.node, writer) if node is not None]
         if not inputs:
             return known
@@ -60,11 +82,17 @@ class Flow:
         if given and given[0] is tensor and id(tensor) not in self.origins.names:
             return self._enter(Kind.INPUT, given[1], tensor, ())
         origins = self.origins.of(tensor)
-        return None if origins is None else Known(None, origins=origins)
+        return None if origins is None else Known(None, origins=origins, parts=self.origins.parts_of(tensor))
 
-    def invent(self, tensor: Tensor, call: str, owner: str, inputs: Sequence[int]) -> Known:
+    def invent(
+        self, tensor: Tensor, call: str, inputs: Sequence[int], *, owner: str, weights: Sequence[str] = ()
+    ) -> Known:
         """A node for a tensor that something outside of torch's functions made, from any of these."""
-        return self._enter(Kind.OPAQUE, call, tensor, inputs, owner=owner)
+        every = dict.fromkeys((*inputs, *self.passed.inputs))
+        known = self._enter(Kind.OPAQUE, call, tensor, tuple(every), owner=owner)
+        node = self.nodes[known.node or 0]
+        self.nodes[node.index] = replace(node, weights=tuple(dict.fromkeys((*weights, *self.passed.weights))))
+        return known
 
     def constant(self, tensor: Tensor, known: Known) -> int:
         """The node of a tensor that no input decides, where it meets one that does."""
@@ -73,7 +101,16 @@ class Flow:
             return entry[1]
         index = len(self.nodes)
         shape = tuple(tensor.shape)
-        node = Node(index=index, kind=Kind.CONSTANT, call="", owner="", inputs=(), shape=shape, weights=known.origins)
+        node = Node(
+            index=index,
+            kind=Kind.CONSTANT,
+            call="",
+            owner="",
+            inputs=(),
+            shape=shape,
+            weights=known.origins,
+            parts=parts_of(tensor, known),
+        )
         self._constants[id(tensor)] = (weakref.ref(tensor), index)
         return self.add(node)
 

@@ -18,23 +18,22 @@ QUERIES = words(
 )
 """What is asked of a tensor and gives none."""
 
-_PRODUCTS = PRODUCTS | words("addmm addbmm mv einsum tensordot inner grouped_mm scaled_mm")
+SOFTMAXES = words("softmax log_softmax softmin gumbel_softmax special_softmax special_log_softmax")
+_PRODUCTS = PRODUCTS | words("addmm addbmm mv einsum tensordot inner sparse_mm grouped_mm scaled_mm")
 _KINDS = {
     Kind.LAYER: LAYERS,
     Kind.NORM: words("batch_norm layer_norm group_norm instance_norm rms_norm local_response_norm normalize"),
     Kind.ADD: words("add sub subtract rsub __radd__ __rsub__ __add__ __sub__"),
     Kind.MULTIPLY: words(
-        "mul multiply div divide true_divide neg negative masked_fill where __mul__ __rmul__ __truediv__ __neg__"
+        "mul multiply div divide true_divide neg negative masked_fill where glu __mul__ __rmul__ __truediv__ __neg__"
     ),
     Kind.CONCAT: words("cat concat concatenate hstack vstack dstack row_stack column_stack stack"),
     Kind.MOVE: MOVING
     | words("pad roll flip fliplr flipud pixel_shuffle pixel_unshuffle channel_shuffle repeat_interleave"),
-    Kind.POOL: (REDUCING - {"logsumexp"}) | words("interpolate upsample grid_sample"),
+    Kind.POOL: (REDUCING - {"logsumexp"}) | words("std var prod interpolate upsample grid_sample"),
     Kind.IDENTITY: (KEEPING - {"batch_norm"}) | words("alias positive"),
-    Kind.ATTENTION: words(
-        "scaled_dot_product_attention softmax log_softmax softmin gumbel_softmax special_softmax special_log_softmax "
-        "native_multi_head_attention multi_head_attention_forward"
-    ),
+    Kind.ATTENTION: SOFTMAXES
+    | words("scaled_dot_product_attention native_multi_head_attention multi_head_attention_forward"),
     Kind.MATMUL: _PRODUCTS,
     Kind.RECURRENT: RECURRENT,
     Kind.SITE: FUNCTIONS,

@@ -63,18 +63,20 @@ def joined(node: Node, parts: Sequence[tuple[Tensor, Sequence[int]]]) -> Tensor 
 
 
 def pooled(node: Node, labels: Tensor) -> Tensor | None:
-    """Labels of what a `POOL` gives; None where values of several channels become one."""
+    """Labels of what a pool over positions gives; None where values of several channels become one."""
     spatial = _spatial_dims(node)
-    if spatial is not None:
-        stays = labels.dim() == len(node.shape) and all(size == 1 for size in labels.shape[-spatial:])
-        return labels if stays else None
-    options = {key: value for key, value in node.options if key in ("dim", "keepdim", "axis")}
-    try:
-        highest, lowest = (run(labels, *node.arguments, **options) for run in (torch.amax, torch.amin))
-    except _NOT_FOR_LABELS:
-        return None
-    fits = highest.dim() == len(node.shape) and torch.equal(highest, lowest)
-    return compact(highest) if fits else None
+    stays = spatial and labels.dim() == len(node.shape) and all(size == 1 for size in labels.shape[-spatial:])
+    return labels if stays else None
+
+
+def reduced_dims(node: Node, rank: int) -> tuple[int, ...]:
+    """The dimensions, from the end, over which a reduction goes; () for a pool over positions."""
+    if _spatial_dims(node) is not None:
+        return ()
+    options = dict(node.options)
+    given = options.get("dim", options.get("axis", (*node.arguments, None)[0]))
+    dims = range(rank) if given is None else [given] if isinstance(given, int) else given
+    return tuple(dim if dim < 0 else dim - rank for dim in dims)
 
 
 def aligned(labels: Sequence[Tensor]) -> Tensor:

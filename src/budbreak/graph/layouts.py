@@ -39,7 +39,7 @@ _MIXING = words(
 """Functions after which nobody knows without a rule of its own."""
 CONVOLVING = frozenset(f"conv{how}{dims}d" for how in ("", "_transpose") for dims in (1, 2, 3))
 _JOINING = words("cat concat concatenate hstack vstack dstack row_stack column_stack pad")
-PRODUCTS = words("matmul mm bmm __matmul__ baddbmm")
+PRODUCTS = words("matmul mm sparse_mm bmm __matmul__ baddbmm")
 
 
 def _kept(call: Call) -> Layout | None:
@@ -69,7 +69,7 @@ def _weighted(call: Call) -> Layout:
         return Layout((-1,), _feed(call, weight, UnitLayout(0)))
     if call.name == "addmm":
         return Layout((-1,), _feed(call, call.argument(2, "mat2"), UnitLayout(1)))
-    if call.name == "embedding":  # with its arguments the other way round in torch.embedding
+    if call.name in ("embedding", "embedding_bag"):  # with its arguments the other way round in torch.embedding
         table = next((given for given in (call.argument(0), weight) if id(given) in call.feeds), None)
         return Layout((-1,), _feed(call, table, UnitLayout(1)))
     if call.name not in CONVOLVING:

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from budbreak.graph.channels import Bundle, Channels, units_dim
+from budbreak.graph.channels import Bundle, Channels, is_table, unit_columns, unit_rows, units_dim
 from budbreak.graph.labels import at_places, telling_dim
 from budbreak.graph.node import Kind, Node
+from budbreak.graph.parts import Axis
 from budbreak.graph.skips import find_skips
 
 
@@ -63,10 +64,25 @@ class Link:
 def find_links(nodes: Sequence[Node], channels: Channels) -> tuple[Link, ...]:
     """All links with a layer at one end at least, in the order of the ends, then of the starts."""
     finder = _Finder(nodes, channels)
-    ends = [(bundle.node, bundle.entering) for bundle in channels.bundles if bundle.entering.shape[1]]
+    ends = _ends(channels)
     outputs = [(node, _classes(channels.labels[node.index])) for node in nodes if node.kind == Kind.OUTPUT]
     found = [finder.to(node, entering) for node, entering in ends + outputs]
     return tuple(link for links in found for link in links if link.source is not None or link.target is not None)
+
+
+def _ends(channels: Channels) -> list[tuple[Node, Tensor]]:
+    """(node, (place, channel) of all that enters), of layers and of what no way leads through; -1 is no place."""
+    found: dict[int, tuple[Node, list[Tensor]]] = {}
+    for bundle in channels.bundles:
+        entering = bundle.entering
+        if bundle.is_closed:
+            outer = [parents for operand, parents in zip(bundle.operands, bundle.parents, strict=False) if operand >= 0]
+            entered = torch.cat([entering[1], *outer])
+            entered = entered[entered != 0]
+            entering = torch.stack([torch.full_like(entered, -1), entered])
+        if entering.shape[1]:
+            found.setdefault(bundle.node.index, (bundle.node, []))[1].append(entering)
+    return [(node, torch.unique(torch.cat(tables, 1), dim=1)) for node, tables in found.values()]
 
 
 def _classes(labels: Tensor) -> Tensor:
@@ -98,7 +114,7 @@ class _Finder:
             bundle = self.channels.bundles[number]
             for route, tables in waiting.pop(number).items():
                 table = torch.unique(torch.cat(tables, 1), dim=1)
-                if bundle.operands:
+                if bundle.operands and not bundle.is_closed:
                     self._pass(waiting, bundle, route, table)
                 else:
                     links.append(_link(bundle, end, route, table))
@@ -132,11 +148,21 @@ class _Finder:
 def _link(bundle: Bundle, end: Node, route: _Route, table: Tensor) -> Link:
     norms, skip = route
     unknown = (-1,) * table.shape[1]
-    units = tuple((table[1] - bundle.first).tolist()) if bundle.is_layer else unknown
+    units = _indices(table[1] - bundle.first, unit_rows(bundle.node)) if bundle.is_layer else unknown
     source = bundle.node.weight if bundle.is_layer else None
     target = end.weight if end.kind == Kind.LAYER and units_dim(end) is not None else None
+    columns = _indices(table[0], unit_columns(end) if target is not None and not is_table(end) else None)
     passed = [
         NormPassed(owner, weight, tuple(places.tolist()))
         for (owner, weight), places in zip(norms, table[2:], strict=True)
     ]
-    return Link(source, target, bundle.node, end, units, tuple(table[0].tolist()), tuple(passed[::-1]), skip)
+    return Link(source, target, bundle.node, end, units, columns, tuple(passed[::-1]), skip)
+
+
+def _indices(places: Tensor, axis: Axis | None) -> tuple[int, ...]:
+    """Which slices of a weight lie at these places; see `Axis`."""
+    found = places.tolist()
+    if axis is None:
+        return tuple(found)
+    known = dict(zip(axis.places, axis.indices, strict=True))
+    return tuple(known[place] for place in found)

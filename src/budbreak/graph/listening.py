@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from types import FunctionType
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from budbreak.graph.nonlinearities import FUNCTIONS, MAXIMA
 from budbreak.graph.places import calling_line, said_place
 from budbreak.graph.site import Site
 from budbreak.graph.sitebook import Key, SiteBook
-from budbreak.graph.tracking import tensors_of
+from budbreak.graph.tracking import tensors_of, why_foreign
 
 Heard = Callable[[Site, Tensor, Tensor], None]
 """``heard(site, input, output)``, both with their graph where autograd records one."""
@@ -24,6 +25,15 @@ Heard = Callable[[Site, Tensor, Tensor], None]
 def unseen_by_modes() -> contextlib.AbstractContextManager[None]:
     """What runs inside a hook is no part of the model: what listeners compute, say."""
     return torch._C.DisableTorchFunction()  # pyright: ignore
+
+
+def opened(func: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of torch without the question, at its beginning, whether a mode wants to see it as a whole."""
+    whole = cast(FunctionType, func)
+    inner = {**whole.__globals__, "has_torch_function": lambda *_: False}
+    opened = FunctionType(whole.__code__, inner, whole.__name__, whole.__defaults__, whole.__closure__)
+    opened.__kwdefaults__ = whole.__kwdefaults__
+    return opened
 
 
 class Listener:
@@ -41,7 +51,8 @@ class Listener:
 
     def enter(self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """A module is called."""
-        if name in self.book.whole and len(given := tensors_of((args, kwargs))) == 1:
+        given = tensors_of((args, kwargs)) if name in self.book.whole else []
+        if len(given) == 1 and not why_foreign(given[0]):
             copied = self.keep_inputs and name in self.book.overwriting
             self._entered[name] = given[0].clone() if copied else given[0]
 
@@ -116,7 +127,7 @@ class Ear(TorchFunctionMode, Listener):
         given = call.first
         if call.name in MAXIMA and isinstance(given, Tensor) and not bool(given.any()):
             given = call.argument(1, "other")  # of a maximum with zeros, either may stand first
-        if not isinstance(given, Tensor):
+        if not isinstance(given, Tensor) or why_foreign(given):
             return None
         return given.clone() if self.keep_inputs and call.overwritten is not None else given
 

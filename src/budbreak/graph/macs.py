@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from budbreak.checks import check_model
+from budbreak.checks import check_known, check_model, shown
+from budbreak.errors import InvalidValue
 from budbreak.graph.examples import call_example, count_samples
 from budbreak.graph.feeding import to_device
 from budbreak.graph.undisturbed import undisturbed
@@ -43,7 +44,17 @@ class Macs:
     first_names: Mapping[str, str]
 
     def of(self, names: Iterable[str]) -> int:
-        """The MACs that read these weights; each tied one once."""
+        """The MACs that read these weights; each tied one once.
+
+        Raises:
+            InvalidValue: for a single name.
+            UnknownName: for what is no parameter of the model.
+        """
+        if isinstance(names, str):
+            raise InvalidValue(f"names is {shown(names)}", "it must be several names", f"write [{names!r}]")
+        names = list(names)
+        for name in names:
+            check_known(f"no parameter is named {name!r}", name, self.first_names)
         return sum(self.by_weight.get(name, 0) for name in {self.first_names[name] for name in names})
 
 

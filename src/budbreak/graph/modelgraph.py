@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from budbreak.graph.channels import Channels, follow
+from budbreak.checks import check_known
+from budbreak.errors import InvalidValue, MaskMismatch
+from budbreak.graph.breaks import last_seen
+from budbreak.graph.channels import Channels
+from budbreak.graph.following import follow
 from budbreak.graph.groups import Group, find_groups
 from budbreak.graph.links import Link, find_links
 from budbreak.graph.node import Kind, Node
@@ -25,11 +29,15 @@ class ModelGraph:
         unseen: the nonlinearities that are no site, in words: e.g. "the nonlinearities inside gru in encoder",
             "torch.exp called in head (net.py:41)".
         uncalled: state_dict names of the weights that no call reached.
+        shapes: of every parameter, under each of its state_dict names; empty where a graph is made by hand.
+        tied: a name of a parameter that has several -> the one that the nodes have.
     """
 
     nodes: tuple[Node, ...]
     unseen: tuple[str, ...] = ()
     uncalled: tuple[str, ...] = ()
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]], repr=False, hash=False)
+    tied: Mapping[str, str] = field(default_factory=dict[str, str], repr=False, hash=False)
 
     def __str__(self) -> str:
         """A table: sites, what feeds them and what they feed, groups, and what was not seen or not called."""
@@ -61,32 +69,68 @@ class ModelGraph:
         return find_links(self.nodes, self.channels)
 
     def groups(self) -> tuple[Group, ...]:
-        """Units that can only be pruned together, with all slices of weights that go with them.
+        """Units that can only be pruned together, with all slices of parameters and buffers that go with them.
 
         A sum or product ties what meets in it, unit by unit; a depthwise convolution its outputs to its inputs, one of
-        several groups all channels of a group; a weight that is called twice, or by two layers, its units in both.
-        Concatenation shifts columns, flattening multiplies them. What a model returns stays, and so does what enters
-        attention, a recurrent layer or anything that cannot be followed, or meets an input, padding or a constant: such
-        groups are fixed, and say why. Sizes that the model's own code spells out (``view(-1, 512)``) may stand in the
-        way as well; and norms over units have other statistics without some of them.
+        several groups, as a group norm, all channels of a group; attention all that a head computes; a weight that is
+        called twice, or by two layers, its units in both. Concatenation shifts columns, flattening multiplies them.
+        With a unit go its biases, what norms know of it, slopes, and parameters by which it is scaled or shifted.
+
+        A group is *fixed*, and says why, where a unit cannot be cut out of every tensor: what a model returns stays,
+        and so does what enters a recurrent layer or anything that cannot be followed; what meets an input, padding, or
+        a constant that the code makes; one value for several units; and what is all that there is. What is inside of
+        something that nobody can look into is one fixed group. Of the others those are *inexact* over whose units a
+        norm takes a mean, which counts those that are zero. Those whose *sizes* were given to calls (``view(-1, 512)``)
+        can be removed if the code reads these sizes from what is cut.
         """
-        return find_groups(self.nodes, self.channels)
+        return find_groups(self.nodes, self.channels, self.shapes)
 
     def reachable(self, mask: Mask) -> Reachability:
         """Which outputs kept weights still connect to an input, and which weights lie on such a path.
 
-        A path leads from an input of the model through kept elements of layers to an output; biases, and other
-        constants, begin none. What a mask does not cover is kept. Units are whole: a channel is reached where any
-        of its positions is, through any element of a kernel. Exact so along layers, BatchNorm, sites, sums,
-        concatenation, pools and moves; a product of tensors passes on what either brings. Norms over units let every
-        unit reach every other one, by their mean or scale; and of attention, recurrent layers and what is opaque
-        anything that goes in reaches anything that comes out, unless all of their weights are pruned.
+        A path leads from an input of the model, or from learned tokens and queries beside them, through kept elements
+        of layers to an output; biases, and other constants that are added, begin none. What a mask does not cover is
+        kept. Units are whole: a channel is reached where any of its positions is, through any element of a kernel.
+        Exact so along layers, BatchNorm, sites, sums, concatenation, pools, moves and heads of attention; a product of
+        tensors passes on what either brings. Norms over units let every unit reach every other one, by their mean or
+        scale; and of recurrent layers and what is opaque anything that goes in reaches anything that comes out, unless
+        all of their weights are pruned.
 
         Raises:
+            InvalidValue: if the mask is none, or covers a weight twice, under two of its names.
+            UnknownName: if it covers what is no parameter of the model.
             MaskMismatch: if an entry does not have the shape of its weight.
         """
         check_mask(mask)
-        return find_reachable(self.nodes, self.channels, mask)
+        names = self._names_of(mask)
+        found = find_reachable(self.nodes, self.channels, Mask.owning({names[name]: mask[name] for name in mask}))
+        connected = Mask.owning({name: found.connected[names[name]] for name in mask})
+        return Reachability(found.classes, connected)
+
+    def renamed(self, names: Mapping[str, str]) -> ModelGraph:
+        """The same graph with other names for some parameters.
+
+        Args:
+            names: each name in the nodes -> the one that takes its place; others stay.
+        """
+        nodes = tuple(node.renamed(names) for node in self.nodes)
+        same = {name: self.tied.get(name, name) for name in self.shapes}
+        chosen = {name: names.get(one, one) for name, one in same.items()}
+        tied = {name: one for name, one in chosen.items() if name != one}
+        uncalled = tuple(names.get(name, name) for name in self.uncalled)
+        return replace(self, nodes=nodes, uncalled=uncalled, tied=tied)
+
+    def lost(self, weight: str, *, cut: bool = False) -> tuple[Node, ...]:
+        """Where what a weight computes was last seen, if it leads to no output; () if it does, or is never called.
+
+        It is lost where it goes on as numbers (`item`, `tolist`), where only something outside of torch's functions
+        takes it (numpy), and where nothing does.
+
+        Args:
+            weight: its name in the graph.
+            cut: whether it is lost as well where autograd no longer follows: at ``detach()`` and ``.data``.
+        """
+        return last_seen(self.nodes, weight, cut=cut)
 
     def consumers(self) -> Sequence[tuple[int, ...]]:
         """For each node the nodes that its tensor enters, each once."""
@@ -95,3 +139,30 @@ class ModelGraph:
             for source in node.inputs:
                 found[source][node.index] = None
         return [tuple(entered) for entered in found]
+
+    def _names_of(self, mask: Mask) -> dict[str, str]:
+        """Each name in a mask -> the name that the nodes have for it."""
+        known = [*self.shapes] or [*(name for node in self.nodes for name in node.weights), *self.uncalled]
+        found: dict[str, str] = {}
+        for name, entry in mask.items():
+            check_known(f"the mask covers {name!r}, which the graph lacks", name, known)
+            _check_shape(name, tuple(entry.shape), self.shapes)
+            same = self.tied.get(name, name)
+            if same in found.values():
+                other = next(other for other in found if found[other] == same)
+                raise InvalidValue(
+                    f"the mask covers {other!r} and {name!r}, which are one tied parameter",
+                    "a weight is kept or not, whatever it is called",
+                    "leave one of them out",
+                )
+            found[name] = same
+        return found
+
+
+def _check_shape(name: str, shape: tuple[int, ...], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    if shapes.get(name, shape) != shape:
+        raise MaskMismatch(
+            f"mask entry {name!r} has shape {shape}, its weight {shapes[name]}",
+            "a mask fits only the architecture that it was made for",
+            "trace the model that the mask was made for",
+        )

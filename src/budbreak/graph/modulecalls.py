@@ -8,7 +8,9 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
+from budbreak.graph.breaks import OUTSIDE
 from budbreak.graph.composite import Composite, Pending
+from budbreak.graph.derivation import united
 from budbreak.graph.flow import Flow
 from budbreak.graph.listening import Heard, unseen_by_modes
 from budbreak.graph.node import Kind, Node
@@ -16,7 +18,7 @@ from budbreak.graph.nonlinearities import is_named_like_one, may_be_activation, 
 from budbreak.graph.places import said_place
 from budbreak.graph.site import Layout, Site
 from budbreak.graph.sitebook import SiteBook
-from budbreak.graph.tracking import Known, storage, tensors_of
+from budbreak.graph.tracking import Known, storage, tensors_of, why_foreign
 
 
 @dataclass
@@ -98,7 +100,7 @@ class ModuleCalls:
         self.frames.append(frame)
         if name in self.opaque:
             self.is_resting = True
-        elif may_be_activation(module) or may_be_norm(module):
+        elif (may_be_activation(module) or may_be_norm(module)) and not any(map(why_foreign, given)):
             self._look_at_whole(frame, module)
 
     def _leave(self, frame: Frame, module: nn.Module, output: object) -> None:
@@ -153,12 +155,14 @@ class ModuleCalls:
         if known is not None:
             return known
         self.say([f"an operation outside of torch's functions that gave what {use}"])
-        return self.flow.invent(tensor, "outside torch", self.owner, self._may_enter(self.frames[-1:]))
+        around = [frame for frame in self.frames if all(tensor is not given for given in frame.given)]
+        return self.flow.invent(tensor, OUTSIDE, self._may_enter(around[-1:]), owner=self.owner)
 
     def _may_enter(self, frames: list[Frame]) -> list[int]:
         """Whatever may have entered something that nobody saw: what a module was given, and its loose ends."""
         start = frames[0].start if frames else 0
-        given = [known.node for frame in frames for tensor in frame.given if (known := self.flow.find(tensor))]
+        tensors = [tensor for frame in frames for tensor in frame.given if not why_foreign(tensor)]
+        given = [known.node for tensor in tensors if (known := self.flow.find(tensor) or self.flow.adopt(tensor))]
         return list(dict.fromkeys([*(node for node in given if node is not None), *self.flow.loose_ends(start)]))
 
     def _look_at_whole(self, frame: Frame, module: nn.Module) -> None:
@@ -185,6 +189,9 @@ class ModuleCalls:
 
     def _close(self, frame: Frame, module: nn.Module, output: Tensor, kind: Kind, site: Site | None = None) -> None:
         """One node in the place of all that was called inside."""
+        parts, over = united(part for node in self.flow.nodes[frame.start :] for part in node.parts), ()
+        if kind == Kind.NORM:
+            over = _over(self.flow.nodes[frame.start :], len(output.shape))
         self.flow.drop_from(frame.start)
         entering = cast(Known, frame.entering)
         named = [self.flow.origins.of(parameter) or () for parameter in module.parameters()]
@@ -199,6 +206,8 @@ class ModuleCalls:
             weights=named[0] if kind == Kind.NORM and named else (),
             unit_dims=layout.dims if layout else None,
             site=site,
+            parts=parts,
+            over=over,
         )
         self.flow.origins.reached.update(name for names in named for name in names)
         known = Known(self.flow.add(node), layout, weighted=entering.weighted)
@@ -206,7 +215,7 @@ class ModuleCalls:
 
     def _is_norm(self, frame: Frame, module: nn.Module, output: object) -> bool:
         inner = {node.kind for node in self.flow.nodes[frame.start :]}
-        mixing = {Kind.LAYER, Kind.RECURRENT, Kind.MATMUL}
+        mixing = {Kind.LAYER, Kind.RECURRENT, Kind.MATMUL, Kind.NORM}
         composite = cast(Composite, frame.composite)
         return may_be_norm(module) and composite.is_norm(output) and not inner & mixing
 
@@ -235,11 +244,17 @@ class ModuleCalls:
         weights = tuple(name for name in names if marked or name not in self.flow.origins.reached)
         self.flow.origins.reached.update(weights)
         for tensor in strange:
-            known = self.flow.invent(tensor, type(module).__name__, frame.name, inputs)
-            if known.node is not None:
-                self.flow.nodes[known.node] = replace(self.flow.nodes[known.node], weights=weights)
+            self.flow.invent(tensor, type(module).__name__, inputs, owner=frame.name, weights=weights)
 
     def _is_strange(self, tensor: Tensor, frame: Frame) -> bool:
-        if self.flow.find(tensor) is not None or self.flow.origins.of(tensor) is not None:
+        if why_foreign(tensor) or self.flow.find(tensor) is not None or self.flow.origins.of(tensor) is not None:
             return False
         return not any(tensor is given for given in frame.given)
+
+
+def _over(nodes: Iterable[Node], rank: int) -> tuple[int, ...]:
+    """The dimensions over which means are taken inside of a norm; all but that of samples where they are not told."""
+    told = [dict(node.options).get("dim", (*node.arguments, None)[0]) for node in nodes if node.kind == Kind.POOL]
+    dims = {dim for given in told for dim in ([given] if isinstance(given, int) else given or [])}
+    named = {dim if dim < 0 else dim - rank for dim in dims if isinstance(dim, int)}
+    return tuple(sorted(named)) if told and named else tuple(range(1 - rank, 0))

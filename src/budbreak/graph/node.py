@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from budbreak.graph.parts import Part
 from budbreak.graph.site import Site
 from budbreak.masks import UnitLayout
 
@@ -73,14 +74,18 @@ class Node:
         weights: state_dict names of the weights by which it multiplies, prunable or not: one of a layer or a norm;
             all of a recurrent layer or an opaque module; of a constant, the parameters that it is or is made from.
         units: where the units of the result lie in the weight of a `LAYER`; None where it is unknown.
-        groups: of a convolution.
+        groups: of a convolution or a group norm.
         unit_dims: the dimensions of the tensor that together count units, from the end, as in `Site`; None where
             nothing is known.
         site: of a `SITE`.
-        arguments: of a `MOVE`, `POOL` or `CONCAT` what was given after its tensors; ``options``: by keyword. Of
-            others: ().
+        arguments: of a `MOVE`, `POOL`, `CONCAT`, softmax or glu what was given after its tensors; ``options``: by
+            keyword. Of einsum its equation. Of others: ().
+        parts: the parameters and buffers that it uses beside its inputs, or that it is made from, each with where its
+            slices lie: along which dimensions of the tensor, or of what a layer sums over.
+        over: of a `NORM`, the dimensions, from the end, over which it takes means; () where it uses stored ones.
         part: which of several results it is.
         where: "file:line" of the call; "" inside a layer of torch.
+        within: the function of torch that called it, if that is one into which the trace looks.
     """
 
     index: int
@@ -96,15 +101,26 @@ class Node:
     site: Site | None = None
     arguments: tuple[Any, ...] = field(default=(), compare=False, repr=False)
     options: tuple[tuple[str, Any], ...] = field(default=(), compare=False, repr=False)
+    parts: tuple[Part, ...] = field(default=(), repr=False)
+    over: tuple[int, ...] = ()
     part: int = 0
     where: str = ""
+    within: str = ""
 
     @property
     def weight(self) -> str | None:
         """The one weight by which it multiplies; None if there is none, or several."""
         return self.weights[0] if len(self.weights) == 1 else None
 
+    def renamed(self, names: Mapping[str, str]) -> Node:
+        """The same node with other names for some parameters; see `ModelGraph.renamed`."""
+        weights = tuple(names.get(name, name) for name in self.weights)
+        parts = tuple(replace(part, name=names.get(part.name, part.name)) for part in self.parts)
+        return replace(self, weights=weights, parts=parts, site=None if self.site is None else self.site.renamed(names))
 
+
+LIKE = {"view_as": "reshape", "reshape_as": "reshape", "expand_as": "expand"}
+"""Moves to the shape of another tensor, which is all that they take of it."""
 _PROPERTIES = ("T", "mT", "H", "mH", "data")
 
 
@@ -123,7 +139,19 @@ def replay(node: Node, tensor: Tensor) -> Tensor:
     """
     if node.call in _PROPERTIES:
         return getattr(tensor, node.call)
-    owner = next(owner for owner in (Tensor, functional, torch) if hasattr(owner, node.call))
-    run: Callable[..., Any] = getattr(owner, node.call)
+    name = LIKE.get(node.call, node.call)
+    owner = next(owner for owner in (Tensor, functional, torch) if hasattr(owner, name))
+    run: Callable[..., Any] = getattr(owner, name)
     moved = run(tensor, *node.arguments, **dict(node.options))
     return moved[node.part] if isinstance(moved, list | tuple) else moved
+
+
+def said(node: Node) -> str:
+    """A node in words."""
+    if node.kind == Kind.INPUT:
+        return "an input of the model"
+    if node.kind == Kind.CONSTANT:
+        names = [part.name for part in node.parts if part.name]
+        return f"the constant {' '.join(names)}" if names else "a constant that the code makes"
+    place = " ".join(part for part in (node.owner and f"in {node.owner}", node.where and f"({node.where})") if part)
+    return f"{node.call} {place}".strip()

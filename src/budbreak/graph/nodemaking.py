@@ -8,11 +8,15 @@ from typing import Any, cast
 from torch import Tensor
 
 from budbreak.graph.call import Call, items
-from budbreak.graph.kinds import LAYERS, kind_of
+from budbreak.graph.kinds import LAYERS, SOFTMAXES, kind_of
 from budbreak.graph.layouts import CONVOLVING
-from budbreak.graph.node import Kind, Node
+from budbreak.graph.node import LIKE, Kind, Node
+from budbreak.graph.nodeparts import parts_in, units_in
+from budbreak.graph.nonlinearities import CUMULATIVE
+from budbreak.graph.parts import Part
 from budbreak.graph.site import Layout
 from budbreak.graph.tracking import Known
+from budbreak.masks import UnitLayout
 
 Operands = Sequence[tuple[Tensor, Known]]
 """The tensors that entered a call, in order, and what is known about each."""
@@ -20,7 +24,6 @@ Operands = Sequence[tuple[Tensor, Known]]
 _WITH_CONSTANTS = (Kind.ADD, Kind.MULTIPLY, Kind.CONCAT, Kind.MATMUL, Kind.ATTENTION, Kind.OPAQUE)
 """Where it matters what else there is beside what the inputs decide."""
 _WITH_ARGUMENTS = (Kind.MOVE, Kind.POOL, Kind.CONCAT)
-_LIKE = {"view_as": "reshape", "reshape_as": "reshape", "expand_as": "expand"}
 
 
 def starts_here(call: Call, operands: Operands) -> bool:
@@ -41,43 +44,82 @@ def kind_among(call: Call, operands: Operands) -> Kind:
     return Kind.MATMUL if kind == Kind.MATMUL or followed > 1 else Kind.LAYER
 
 
-def sources(kind: Kind, operands: Operands, constant: Callable[[Tensor, Known], int]) -> tuple[int, ...]:
+def sources(kind: Kind, call: Call, operands: Operands, constant: Callable[[Tensor, Known], int]) -> tuple[int, ...]:
     """The nodes that enter a call of a kind.
 
     Args:
         kind: of the call.
+        call: what is called.
         operands: the tensors that enter it.
         constant: gives the node of what no input decides.
     """
     found: list[int] = []
-    for tensor, known in operands:
+    for tensor, known in operands[:1] if call.name in (*LIKE, "type_as") else operands:
         if known.node is not None:
             found.append(known.node)
         elif kind in _WITH_CONSTANTS and (tensor.numel() > 1 or known.origins):
             found.append(constant(tensor, known))
-    if not found:  # a layer of positions: an embedding of what was counted
-        found = [constant(tensor, known) for tensor, known in operands if not known.origins]
+    if not found:  # a layer of positions: an embedding of what was counted; or of what is learned: queries
+        given = [entry for entry in operands if not entry[1].origins] or [e for e in operands if e[0] is call.first]
+        found = [constant(*entry) for entry in given]
     return tuple(found)
 
 
 def make_node(index: int, kind: Kind, call: Call, operands: Operands, result: Tensor, layout: Layout | None) -> Node:
     """The node of a result, without what enters it and where it is called."""
-    feed = layout.feed if layout and kind == Kind.LAYER else None
-    given, options = _arguments(call) if kind in _WITH_ARGUMENTS else ((), ())
+    parts = parts_in(kind, call, operands, result)
+    weight, units = _weight(call, operands, parts, layout) if kind == Kind.LAYER else (None, None)
+    kept = kind in _WITH_ARGUMENTS or call.name in ("einsum", "glu", *SOFTMAXES, *CUMULATIVE)
+    given, options = _arguments(call) if kept else ((), ())
     return Node(
         index=index,
         kind=kind,
-        call=_LIKE.get(call.name, call.name),
+        call=call.name,
         owner="",
         inputs=(),
         shape=tuple(result.shape),
-        weights=(feed.weight,) if feed else _weights(kind, operands),
-        units=feed.units if feed else None,
-        groups=call.argument(6, "groups") or 1 if kind == Kind.LAYER and call.name in CONVOLVING else 1,
+        weights=_weights(kind, operands) if weight is None else (weight,),
+        units=units,
+        groups=_groups(kind, call),
         unit_dims=layout.dims if layout else None,
         arguments=given,
         options=options,
+        parts=parts,
+        over=_over(call, result.dim()) if kind == Kind.NORM else (),
     )
+
+
+def _weight(
+    call: Call, operands: Operands, parts: Sequence[Part], layout: Layout | None
+) -> tuple[str | None, UnitLayout | None]:
+    """The one parameter whose units and columns are those of a layer, and where its units lie."""
+    if layout is not None and layout.feed is not None:
+        return layout.feed.weight, layout.feed.units
+    matrices = {name for tensor, known in operands if tensor.dim() >= 2 for name in known.origins}
+    made = {name: units for name, units in units_in(parts, _groups(Kind.LAYER, call)).items() if name in matrices}
+    return next(iter(made.items())) if len(made) == 1 else (None, None)
+
+
+def _groups(kind: Kind, call: Call) -> int:
+    if kind == Kind.LAYER and call.name in CONVOLVING:
+        return call.argument(6, "groups") or 1
+    return call.argument(1, "num_groups") or 1 if call.name == "group_norm" else 1
+
+
+def _over(call: Call, rank: int) -> tuple[int, ...]:
+    """The dimensions over which a norm takes means; of a group norm the channels of each group, too."""
+    if call.name == "batch_norm":
+        return tuple(dim for dim in range(-rank, 0) if dim != 1 - rank) if call.argument(5, "training") else ()
+    if call.name == "instance_norm":
+        return tuple(range(2 - rank, 0))
+    if call.name in ("layer_norm", "rms_norm"):
+        return tuple(range(-len(call.argument(1, "normalized_shape")), 0))
+    if call.name == "normalize":
+        dim = call.argument(2, "dim")
+        dim = 1 if dim is None else dim
+        return (dim if dim < 0 else dim - rank,)
+    of_groups = call.name == "group_norm" and (call.argument(1, "num_groups") or 1) > 1
+    return tuple(range(2 - rank if of_groups else 1 - rank, 0))
 
 
 def _weights(kind: Kind, operands: Operands) -> tuple[str, ...]:
@@ -92,7 +134,9 @@ def _weights(kind: Kind, operands: Operands) -> tuple[str, ...]:
 
 def _arguments(call: Call) -> tuple[tuple[Any, ...], tuple[tuple[str, Any], ...]]:
     """What was given after the tensors on which the call works; by position, and by keyword."""
-    if call.name in _LIKE:
+    if call.name == "einsum":
+        return call.args[:1], ()
+    if call.name in LIKE:
         return (tuple(call.argument(1, "other").shape),), ()
     given = tuple(_plain(argument) for argument in call.args[1:])
     named = call.kwargs.items()

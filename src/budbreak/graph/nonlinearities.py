@@ -18,6 +18,8 @@ FUNCTIONS = words(
 """The functions, and methods of tensors, that are activations wherever they are called."""
 RECURRENT = words("gru lstm rnn_tanh rnn_relu gru_cell lstm_cell rnn_tanh_cell rnn_relu_cell")
 """Layers that hold nonlinearities nobody can look at."""
+CONTROLLING = words("cond while_loop scan associative_scan map invoke_subgraph")
+"""Calls of torch that run functions of the model's own, which nobody can look into."""
 CLAMPS = words("clamp clip clamp_min clamp_max")
 MAXIMA = words("maximum minimum fmax fmin max min")
 
@@ -28,6 +30,10 @@ _OTHERS = words(
     "__gt__ __lt__ __ge__ __le__ __pow__ __rpow__ __abs__ __rdiv__ __rtruediv__"
 )
 """Nonlinear, each value for itself, and nobody knows whether as an activation."""
+ELEMENTWISE = (_OTHERS - {"glu"}) | CLAMPS | MAXIMA
+"""Functions that look at each value for itself, or at a value of each of two tensors."""
+CUMULATIVE = words("cumsum cumprod logcumsumexp cummax cummin")
+"""Functions that look at the values before each one, along a dimension."""
 _EXACT = words(
     "relu relu6 hardswish hardsigmoid where maximum minimum fmax fmin max min gt lt ge le "
     "__gt__ __lt__ round floor ceil trunc heaviside"

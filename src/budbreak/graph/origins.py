@@ -9,6 +9,7 @@ from typing import cast
 from torch import Tensor, nn
 
 from budbreak.graph.call import Call, items
+from budbreak.graph.parts import Part, whole
 from budbreak.graph.words import words
 
 _ZEROS_STAY = words("weight_norm div __truediv__ mul __mul__ clone to type float double half bfloat16")
@@ -33,7 +34,8 @@ class Origins:
             self.names[id(parameter)] = name
             self.parameters[id(parameter)] = parameter
         self.names.update(feeds)
-        self.model, self._buffers = model, {id(buffer) for buffer in model.buffers()}
+        self.model = model
+        self._buffers = {id(buffer): (name, buffer) for name, buffer in model.named_buffers()}
         self._given, self.reached = dict(feeds), set[str]()
         self.begin_pass()
 
@@ -63,6 +65,11 @@ class Origins:
             return (name,)
         is_part = isinstance(tensor, nn.Parameter) or id(tensor) in self._buffers or id(tensor) in self.held
         return () if is_part else None
+
+    def parts_of(self, tensor: Tensor) -> tuple[Part, ...]:
+        """The parameter or buffer that a tensor of the model is; none where it is held in an attribute."""
+        name, held = self._buffers.get(id(tensor), (self.names.get(id(tensor)), self.parameters.get(id(tensor))))
+        return (whole(name, tuple(tensor.shape)),) if name is not None and held is tensor else ()
 
     def follow(self, call: Call, result: object) -> None:
         """A weight that is normalised, masked or transposed first: where the parameter is zero, so is the weight."""

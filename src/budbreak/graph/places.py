@@ -9,13 +9,14 @@ from types import FrameType
 
 import torch
 
-_OURS, _TORCH = str(Path(__file__).parent), str(Path(torch.__file__).parent)
+_OURS = tuple(str(Path(__file__).parents[1] / room) for room in ("graph", "evidence"))
+_TORCH = str(Path(torch.__file__).parent)
 _LAYERS = str(Path(_TORCH) / "nn" / "modules")
 _CALLING = str(Path(_LAYERS) / "module.py")
 
 
 def calling_line() -> str:
-    """Where the nearest code outside of torch's functions and of this room stands, as file:line.
+    """Where the nearest code outside of torch's functions, and of the rooms that watch it, stands, as file:line.
 
     A layer of torch counts as code: what nn.TransformerEncoderLayer calls is found in its file.
     """

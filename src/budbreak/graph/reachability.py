@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from budbreak.errors import MaskMismatch
-from budbreak.graph.channels import Bundle, Channels, groups_of, is_table, units_dim
+from budbreak.graph.channels import Bundle, Channels, groups_of, is_table, unit_columns, unit_rows, units_dim
 from budbreak.graph.labels import telling_dim
 from budbreak.graph.node import Kind, Node
 from budbreak.masks import Mask
@@ -70,8 +70,11 @@ class _Step:
             return reached[self.bundle.parents].any(0) | (
                 self.bundle.mixes and bool(reached[self.bundle.parents].any())
             )
-        passed = self.node.kind == Kind.INPUT or (self.passes and bool(reached[self.entering].any()))
-        return torch.tensor([passed])
+        begins = self.node.kind == Kind.INPUT or (self.bundle.is_token and bool(self.node.weights))
+        made = torch.full((self.bundle.count,), begins)
+        if self.passes:
+            made[self.places[reached[self.entering]]] = True
+        return made
 
     def back(self, wanted: Tensor) -> Tensor:
         """Which channels some of its wanted ones come from.
@@ -85,7 +88,7 @@ class _Step:
         if self.bundle.operands:
             everything = self.bundle.mixes and bool(wanted.any())
             return (self.bundle.parents if everything else self.bundle.parents[:, wanted]).flatten()
-        return self.entering if self.passes and bool(wanted.any()) else self.entering[:0]
+        return self.entering[wanted[self.places]] if self.passes else self.entering[:0]
 
     def columns(self, reached: Tensor) -> Tensor:
         """The columns of a layer that are reached: bool [groups, 1, columns of a group]."""
@@ -96,11 +99,20 @@ class _Step:
 
     def on_path(self, reached: Tensor, wanted: Tensor) -> Tensor:
         """Whether something leads in and out again, for each element of its weights: bool, to be broadcast."""
+        if self.bundle.is_token:
+            return (reached[self.made] & wanted[self.made]).any()
         if self.kept is None:
             return torch.tensor([self.passes and bool(reached[self.entering].any() and wanted[self.made].any())])
         through = self.columns(reached) & wanted[self.made].reshape(len(self.kept), -1, 1)
         by_rows = self.node.units is None or self.node.units.dim == 0
         return (through if by_rows else through.transpose(1, 2)).flatten(0, 1)
+
+
+def _places(node: Node, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Which rows, and which columns, of a weight of this shape a layer uses."""
+    axes = [axis for axis in (unit_rows(node), unit_columns(node)) if axis is not None]
+    chosen = {axis.dim: torch.tensor(list(axis.indices)) for axis in axes}
+    return chosen.get(0, torch.arange(shape[0]))[:, None], chosen.get(1, torch.arange(shape[1]))
 
 
 def _matrix(bundle: Bundle, nodes: Sequence[Node], mask: Mask) -> Tensor:
@@ -110,7 +122,7 @@ def _matrix(bundle: Bundle, nodes: Sequence[Node], mask: Mask) -> Tensor:
     entry = mask.get(node.weight or "")
     if entry is None:
         return torch.ones(groups, bundle.count // groups, columns // groups, dtype=torch.bool)
-    flat = entry.unsqueeze(-1).flatten(2).any(-1)
+    flat = entry.unsqueeze(-1).flatten(2).any(-1)[_places(node, entry.shape)]
     flat = flat.any(0, keepdim=True) if is_table(node) else flat
     by_rows = node.units is None or node.units.dim == 0
     expected = (bundle.count, columns // groups) if by_rows else (columns, bundle.count // groups)
@@ -132,6 +144,15 @@ def _classes(reached: Tensor, labels: Tensor, shape: Sequence[int]) -> Tensor:
     return reached[labels].movedim(dim, 0).flatten(1).any(1)
 
 
+def _spread(node: Node, through: Tensor, entry: Tensor) -> Tensor:
+    """For each row and column of a weight whether something leads through it: bool, to be broadcast to it."""
+    if through.dim() == 2:
+        found = torch.zeros(entry.shape[:2], dtype=torch.bool)
+        found[_places(node, entry.shape)] = through
+        through = found
+    return through.reshape(tuple(through.shape) + (1,) * (entry.dim() - through.dim()))
+
+
 def _connected(steps: Sequence[_Step], mask: Mask, reached: Tensor, wanted: Tensor) -> Mask:
     """What lies on a path in one call of its weight at least."""
     entries = {name: torch.zeros_like(entry) for name, entry in mask.items()}
@@ -139,6 +160,5 @@ def _connected(steps: Sequence[_Step], mask: Mask, reached: Tensor, wanted: Tens
         through = step.on_path(reached, wanted)
         for name in step.node.weights:
             if name in entries:
-                spread = through.reshape(tuple(through.shape) + (1,) * (entries[name].dim() - through.dim()))
-                entries[name] |= mask[name] & spread
+                entries[name] |= mask[name] & _spread(step.node, through, mask[name])
     return Mask.owning(entries)

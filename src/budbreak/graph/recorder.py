@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import FunctionType
-from typing import Any, cast
+from typing import Any
 
 from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from budbreak.graph.call import Call, items, plain_name
+from budbreak.graph.call import Call, is_data, items, plain_name
 from budbreak.graph.composite import Pending
+from budbreak.graph.derivation import parts_after
 from budbreak.graph.flow import Flow
 from budbreak.graph.kinds import QUERIES, makes_constants
 from budbreak.graph.layouts import layouts_after
-from budbreak.graph.listening import Heard
+from budbreak.graph.listening import Heard, opened
 from budbreak.graph.modulecalls import ModuleCalls
 from budbreak.graph.node import Kind
 from budbreak.graph.nodemaking import Operands, kind_among, make_node, sources, starts_here
-from budbreak.graph.nonlinearities import CLAMPS, RECURRENT, activated, gives_zeros, is_nonlinear
+from budbreak.graph.nodeparts import parts_of
+from budbreak.graph.nonlinearities import CLAMPS, CONTROLLING, RECURRENT, activated, gives_zeros, is_nonlinear
 from budbreak.graph.places import calling_line, said_place
 from budbreak.graph.site import Layout
 from budbreak.graph.sitebook import Key, SiteBook
-from budbreak.graph.tracking import Known
+from budbreak.graph.tracking import Known, unwrapped, why_foreign
 
 _Results = Sequence[tuple[int, Tensor]]
 
@@ -71,6 +73,7 @@ class Recorder(TorchFunctionMode, ModuleCalls):
     ) -> None:
         TorchFunctionMode.__init__(self)
         ModuleCalls.__init__(self, flow, book, heard, keep_inputs=keep_inputs, opaque=opaque)
+        self.within = ""
 
     def __torch_function__(
         self,
@@ -85,13 +88,41 @@ class Recorder(TorchFunctionMode, ModuleCalls):
         if self.is_resting or name in QUERIES:
             return func(*args, **kwargs)
         if func is functional.multi_head_attention_forward:
-            with self:
-                return _opened(func)(*args, **kwargs)
+            with self, self._inside(name):
+                return opened(func)(*args, **kwargs)
         tracker, origins = self.flow.tracker, self.flow.origins
         call = Call(name, func, args, kwargs, tracker.layout, origins.feeds, origins.turned)
+        if any(map(why_foreign, call.tensors)):
+            return self._pass_by(call, func(*args, **kwargs))
         before = self._look(call)
         result = func(*args, **kwargs)
+        if any(why_foreign(tensor) for _, tensor in _results(call, result)):
+            return self._pass_by(call, result)
         self._record(call, before, result)
+        return result
+
+    @contextlib.contextmanager
+    def _inside(self, name: str) -> Generator[None, None, None]:
+        """Within a function of torch that calls others."""
+        self.within = name
+        try:
+            yield
+        finally:
+            self.within = ""
+
+    def _pass_by(self, call: Call, result: Any) -> Any:
+        """A call on tensors of which no node can be made: what entered it is kept in mind, and plain results are."""
+        given = [tensor for tensor in map(unwrapped, call.tensors) if not tensor.is_nested]
+        operands = [(tensor, self.flow.find(tensor) or self.flow.adopt(tensor)) for tensor in given]
+        self.flow.passed.take(operands)
+        self.flow.origins.reached.update(name for _, known in operands if known for name in known.origins)
+        results = [tensor for _, tensor in _results(call, result)]
+        if is_nonlinear(call) or call.name in RECURRENT:
+            why = next(filter(None, map(why_foreign, [*call.tensors, *results])))
+            self.say([f"{call.spelt} called {said_place(self.owner, calling_line())}, {why}"])
+        for tensor in results:
+            if not why_foreign(tensor):
+                self.flow.invent(tensor, call.name, (), owner=self.owner)
         return result
 
     def _look(self, call: Call) -> _Before:
@@ -112,6 +143,7 @@ class Recorder(TorchFunctionMode, ModuleCalls):
     def _record(self, call: Call, before: _Before, result: object) -> None:
         results = _results(call, result)
         if not results:
+            self._note_handed_over(call, before)
             return
         where = calling_line()
         place = said_place(self.owner, where)
@@ -136,18 +168,26 @@ class Recorder(TorchFunctionMode, ModuleCalls):
         elif call.name not in CLAMPS or before.layout is not None:
             self.say(_unseen(call, operands, results[0][1], place))
 
+    def _note_handed_over(self, call: Call, before: _Before) -> None:
+        """``tensor.data = other``: from now on it is the other."""
+        known = [known for _, known in before.operands]
+        if is_data(call.run) and len(known) == 2 and known[1] is not None:
+            self.flow.tracker.note(call.first, known[1])
+
     def _note_constants(self, call: Call, operands: Operands, seen: _Before, results: _Results) -> None:
         """What no input decides: weights that are normalised, positions that are counted."""
         origins = tuple(dict.fromkeys(name for _, known in operands for name in known.origins))
-        for part, tensor in results:
-            layout = seen.rule(tensor, part)
-            self.flow.tracker.note(tensor, Known(None, layout, () if makes_constants(call.name) else origins))
+        origins = () if makes_constants(call.name) else origins
+        held = [(tensor, parts_of(tensor, known)) for tensor, known in operands]
+        for index, tensor in results:
+            layout, parts = seen.rule(tensor, index), parts_after(call, held, tensor, index)
+            self.flow.tracker.note(tensor, Known(None, layout, origins, parts=parts))
             self.flow.origins.follow(call, tensor)
 
     def _add_nodes(self, seen: _Seen) -> int:
         """A node for each result; the index of the first."""
         call, kind, operands = seen.call, seen.kind, seen.operands
-        inputs = sources(kind, operands, self.flow.constant)
+        inputs = sources(kind, call, operands, self.flow.constant)
         weighted = kind in (Kind.LAYER, Kind.RECURRENT) or any(known.weighted for _, known in operands)
         where = "" if self.frames and self.frames[-1].is_layer else seen.where
         first = len(self.flow.nodes)
@@ -156,7 +196,8 @@ class Recorder(TorchFunctionMode, ModuleCalls):
                 continue
             layout = seen.rule(tensor, part)
             node = make_node(len(self.flow.nodes), kind, call, operands, tensor, layout)
-            index = self.flow.add(replace(node, owner=self.owner, inputs=inputs, part=part, where=where))
+            place = {"owner": self.owner, "where": where, "within": self.within}
+            index = self.flow.add(replace(node, inputs=inputs, part=part, **place))
             self.flow.tracker.note(tensor, Known(index, layout, weighted=weighted))
             if call.overwritten is not None:
                 self.flow.write(tensor, index)
@@ -176,6 +217,8 @@ def _results(call: Call, result: object) -> _Results:
 
 def _unseen(call: Call, operands: Operands, result: Tensor, place: str) -> list[str]:
     """A nonlinearity that is no activation for all that is known, in words, as a list of one; else none."""
+    if call.name in CONTROLLING:
+        return [f"what {call.name} computes {place}"]
     if call.name in RECURRENT:
         return [f"the nonlinearities inside {call.name} {place}"]
     if not is_nonlinear(call):
@@ -183,12 +226,3 @@ def _unseen(call: Call, operands: Operands, result: Tensor, place: str) -> list[
     weighted = [tensor for tensor, known in operands if known.weighted and tensor.is_floating_point()]
     alike = any(tensor.shape == result.shape for tensor in weighted)
     return [f"{call.spelt} called {place}"] if alike or call.name == "glu" else []
-
-
-def _opened(func: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of torch without the question, at its beginning, whether a mode wants to see it as a whole."""
-    whole = cast(FunctionType, func)
-    inner = {**whole.__globals__, "has_torch_function": lambda *_: False}
-    opened = FunctionType(whole.__code__, inner, whole.__name__, whole.__defaults__, whole.__closure__)
-    opened.__kwdefaults__ = whole.__kwdefaults__
-    return opened

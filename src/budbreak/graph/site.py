@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from budbreak.masks import UnitLayout
 
@@ -44,6 +45,11 @@ class Site:
     exact_zeros: bool = True
     assumed: bool = False
     where: str = ""
+
+    def renamed(self, names: Mapping[str, str]) -> Site:
+        """The same site with another name for the weight that feeds it, if there is one for it."""
+        feed = self.feed
+        return self if feed is None else replace(self, feed=Feed(names.get(feed.weight, feed.weight), feed.units))
 
 
 @dataclass(frozen=True)

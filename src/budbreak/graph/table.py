@@ -7,7 +7,7 @@ import re
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 
-from budbreak.graph.groups import Group
+from budbreak.graph.groups import Group, Member
 from budbreak.graph.node import Kind, Node
 from budbreak.graph.skips import PASSING, find_skips
 
@@ -49,14 +49,25 @@ def _units(node: Node) -> str:
 def _group_lines(groups: Sequence[Group]) -> list[str]:
     rows: list[tuple[str, ...]] = []
     for group in groups:
-        made = [_slices(member.weight, len(member.indices[0])) for member in group.members if member.makes]
-        other = [_slices(member.weight, len(member.indices[0])) for member in group.members if not member.makes]
-        rows.append((f"{group.size}", _names(made), _names(other), _names(group.fixed.split("; "), most=2)))
-    return _aligned(("units", "pruned together: made by", "with slices of", "but fixed:"), rows)
+        made = [_slices(member) for member in group.members if member.makes]
+        read = [_slices(member) for member in group.members if member.reads]
+        other = [_slices(member) for member in group.members if not (member.makes or member.reads)]
+        rows.append((f"{group.size}", _names(made), _names(read), _names(other, most=2), _but(group)))
+    return ["pruned together:", *_aligned(("units", "made by", "read by", "with", "but"), rows)]
 
 
-def _slices(weight: str, count: int) -> str:
-    return _short(weight) + (f" ({count} each)" if count > 1 else "")
+def _but(group: Group) -> str:
+    """What stands in the way of removing one of its units."""
+    if group.fixed:
+        return f"fixed: {_names(group.fixed.split('; '), most=2)}"
+    inexact = [f"inexact: {_names(group.inexact.split('; '), most=2)}"] if group.inexact else []
+    sizes = [f"sizes given to {_names(group.sizes, most=2)}"] if group.sizes else []
+    return "; ".join(inexact + sizes)
+
+
+def _slices(member: Member) -> str:
+    count = len(member.indices[0])
+    return _short(member.name) + (f" ({count} each)" if count > 1 else "")
 
 
 def _short(weight: str) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from budbreak.checks import check_function, check_model
-from budbreak.errors import BudbreakError, CannotTrace, UnknownName, did_you_mean, one_of
+from budbreak.checks import check_function, check_known, check_model
+from budbreak.errors import BudbreakError, CannotTrace, InvalidValue
 from budbreak.foreign import described
 from budbreak.graph.examples import call_example, count_samples
 from budbreak.graph.feeding import Forward, outputs_of, to_device
@@ -21,7 +21,7 @@ from budbreak.graph.origins import Origins
 from budbreak.graph.recorder import Recorder
 from budbreak.graph.site import Site
 from budbreak.graph.sitebook import SiteBook
-from budbreak.graph.tracking import tensors_of
+from budbreak.graph.tracking import tensors_of, why_foreign
 from budbreak.graph.undisturbed import observing
 from budbreak.graph.watching import as_written
 from budbreak.masks import conv_and_linear, parameters_with_layers, unwrap
@@ -87,10 +87,13 @@ class _Trace:
             hooks.remove()
         self._add_outputs(result)
         self._check_seen()
-        return ModelGraph(tuple(self.flow.nodes), tuple(recorder.unseen), self.origins.uncalled())
+        shapes, tied = _names(self.model, self.origins.names)
+        return ModelGraph(tuple(self.flow.nodes), tuple(recorder.unseen), self.origins.uncalled(), shapes, tied)
 
     def _add_outputs(self, result: object) -> None:
         for tensor in tensors_of(result):
+            if why := why_foreign(tensor):
+                raise self._refusal(f"what it returns was computed {why}, which have no plain shape")
             known = self.recorder.known(tensor, "the model returns")
             source = self.flow.constant(tensor, known) if known.node is None else known.node
             index, shape = len(self.flow.nodes), tuple(tensor.shape)
@@ -102,7 +105,8 @@ class _Trace:
     def _check_seen(self) -> None:
         """Refuse a model whose calls all run outside of Python."""
         kinds = {node.kind for node in self.flow.nodes}
-        if kinds <= {Kind.INPUT, Kind.CONSTANT, Kind.OPAQUE, Kind.OUTPUT} and self.origins.parameters:
+        opaque = kinds <= {Kind.INPUT, Kind.CONSTANT, Kind.OPAQUE, Kind.OUTPUT}
+        if opaque and self.origins.parameters and not self.flow.passed.weights:
             raise self._refusal("none of its layers calls a function of torch from Python")
 
     def _refusal(self, reason: str) -> CannotTrace:
@@ -129,12 +133,20 @@ def _weight_names(model: nn.Module) -> dict[int, str]:
     return {**names, **{id(parameter): name for name, _, parameter in reversed(prunable)}}
 
 
-def _check_paths(model: nn.Module, paths: Collection[str]) -> None:
+def _names(model: nn.Module, chosen: Mapping[int, str]) -> tuple[Mapping[str, tuple[int, ...]], Mapping[str, str]]:
+    """(the shape of each parameter under each of its names, each other name -> the one in the nodes)."""
+    named = list(model.named_parameters(remove_duplicate=False))
+    shapes = {name: tuple(parameter.shape) for name, parameter in named}
+    tied = {name: chosen[id(parameter)] for name, parameter in named if chosen[id(parameter)] != name}
+    return shapes, tied
+
+
+def _check_paths(model: nn.Module, paths: Collection[object]) -> None:
+    if isinstance(paths, str):
+        raise InvalidValue(f"opaque is {paths!r}", "it must be a list of paths of modules", f"write [{paths!r}]")
     known = [path for path, _ in model.named_modules() if path]
     for path in paths:
-        if path not in known:
-            value = f"opaque names {path!r}, which is no module of {type(model).__name__}"
-            raise UnknownName(value, one_of(known), did_you_mean(path, known))
+        check_known(f"opaque names {path!r}, which is no module of {type(model).__name__}", path, known)
 
 
 def _hear_nothing(site: Site, given: Tensor, output: Tensor) -> None:

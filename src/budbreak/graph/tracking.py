@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
+import torch
 from torch import Tensor
 
 from budbreak.graph.call import items
+from budbreak.graph.parts import Part
 from budbreak.graph.site import Layout
 
 
@@ -22,12 +24,14 @@ class Known:
         layout: where its units lie, if that is known.
         origins: of what no input decides: the parameters that it is computed from.
         weighted: whether some weight has had a say in it.
+        parts: of what no input decides: the same parameters, and buffers, each with where its slices lie.
     """
 
     node: int | None
     layout: Layout | None = None
     origins: tuple[str, ...] = ()
     weighted: bool = False
+    parts: tuple[Part, ...] = ()
 
 
 class Tracker:
@@ -76,6 +80,24 @@ class Tracker:
     def forget(self) -> None:
         """Another pass begins."""
         self._entries.clear()
+
+
+def why_foreign(tensor: Tensor) -> str:
+    """Why nothing can be said of a tensor by its shape and values, in words; "" if it is a plain one."""
+    if tensor.is_nested:
+        return "on nested tensors"
+    return "under a transform of torch.func" if _is_wrapped(tensor) else ""
+
+
+def unwrapped(tensor: Tensor) -> Tensor:
+    """The tensor that a transform of torch.func took, where this is what it made of it."""
+    while _is_wrapped(tensor):
+        tensor = _unwrap(tensor)
+    return tensor
+
+
+_is_wrapped = torch._C._functorch.is_functorch_wrapped_tensor  # pyright: ignore
+_unwrap = cast(Callable[[Tensor], Tensor], torch._C._functorch.get_unwrapped)  # pyright: ignore
 
 
 def version(tensor: Tensor) -> int:

@@ -14,11 +14,12 @@ from budbreak.iteration.followups import (
     watching,
 )
 from budbreak.iteration.identity import differences
+from budbreak.iteration.keeping import load_level
+from budbreak.iteration.levelrecord import LevelRecord
 from budbreak.iteration.levels import Level, Levels
 from budbreak.iteration.loop import iterate
 from budbreak.iteration.plan import Plan
 from budbreak.iteration.preview import Preview
-from budbreak.iteration.state import LevelRecord
 from budbreak.iteration.step import Step
 from budbreak.iteration.store import Store, read_records
 from budbreak.iteration.targets import LevelTarget
@@ -43,6 +44,7 @@ __all__ = [
     "criteria_of",
     "differences",
     "iterate",
+    "load_level",
     "read_records",
     "stages_of",
     "watching",

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
-from budbreak.errors import BudbreakError, CorruptFile, InvalidValue
+from budbreak.errors import BudbreakError, CorruptFile
 from budbreak.files import conform, corrupt
 from budbreak.iteration.identity import mask_digest
+from budbreak.iteration.levelrecord import LevelRecord
 from budbreak.iteration.plan import Plan
-from budbreak.iteration.state import LevelRecord, Position, State, misfit
-from budbreak.iteration.step import Step
-from budbreak.live import Resettable, Snapshot, TrainingState, model_state, state_digest
+from budbreak.iteration.state import Position, State, misfit
+from budbreak.live import TrainingState, model_state
 from budbreak.masks import Mask
 
 WHAT_TO_DO = "delete it (an earlier checkpoint is used if there is one) or restore it from a copy"
@@ -38,7 +38,8 @@ class RecordsFile:
 class Checkpoint:
     """All that is needed to go on bit for bit, besides the rewind point.
 
-    Of several processes it is rank 0's; ``ranks`` holds what the others have otherwise, see `SharedStore`.
+    Of several processes it is rank 0's; ``ranks`` holds what the others have otherwise, see `SharedStore`. In the
+    middle of a training, ``attached`` holds the state of what was attached to it.
     """
 
     position: Position
@@ -50,13 +51,18 @@ class Checkpoint:
     training: TrainingState
     generators: dict[str, Any]
     observers: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict[str, Any])
+    attached: TrainingState | None = None
     ranks: Sequence[Any] = ()
 
     def tree(self) -> dict[str, Any]:
-        """What `from_tree` takes; observers only where there are some."""
-        watched = {"observers": {name: dict(state) for name, state in self.observers.items()}} if self.observers else {}
+        """What `from_tree` takes; observers, and what is attached, only where there is some."""
+        more: dict[str, Any] = {}
+        if self.observers:
+            more["observers"] = {name: dict(state) for name, state in self.observers.items()}
+        if self.attached is not None:
+            more["attached"] = {"optimizers": self.attached.optimizers, "resets": self.attached.resets}
         return {
-            "position": asdict(self.position),
+            "position": _position_tree(self.position),
             "mask": dict(self.mask),
             "records": [asdict(record) for record in self.records],
             "model": dict(self.model),
@@ -66,7 +72,7 @@ class Checkpoint:
             "resets": self.training.resets,
             "generators": self.generators,
             "ranks": list(self.ranks),
-            **watched,
+            **more,
         }
 
     @classmethod
@@ -76,8 +82,7 @@ class Checkpoint:
         Raises:
             CorruptFile: if it has not the structure of one.
         """
-        watched = {"observers"} if isinstance(tree, dict) and "observers" in tree else set[str]()
-        check_keys(tree, {*_TREE_KEYS, *watched}, path)
+        check_keys(tree, {*_TREE_KEYS}, path, optional={"observers", "attached"})
         check_tensors(tree, ("mask", "model", "start_weights"), path)
         observers = _observers_from(tree, path)
         if not isinstance(tree["extra"], dict) or not isinstance(tree["generators"], dict):
@@ -87,7 +92,7 @@ class Checkpoint:
             raise corrupt(path, "its mask is not made of bools", WHAT_TO_DO)
         if set(tree["start_weights"]) != set(tree["mask"]):
             raise corrupt(path, "its start weights are not those that its mask covers", WHAT_TO_DO)
-        check_keys(tree["position"], {field.name for field in fields(Position)}, path)  # all: none by its default
+        _check_position(tree["position"], path)
         if set(tree["generators"]) - {"cuda"} != {"torch", "numpy", "random"}:
             raise corrupt(path, "its generators are not those of torch, numpy and random", WHAT_TO_DO)
         return cls(
@@ -100,6 +105,7 @@ class Checkpoint:
             training=training_from(tree, path),
             generators=tree["generators"],
             observers=observers,
+            attached=_attached_from(tree, path),
             ranks=tree["ranks"],
         )
 
@@ -114,17 +120,44 @@ class Checkpoint:
         Raises:
             CorruptFile: with what does not fit.
         """
-        wrong = misfit(self.state, plan)
+        here, wrong = self.position, misfit(self.state, plan)
         if wrong is not None:
             raise corrupt(path, wrong, WHAT_TO_DO)
+        if (self.attached is not None) != (here.attached is not None and here.epochs > 0 and not here.ended):
+            raise corrupt(path, "the state of what was attached is missing, or one too many", WHAT_TO_DO)
         if self.position.ended and mask_digest(self.mask) != self.records[-1].mask_digest:
             raise corrupt(path, "its mask is not the one in its last record", WHAT_TO_DO)
 
 
-def check_keys(tree: Any, keys: set[str], path: Path, remedy: str = WHAT_TO_DO) -> None:
-    """Refuse what is no dict with just these keys."""
-    if not isinstance(tree, dict) or set(cast(Any, tree)) != keys:
+def _position_tree(position: Position) -> dict[str, Any]:
+    """All fields but those at the value they were introduced with: see `Position`."""
+    plain = asdict(position)
+    usual = {field.name: field.metadata["introduced"] for field in fields(Position) if "introduced" in field.metadata}
+    return {name: value for name, value in plain.items() if name not in usual or value != usual[name]}
+
+
+def _check_position(tree: Any, path: Path) -> None:
+    """Refuse what lacks a field, but for those that were introduced later: no other one is left to its default."""
+    later = {field.name for field in fields(Position) if "introduced" in field.metadata}
+    check_keys(tree, {field.name for field in fields(Position)} - later, path, optional=later)
+    if tree.get("attached") is not None:
+        check_keys(tree["attached"], {"optimizers", "resets"}, path)
+
+
+def check_keys(
+    tree: Any, keys: set[str], path: Path, remedy: str = WHAT_TO_DO, *, optional: AbstractSet[str] = frozenset()
+) -> None:
+    """Refuse what is no dict with just these keys, and any of the optional ones."""
+    if not isinstance(tree, dict) or not keys <= set(cast(Any, tree)) <= keys | optional:
         raise corrupt(path, f"it does not hold {', '.join(sorted(keys))}", remedy)
+
+
+def _attached_from(tree: dict[str, Any], path: Path) -> TrainingState | None:
+    """The state of what was attached, if anything was."""
+    if "attached" not in tree:
+        return None
+    check_keys(tree["attached"], {"optimizers", "resets"}, path)
+    return training_from(tree["attached"], path)
 
 
 def _observers_from(tree: dict[str, Any], path: Path) -> dict[str, dict[str, Tensor]]:
@@ -190,87 +223,3 @@ def check_dtypes(state: Mapping[str, Tensor], model: nn.Module, path: Path, reme
     for name, tensor in model_state(model).items():
         if name in state and state[name].dtype != tensor.dtype:
             raise corrupt(path, f"its {name!r} is {state[name].dtype}, that of the model {tensor.dtype}", remedy)
-
-
-NO_REWIND_POINT = "restore it from a copy, or begin again in another folder: no later level can do without it"
-
-
-class RewindPoint:
-    """Weights and buffers after step k; optimizer and ``resets`` just before step k + 1.
-
-    The scheduler of step k runs after the optimizer's step, and the forward pass of step k + 1 already moves the
-    buffers: so the two halves are copied at two moments.
-    """
-
-    def __init__(self, step: Step) -> None:
-        self.step = step
-        self.snapshot: Snapshot | None = None
-        self.training: TrainingState | None = None
-        self.ranks: Sequence[Any] = ()  # what the other processes have otherwise, see `SharedStore`
-
-    @property
-    def complete(self) -> bool:
-        """Whether both halves are there."""
-        return self.training is not None
-
-    def after_step(self, steps: int, model: nn.Module) -> None:
-        """Copy the model if this is the moment."""
-        if self.snapshot is None and steps == self.step.count:
-            self.snapshot = Snapshot.of(model)
-
-    def settle(self, optimizer: Optimizer, resets: Sequence[Resettable]) -> None:
-        """Copy the rest if the model has been copied: before the next step, or at an epoch's or level's end.
-
-        Raises:
-            InvalidValue: if the optimizer has other groups by now, which could not be put back.
-        """
-        if self.training is not None:
-            self.training.check_groups(optimizer)
-        elif self.snapshot is not None:
-            self.training = TrainingState.of(optimizer, resets)
-
-    def get(self) -> tuple[Snapshot, TrainingState]:
-        """Both halves.
-
-        Raises:
-            InvalidValue: if level 0 ended before the step came.
-        """
-        if self.snapshot is None or self.training is None:
-            raise InvalidValue(
-                f"rewind_to is {self.step}, but level 0 ended earlier",
-                "the step to rewind to lies within the training of level 0",
-                "rewind to an earlier step, or train level 0 for longer",
-            )
-        return self.snapshot, self.training
-
-    def tree(self) -> dict[str, Any]:
-        """What `from_tree` takes."""
-        snapshot, training = self.get()
-        return {
-            "step": self.step.count,
-            "state": dict(snapshot.state),
-            "digest": snapshot.digest,
-            "extra": dict(snapshot.extra),
-            "optimizers": training.optimizers,
-            "resets": training.resets,
-            "ranks": list(self.ranks),
-        }
-
-    @classmethod
-    def from_tree(cls, tree: Any, path: Path) -> RewindPoint:
-        """The point that was stored in the file ``path``.
-
-        Raises:
-            CorruptFile: if it has not the structure of one, or its state not the digest that it had.
-        """
-        check_keys(tree, {"step", "state", "extra", "digest", "optimizers", "resets", "ranks"}, path, NO_REWIND_POINT)
-        check_tensors(tree, ("state",), path, NO_REWIND_POINT)
-        known = isinstance(tree["step"], int) and tree["step"] >= 0 and isinstance(tree["extra"], dict)
-        if not known or state_digest(tree["state"], tree["extra"]) != tree["digest"]:
-            raise corrupt(path, "its state is not the one of its step and digest", NO_REWIND_POINT)
-        check_ranks(tree, path, NO_REWIND_POINT)
-        point = cls(Step(tree["step"]))
-        point.ranks = tree["ranks"]
-        point.snapshot = Snapshot(tree["state"], tree["digest"], tree["extra"])
-        point.training = training_from(tree, path, NO_REWIND_POINT)
-        return point

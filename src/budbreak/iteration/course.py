@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import logging
 import time
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from torch.optim import Optimizer
+
 from budbreak.errors import InvalidValue
 from budbreak.iteration import state as states
 from budbreak.iteration.checkpoint import Checkpoint
+from budbreak.iteration.coursechecks import check_attached, check_recorded, check_trained, in_words, unseen
 from budbreak.iteration.dense import take_dense_level
 from budbreak.iteration.identity import Setup, identity, start_identity
-from budbreak.iteration.network import LiveNetwork
-from budbreak.iteration.plan import Plan
-from budbreak.iteration.ranks import SharedStore, check_same_iteration, check_same_network, common_metrics
+from budbreak.iteration.levelweights import LevelWeights
+from budbreak.iteration.network import Calls, LiveNetwork
+from budbreak.iteration.ranks import APART, Said, SharedStore, agree, check_same_iteration, check_same_network
 from budbreak.iteration.recording import check_finite, make_record
 from budbreak.iteration.removing import Before, remove
 from budbreak.iteration.state import Position, State
+from budbreak.iteration.stopping import Until, is_open
 from budbreak.iteration.store import Store
 from budbreak.iteration.targets import Removal
+from budbreak.live import Resettable
 
 _LOG = logging.getLogger(__name__)
 
@@ -45,7 +51,10 @@ class Course:
         self.entered, self.resumed = False, ""
         self.handed: Position | None = None
         self._store, self._dense = store, dense
-        self._network = LiveNetwork(setup, stored=store is not None, is_running=lambda: self.state.running)
+        calls = Calls(lambda: self.state.running, self._before_step, self._after_step)
+        self._network = LiveNetwork(setup, calls, stored=store is not None)
+        self._unsaid: Mapping[str, float] = {}
+        self._in_epoch: Mapping[str, float] = {}
         self._identity: Mapping[str, Any] = {}
         self._clock = 0.0
 
@@ -57,7 +66,7 @@ class Course:
         with setup.processes.agreeing("entering the levels"):
             self._network.check_schedulers()
             about = identity(setup)
-            check_same_iteration(setup.processes, {**about, "stored": self._store is not None})
+            check_same_iteration(setup.processes, {**about, "stored": self._store is not None, "keep": setup.keep})
             self._identity = about if self._store is None else {**about, **start_identity(setup)}
         if self._store is not None:
             self._store.open(self._identity)
@@ -83,7 +92,7 @@ class Course:
         self._network.release()
 
     def _start(self) -> None:
-        self._network.hold(self.state.mask, before_step=self._before_step, after_step=self._after_step)
+        self._network.hold(self.state.mask)
         stored = None if self._store is None else self._store.load_checkpoint()
         if self._store is not None and stored is not None:
             self._resume(self._store, *stored)
@@ -104,9 +113,12 @@ class Course:
     def _resume(self, store: SharedStore, checkpoint: Checkpoint, path: Path, source: str = "") -> None:
         checkpoint.check_course(self.setup.plan, path)
         state, network = checkpoint.state, self._network
-        if state.here.ended:  # killed before its file was written
+        if state.here.ended:  # killed before its files were written
             store.save_mask(state.here.level, state.mask)
+            if self._keeps_weights(state) and not store.has_weights(state.here.level):
+                store.save_weights(LevelWeights.of(checkpoint))
         store.check_masks(state.records)
+        self._warn_of_missing_weights(store, state)
         if network.point is not None:
             network.point = store.load_rewind_point(state.here.steps, network.point)
             network.try_rewind_point(store.path("rewind"))
@@ -114,7 +126,7 @@ class Course:
         self.state = state
         if state.records:  # killed before they were written, or they were deleted
             store.save_records(state.records)
-        self.resumed = _in_words(state, self.setup.plan) + source
+        self.resumed = in_words(state, self.setup.plan) + source
         if self.setup.processes.rank == 0:
             _LOG.warning("%s: %s", path.parent, self.resumed)
         self._clock = time.perf_counter()
@@ -146,26 +158,48 @@ class Course:
 
     def again(self) -> None:
         """A training that has begun is handed out once more."""
-        self._network.restore_generators()
+        self._network.again()
 
     def end(self) -> None:
         """The training is over: what must hold is asserted, and it is recorded."""
         here = self.state.here
+        if here.ends_after is not None and here.epochs < here.ends_after:  # stopped, and then left by break
+            self.epoch_done(here.ends_after, checkpoint=False)
+            here = self.state.here
         with self.setup.processes.agreeing(f"the end of level {here.level}, stage {here.stage}"):
             self._settle()
             self._agree("the end")
-            self._check_recorded()
+            check_recorded(self.setup.plan, self.state.here)
+            if not self.setup.optimizers and self.state.here.untouched and self._network.has_moved:
+                raise unseen(self.state.here, self._network.optimizers)
             seconds = self.state.here.seconds + time.perf_counter() - self._clock
-            record = make_record(self.setup, self.state, seconds=seconds)
+            record = make_record(self.setup, self.state, self._network.optimizers, seconds=seconds)
             record = self.setup.processes.first("the record", record)
             self.state = states.ended(self.state, record)
-            self._save()
-            if self._store is not None:
+            checkpoint = self._save()
+            if self._store is not None and checkpoint is not None:
                 self._store.save_records(self.state.records)
                 self._store.save_mask(here.level, self.state.mask)
+                if self._keeps_weights(self.state):
+                    self._store.save_weights(LevelWeights.of(checkpoint))
             if here.level == 0 and self._network.point is not None:
                 self._network.point.get()  # level 0 is stored; now say if it was too short to rewind to
         self.handed = None
+
+    def _keeps_weights(self, state: State) -> bool:
+        """Whether those of the training that is over are kept when the iteration goes on."""
+        return self.setup.keep == "all" and state.records[-1].last_stage
+
+    def _warn_of_missing_weights(self, store: SharedStore, state: State) -> None:
+        """Say that a store has begun without ``keep="all"``: what it did not keep then is gone."""
+        over = [record.level for record in state.records if record.last_stage]
+        missing = [level for level in over if self.setup.keep == "all" and not store.has_weights(level)]
+        if missing and self.setup.processes.rank == 0:
+            warnings.warn(
+                f"the store has not kept the weights of level {', '.join(map(str, missing))}, which ended before "
+                'keep="all" was given, or were deleted; it keeps those of the levels to come.',
+                stacklevel=6,
+            )
 
     # --- within a training -------------------------------------------------------------------------------------
 
@@ -183,8 +217,18 @@ class Course:
                 "do it in the loop body, before the next level",
             )
 
+    def attach(self, optimizers: tuple[Optimizer, ...], resets: tuple[Resettable, ...]) -> None:
+        """Let these optimizers train the network in this training."""
+        here, processes = self.state.here, self.setup.processes
+        at = f"attach() in level {here.level}, stage {here.stage}"
+        with processes.agreeing(at):
+            described = self._network.attach(optimizers, resets, self.state)
+            processes.same(at, described, "all ranks attach the same", APART)
+            self.state = states.attached(self.state, described)
+
     def plan_epochs(self, count: int) -> None:
         """Keep how many epochs this training has; refuse another number than the store has."""
+        check_attached(count, self.state.here, self._network.optimizers)
         self.state = states.epochs_planned(self.state, count)
 
     def go_on(self) -> int:
@@ -192,48 +236,49 @@ class Course:
         if self.state.here.epochs:  # else the body has drawn since, as it did without the interruption
             self._network.restore_generators()
         self._network.forget_generators()
+        self._in_epoch = {}
         return self.state.here.epochs
 
-    def epoch_done(self, epochs: int, *, checkpoint: bool) -> None:
-        """Count an epoch, and store it if asked."""
+    @property
+    def last_epoch(self) -> int:
+        """After how many epochs this training ends, as far as is known."""
+        return self.state.here.last_epoch or 0
+
+    def epoch_done(self, epochs: int, *, checkpoint: bool, until: Until | None = None) -> None:
+        """Count an epoch, and store it if asked, or if it was the last one.
+
+        Args:
+            epochs: how many are over.
+            checkpoint: whether it is to be stored in any case.
+            until: asked whether the training ends with it.
+        """
         with self.setup.processes.agreeing(f"the end of epoch {epochs - 1} of level {self.state.here.level}"):
             check_finite(self.setup.model)
             self._settle()
             self.state = states.epoch_done(self.state, epochs)
-            self._check_trained()
-            self._agree("an epoch")
-            if checkpoint and not self._begins_again():
+            numbers = self._agree("an epoch")
+            ends = until is not None and is_open(until, numbers, epochs - 1)
+            if any(self.setup.processes.exchange("whether the training ends", ends)):
+                self.state = states.stopped(self.state, epochs)
+            check_trained(self.state.here, self._network.optimizers)
+            last = epochs == self.state.here.last_epoch
+            if (checkpoint or last) and not self._begins_again():
                 self._save()
+
+    def stop(self) -> None:
+        """The training ends with the epoch that runs."""
+        self.state = states.stopped(self.state, self.state.here.epochs + 1)
 
     def note(self, metrics: Mapping[str, float], *, in_epochs: bool) -> None:
         """Keep metrics for the record of this training; outside its epochs, they say that it is over."""
         self.state = states.noted(self.state, metrics, in_epochs=in_epochs)
-
-    def _check_trained(self) -> None:
-        here = self.state.here
-        if here.epochs == here.planned and here.steps == here.first_step:
-            name = type(self.setup.optimizer).__name__
-            raise InvalidValue(
-                f"level {here.level}: {here.epochs} epochs without a step of the {name}",
-                "the optimizer that was given to iterate trains the weights; what another one does is not seen",
-                "call its step(), and make neither model nor optimizer anew in the loop",
-            )
-
-    def _check_recorded(self) -> None:
-        """Refuse to end a level without a metric by which the schedule decides the next one."""
-        here, plan = self.state.here, self.setup.plan
-        lacking = plan.lacking(here.metrics or {})
-        if lacking and here.level < plan.levels and here.stage + 1 == plan.trainings_of(here.level):
-            raise InvalidValue(
-                f"level {here.level} has recorded {', '.join(here.metrics or {}) or 'nothing'}, not {lacking[0]!r}",
-                f"{plan.schedule} looks at it to decide the next level",
-                f"write level.record({lacking[0]}=...) in the body of the loop",
-            )
+        self._unsaid = {**self._unsaid, **metrics}
+        self._in_epoch = {**self._in_epoch, **metrics} if in_epochs else self._in_epoch
 
     def _begins_again(self) -> bool:
         """Whether a kill must send this training back to its beginning: its scheduler's state is in no checkpoint."""
         here = self.state.here
-        return self._store is not None and here.epochs != here.planned and self._network.has_own_scheduler(here)
+        return self._store is not None and here.epochs != here.last_epoch and self._network.has_own_scheduler(here)
 
     def _before_step(self) -> None:
         self._settle()
@@ -241,14 +286,18 @@ class Course:
             rates = self._network.check_rates(self.state.here)
             self.state = self.state if rates is None else states.rates_seen(self.state, rates)
 
-    def _after_step(self) -> None:
+    def _after_step(self, optimizer: int) -> None:
         if self.state.position is not None:
-            self.state = states.stepped(self.state)
+            self.state = states.stepped(self.state, optimizer, of=len(self._network.optimizers))
             self._network.after_step(self.state.here)
 
-    def _agree(self, moment: str) -> None:
-        """All ranks have what each of them recorded."""
-        self.state = states.agreed(self.state, common_metrics(self.setup.processes, self.state.here, moment))
+    def _agree(self, moment: str) -> Mapping[str, float]:
+        """All ranks have what each of them recorded; what that is in the epoch that is over now."""
+        mine = Said(self._unsaid, self._in_epoch, self.state.here.ends_after)
+        said = agree(self.setup.processes, self.state.here, mine, moment)
+        self.state = states.agreed(self.state, said.metrics, said.ends_after)
+        self._unsaid, self._in_epoch = {}, {}
+        return said.in_epoch
 
     def _settle(self) -> None:
         """Complete the rewind point once its step is done, and store it."""
@@ -256,21 +305,12 @@ class Course:
         if network.settle() and network.point is not None and self._store is not None:
             self._store.save("rewind", network.point.tree())
 
-    def _save(self) -> None:
+    def _save(self) -> Checkpoint | None:
+        """Write a checkpoint, where there is a store."""
         if self._store is None:
-            return
+            return None
         now = time.perf_counter()
         self.state, self._clock = states.timed(self.state, now - self._clock), now
-        self._store.save_checkpoint(self._network.copy(self.state).tree())
-
-
-def _in_words(state: State, plan: Plan) -> str:
-    """Where an earlier session had come to, and what is left."""
-    here = state.here
-    of = f"level {here.level} of {plan.levels}"
-    if states.upcoming(state, plan) is None:
-        epochs = sorted({record.epochs for record in state.records} - {0})
-        had = f" (trainings of {' and '.join(map(str, epochs))} epochs)" if epochs else ""
-        return f"going on from {of}: nothing left to train{had}"
-    done = "done" if here.ended else f"{here.epochs} of its epochs are done"
-    return f"going on from {of}, stage {here.stage}: {done}"
+        checkpoint = self._network.copy(self.state)
+        self._store.save_checkpoint(checkpoint.tree())
+        return checkpoint

@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import Any, cast
 
 from budbreak.errors import StoreMismatch
-from budbreak.iteration.checkpoint import Checkpoint, RewindPoint
+from budbreak.iteration.checkpoint import Checkpoint
 from budbreak.iteration.identity import differences
 from budbreak.iteration.plan import Plan
+from budbreak.iteration.rewindpoint import RewindPoint
 from budbreak.iteration.store import Store, read_identity, remedy_for, warn_of_changes
 
 _DECIDES = (

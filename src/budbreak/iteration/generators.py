@@ -25,7 +25,12 @@ def seed_everything(seed: int, generators: Sequence[torch.Generator] = ()) -> No
         torch.default_generator.manual_seed(seed)
     np.random.seed(seed % 2**32)
     random.seed(seed)
-    for index, generator in enumerate(generators):
+    seed_generators(seed, generators)
+
+
+def seed_generators(seed: int, generators: Sequence[torch.Generator], *, first: int = 0) -> None:
+    """Seed the given generators, of which the ``first`` ones have been seeded already."""
+    for index, generator in enumerate(generators, first):
         generator.manual_seed(derive_seed(seed, "generator", index))
 
 

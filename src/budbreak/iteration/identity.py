@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import platform
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -23,13 +23,19 @@ from budbreak.live import Resettable, Stateful, model_digest, model_state, state
 from budbreak.masks import Mask, unwrap
 from budbreak.processes import Processes
 
+Keep = Literal["last", "all"]
+"""Of which levels a store keeps the weights: of the one where it stands, or of every one that is over."""
+
 
 @dataclass(frozen=True)
 class Setup:
-    """What the user gave to `budbreak.iterate`, unchanged throughout; the plan is fitted to the model."""
+    """What the user gave to `budbreak.iterate`, unchanged throughout; the plan is fitted to the model.
+
+    No optimizers: they are attached in each training.
+    """
 
     model: nn.Module
-    optimizer: Optimizer
+    optimizers: tuple[Optimizer, ...]
     plan: Plan
     batches: Batches | None
     loss: Loss | None
@@ -41,6 +47,7 @@ class Setup:
     mask: Mask | None
     mask_grads: bool | None
     keep_holding: bool
+    keep: Keep
     processes: Processes
 
     @property
@@ -52,25 +59,51 @@ class Setup:
 def identity(setup: Setup) -> dict[str, Any]:
     """What all ranks of an iteration have in common, and a store must agree on before it is used again."""
     state = model_state(setup.model)
-    groups = [
-        {
-            **{key: describe(value) for key, value in group.items() if key not in ("params", "lr", "initial_lr")},
-            "learning_rate": describe(group.get("initial_lr", group.get("lr"))),  # lr itself moves with a scheduler
-            "size": len(group["params"]),
-        }
-        for group in setup.optimizer.param_groups
-    ]
     return {
         "plan": describe(setup.plan),
         "model": {name: [list(tensor.shape), str(tensor.dtype)] for name, tensor in state.items()},
         "modules": {name: _module(module) for name, module in unwrap(setup.model).named_modules()},
-        "optimizer": {"class": _short_name(setup.optimizer), "groups": groups},
-        "resets": [_reset(item) for item in setup.resets],
+        "optimizer": _describe_given(setup),
+        "resets": [describe_reset(item) for item in setup.resets],
         "seed": setup.seed,
         "mask": None if setup.mask is None else mask_digest(setup.mask),
         "prunable": list(setup.first_mask),
         "processes": setup.processes.size,
     }
+
+
+def describe_optimizer(optimizer: Optimizer, names: Mapping[int, str] | None = None) -> dict[str, Any]:
+    """What an optimizer is: its class, and of each group the settings and how many parameters it has.
+
+    Args:
+        optimizer: a live one.
+        names: of parameters, by their ids: where they are to be told as well.
+    """
+    groups = [
+        {
+            **{key: describe(value) for key, value in group.items() if key not in ("params", "lr", "initial_lr")},
+            "learning_rate": describe(group.get("initial_lr", group.get("lr"))),  # lr itself moves with a scheduler
+            "size": len(group["params"]),
+            **({} if names is None else {"parameters": [names[id(parameter)] for parameter in group["params"]]}),
+        }
+        for group in optimizer.param_groups
+    ]
+    return {"class": short_name(optimizer), "groups": groups}
+
+
+def names_of(model: nn.Module, resets: Sequence[object]) -> dict[int, str]:
+    """Ids of all parameters of a model, and of the modules in ``resets``, each with a name."""
+    modules = [item for item in resets if isinstance(item, nn.Module)]
+    named = [pair for module in (*modules, unwrap(model)) for pair in module.named_parameters()]
+    return {id(parameter): name for name, parameter in named}
+
+
+def _describe_given(setup: Setup) -> Any:
+    """One optimizer as it was described when there was no other number of them; None for none yet."""
+    if len(setup.optimizers) == 1:
+        return describe_optimizer(setup.optimizers[0])
+    names = names_of(setup.model, setup.resets)
+    return [describe_optimizer(optimizer, names) for optimizer in setup.optimizers] or None
 
 
 def start_identity(setup: Setup) -> dict[str, Any]:
@@ -92,21 +125,21 @@ def mask_digest(mask: Mask) -> str:
 
 
 def _module(module: nn.Module) -> str:
-    return f"{_short_name(module)}({module.extra_repr()})"
+    return f"{short_name(module)}({module.extra_repr()})"
 
 
-def _short_name(value: object) -> str:
+def short_name(value: object) -> str:
     """The class's name alone where it is torch's."""
     kind = type(value)
     return kind.__name__ if kind.__module__.startswith("torch.") else full_name(kind)
 
 
-def _reset(item: object) -> Any:
+def describe_reset(item: object) -> Any:
     """A scheduler's settings and an average's weights; a generator is seeded at each level anyway."""
     if isinstance(item, torch.Generator) or not isinstance(item, Stateful):
-        return _short_name(item)
+        return short_name(item)
     functions = [_functions(member) for member in members_of([item]) if is_scheduler(member)]
-    return {"is": _short_name(item), "state": describe(item.state_dict()), "functions": functions}
+    return {"is": short_name(item), "state": describe(item.state_dict()), "functions": functions}
 
 
 def _functions(scheduler: object) -> dict[str, Any]:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 
-from budbreak.checks import check_count
+from torch.optim import Optimizer
+
+from budbreak.checks import check_count, check_function, check_optimizer
 from budbreak.errors import InvalidValue, NotFinite
 from budbreak.iteration.course import Course
-from budbreak.iteration.state import LevelRecord, upcoming
+from budbreak.iteration.levelrecord import LevelRecord
+from budbreak.iteration.state import upcoming
 from budbreak.iteration.step import Step
+from budbreak.iteration.stopping import Until
+from budbreak.live import Resettable, check_resettable, optimizers_of, unwrap_optimizer
 from budbreak.masks import Mask
 
 
@@ -55,18 +60,52 @@ class Level:
         """The records of all trainings that are over, also of those that an earlier session ran."""
         return self._course.state.records
 
-    def epochs(self, count: int, *, checkpoint_every: int = 1) -> Iterator[int]:
-        """The epochs 0 .. count - 1 that are still to do, with a checkpoint after every ``checkpoint_every``-th.
+    def attach(self, optimizers: Optimizer | Sequence[Optimizer], resets: Sequence[Resettable] = ()) -> None:
+        """Let optimizers that were made for this training hold the mask, where `iterate` was given None.
 
-        A resumed level goes on after the last checkpoint, with every generator where it was then.
+        For a Trainer, which makes its own in each fit. Once in each training, before its first step and before
+        `epochs`. They and ``resets`` begin anew in each training, so each is a new object each time; in a training
+        that goes on from its middle they take the state that they had there, bit for bit.
+
+        Args:
+            optimizers: one, or several, that together hold the prunable weights.
+            resets: what else was made for this training and changes in it: see `iterate`.
 
         Raises:
-            InvalidValue: if it is called twice, or with another ``count`` than before the level was killed; at the
-                end, if the optimizer that `iterate` was given made no step.
+            InvalidValue: if `iterate` was given an optimizer, or this training one; for an object that an earlier one
+                has had; for optimizers that differ from those of the training before in more than their learning rates.
+            ForeignParameter: if they lack a prunable weight, or hold one that is not the model's.
+            InvariantBroken: if pruned weights have moved before.
+        """
+        check_optimizer(optimizers)
+        check_resettable(resets)
+        self._course.check_running(self.number, self.stage, "attach()")
+        self._course.attach(tuple(map(unwrap_optimizer, optimizers_of(optimizers))), tuple(resets))
+
+    def epochs(self, count: int, *, checkpoint_every: int = 1, until: Until | None = None) -> Iterator[int]:
+        """The epochs 0 .. count - 1 that are still to do, with a checkpoint after every ``checkpoint_every``-th.
+
+        A resumed level goes on after the last checkpoint, with every generator where it was then. The last epoch, be it
+        that in which `stop` was called or for which ``until`` was true, is stored in any case.
+
+        Args:
+            count: how many there are at most.
+            checkpoint_every: after so many epochs each a checkpoint is written.
+            until: called after each epoch with the numbers that were recorded in it (on any rank):
+                ``until=lambda numbers: numbers["accuracy"] > 0.9`` ends the training after the first epoch of which
+                this is true. What remembers more than an epoch is an object in ``resets``, so that a resumed level ends
+                at the same one.
+
+        Raises:
+            InvalidValue: if it is called twice, or with another ``count`` than before the level was killed; if no
+                optimizer is there; if ``until`` looks at a number that the epoch has not recorded; at the end, if an
+                optimizer made no step.
             NotFinite: if a prunable weight is NaN or infinite after an epoch; that epoch is not stored.
         """
         check_count("count", count)
         check_count("checkpoint_every", checkpoint_every)
+        if until is not None:
+            check_function("until", until, 'lambda numbers: numbers["accuracy"] > 0.9')
         self._course.check_running(self.number, self.stage, f"epochs({count})")
         if self._given:
             raise InvalidValue(
@@ -76,17 +115,36 @@ class Level:
             )
         self._course.plan_epochs(count)
         self._given = True
-        return self._count_epochs(count, checkpoint_every)
+        return self._count_epochs(checkpoint_every, until)
 
-    def _count_epochs(self, count: int, checkpoint_every: int) -> Iterator[int]:
-        self._in_epochs = True
+    def _count_epochs(self, checkpoint_every: int, until: Until | None) -> Iterator[int]:
+        self._in_epochs, course = True, self._course
         try:
-            for epoch in range(self._course.go_on(), count):
+            epoch = course.go_on()
+            while epoch < course.last_epoch:
                 yield epoch
-                last = epoch + 1 == count
-                self._course.epoch_done(epoch + 1, checkpoint=last or (epoch + 1) % checkpoint_every == 0)
+                epoch += 1
+                course.epoch_done(epoch, checkpoint=epoch % checkpoint_every == 0, until=until)
         finally:
             self._in_epochs = False
+
+    def stop(self) -> None:
+        """End this training after the epoch that runs; call it within the loop over `epochs`.
+
+        That epoch is counted and stored, so a resumed run ends at the same one. Of several ranks, one that stops stops
+        all.
+
+        Raises:
+            InvalidValue: outside of the epochs.
+        """
+        self._course.check_running(self.number, self.stage, "stop()")
+        if not self._in_epochs:
+            raise InvalidValue(
+                f"stop() outside the epochs of level {self.number}",
+                "it ends a training after the epoch that runs, in the loop over level.epochs(...)",
+                "call it there; a loop of another kind is left by break",
+            )
+        self._course.stop()
 
     def record(self, **metrics: float) -> None:
         """Keep measured numbers with this level, e.g. ``level.record(accuracy=0.98)``.
@@ -155,9 +213,9 @@ class Levels:
     def __iter__(self) -> Iterator[Level]:
         """The trainings that are still to do.
 
-        A training that is left by ``break`` counts once it is over: all its epochs are done, or something was
-        recorded outside its epochs and no step followed. It is finished when the next one is asked for, or at the
-        end of the ``with``. One that is not over is not counted; a store has its epochs.
+        A training that is left by ``break`` counts once it is over: all its epochs are done, it was stopped, or
+        something was recorded outside its epochs and no step followed. It is finished when the next one is asked for,
+        or at the end of the ``with``. One that is not over is not counted; a store has its epochs.
 
         Raises:
             InvalidValue: after a training that was left in its middle: its weights are no start.

@@ -13,32 +13,25 @@ from torch.optim import Optimizer
 
 from budbreak import schedules
 from budbreak.checks import check_count, check_model, check_optimizer, shown
-from budbreak.errors import EmptyBatches, InvalidValue
+from budbreak.errors import EmptyBatches, InvalidValue, UnknownName, did_you_mean, one_of
 from budbreak.evidence import Probe, Samples, check_inputs, probes_of
 from budbreak.graph import Batches, Forward, Loss
+from budbreak.iteration.attaching import check_fit, check_resets
 from budbreak.iteration.course import Course
 from budbreak.iteration.followups import criteria_of
-from budbreak.iteration.identity import Setup
+from budbreak.iteration.identity import Keep, Setup
 from budbreak.iteration.levels import Levels
 from budbreak.iteration.plan import Plan
 from budbreak.iteration.ranks import SharedStore
-from budbreak.iteration.store import Store
-from budbreak.live import (
-    Resettable,
-    check_averages,
-    check_ownership,
-    check_resettable,
-    extra_states,
-    model_state,
-    unwrap_optimizer,
-)
-from budbreak.masks import Mask, prunable_parameters, warn_of_uncovered
+from budbreak.iteration.store import Store, check_folder
+from budbreak.live import Resettable, check_resettable, extra_states, model_state, optimizers_of, unwrap_optimizer
+from budbreak.masks import Mask, warn_of_uncovered
 from budbreak.processes import Group, Processes
 
 
 def iterate(
     model: nn.Module,
-    optimizer: Optimizer,
+    optimizer: Optimizer | Sequence[Optimizer] | None,
     plan: Plan,
     *,
     batches: Batches | None = None,
@@ -53,6 +46,7 @@ def iterate(
     mask: Mask | None = None,
     mask_grads: bool | None = None,
     keep_holding: bool = False,
+    keep: Keep = "last",
     group: Group = None,
 ) -> Levels:
     """Carry out a plan around the user's own training loop.
@@ -65,7 +59,9 @@ def iterate(
     Args:
         model: the live model; no key, module or hook of it is changed. Observers of activations hook it while it is
             entered: give it as your loop calls it, compiled or not; what they look at runs uncompiled.
-        optimizer: holds the model's parameters; pruned weights are clamped to zero after each of its steps.
+        optimizer: holds the model's parameters; pruned weights are clamped to zero after each of its steps. Several,
+            in a list, have parameters of their own each: a step (of `Step`, of a record) is one that all of them have
+            made. None: they are made in each training, and attached to it by `Level.attach`.
         plan: what to prune. What its criteria need to have watched is watched in all trainings: see
             `budbreak.evidence.Observer`.
         batches: the calibration set, for criteria that look at gradients or activations.
@@ -87,6 +83,10 @@ def iterate(
         mask: what is alive at the start; all prunable weights unless given.
         mask_grads: see `hold`.
         keep_holding: go on holding the last mask after the ``with``, until ``levels.release()``.
+        keep: of which levels the store keeps the weights. "last": of the one where it stands, in its checkpoints. These
+            (two, with the optimizers' state) and the rewind point take 6 (SGD) to 12 (AdamW) times the model's size.
+            "all": besides, of each level that is over, in a file for each: ``levels + 1`` times the model's size in
+            the end. `load_level` reads them.
         group: the processes that prune this network together, each on its own batches, as under
             `DistributedDataParallel`. None: all of `torch.distributed` where it is initialized, else this one;
             ``"alone"``: this one, where each rank carries out an iteration of its own; or a process group. All
@@ -96,7 +96,8 @@ def iterate(
     Raises:
         MissingReset: if a scheduler that is not in ``resets`` runs on from level to level: at once where it is known,
             else before the first step that it would spoil. A scheduler made in the loop body is none.
-        ForeignParameter: if the optimizer does not hold the model's parameters.
+        ForeignParameter: if the optimizer does not hold the model's parameters, or holds some that are neither the
+            model's nor those of a module in ``resets``.
         NothingToPrune, InvalidValue: if the plan does not fit the model.
         StoreMismatch, StoreBusy, CorruptFile: if the store, or ``dense``, cannot be used.
         RanksDisagree, RankFailed: if the ranks have different plans, weights, masks, steps or numbers, or one fails.
@@ -106,10 +107,9 @@ def iterate(
     with processes.agreeing("the arguments of iterate"):
         check_kinds(model, optimizer, plan)
         check_resettable(resets)
-        optimizer = unwrap_optimizer(optimizer)
         setup = Setup(
             model=model,
-            optimizer=optimizer,
+            optimizers=() if optimizer is None else tuple(map(unwrap_optimizer, optimizers_of(optimizer))),
             plan=plan.fit(model),
             batches=batches,
             loss=loss,
@@ -121,6 +121,7 @@ def iterate(
             mask=mask,
             mask_grads=mask_grads,
             keep_holding=keep_holding,
+            keep=keep,
             processes=processes,
         )
         check_arguments(setup, store, dense)
@@ -138,7 +139,8 @@ def check_kinds(model: object, optimizer: object, plan: object) -> None:
     if isinstance(model, Optimizer | Plan):
         raise InvalidValue(f"model is {shown(model)}", "the model comes first", "write iterate(model, optimizer, plan)")
     check_model(model)
-    check_optimizer(optimizer)
+    if optimizer is not None:
+        check_optimizer(optimizer)
     if not isinstance(plan, Plan):
         raise InvalidValue(
             f"plan is {shown(plan)}",
@@ -154,22 +156,19 @@ def check_arguments(setup: Setup, store: object, dense: object) -> None:
         InvalidValue, MissingEvidence, ForeignParameter, NothingToPrune: with what to write.
     """
     check_count("seed", setup.seed, least=0)
-    _check_folder("store", store, "runs/first")
+    if store is not None:
+        check_folder("store", store, "runs/first")
+    _check_keep(setup.keep, store)
     _check_dense(dense, store, setup)
     _check_also(setup.also, store)
     if not isinstance(setup.mask, Mask | None):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidValue(f"mask is {shown(setup.mask)}", "it must be a Mask", "write bb.Mask({name: tensor})")
     model_state(setup.model)  # refuses now what cannot be put back after level 0
     extra_states(setup.model)
-    if hasattr(setup.optimizer, "consolidate_state_dict"):  # ZeroRedundancyOptimizer
-        raise InvalidValue(
-            f"optimizer is a {type(setup.optimizer).__name__}, of whose state each rank holds a part",
-            "its whole state is put back at each level",
-            "give the plain optimizer that it wraps",
-        )
-    check_ownership(setup.optimizer, dict(prunable_parameters(setup.model, setup.plan.prunable)))
+    if setup.optimizers:
+        check_fit(setup, setup.optimizers, setup.resets)
     _check_counts(setup.plan, setup.first_mask)
-    check_averages(setup.resets, setup.model, Mask.dense(setup.model, setup.plan.prunable))
+    check_resets(setup, setup.resets)
     _check_batches(setup.batches, alone=setup.processes.size == 1)
     check_inputs(
         setup.model,
@@ -182,10 +181,11 @@ def check_arguments(setup: Setup, store: object, dense: object) -> None:
     )
 
 
-def _check_folder(name: str, folder: object, example: str) -> None:
-    plain = isinstance(folder, str | os.PathLike | None)
-    if not plain or folder == "" or "\0" in str(folder):
-        raise InvalidValue(f"{name} is {shown(folder)}", "it is a folder: a str or a Path", f'write {name}="{example}"')
+def _check_keep(keep: object, store: object) -> None:
+    if keep not in ("last", "all"):
+        raise UnknownName(f"keep is {shown(keep)}", one_of(("last", "all")), did_you_mean(str(keep), ("last", "all")))
+    if keep == "all" and store is None:
+        raise InvalidValue('keep is "all"', "weights are kept in a store", "give store= as well, or leave keep out")
 
 
 def _check_also(also: object, store: object) -> None:
@@ -197,9 +197,9 @@ def _check_also(also: object, store: object) -> None:
 
 def _check_dense(dense: object, store: object, setup: Setup) -> None:
     """Refuse a dense store that there is nowhere to take over to, or nobody to take over for."""
-    _check_folder("dense", dense, "runs/dense")
     if dense is None:
         return
+    check_folder("dense", dense, "runs/dense")
     said = f"dense is {shown(dense)}"
     if not setup.plan.train_dense:
         raise InvalidValue(said, "a plan with train_dense=False has no level 0", "leave dense out")

@@ -4,42 +4,57 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.utils.hooks import RemovableHandle
 
-from budbreak.errors import InvalidValue
 from budbreak.evidence import Observer, States, Watch
-from budbreak.iteration.checkpoint import NO_REWIND_POINT, Checkpoint, RewindPoint, check_dtypes, check_names, fitting
+from budbreak.iteration.checkpoint import Checkpoint, check_dtypes, check_names, fitting
+from budbreak.iteration.engaged import Held, Listeners
 from budbreak.iteration.generators import (
     derive_seed,
     generator_states,
     restore_generators,
     seed_everything,
+    seed_generators,
     seed_training,
 )
 from budbreak.iteration.identity import Setup
-from budbreak.iteration.rates import RateWatch, check_first_step, rates_of
+from budbreak.iteration.optimizing import Optimizers
+from budbreak.iteration.rates import Rates
+from budbreak.iteration.rewindpoint import NO_REWIND_POINT, RewindPoint
 from budbreak.iteration.state import Position, State
 from budbreak.iteration.step import Step
 from budbreak.live import (
-    Hold,
+    Resettable,
     Snapshot,
     TrainingState,
     extra_states,
-    hold,
     load_state,
     mask_averages,
     model_state,
     rewind,
-    steppers,
 )
 from budbreak.masks import Mask, prunable_parameters
+
+
+@dataclass(frozen=True)
+class Calls:
+    """How a network asks and tells the course of its iteration.
+
+    Args:
+        is_running: whether a training has begun and is not over.
+        before_step: an optimizer is about to step.
+        after_step: so many-th of the optimizers has made a step.
+    """
+
+    is_running: Callable[[], bool]
+    before_step: Callable[[], None]
+    after_step: Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -47,82 +62,61 @@ class _Begun:
     """What user code may have changed by the time its training begins."""
 
     generators: dict[str, Any]
-    own_generators: list[Tensor]
+    own_generators: list[tuple[torch.Generator, Tensor]]
     observers: States
 
 
 class LiveNetwork:
-    """Model, optimizer and ``resets``: held at a mask, observed, rewound, copied and put back.
+    """Model, optimizers and ``resets``: held at a mask, observed, rewound, copied and put back.
 
     Args:
         setup: what the user gave.
+        calls: how it asks and tells the course of the iteration.
         stored: whether the iteration has a store.
-        is_running: whether a training has begun and is not over.
 
     Attributes:
         point: what later levels rewind to; None where nothing returns.
         start_weights: the prunable weights at the start of this training.
     """
 
-    def __init__(self, setup: Setup, *, stored: bool, is_running: Callable[[], bool]) -> None:
+    def __init__(self, setup: Setup, calls: Calls, *, stored: bool) -> None:
         rewind_to = setup.plan.rewind_to
         step = rewind_to if isinstance(rewind_to, Step) else Step.start()
         self.setup, self.point = setup, None if rewind_to is None else RewindPoint(step)
         self.start_weights: Mapping[str, Tensor] = {}
-        # where nothing returns and nothing is stored, a schedule may go on as it likes
-        self._watch = None if self.point is None and not stored else RateWatch(setup.optimizer, setup.resets)
         self._own_generators = [item for item in setup.resets if isinstance(item, torch.Generator)]
         parameters = prunable_parameters(setup.model, setup.plan.prunable)
-        self._observers = Watch(setup.model, parameters, setup.plan.observers, is_on=is_running)
+        self._observers = Watch(setup.model, parameters, setup.plan.observers, is_on=calls.is_running)
+        self._calls = calls
+        self._optimizers = Optimizers(setup, Listeners(self._before, calls.after_step), parameters, stored=stored)
         self._begun_with: _Begun | None = None
-        self._own_scheduler: str | None = None
-        self._hold: Hold | None = None
-        self._hooks: list[RemovableHandle] = []
+
+    @property
+    def optimizers(self) -> tuple[Optimizer, ...]:
+        """Those that train the model now: given, or attached to this training, if any are."""
+        return self._optimizers.now
 
     def check_schedulers(self) -> None:
         """Refuse a scheduler that would run on from level to level; see `RateWatch.enter`."""
-        if self._watch is not None:
-            self._watch.enter()
+        self._optimizers.check_schedulers()
 
-    def hold(self, mask: Mask, *, before_step: Callable[[], None], after_step: Callable[[], None]) -> None:
-        """Keep pruned weights at zero from now on, watch, and call back around each step of the optimizer."""
-        self._hold = hold(self.setup.model, self.setup.optimizer, mask, mask_grads=self.setup.mask_grads)
-        inner = steppers(self.setup.optimizer)[-1]  # which steps, however one that wraps it is called
+    def hold(self, mask: Mask) -> None:
+        """Keep pruned weights at zero from now on, watch, and call back around each step of an optimizer."""
+        self._optimizers.hold(mask)
         self._observers.__enter__()
 
-        def before(stepping: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            before_step()
-            self._observers.step(stepping, has_closure=len(args) > 1 or bool(kwargs))
-
-        self._hooks.append(inner.register_step_pre_hook(before))
-        self._hooks.append(inner.register_step_post_hook(lambda *_: after_step()))
-
-    def hold_instead(self, mask: Mask) -> None:
-        """Hold another mask.
-
-        Raises:
-            InvalidValue: if nothing is held any more.
-        """
-        if self._hold is None:
-            raise InvalidValue(
-                "the levels were left",
-                "they end with their with: afterwards nothing is held or recorded",
-                "move this into the with",
-            )
-        self._hold.update(mask)
+    def _before(self, stepping: Optimizer, held: Held, has_closure: bool) -> None:
+        self._calls.before_step()
+        self._observers.step(stepping, has_closure=has_closure, held=held)
 
     def release(self) -> None:
         """Stop holding."""
-        if self._hold is not None:
-            self._hold.release()
-            self._hold = None
+        self._optimizers.release()
 
     def leave(self) -> None:
         """Remove the hooks on steps and passes."""
         self._observers.__exit__()
-        for hook in self._hooks:
-            hook.remove()
-        self._hooks.clear()
+        self._optimizers.leave()
 
     def start(self) -> None:
         """Before level 0: what is zero or pruned already; and the rewind point, if that is initialization."""
@@ -154,9 +148,9 @@ class LiveNetwork:
         if self.point is not None:
             snapshot, training = self.point.get()
             wanted = snapshot if to_step else Snapshot.of(setup.model)
-            training.restore(setup.optimizer, setup.resets)  # before: an average may hold the model itself
+            training.restore(setup.optimizers, setup.resets)  # before: an average may hold the model itself
             digest = rewind(setup.model, wanted, mask)
-        self.hold_instead(mask)
+        self._optimizers.hold_instead(mask)
         mask_averages(setup.resets, setup.model, mask)
         return digest if to_step else None
 
@@ -164,14 +158,41 @@ class LiveNetwork:
         """Seed everything random for a training, begin to watch it, and keep the weights that it starts from."""
         rank = self.setup.processes.rank
         seed_training(self.setup.seed, level, stage, rank=rank, generators=self._own_generators)
+        self._optimizers.wait_for(None)
         self._observers.begin()
         self._begun_with = self._where_it_begins(generator_states())
         self.start_weights = {name: weight.clone() for name, weight in self._prunable().items()}
 
     def expect_schedulers(self, level: int) -> None:
         """A training begins: the schedulers that are here now were made for another one."""
-        if self._watch is not None and level > 0:
-            self._watch.begin()
+        self._optimizers.expect_schedulers(level)
+
+    def attach(self, optimizers: tuple[Optimizer, ...], resets: tuple[Resettable, ...], state: State) -> dict[str, Any]:
+        """Let these train the model now; generators among ``resets`` are seeded for it. See `Optimizers.attach`."""
+        here, own = state.here, [item for item in resets if isinstance(item, torch.Generator)]
+        described = self._optimizers.attach(optimizers, resets, here, state.mask)
+        if not self._optimizers.goes_on:
+            seed = derive_seed(self.setup.seed, here.level, here.stage, "train")
+            seed_generators(seed, own, first=len(self._own_generators))
+        if self._begun_with is not None:
+            states = [(generator, generator.get_state()) for generator in own]
+            begun = self._begun_with
+            self._begun_with = replace(begun, own_generators=[*begun.own_generators, *states])
+        return described
+
+    def again(self) -> None:
+        """A training that has begun is handed out once more: as it was then, and with nothing attached."""
+        self.restore_generators()
+        self._optimizers.detach()
+        if self._begun_with is not None:
+            own = self._begun_with.own_generators[: len(self._own_generators)]
+            self._begun_with = replace(self._begun_with, own_generators=own)
+
+    @property
+    def has_moved(self) -> bool:
+        """Whether a prunable weight is another one than at the start of this training."""
+        now = self._prunable()
+        return any(not torch.equal(now[name], start.to(now[name])) for name, start in self.start_weights.items())
 
     def _prunable(self) -> dict[str, Tensor]:
         parameters = prunable_parameters(self.setup.model, self.setup.plan.prunable)
@@ -182,26 +203,12 @@ class LiveNetwork:
         if self.point is None:
             return False
         complete = self.point.complete
-        self.point.settle(self.setup.optimizer, self.setup.resets)
+        self.point.settle(self.setup.optimizers, self.setup.resets)
         return self.point.complete and not complete
 
-    def check_rates(self, here: Position) -> list[dict[str, Any]] | None:
-        """Refuse a step whose learning rate has run on; the rates, if they are the first of all.
-
-        A training's first step has the learning rate of level 0's first one, or of the rewind point.
-        """
-        if self._watch is None:
-            return None
-        where = f"level {here.level}"
-        self._watch.before_step(where)
-        if here.steps != here.first_step:
-            return None
-        now = rates_of(self.setup.optimizer.param_groups)
-        if here.first_rates is None:
-            return now
-        if self.point is not None:
-            check_first_step(now, [here.first_rates, rates_of(self.point.get()[1].groups)], where)
-        return None
+    def check_rates(self, here: Position) -> Rates | None:
+        """See `Optimizers.check_rates`."""
+        return self._optimizers.check_rates(here, self.point)
 
     def after_step(self, here: Position) -> None:
         """Copy the model if this step is the one to rewind to."""
@@ -209,18 +216,8 @@ class LiveNetwork:
             self.point.after_step(here.steps, self.setup.model)
 
     def has_own_scheduler(self, here: Position) -> bool:
-        """Whether a kill must send this training back to its beginning: its scheduler's state is in no checkpoint."""
-        if self._watch is None:
-            return False
-        if here.epochs == 1:  # once in a training: looking for schedulers takes 10 ms
-            self._own_scheduler = self._watch.made_since()
-            if self._own_scheduler is not None and here.level == 0:
-                warnings.warn(
-                    f"a {self._own_scheduler} is made in each level: it is in no checkpoint, so a level that is killed "
-                    "begins again. To go on in its middle, make it before iterate and give resets=[scheduler].",
-                    stacklevel=5,
-                )
-        return self._own_scheduler is not None
+        """See `Optimizers.has_own_scheduler`."""
+        return self._optimizers.has_own_scheduler(here)
 
     def copy(self, state: State) -> Checkpoint:
         """All that is needed to go on from here."""
@@ -232,9 +229,10 @@ class LiveNetwork:
             model=model_state(model),
             extra=extra_states(model),
             start_weights=self.start_weights,
-            training=TrainingState.of(self.setup.optimizer, self.setup.resets),
+            training=TrainingState.of(self.setup.optimizers, self.setup.resets),
             generators=generator_states(),
             observers=self._observers.states(),
+            attached=self._optimizers.state() if state.running else None,
         )
 
     def put_back(self, checkpoint: Checkpoint, path: Path) -> None:
@@ -251,12 +249,13 @@ class LiveNetwork:
             devices = {name: tensor.device for name, tensor in model_state(setup.model).items()}
             self.start_weights = {name: tensor.to(devices[name]) for name, tensor in checkpoint.start_weights.items()}
             load_state(setup.model, checkpoint.model, extra=checkpoint.extra)
-            self.hold_instead(checkpoint.mask)
-            checkpoint.training.restore(setup.optimizer, setup.resets)  # after it, which clears optimizer state
+            self._optimizers.hold_instead(checkpoint.mask)
+            checkpoint.training.restore(setup.optimizers, setup.resets)  # after it, which clears optimizer state
             check_names("observers", checkpoint.observers, self._observers.states(), path)
             self._observers.load(checkpoint.observers)
             self._begun_with = self._where_it_begins(checkpoint.generators)
             self.restore_generators()
+        self._optimizers.wait_for(checkpoint.attached, path)
 
     def try_rewind_point(self, path: Path) -> None:
         """Put the rewind point in to see that it fits: not after the hours of a level.
@@ -270,7 +269,7 @@ class LiveNetwork:
         with fitting(path, NO_REWIND_POINT):
             check_dtypes(snapshot.state, setup.model, path, NO_REWIND_POINT)
             load_state(setup.model, snapshot.state, extra=snapshot.extra)
-            training.restore(setup.optimizer, setup.resets)
+            training.restore(setup.optimizers, setup.resets)
 
     def restore_generators(self) -> None:
         """Put all generators where the training, or the checkpoint, had them, and forget what was watched since.
@@ -279,7 +278,7 @@ class LiveNetwork:
         """
         if self._begun_with is not None:
             restore_generators(self._begun_with.generators)
-            for own, state in zip(self._own_generators, self._begun_with.own_generators, strict=True):
+            for own, state in self._begun_with.own_generators:
                 own.set_state(state)
             self._observers.load(self._begun_with.observers)
 
@@ -288,7 +287,7 @@ class LiveNetwork:
         self._begun_with = None
 
     def _where_it_begins(self, generators: dict[str, Any]) -> _Begun:
-        own = [generator.get_state() for generator in self._own_generators]
+        own = [(generator, generator.get_state()) for generator in self._own_generators]
         return _Begun(generators, own, self._observers.copies())
 
     def watched(self, observer: Observer[object]) -> object:

@@ -73,15 +73,19 @@ class Preview:
                 f"{row.level:5d}  {row.density:6.2%}  {row.keep:9,d}  {row.host:13,d}  {row.follow_ups:5,d}"
                 f"   {row.trainings:9d}{macs}"
             )
+        wrapped = [line for remark in self.remarks for line in textwrap.wrap(remark, 80, break_long_words=False)]
+        return "\n".join(lines + wrapped)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is said below the table, a sentence each."""
         said = [f"lambda and counts are of {self.counted}"] if self.counted != "weights" else []
         if self.spared:
             said.append(f"the network's outputs stay: {self.counted} of {', '.join(self.spared)}")
-        said += [f"{sum(row.trainings for row in self.rows)} trainings; {self.coverage}"]
+        said.append(f"{sum(row.trainings for row in self.rows)} trainings; {self.coverage}")
         if self.dense_macs is not None:
             said.append(f"{self.dense_macs:,d} MACs dense (1 MAC = 2 FLOPs); above: if every layer had density lambda")
-        return "\n".join(
-            lines + [line for remark in said for line in textwrap.wrap(remark, 80, break_long_words=False)]
-        )
+        return tuple(said)
 
 
 def preview_rows(

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from budbreak.errors import RanksDisagree
 from budbreak.files import as_stored, corrupt, digest, tree_digest
-from budbreak.iteration.checkpoint import NO_REWIND_POINT, WHAT_TO_DO, Checkpoint, RewindPoint
+from budbreak.iteration.checkpoint import WHAT_TO_DO, Checkpoint
 from budbreak.iteration.identity import Setup, differences
-from budbreak.iteration.state import LevelRecord, Position
+from budbreak.iteration.levelrecord import LevelRecord
+from budbreak.iteration.levelweights import LevelWeights
+from budbreak.iteration.rewindpoint import NO_REWIND_POINT, RewindPoint
+from budbreak.iteration.state import Position
 from budbreak.iteration.store import Store
 from budbreak.live import state_digest
 from budbreak.masks import Mask, unwrap
@@ -79,6 +83,14 @@ class SharedStore:
     def save_mask(self, level: int, mask: Mask) -> None:
         """See `Store.save_mask`."""
         self._on_first("writing a mask", lambda: self._store.save_mask(level, mask))
+
+    def save_weights(self, weights: LevelWeights) -> None:
+        """See `Store.save_weights`: rank 0's."""
+        self._on_first("writing the weights of a level", lambda: self._store.save_weights(weights))
+
+    def has_weights(self, level: int) -> bool:
+        """See `Store.has_weights`."""
+        return self._given("looking for the weights of a level", lambda: self._store.has_weights(level))
 
     def check_masks(self, records: Sequence[LevelRecord]) -> None:
         """See `Store.check_masks`."""
@@ -190,31 +202,67 @@ def check_same_network(setup: Setup, mask: Mask, level: int) -> None:
     )
 
 
-def common_metrics(processes: Processes, here: Position, moment: str) -> Mapping[str, float] | None:
-    """What all ranks recorded in this training; they took equally many steps to get there.
+@dataclass(frozen=True)
+class Said:
+    """What the user's loop has said since the ranks agreed last.
 
-    A number may be recorded on one rank or on several, where it must be the same.
+    Args:
+        metrics: what it has recorded.
+        in_epoch: of them, those that were recorded within the epoch that is over now.
+        ends_after: see `Position`.
+    """
+
+    metrics: Mapping[str, float]
+    in_epoch: Mapping[str, float]
+    ends_after: int | None
+
+
+def agree(processes: Processes, here: Position, mine: Said, moment: str) -> Said:
+    """What the loops of all ranks said in this training; they took equally many steps to get there.
+
+    A number may be recorded on one rank or on several, where it must be the same. What one rank stops is stopped.
+
+    Args:
+        processes: the ranks.
+        here: where this one stands.
+        mine: what its own loop has said.
+        moment: what is over.
 
     Raises:
         RanksDisagree: with the steps or the number.
     """
     if processes.size == 1:
-        return here.metrics
+        return mine
     at = f"{moment} of level {here.level}, stage {here.stage}, after {here.epochs} epochs"
-    everyone = processes.exchange(at, (here.steps, dict(here.metrics or {})))
-    metrics: dict[str, float] = {}
-    for rank, (steps, recorded) in enumerate(everyone):
-        if steps != everyone[0][0]:
+    everyone = processes.exchange(at, ((here.steps, here.ahead), mine))
+    for rank, ((steps, ahead), _) in enumerate(everyone):
+        if (steps, ahead) != everyone[0][0]:
             raise RanksDisagree(
-                f"rank 0 took {everyone[0][0]} optimizer steps, rank {rank} took {steps}",
+                f"rank 0 took {_steps(*everyone[0][0])} optimizer steps, rank {rank} took {_steps(steps, ahead)}",
                 "all ranks take the same steps",
                 "give them equally many batches, e.g. by DistributedSampler(data, drop_last=True)",
             )
-        for name, number in recorded.items():
+    stops = (said.ends_after for _, said in everyone if said.ends_after is not None)
+    return Said(
+        _common([said.metrics for _, said in everyone]),
+        _common([said.in_epoch for _, said in everyone]),
+        next(stops, None),
+    )
+
+
+def _steps(steps: int, ahead: Sequence[int]) -> str:
+    """Of several optimizers that differ, those of each."""
+    return " and ".join(str(steps + more) for more in ahead) or str(steps)
+
+
+def _common(recorded: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
+    metrics: dict[str, float] = {}
+    for rank, numbers in enumerate(recorded):
+        for name, number in numbers.items():
             if metrics.setdefault(name, number) != number:
                 raise RanksDisagree(
                     f"record({name}=...) got {metrics[name]} and, on rank {rank}, {number}",
                     "a record holds one number for all ranks",
                     "reduce it over the ranks before, or record it on rank 0 alone",
                 )
-    return metrics or None
+    return metrics

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
+from torch.optim import Optimizer
 
 from budbreak.errors import InvariantBroken, NotFinite
 from budbreak.iteration.identity import Setup, mask_digest
-from budbreak.iteration.state import DEFECT, LevelRecord, State, target_of
+from budbreak.iteration.levelrecord import LevelRecord
+from budbreak.iteration.state import DEFECT, State, target_of
 from budbreak.live import check_ownership, check_zeros, model_digest
 from budbreak.masks import has_budget, unwrap
 
 
-def make_record(setup: Setup, state: State, *, seconds: float) -> LevelRecord:
+def make_record(setup: Setup, state: State, optimizers: Sequence[Optimizer], *, seconds: float) -> LevelRecord:
     """The record of the training that is over, once what must hold was asserted.
+
+    Args:
+        setup: with the live model.
+        state: with the training.
+        optimizers: that trained it; none where none was attached.
+        seconds: that it took.
 
     Raises:
         InvariantBroken, ForeignParameter, NotFinite: with what does not hold.
@@ -45,17 +55,18 @@ def make_record(setup: Setup, state: State, *, seconds: float) -> LevelRecord:
         mask_digest=mask_digest(mask),
         end_digest=model_digest(model),
         metrics=dict(here.metrics or {}),
-        invariants=assert_invariants(setup, state, keep=target.keep if last else alive),
+        invariants=assert_invariants(setup, state, optimizers, keep=target.keep if last else alive),
         world_size=setup.processes.size,
     )
 
 
-def assert_invariants(setup: Setup, state: State, *, keep: int) -> dict[str, bool]:
+def assert_invariants(setup: Setup, state: State, optimizers: Sequence[Optimizer], *, keep: int) -> dict[str, bool]:
     """Assert what must hold after a training; every entry of the result is True.
 
     Args:
-        setup: with the live model and optimizer.
+        setup: with the live model.
         state: with the mask of this training, and the one before.
+        optimizers: that trained it; none where none was attached, and nothing has moved.
         keep: how many weights (units) should stay.
 
     Raises:
@@ -63,7 +74,8 @@ def assert_invariants(setup: Setup, state: State, *, keep: int) -> dict[str, boo
     """
     mask = state.mask
     check_zeros(setup.model, mask)
-    check_ownership(setup.optimizer, mask.parameters(setup.model))
+    if optimizers:
+        check_ownership(optimizers, mask.parameters(setup.model))
     check_finite(setup.model)
     _, kept = setup.plan.count(mask)
     exact = not has_budget(setup.plan.granularity)
@@ -73,7 +85,7 @@ def assert_invariants(setup: Setup, state: State, *, keep: int) -> dict[str, boo
         raise InvariantBroken("a pruned weight came back", "masks only shrink", DEFECT)
     invariants = {
         "zeros held": True,
-        "optimizer holds the live parameters": True,
+        **({"optimizer holds the live parameters": True} if optimizers else {}),
         "parameters finite": True,
         "exact count" if exact else "within budget": True,
         "nothing revived": True,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from budbreak import schedules
 from budbreak.criteria import Criterion
 from budbreak.errors import InvalidValue
 from budbreak.evidence import Evidence, Observer, StartWeights, probe
@@ -19,6 +20,7 @@ from budbreak.iteration.state import State, target_of, upcoming
 from budbreak.iteration.targets import LevelTarget, Removal
 from budbreak.live import emptying
 from budbreak.masks import (
+    Asked,
     Global,
     Mask,
     Scores,
@@ -66,7 +68,7 @@ def remove(setup: Setup, state: State, before: Before) -> Removal:
     if not acting:
         return Removal(state.mask, 0, (0,) * len(plan.removals), 0)
     check_moved(setup, state, acting, before.start_weights)
-    remover = _Remover(setup, before, observe(setup, [plan.criterion, *acting], before), state.mask)
+    remover = _Remover(setup, before, observe(setup, [plan.criterion, *acting], before), state.mask, level)
     removal = _remove(plan, remover, state.mask, target, stage=stage)
     check_collapse(removal.mask, before=state.mask, allowed=plan.allow_collapse)
     return removal
@@ -145,12 +147,14 @@ class _Remover:
         evidence: of the network as it is: what each criterion looks at in its first round, unless it has several and
             something is gone by then.
         alive: what is alive in the network as it is.
+        level: which begins.
     """
 
     setup: Setup
     before: Before
     evidence: Evidence
     alive: Mask
+    level: int
 
     def by_host(self, alive: Mask, count: int, *, rest: bool = False) -> Mask:
         """Remove ``count`` weights (units) by the host's criterion; ``rest``: some more than its scope says."""
@@ -158,7 +162,18 @@ class _Remover:
             return alive
         plan, left = self.setup.plan, self.setup.plan.count(alive)[1]
         path = exponential_path(left, left - count, plan.rounds_of(plan.criterion))
-        return self._in_rounds(plan.criterion, alive, path=path, choose=_as_the_host(plan, rest=rest))
+        if self.level == 1 and not rest:
+            self._check_last_level(alive)
+        choose = _asked(plan, self.level, rest=rest).select
+        return self._in_rounds(plan.criterion, alive, path=path, choose=choose)
+
+    def _check_last_level(self, alive: Mask) -> None:
+        """Refuse now what a later level will refuse, where the host spares the same weights in all of them."""
+        plan = self.setup.plan
+        alike = getattr(plan.criterion, "spares_alike", False) and not plan.removals
+        if alike and isinstance(plan.schedule, schedules.ALL):
+            last = plan.targets(*plan.count(alive))[-1]
+            _asked(plan, last.level, rest=False).check(plan.criterion(self.evidence), last.keep, alive)
 
     def by(self, criterion: Criterion, alive: Mask, share: int) -> Mask:
         """Remove up to ``share`` weights by another criterion, globally: as many as it can."""
@@ -186,18 +201,11 @@ class _Remover:
         return mask
 
 
-def _as_the_host(plan: Plan, *, rest: bool) -> Choose:
+def _asked(plan: Plan, level: int, *, rest: bool) -> Asked:
     """Select where, and what, the plan says; the rest globally, where N:M has removed all that it does."""
     scope = Global() if rest and keeps_one_number(plan.arena) else plan.arena
-    return lambda scores, keep, within: select(
-        scores,
-        keep,
-        scope=scope,
-        granularity=plan.granularity,
-        allocation=plan.allocation,
-        floor=plan.floor,
-        within=within,
-    )
+    words = f"level {level} of {plan.schedule}"
+    return Asked(words, plan.criterion, scope, plan.granularity, plan.allocation, plan.floor)
 
 
 def _globally(plan: Plan) -> Choose:

@@ -1,6 +1,6 @@
 """Where an iteration stands, as a frozen value, and what happens to it, as pure functions from state to state.
 
-    nothing --begun--> running --epochs_planned, stepped, noted, epoch_done--> running --ended--> over --begun--> ...
+    nothing --begun--> running --epochs_planned, stepped, noted, stopped, epoch_done--> running --ended--> over --> ...
 
 No model, no optimizer, no file.
 """
@@ -8,10 +8,11 @@ No model, no optimizer, no file.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from budbreak.errors import InvalidValue, InvariantBroken
+from budbreak.iteration.levelrecord import LevelRecord
 from budbreak.iteration.plan import Plan
 from budbreak.iteration.rates import Rates
 from budbreak.iteration.targets import LevelTarget, Removal
@@ -22,69 +23,27 @@ DEFECT = "report this: it is a defect of budbreak"
 
 
 @dataclass(frozen=True)
-class LevelRecord:
-    """One training of one level.
-
-    Args:
-        level: 0 is dense; ``stage``: which of its level's trainings, 0 or after as many `Train`; ``last_stage``:
-            whether the level ends here.
-        kept: weights that stay, of ``total`` prunable ones; ``density`` = kept / total.
-        density_all: parameters that are not pruned / all parameters of the model.
-        counted: what the schedule counts, "weights", "units" or "blocks", of which ``counted_kept`` of
-            ``counted_total`` stay; "weights at most": a budget, where ``kept`` says what was reached; ``spared``: the
-            weights whose units are never pruned, and are not counted (the classifier's).
-        host_removed: by the host before this training; ``follow_ups_removed``: by each `Remove` of the plan, in
-            their order; ``shortfall``: what they could not remove, and the host took instead.
-        steps: optimizer steps in this training; ``epochs``: those that `Level.epochs` counted; ``seconds``: its
-            wall-clock time over all sessions.
-        rewound: SHA-256 of the state after rewinding; None where nothing was rewound.
-        mask_digest, end_digest: SHA-256 of the mask, and of the state at the end.
-        metrics: what the user recorded.
-        invariants: what was asserted, and held.
-        world_size: how many processes trained together; the record is that of rank 0, on all of them.
-    """
-
-    level: int
-    stage: int
-    last_stage: bool
-    kept: int
-    total: int
-    density: float
-    density_all: float
-    counted: str
-    counted_kept: int
-    counted_total: int
-    spared: tuple[str, ...]
-    host_removed: int
-    follow_ups_removed: tuple[int, ...]
-    shortfall: int
-    steps: int
-    epochs: int
-    seconds: float
-    rewound: str | None
-    mask_digest: str
-    end_digest: str
-    metrics: Mapping[str, float]
-    invariants: Mapping[str, bool]
-    world_size: int
-
-
-@dataclass(frozen=True)
 class Position:
     """Where an iteration stands.
+
+    A field with ``introduced`` in its metadata is in no checkpoint where it holds that: so older ones can be read.
 
     Args:
         level, stage: the training that runs, or that ended last.
         alive: weights (units, for `Unit`) alive before this level.
         epochs: done in this training; ``ended``: whether it is over and recorded.
-        steps: optimizer steps in all trainings; ``first_step``: of them, before this training;
-            ``level_step``: before this level, which is when its schedule was asked.
+        steps: optimizer steps in all trainings, of several optimizers those that all of them made; ``first_step``: of
+            them, before this training; ``level_step``: before this level, which is when its schedule was asked.
         host, follow_ups, shortfall: see `Removal`.
         rewound: hash of the state after rewinding, or None.
         seconds: this training took in earlier sessions.
         metrics: recorded so far in this training; ``noted``: after how many steps, outside its epochs, at last.
         planned: epochs that this training has, where it was said.
         first_rates: learning rates at the first step of level 0; see `budbreak.iteration.rates`.
+        ends_after: epochs after which this training ends, since it was stopped; None where it was not.
+        ahead: of several optimizers, how many steps more than ``steps`` each has made; empty where none has.
+        attached: what was attached last, see `budbreak.iteration.attaching.describe_attached`; None where optimizers
+            are given to `iterate`.
     """
 
     level: int
@@ -104,6 +63,19 @@ class Position:
     first_rates: Rates | None = None
     noted: int | None = None
     planned: int | None = None
+    ends_after: int | None = field(default=None, metadata={"introduced": None})
+    ahead: tuple[int, ...] = field(default=(), metadata={"introduced": ()})
+    attached: dict[str, Any] | None = field(default=None, metadata={"introduced": None})
+
+    @property
+    def last_epoch(self) -> int | None:
+        """How many epochs it has in the end, as far as is known; None where nobody said."""
+        return self.planned if self.ends_after is None else self.ends_after
+
+    @property
+    def untouched(self) -> bool:
+        """Whether no optimizer has made a step in this training."""
+        return self.steps == self.first_step and not self.ahead
 
 
 @dataclass(frozen=True)
@@ -173,18 +145,37 @@ def begun(state: State, plan: Plan, *, removal: Removal | None = None, rewound: 
         shortfall=went.shortfall,
         rewound=rewound,
         first_rates=before.first_rates if before else None,
+        attached=before.attached if before else None,
     )
     return State(went.mask, state.mask, state.records, position)
 
 
-def stepped(state: State) -> State:
-    """The optimizer has made a step. One after a training, before the next begins, belongs to none of them."""
-    return _moved(state, steps=state.here.steps + 1)
+def stepped(state: State, optimizer: int = 0, of: int = 1) -> State:
+    """An optimizer has made a step. One after a training, before the next begins, belongs to none of them.
+
+    Of several, as many steps count as all of them have made: what they do in turns is one step.
+
+    Args:
+        state: in which it did.
+        optimizer: which of them, from 0.
+        of: how many there are.
+    """
+    here = state.here
+    made = [ahead + (place == optimizer) for place, ahead in enumerate(here.ahead or [0] * of)]
+    everyone = min(made)
+    ahead = tuple(count - everyone for count in made)
+    return _moved(state, steps=here.steps + everyone, ahead=ahead if any(ahead) else ())
 
 
 def rates_seen(state: State, rates: Rates) -> State:
     """The learning rates at the first step of level 0 are known."""
     return _moved(state, first_rates=rates)
+
+
+def attached(state: State, described: dict[str, Any]) -> State:
+    """Optimizers were attached to the training that runs; see `Position`."""
+    _running(state)
+    return _moved(state, attached=described)
 
 
 def epochs_planned(state: State, count: int) -> State:
@@ -203,6 +194,19 @@ def epochs_planned(state: State, count: int) -> State:
     return _moved(state, planned=count)
 
 
+def stopped(state: State, epochs: int) -> State:
+    """The training is to end after so many epochs: with the one that runs, or that is just over.
+
+    Raises:
+        InvariantBroken: if it has not so many.
+    """
+    here = _running(state)
+    if not here.epochs <= epochs <= (here.planned or 0):
+        value = f"to end after {epochs} epochs of {here.planned}, of which {here.epochs} are done"
+        raise InvariantBroken(value, "a training ends with an epoch of its own", DEFECT)
+    return _moved(state, ends_after=epochs)
+
+
 def epoch_done(state: State, epochs: int) -> State:
     """An epoch is over, the ``epochs``-th of this training.
 
@@ -210,9 +214,9 @@ def epoch_done(state: State, epochs: int) -> State:
         InvalidValue: if it is not the next one.
     """
     here = _running(state)
-    if epochs != here.epochs + 1 or epochs > (here.planned or 0):
+    if epochs != here.epochs + 1 or epochs > (here.last_epoch or 0):
         raise InvalidValue(
-            f"epoch {epochs} of {here.planned} is over, after {here.epochs}",
+            f"epoch {epochs} of {here.last_epoch} is over, after {here.epochs}",
             "the epochs of a training are done one after the other",
             "go through level.epochs(...) once, in one loop",
         )
@@ -225,9 +229,9 @@ def noted(state: State, metrics: Mapping[str, float], *, in_epochs: bool) -> Sta
     return _moved(state, metrics={**(here.metrics or {}), **metrics}, noted=here.noted if in_epochs else here.steps)
 
 
-def agreed(state: State, metrics: Mapping[str, float] | None) -> State:
-    """All ranks have told each other what they recorded."""
-    return _moved(state, metrics=metrics)
+def agreed(state: State, metrics: Mapping[str, float], ends_after: int | None) -> State:
+    """All ranks have told each other what they recorded since the last time, and whether they stopped the training."""
+    return _moved(state, metrics={**(state.here.metrics or {}), **metrics} or None, ends_after=ends_after)
 
 
 def timed(state: State, seconds: float) -> State:
@@ -289,10 +293,12 @@ def target_of(state: State, plan: Plan, level: int) -> LevelTarget:
 def is_done(state: State, *, alone: bool) -> bool:
     """Whether the body has done all of the training that runs, as far as can be known.
 
-    Of several processes, one may record what the others do not: only ``alone`` does a record say that it is over.
+    What was stopped is over with the epoch in which it was, however its loop is left. Of several processes, one may
+    record what the others do not: only ``alone`` does a record say that it is over.
     """
     here = state.here
-    return not here.ended and (here.epochs == here.planned or (alone and here.noted == here.steps))
+    said = here.epochs == here.planned or here.ends_after is not None
+    return not here.ended and (said or (alone and here.noted == here.steps))
 
 
 def misfit(state: State, plan: Plan) -> str | None:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from budbreak.errors import CannotWrite, CorruptFile, StoreMismatch
+from budbreak.checks import shown
+from budbreak.errors import CannotWrite, CorruptFile, InvalidValue, StoreMismatch
 from budbreak.files import FolderLock, cannot_read, corrupt, digest, read_json, read_tree, sweep, write_json, write_tree
-from budbreak.iteration.checkpoint import NO_REWIND_POINT, WHAT_TO_DO, Checkpoint, RecordsFile, RewindPoint
+from budbreak.iteration.checkpoint import WHAT_TO_DO, Checkpoint, RecordsFile
 from budbreak.iteration.identity import differences, mask_digest, numerical_environment
-from budbreak.iteration.state import LevelRecord
+from budbreak.iteration.levelrecord import LevelRecord
+from budbreak.iteration.levelweights import BEGIN_AGAIN, KEPT_KIND, LevelWeights
+from budbreak.iteration.rewindpoint import NO_REWIND_POINT, RewindPoint
 from budbreak.masks import Mask
 
 IDENTITY_KIND, RECORDS_KIND = "identity 1", "records 1"
@@ -66,7 +70,8 @@ class Store:
 
     ``identity.json``: what the iteration is; ``checkpoint.safetensors`` and the one before it,
     ``previous.safetensors``: all that is needed to go on; ``rewind.safetensors``: the snapshot to rewind to;
-    ``records.json``: the levels so far; ``masks/level-003.safetensors``: the mask of each level.
+    ``records.json``: the levels so far; ``masks/level-003.safetensors``: the mask of each level;
+    ``weights/level-003.safetensors``: its weights, where all are kept.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -86,6 +91,7 @@ class Store:
         try:
             sweep(self.folder)  # what a process that was killed while writing left behind
             sweep(self.folder / "masks")
+            sweep(self.folder / "weights")
             self.identity = digest(plain)
             path = self.folder / "identity.json"
             if _exists(path):
@@ -179,6 +185,44 @@ class Store:
         """Write the mask of a level."""
         mask.save(self._mask_path(level), store=self.identity)
 
+    def load_mask(self, level: int) -> Mask:
+        """The mask of a level.
+
+        Raises:
+            MissingData, CorruptFile, StoreMismatch, CannotRead: see `Mask.load`.
+        """
+        return Mask.load(self._mask_path(level), store=self.identity)
+
+    def save_weights(self, weights: LevelWeights) -> None:
+        """Write the weights of a level."""
+        write_tree(self.weights_path(weights.level), weights.tree(), KEPT_KIND, store=self.identity)
+
+    def load_weights(self, level: int) -> LevelWeights | None:
+        """Those of a level; None where they were not kept.
+
+        Raises:
+            CorruptFile, StoreMismatch, CannotRead: if the file cannot be used.
+        """
+        path = self.weights_path(level)
+        try:
+            tree = read_tree(path, KEPT_KIND, stores={self.identity}, remedy=BEGIN_AGAIN)
+        except FileNotFoundError:
+            return None
+        return LevelWeights.from_tree(tree, level, path)
+
+    def has_weights(self, level: int) -> bool:
+        """Whether those of a level were kept."""
+        return _exists(self.weights_path(level))
+
+    def weights_path(self, level: int) -> Path:
+        """Where those of a level lie, if they were kept."""
+        return self.folder / "weights" / f"level-{level:03d}.safetensors"
+
+    def levels_kept(self) -> list[int]:
+        """The levels whose weights were kept."""
+        names = [path.stem.removeprefix("level-") for path in (self.folder / "weights").glob("level-*.safetensors")]
+        return sorted(int(name) for name in names if name.isdecimal())
+
     def check_masks(self, records: Sequence[LevelRecord]) -> None:
         """Refuse the mask of a level that is not the one in the records. One that was deleted is not missed.
 
@@ -193,7 +237,7 @@ class Store:
             if not record.last_stage or not _exists(path):
                 continue
             try:
-                mask = Mask.load(path, store=self.identity)
+                mask = self.load_mask(record.level)
             except (CorruptFile, StoreMismatch) as error:
                 raise type(error)(error.value, error.rule, remedy) from None
             if mask_digest(mask) != record.mask_digest:
@@ -214,6 +258,16 @@ class Store:
                 remedy_for(changed[0], "give another store, or delete this one"),
             )
         warn_of_changes(self.folder, stored, "as without the interruption")
+
+
+def check_folder(name: str, folder: object, example: str) -> None:
+    """Refuse what is no path of a folder.
+
+    Raises:
+        InvalidValue: with what to write.
+    """
+    if not isinstance(folder, str | os.PathLike) or folder == "" or "\0" in str(folder):
+        raise InvalidValue(f"{name} is {shown(folder)}", "it is a folder: a str or a Path", f'write {name}="{example}"')
 
 
 def _exists(path: Path) -> bool:

@@ -5,9 +5,10 @@ from budbreak.live.dead_units import dead_neurons
 from budbreak.live.emptying import emptying
 from budbreak.live.holding import Hold, apply_mask, check_zeros, hold
 from budbreak.live.measuring import measure
-from budbreak.live.modelstate import extra_states, load_state, model_digest, model_state, state_digest
+from budbreak.live.modelstate import check_fits, extra_states, load_state, model_digest, model_state, state_digest
 from budbreak.live.norms import refreshed_norms
-from budbreak.live.optimizers import check_ownership, steppers, unwrap_optimizer
+from budbreak.live.optimizers import groups_of, optimizers_of, steppers, unwrap_optimizer
+from budbreak.live.ownership import check_disjoint, check_own, check_ownership, held_by
 from budbreak.live.pruning import prune
 from budbreak.live.rewinding import Resettable, Snapshot, Stateful, TrainingState, check_resettable, rewind
 
@@ -19,18 +20,24 @@ __all__ = [
     "TrainingState",
     "apply_mask",
     "check_averages",
+    "check_disjoint",
+    "check_fits",
+    "check_own",
     "check_ownership",
     "check_resettable",
     "check_zeros",
     "dead_neurons",
     "emptying",
     "extra_states",
+    "groups_of",
+    "held_by",
     "hold",
     "load_state",
     "mask_averages",
     "measure",
     "model_digest",
     "model_state",
+    "optimizers_of",
     "prune",
     "refreshed_norms",
     "rewind",

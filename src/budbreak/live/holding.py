@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -14,25 +14,20 @@ from torch.utils.hooks import RemovableHandle
 
 from budbreak.checks import check_model, shown
 from budbreak.errors import InvalidValue, InvariantBroken
-from budbreak.live.optimizers import check_ownership, check_reachable, couples, project_state, steppers
-from budbreak.masks import Mask, bits, check_mask, factor_for, zero_pruned
+from budbreak.live.optimizers import check_reachable, couples, optimizers_of, project_state, steppers
+from budbreak.live.ownership import check_disjoint, check_ownership, held_by
+from budbreak.masks import Mask, bits, check_mask, factor_for, unwrap, zero_pruned
 
 
 class Hold:
     """Pruned weights stay exactly zero as long as this lives: see `hold`."""
 
-    def __init__(self, model: nn.Module, optimizer: Optimizer, mask: Mask, *, mask_grads: bool | None) -> None:
-        self._model, self._optimizer, self._mask_grads = model, optimizer, mask_grads
-        self._grad_hooks: dict[nn.Parameter, RemovableHandle] = {}
-        self._mask, self._factors, self._bits = mask, dict[nn.Parameter, Tensor](), list[Tensor]()
-        self._step_hooks: list[RemovableHandle] = []
-        observable = steppers(optimizer)
+    def __init__(self, model: nn.Module, optimizers: Sequence[Any], mask: Mask, *, mask_grads: bool | None) -> None:
+        self._model, self._optimizers, self._mask = model, optimizers, mask
+        self._parts = [_HeldOptimizer(optimizer, mask_grads) for optimizer in optimizers]
         self.update(mask)
-        for stepper in observable:
-            self._step_hooks.append(stepper.register_step_pre_hook(self._before_step))
-            _make_first(stepper._optimizer_step_pre_hooks, self._step_hooks[-1])  # pyright: ignore[reportPrivateUsage]
-            self._step_hooks.append(stepper.register_step_post_hook(self._after_step))
-            _make_first(stepper._optimizer_step_post_hooks, self._step_hooks[-1])  # pyright: ignore[reportPrivateUsage]
+        for part in self._parts:
+            part.hook()
 
     @property
     def mask(self) -> Mask:
@@ -44,30 +39,23 @@ class Hold:
 
         Raises:
             UnknownName, MaskMismatch: if the mask does not fit the model.
-            ForeignParameter: if the optimizer does not hold the model's parameters.
-            InvalidValue: if the optimizer keeps state of them where no mask can reach it.
+            ForeignParameter: if the optimizers do not hold the model's parameters.
+            InvalidValue: if an optimizer keeps state of them where no mask can reach it.
         """
         check_mask(mask)
         parameters = mask.parameters(self._model)
-        check_ownership(self._optimizer, parameters)
-        check_reachable(self._optimizer, parameters)
-        self._remove_grad_hooks()
+        check_ownership(self._optimizers, parameters)
+        shares = [held_by(optimizer, parameters) for optimizer in self._optimizers]
+        for optimizer, held in zip(self._optimizers, shares, strict=True):
+            check_reachable(optimizer, held)
         self._mask = mask
-        self._factors = {parameter: factor_for(mask[name], parameter) for name, parameter in parameters.items()}
-        self._bits = [bits(parameter) for parameter in self._factors]
-        self._pruned = {parameters[name] for name in mask if mask.kept_in(name) < mask[name].numel()}
-        self._masks_grads = couples(self._optimizer) if self._mask_grads is None else self._mask_grads
-        self._add_grad_hooks()
-        self._clamp()
-        self._clear_state(forget=True)
+        for part, held in zip(self._parts, shares, strict=True):
+            part.update(held, mask)
 
     def release(self) -> None:
         """Let go: hooks are removed, and stale optimizer state of pruned weights is zeroed once more."""
-        self._clear_state(forget=False)
-        self._remove_grad_hooks()
-        for hook in self._step_hooks:
-            hook.remove()
-        self._step_hooks.clear()
+        for part in self._parts:
+            part.release()
 
     def __enter__(self) -> Hold:
         return self
@@ -76,6 +64,42 @@ class Hold:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
+
+
+class _HeldOptimizer:
+    """The weights that one optimizer trains, held through its steps."""
+
+    def __init__(self, optimizer: Any, mask_grads: bool | None) -> None:
+        self._optimizer, self._mask_grads, self._masks_grads = optimizer, mask_grads, False
+        self._steppers = steppers(optimizer)
+        self._grad_hooks: dict[nn.Parameter, RemovableHandle] = {}
+        self._factors, self._bits = dict[nn.Parameter, Tensor](), list[Tensor]()
+        self._pruned = set[nn.Parameter]()
+        self._step_hooks: list[RemovableHandle] = []
+
+    def hook(self) -> None:
+        for stepper in self._steppers:
+            self._step_hooks.append(stepper.register_step_pre_hook(self._before_step))
+            _make_first(stepper._optimizer_step_pre_hooks, self._step_hooks[-1])  # pyright: ignore[reportPrivateUsage]
+            self._step_hooks.append(stepper.register_step_post_hook(self._after_step))
+            _make_first(stepper._optimizer_step_post_hooks, self._step_hooks[-1])  # pyright: ignore[reportPrivateUsage]
+
+    def update(self, parameters: Mapping[str, nn.Parameter], mask: Mask) -> None:
+        self._remove_grad_hooks()
+        self._factors = {parameter: factor_for(mask[name], parameter) for name, parameter in parameters.items()}
+        self._bits = [bits(parameter) for parameter in self._factors]
+        self._pruned = {parameter for name, parameter in parameters.items() if mask.kept_in(name) < mask[name].numel()}
+        self._masks_grads = couples(self._optimizer) if self._mask_grads is None else self._mask_grads
+        self._add_grad_hooks()
+        self._clamp()
+        self._clear_state(forget=True)
+
+    def release(self) -> None:
+        self._clear_state(forget=False)
+        self._remove_grad_hooks()
+        for hook in self._step_hooks:
+            hook.remove()
+        self._step_hooks.clear()
 
     def _before_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Mask the gradients that the step will read: those that are there, and those that a closure makes."""
@@ -158,7 +182,9 @@ def _make_first(hooks: dict[int, Any], handle: RemovableHandle) -> None:
         hooks.move_to_end(handle.id, last=False)
 
 
-def hold(model: nn.Module, optimizer: Optimizer, mask: Mask, *, mask_grads: bool | None = None) -> Hold:
+def hold(
+    model: nn.Module, optimizer: Optimizer | Sequence[Optimizer], mask: Mask, *, mask_grads: bool | None = None
+) -> Hold:
     """Keep the weights that ``mask`` prunes at exactly zero after every optimizer step.
 
     The weights are multiplied by the mask, in their own memory format, in a post-step hook of the optimizer, before
@@ -167,7 +193,8 @@ def hold(model: nn.Module, optimizer: Optimizer, mask: Mask, *, mask_grads: bool
 
     Args:
         model: the live model.
-        optimizer: any `torch.optim.Optimizer` that holds its prunable parameters, or what wraps one.
+        optimizer: any `torch.optim.Optimizer` that holds its prunable parameters, or what wraps one; or a list of
+            several, each with parameters of its own.
         mask: what stays.
         mask_grads: whether to zero the gradients of pruned weights as well, as they accumulate. Needed where
             gradients are *read* (clipping by norm, gradient diagnostics); costs one more multiplication in each
@@ -178,12 +205,19 @@ def hold(model: nn.Module, optimizer: Optimizer, mask: Mask, *, mask_grads: bool
     Raises:
         UnknownName, MaskMismatch: if the mask does not fit the model.
         ForeignParameter: if the optimizer does not hold the model's parameters.
-        InvalidValue: if the optimizer keeps state of them where no mask can reach it.
+        InvalidValue: if the optimizer keeps state of them where no mask can reach it; if two hold the same parameter.
     """
     check_model(model)
     if mask_grads is not None and not isinstance(mask_grads, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidValue(f"mask_grads is {shown(mask_grads)}", "it must be True, False or None", "leave it out")
-    return Hold(model, optimizer, mask, mask_grads=mask_grads)
+    optimizers = optimizers_of(optimizer)
+    if not optimizers:
+        rule = "pruned weights are held at zero after the steps of the optimizer that trains them"
+        raise InvalidValue(f"optimizer is {shown(optimizer)}", rule, "give at least one")
+    for one in optimizers:
+        steppers(one)  # refuses what is none
+    check_disjoint(optimizers, {id(parameter): name for name, parameter in unwrap(model).named_parameters()})
+    return Hold(model, optimizers, mask, mask_grads=mask_grads)
 
 
 def apply_mask(model: nn.Module, mask: Mask) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn, optim
 from torch.optim import Optimizer
 
 from budbreak.checks import shown
-from budbreak.errors import ForeignParameter, InvalidValue
+from budbreak.errors import InvalidValue
 from budbreak.masks import zero_pruned
 
 ELEMENTWISE: frozenset[type] = frozenset((
@@ -23,9 +23,17 @@ ELEMENTWISE: frozenset[type] = frozenset((
 _ITS_OWN = {"state", "param_groups", "defaults"}
 
 
+def optimizers_of(optimizer: object) -> tuple[Any, ...]:
+    """One optimizer, or a list of several: as a tuple."""
+    return tuple(cast(Any, optimizer)) if isinstance(optimizer, list | tuple) else (optimizer,)
+
+
 def nested(optimizer: object) -> tuple[Any, ...]:
-    """An optimizer and those that it wraps (SAM's ``base_optimizer``, Accelerate's ``optimizer``), outermost first."""
-    members: list[Any] = [optimizer]
+    """An optimizer and those that it wraps (SAM's ``base_optimizer``, Accelerate's ``optimizer``), outermost first.
+
+    Of several: theirs.
+    """
+    members: list[Any] = [*optimizers_of(optimizer)]
     for member in members:  # which grows meanwhile
         for value in getattr(member, "__dict__", {}).values():
             values = value if isinstance(value, list | tuple) else [value]
@@ -57,12 +65,18 @@ def unwrap_optimizer(optimizer: Optimizer) -> Optimizer:
 
 
 def stateful(optimizer: object) -> tuple[Any, ...]:
-    """Those of `nested` that have a state of their own, innermost first."""
+    """Those of `nested` that have a state of their own, innermost first; of several, those of the first one first."""
     by_state: dict[int, Any] = {}
-    for member in reversed(nested(optimizer)):
-        if hasattr(member, "state") and hasattr(member, "load_state_dict"):
-            by_state.setdefault(id(member.state), member)  # Accelerate's shows the state of the one within as its own
+    for one in optimizers_of(optimizer):
+        for member in reversed(nested(one)):
+            if hasattr(member, "state") and hasattr(member, "load_state_dict"):
+                by_state.setdefault(id(member.state), member)  # Accelerate's shows the one within's as its own
     return tuple(by_state.values())
+
+
+def groups_of(optimizer: object) -> list[dict[str, Any]]:
+    """The param_groups of an optimizer, the outermost where one wraps another; of several, of each."""
+    return [group for one in optimizers_of(optimizer) for group in one.param_groups]
 
 
 def load_optimizers(optimizer: object, states: Sequence[dict[str, Any]]) -> None:
@@ -125,22 +139,6 @@ def couples(optimizer: object) -> bool:
     return any(type(member) not in ELEMENTWISE for member in nested(optimizer))
 
 
-def check_ownership(optimizer: object, parameters: Mapping[str, nn.Parameter]) -> None:
-    """Assert that the optimizer holds these live parameters.
-
-    Raises:
-        ForeignParameter: with the first name that it does not hold.
-    """
-    owned = {id(parameter) for parameter in _owned(optimizer)}
-    missing = [name for name, parameter in parameters.items() if id(parameter) not in owned]
-    if missing:
-        raise ForeignParameter(
-            f"the optimizer does not hold {missing[0]!r} ({len(missing)} of {len(parameters)} prunable weights)",
-            "pruned weights are held at zero after the steps of the optimizer that trains them",
-            "make the optimizer from model.parameters() of this very model, after any change to its modules",
-        )
-
-
 def check_reachable(optimizer: object, parameters: Mapping[str, nn.Parameter]) -> None:
     """Refuse state of the weights that lies outside ``optimizer.state``.
 
@@ -149,7 +147,9 @@ def check_reachable(optimizer: object, parameters: Mapping[str, nn.Parameter]) -
     Raises:
         InvalidValue: with the attribute.
     """
-    ours = {id(tensor) for tensor in (*_owned(optimizer), *_remembered(optimizer))}
+    if not parameters:
+        return
+    ours = {id(tensor) for tensor in (*owned_by(optimizer), *_remembered(optimizer))}
     shapes = {parameter.shape: name for name, parameter in parameters.items()}
     total = sum(parameter.numel() for parameter in parameters.values())
     for member in nested(optimizer):
@@ -210,7 +210,8 @@ def _is_symmetric(value: Tensor) -> bool:
     return square and bool(value.any()) and torch.allclose(value, value.t(), rtol=1e-3, atol=0.0)
 
 
-def _owned(optimizer: object) -> Iterator[nn.Parameter]:
+def owned_by(optimizer: object) -> Iterator[nn.Parameter]:
+    """The parameters in the groups of an optimizer and of those that it wraps; some of them twice."""
     for member in nested(optimizer):
         for group in getattr(member, "param_groups", ()):
             yield from group["params"]

@@ -17,9 +17,10 @@ from budbreak.evidence import Samples, check_rereadable, probe
 from budbreak.graph import Batches, Forward, Loss
 from budbreak.live.emptying import emptying
 from budbreak.live.holding import apply_mask
-from budbreak.live.optimizers import check_ownership
+from budbreak.live.ownership import check_ownership
 from budbreak.masks import (
     Allocation,
+    Asked,
     Element,
     Granularity,
     Mask,
@@ -34,7 +35,6 @@ from budbreak.masks import (
     count_removable,
     exponential_path,
     prunable_parameters,
-    select,
     survivors,
     warn_of_uncovered,
 )
@@ -52,7 +52,7 @@ def prune(
     rounds: int | None = None,
     prunable: Prunable = conv_and_linear,
     mask: Mask | None = None,
-    optimizer: Optimizer | None = None,
+    optimizer: Optimizer | Sequence[Optimizer] | None = None,
     batches: Batches | None = None,
     loss: Loss | None = None,
     forward: Forward | None = None,
@@ -80,7 +80,7 @@ def prune(
             if it has none.
         prunable: which weights may go.
         mask: what is still alive; `Mask.from_zeros` unless given, so that zeros stay zeros.
-        optimizer: refused if it does not hold the pruned parameters, which catches a stale one.
+        optimizer: refused if it (or several together) does not hold the pruned parameters, which catches a stale one.
         batches: the calibration set, for criteria that need data.
         loss: for criteria that need gradients.
         forward: how to run the model on a batch, if not ``model(inputs)``.
@@ -94,6 +94,7 @@ def prune(
         InvalidValue: for a sparsity outside [0, 1), or below what is already pruned; for a name or a class where
             an instance is wanted.
         LayerCollapsed: if a layer would keep no weight.
+        TooManySpared: if the criterion spares more than may stay.
         NothingToPrune, MissingEvidence, NotFinite: see `probe` and `select`.
 
     Whatever is raised, the model is as it was.
@@ -126,10 +127,13 @@ def prune(
     look = functools.partial(
         probe, model, criterion.needs, batches=batches, loss=loss, forward=forward, prunable=prunable, samples=samples
     )
-    choose = functools.partial(select, scope=scope, granularity=granularity, allocation=allocation, floor=floor)
+    asked = Asked(f"sparsity is {sparsity}", criterion, scope, granularity, allocation, floor)
 
     def remove(within: Mask, keep: int) -> Mask:
-        chosen = choose(criterion(look()), keep, within=within)
+        scores = criterion(look())
+        if times > 1 and keep == path[0]:  # more rounds come: what the last one cannot reach is known now
+            asked.check(scores, path[-1], within)
+        chosen = asked.select(scores, keep, within)
         check_collapse(chosen, before=within, allowed=allow_collapse)
         return chosen
 

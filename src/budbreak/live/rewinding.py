@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast, runtime_checkable
@@ -23,7 +24,7 @@ from budbreak.live.modelstate import (
     state_digest,
     transient_state,
 )
-from budbreak.live.optimizers import load_optimizers, stateful
+from budbreak.live.optimizers import groups_of, load_optimizers, stateful
 from budbreak.masks import Mask, check_mask, unwrap, zero_pruned
 
 
@@ -123,48 +124,48 @@ def entries_by_name(model: nn.Module, mask: Mask) -> dict[str, Tensor]:
 
 @dataclass(frozen=True)
 class TrainingState:
-    """The state of the optimizer (with its param_groups) and of everything in ``resets``, copied.
+    """The state of optimizers (with their param_groups) and of everything in ``resets``, copied.
 
     Args:
-        optimizers: of the optimizer, after those that it wraps.
+        optimizers: of each optimizer, after those that it wraps.
         resets: of each, in order.
     """
 
     optimizers: tuple[dict[str, Any], ...]
     resets: tuple[Any, ...]
 
-    @property
-    def groups(self) -> list[dict[str, Any]]:
-        """The param_groups of the optimizer (of the outermost, where one wraps another)."""
-        return self.optimizers[-1]["param_groups"]
-
     @classmethod
-    def of(cls, optimizer: Optimizer, resets: Sequence[Resettable]) -> TrainingState:
+    def of(cls, optimizers: Sequence[Optimizer], resets: Sequence[Resettable]) -> TrainingState:
         """Copy it; nothing is shared with the live objects."""
         return cls(
-            tuple(copy.deepcopy(member.state_dict()) for member in stateful(optimizer)),
+            tuple(copy.deepcopy(member.state_dict()) for member in stateful(optimizers)),
             tuple(copy.deepcopy(_get(item)) for item in resets),
         )
 
-    def restore(self, optimizer: Optimizer, resets: Sequence[Resettable]) -> None:
+    def groups(self, optimizers: Sequence[Optimizer]) -> list[dict[str, Any]]:
+        """The param_groups that these optimizers had (of the outermost, where one wraps another)."""
+        ends = itertools.accumulate(len(stateful(optimizer)) for optimizer in optimizers)
+        return [group for end in ends for group in self.optimizers[end - 1]["param_groups"]]
+
+    def restore(self, optimizers: Sequence[Optimizer], resets: Sequence[Resettable]) -> None:
         """Put it back, bit for bit; the dictionaries of the groups stay the same objects.
 
         Raises:
             InvalidValue: see `check_groups`.
         """
-        self.check_groups(optimizer)
-        load_optimizers(optimizer, self.optimizers)
+        self.check_groups(optimizers)
+        load_optimizers(optimizers, self.optimizers)
         for item, state in zip(resets, self.resets, strict=True):
             _set(item, copy.deepcopy(state))
 
-    def check_groups(self, optimizer: Optimizer) -> None:
-        """Refuse an optimizer that was given more parameters since, or fewer: its state cannot be put back.
+    def check_groups(self, optimizers: Sequence[Optimizer]) -> None:
+        """Refuse optimizers that were given more parameters since, or fewer: their state cannot be put back.
 
         Raises:
-            InvalidValue: with the numbers of parameters in its groups, then and now.
+            InvalidValue: with the numbers of parameters in their groups, then and now.
         """
-        now = [len(group["params"]) for group in optimizer.param_groups]
-        then = [len(group["params"]) for group in self.groups]
+        now = [len(group["params"]) for group in groups_of(optimizers)]
+        then = [len(group["params"]) for group in self.groups(optimizers)]
         if now != then:
             raise InvalidValue(
                 f"the optimizer's groups hold {now} parameters, not {then}",

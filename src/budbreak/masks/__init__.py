@@ -28,6 +28,7 @@ from budbreak.masks.scopes import Global, Layer, Rows
 from budbreak.masks.scores import Score, Scores, ScoreSlice
 from budbreak.masks.selection import competing, select
 from budbreak.masks.shares import ShareScore
+from budbreak.masks.sparing import Asked
 from budbreak.masks.targets import check_rounds, check_targets, keeps_one_number
 from budbreak.masks.units import UnitLayout, output_layout
 from budbreak.masks.zeroing import bits, factor_for, zero_pruned
@@ -39,6 +40,7 @@ __all__ = [
     "NM",
     "SCOPES",
     "Allocation",
+    "Asked",
     "Block",
     "Contest",
     "Coverage",

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from budbreak.errors import InvalidValue
+from budbreak.errors import TooManySpared
 
 Array = np.ndarray[Any, Any]
 
@@ -26,7 +26,7 @@ def keep_highest(name: str, scores: Array, alive: Array | None, counts: Array) -
         Bool [arenas, members].
 
     Raises:
-        InvalidValue: if more scores of a row are +inf than may stay there.
+        TooManySpared: if more scores of a row are +inf than may stay there.
     """
     kept = np.zeros(scores.shape, dtype=bool)
     if not scores.size:
@@ -56,10 +56,10 @@ def _check_spared(name: str, ranked: Array, counts: Array) -> None:
     spared = (ranked == np.inf).sum(axis=1, keepdims=True)
     if (spared > counts).any():
         worst = int((spared - counts).argmax())
-        raise InvalidValue(
+        raise TooManySpared(
             f"{int(counts[worst, 0])} stay in a row or group of {name!r}, and {int(spared[worst, 0])} scores are +inf",
             "+inf means never prune",
-            "keep more, score fewer weights with +inf, or let all weights compete: scope=bb.masks.Global()",
+            f"leave it out: prunable=bb.excluding({name!r}); or let all weights compete: scope=bb.masks.Global()",
         )
 
 

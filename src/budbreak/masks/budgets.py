@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from budbreak.errors import InvalidValue
+from budbreak.errors import TooManySpared
 from budbreak.masks.contest import Contest, Scope
 from budbreak.masks.scores import Score
 from budbreak.masks.threshold import count_below
@@ -27,7 +27,7 @@ def choose_within(scope: Scope, contest: Contest, sizes: Mapping[str, Tensor], b
         budget: of weights.
 
     Raises:
-        InvalidValue: if what stays in any case, by the floor and by scores of +inf, holds more.
+        TooManySpared: if what stays in any case, by the floor and by scores of +inf, holds more.
     """
     held = replace(contest, scores={name: _held(score) for name, score in contest.scores.items()})
     total = sum(held.capacities.values())
@@ -35,7 +35,7 @@ def choose_within(scope: Scope, contest: Contest, sizes: Mapping[str, Tensor], b
     best = scope.choose(replace(held, keep=fewest))
     if _weight(best, sizes) > budget:
         value = f"the budget is {budget} weights, and {_weight(best, sizes)} stay by the floor or by scores of +inf"
-        raise InvalidValue(value, "what stays in any case must fit", "keep more weights, or lower the floor")
+        raise TooManySpared(value, "what stays in any case must fit", "keep more weights, or lower the floor")
     while fewest < total:
         middle = (fewest + total + 1) // 2
         tried = scope.choose(replace(held, keep=middle))

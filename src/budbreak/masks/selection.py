@@ -51,7 +51,8 @@ def select(
         within: only what this mask keeps competes, and nothing else is kept.
 
     Raises:
-        InvalidValue: if keep is out of range, or would prune what has score +inf.
+        InvalidValue: if keep is out of range.
+        TooManySpared: if it would prune what has score +inf.
         NotFinite: if a competing score is NaN; names the layer.
         MaskMismatch: if ``within`` does not fit the scores.
     """
@@ -59,22 +60,35 @@ def select(
     scope = Global() if scope is None else scope
     granularity = Element() if granularity is None else granularity
     check_choices(scope=scope, granularity=granularity, allocation=allocation, floor=floor)
-    entries = dict.fromkeys(scores) if within is None else {name: within[name] for name in scores}
-    merged = {name: granularity.merge(name, score, entries[name]) for name, score in scores.items()}
-    limits = None if within is None else {name: granularity.shrink(name, within[name]) for name in scores}
-    capacities = {name: capacity(score, limits, name) for name, score in merged.items()}
-    floors = floors_of(floor, {name: score.shape.numel() for name, score in merged.items()}, capacities)
-    contest = Contest(merged, keep, limits, floors, allocation)
+    contest = contest_of(scores, keep, granularity=granularity, allocation=allocation, floor=floor, within=within)
     if has_budget(granularity):
         kept = _choose_within(scope, contest, granularity, _alive(scores, within))
     else:
-        _check_keep(keep, sum(capacities.values()))
-        check_floors(floor, floors, keep, f"keep is {keep}")
+        _check_keep(keep, sum(contest.capacities.values()))
+        check_floors(floor, contest.floors, keep, f"keep is {keep}")
         kept = scope.choose(contest)
     mask = _spread(kept, scores, granularity, within)
     if isinstance(granularity, Element) and mask.kept != keep:
         raise InvalidValue(f"{scope} kept {mask.kept}", f"{keep} were to be kept", "mend its choose")
     return mask
+
+
+def contest_of(
+    scores: Scores,
+    keep: int,
+    *,
+    granularity: Granularity,
+    allocation: Allocation | None,
+    floor: int | float,
+    within: Mask | None,
+) -> Contest:
+    """What competes in a selection; see `select`."""
+    entries = dict.fromkeys(scores) if within is None else {name: within[name] for name in scores}
+    merged = {name: granularity.merge(name, score, entries[name]) for name, score in scores.items()}
+    limits = None if within is None else {name: granularity.shrink(name, within[name]) for name in scores}
+    capacities = {name: capacity(score, limits, name) for name, score in merged.items()}
+    floors = floors_of(floor, {name: score.shape.numel() for name, score in merged.items()}, capacities)
+    return Contest(merged, keep, limits, floors, allocation)
 
 
 def _alive(scores: Scores, within: Mask | None) -> Mapping[str, Tensor]:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from budbreak.errors import InvalidValue
+from budbreak.errors import TooManySpared
 from budbreak.masks.scores import Score
 from budbreak.masks.shares import ShareScore, select_shares
 from budbreak.masks.source import Array, Source, check_nan_free, count, cpu, holds_nan
@@ -82,7 +82,8 @@ def _select(source: Source, total: int, keep: int) -> dict[str, Tensor]:
         look = _look(source, lo, hi)
         wanted = keep - look.sure
         if wanted < 0:
-            _check_spared(look.sure, keep, hi)
+            if hi == math.inf:
+                raise _too_many_spared(look, keep)
             lo, hi = hi, highs.pop(0)
         elif wanted <= sum(len(near.values) for near in look.near):
             _keep_highest(look, wanted)
@@ -177,11 +178,13 @@ def _at(sample: np.ndarray[Any, Any], position: float) -> float:
     return float(sample[int(position)]) if position < len(sample) else math.inf
 
 
-def _check_spared(sure: int, keep: int, bound: float) -> None:
+def _too_many_spared(look: _Look, keep: int) -> TooManySpared:
     """Nothing with score +inf may go."""
-    if bound == math.inf:
-        raise InvalidValue(
-            f"keep is {keep}, but {sure} scores are +inf",
-            "+inf means never prune",
-            f"keep at least {sure}, or score fewer weights with +inf",
-        )
+    spared = {name: int(flat.count_nonzero()) for name, flat in look.masks.items() if flat.any()}
+    most = max(spared, key=lambda name: spared[name])
+    where = f", {spared[most]} of them in {most!r}" if len(look.masks) > 1 else f" in {most!r}"
+    return TooManySpared(
+        f"keep is {keep}, but {look.sure} scores are +inf{where}",
+        "+inf means never prune",
+        f"keep at least {look.sure}, or score fewer weights with +inf",
+    )

@@ -1,13 +1,15 @@
 """Recipes, arms and seeds: what the command runs, and how it is compared."""
 
+from budbreak.studies.between import between, distinct_names
 from budbreak.studies.compare import paired_differences
 from budbreak.studies.executors import EXECUTORS, check_executor, open_executor, usual_executor
 from budbreak.studies.fields import Explained, recipe_fields, recipe_values
 from budbreak.studies.folder import TASKS, read_tasks
+from budbreak.studies.histories import Histories, run_of_histories
 from budbreak.studies.inspect import Request, Subject, find_subject, measure_subject, save_measurement
 from budbreak.studies.intervals import Estimate, estimate, holm
 from budbreak.studies.listing import StoredRun, list_runs
-from budbreak.studies.lookahead import duration, epochs_of_choice, look_ahead, share_cores
+from budbreak.studies.lookahead import Overview, duration, epochs_of_choice, look_ahead, share_cores
 from budbreak.studies.making import make_plan
 from budbreak.studies.measuring import BATCH, measure
 from budbreak.studies.overrides import parse_set
@@ -19,15 +21,17 @@ from budbreak.studies.result import (
     TRAINING,
     VALIDATION_ACCURACY,
     ArmResult,
+    Difference,
     EpochResult,
     LayerResult,
     LevelResult,
-    PairedDifference,
     RunResult,
     load_result,
 )
+from budbreak.studies.rows import difference_rows, level_rows, to_csv, to_json
 from budbreak.studies.run import Choice, RunFailed, run
 from budbreak.studies.sections import Setup
+from budbreak.studies.subject import is_ap, subject
 from budbreak.studies.tasks import Place
 from budbreak.studies.watching import Event
 
@@ -42,13 +46,15 @@ __all__ = [
     "Arm",
     "ArmResult",
     "Choice",
+    "Difference",
     "EpochResult",
     "Estimate",
     "Event",
     "Explained",
+    "Histories",
     "LayerResult",
     "LevelResult",
-    "PairedDifference",
+    "Overview",
     "Place",
     "Recipe",
     "Request",
@@ -57,13 +63,18 @@ __all__ = [
     "Setup",
     "StoredRun",
     "Subject",
+    "between",
     "check_executor",
+    "difference_rows",
+    "distinct_names",
     "duration",
     "epochs_of_choice",
     "estimate",
     "find_subject",
     "holm",
     "import_folders",
+    "is_ap",
+    "level_rows",
     "list_runs",
     "load_recipe",
     "load_result",
@@ -79,7 +90,11 @@ __all__ = [
     "recipe_fields",
     "recipe_values",
     "run",
+    "run_of_histories",
     "save_measurement",
     "share_cores",
+    "subject",
+    "to_csv",
+    "to_json",
     "usual_executor",
 ]

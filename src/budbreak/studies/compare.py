@@ -1,22 +1,22 @@
-"""Paired comparison of arms: differences by seed, with t-intervals, and p-values corrected for their number."""
+"""Comparison of arms: differences, by seed where there are pairs, with t-intervals and corrected p-values."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import replace
 
 from budbreak.diagnostics import Quantity
 from budbreak.errors import InvalidValue
-from budbreak.studies.intervals import estimate, holm
-from budbreak.studies.result import ArmResult, Counted, LevelResult, PairedDifference
+from budbreak.studies.intervals import estimate, holm, welch
+from budbreak.studies.result import ArmResult, Counted, Difference, LevelResult
 
-_Pairs = Sequence[tuple[LevelResult, LevelResult]]
+_Sides = tuple[Sequence[LevelResult], Sequence[LevelResult]]  # of the reference and the arm, at one level
 
 
 def paired_differences(
     levels: Sequence[LevelResult], arms: Sequence[ArmResult], quantities: Sequence[Quantity]
-) -> list[PairedDifference]:
+) -> list[Difference]:
     """Each arm minus its reference, level by level, over the seeds that both have.
 
     Holm's correction goes over all differences of one quantity: every arm at every level. A dense level that two
@@ -32,66 +32,106 @@ def paired_differences(
             at the same level and seed: each keeps what its plan says, exactly, so their plans differ in what they
             count.
     """
-    pairs = list(_compared(levels, arms))
-    for pair in pairs:
-        _check_pairs(pair)
-    return [
-        row
-        for quantity in quantities
-        for row in _corrected([_difference(pair, quantity.name) for pair in pairs if _all_have(pair, quantity.name)])
-    ]
+    sides = list(_compared(levels, arms, {arm.name for arm in arms}))
+    for base, own in sides:
+        _check_pairs(zip(base, own, strict=True))
+    return _rows(sides, {arm.name for arm in arms}, quantities)
 
 
-def _compared(levels: Sequence[LevelResult], arms: Sequence[ArmResult]) -> Iterator[_Pairs]:
-    """For each arm with a reference, level by level, its results beside the reference's."""
-    cells = {(level.arm, level.seed, level.level): level for level in levels}
-    seeds = sorted({level.seed for level in levels})
+def differences_of_strangers(
+    levels: Sequence[LevelResult],
+    arms: Sequence[ArmResult],
+    quantities: Sequence[Quantity],
+    *,
+    unlike: Set[str] = frozenset(),
+) -> list[Difference]:
+    """`paired_differences` of arms that were not planned together: of several runs, or of somebody's own loops.
+
+    An arm is paired with its reference by seed where all seeds that both have start from the same dense training: it
+    took equally many steps to the same numbers. Others are two groups: their difference is `welch`'s. Where they keep
+    different numbers of weights they are not compared, and there is no row.
+
+    Args:
+        levels: of all arms and seeds.
+        arms: an arm without a reference is compared with none.
+        quantities: what is compared.
+        unlike: arms that are no pairs with their reference, whatever their numbers: trained in another way.
+    """
+    paired = {arm.name for arm in arms if arm.name not in unlike and _same_dense(levels, arm)}
+    sides = [(base, own) for base, own in _compared(levels, arms, paired) if _survivors(base) == _survivors(own)]
+    return _rows(sides, paired, quantities)
+
+
+def _same_dense(levels: Sequence[LevelResult], arm: ArmResult) -> bool:
+    base, own = _at(levels, arm.reference, 0), _at(levels, arm.name, 0)
+    common = base.keys() & own.keys()
+    return bool(common) and all(_same_training(base[seed], own[seed]) for seed in common)
+
+
+def _survivors(side: Sequence[LevelResult]) -> set[Counted]:
+    return {level.survivors for level in side}
+
+
+def _at(levels: Iterable[LevelResult], arm: str | None, number: int) -> dict[int, LevelResult]:
+    """The results of an arm at a level, by seed."""
+    here = (level for level in levels if (level.arm, level.level) == (arm, number))
+    return {level.seed: level for level in sorted(here, key=lambda level: level.seed)}
+
+
+def _compared(levels: Sequence[LevelResult], arms: Sequence[ArmResult], paired: Set[str]) -> Iterator[_Sides]:
+    """For each arm with a reference, level by level, the reference's results and its own; pairs are side by side."""
     for arm in arms:
         for number in sorted({level.level for level in levels}):
-            pairs = [_pair(cells, arm, seed, number) for seed in seeds]
-            both = [pair for pair in pairs if pair is not None]
-            if both and not (number == 0 and all(_same_training(*pair) for pair in both)):
-                yield both
-
-
-def _pair(
-    cells: Mapping[tuple[str, int, int], LevelResult], arm: ArmResult, seed: int, number: int
-) -> tuple[LevelResult, LevelResult] | None:
-    if arm.reference is None:
-        return None
-    base, own = cells.get((arm.reference, seed, number)), cells.get((arm.name, seed, number))
-    return None if base is None or own is None else (base, own)
+            base, own = _at(levels, arm.reference, number), _at(levels, arm.name, number)
+            if arm.name in paired:
+                both = base.keys() & own.keys()
+                base, own = ({seed: row for seed, row in side.items() if seed in both} for side in (base, own))
+                if number == 0 and all(_same_training(base[seed], own[seed]) for seed in both):
+                    continue
+            if base and own:
+                yield tuple(base.values()), tuple(own.values())
 
 
 def _same_training(base: LevelResult, own: LevelResult) -> bool:
-    return base.numbers == own.numbers and base.steps == own.steps
+    """Whether all that was measured of both is the same."""
+    both = base.numbers.keys() & own.numbers.keys()
+    return base.steps == own.steps and bool(both) and all(base.numbers[name] == own.numbers[name] for name in both)
 
 
-def _all_have(pairs: _Pairs, name: str) -> bool:
-    """A network whose activations are not seen has no dead neuron rates."""
-    return all(name in level.numbers for pair in pairs for level in pair)
+def _rows(sides: Sequence[_Sides], paired: Set[str], quantities: Sequence[Quantity]) -> list[Difference]:
+    def has(side: _Sides, name: str) -> bool:
+        """A network whose activations are not seen has no dead neuron rates."""
+        return all(name in level.numbers for levels in side for level in levels)
+
+    return [
+        row
+        for quantity in quantities
+        for row in _corrected([_difference(side, quantity.name, paired) for side in sides if has(side, quantity.name)])
+    ]
 
 
-def _difference(pairs: _Pairs, name: str) -> PairedDifference:
-    base, own = pairs[0]
-    estimated = estimate([other.numbers[name] - reference.numbers[name] for reference, other in pairs])
-    p = estimated.p if estimated.p is not None and math.isfinite(estimated.p) else None
-    return PairedDifference(
-        level=own.level,
-        density=own.density,
-        arm=own.arm,
-        reference=base.arm,
+def _difference(sides: _Sides, name: str, paired: Set[str]) -> Difference:
+    base, own = sides
+    theirs, ours = ([level.numbers[name] for level in side] for side in sides)
+    pairs = own[0].arm in paired
+    found = estimate([b - a for a, b in zip(theirs, ours, strict=True)]) if pairs else welch(ours, theirs)
+    return Difference(
+        level=own[0].level,
+        density=own[0].density,
+        arm=own[0].arm,
+        reference=base[0].arm,
         quantity=name,
-        n=estimated.n,
-        mean=estimated.mean,
-        low=estimated.low,
-        high=estimated.high,
-        p=p,
+        n=len(own),
+        mean=found.mean,
+        low=found.low,
+        high=found.high,
+        p=found.p if found.p is not None and math.isfinite(found.p) else None,
         p_adjusted=None,
+        n_reference=None if pairs else len(base),
     )
 
 
-def _corrected(rows: Sequence[PairedDifference]) -> list[PairedDifference]:
+def _corrected(rows: Sequence[Difference]) -> list[Difference]:
     """The rows of one quantity with their adjusted p-values; rows without p stay without."""
     adjusted = iter(holm([row.p for row in rows if row.p is not None]))
     return [row if row.p is None else replace(row, p_adjusted=next(adjusted)) for row in rows]

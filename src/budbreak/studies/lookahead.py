@@ -71,11 +71,12 @@ class Overview:
     unseen: str
     cost: Cost
 
-    def __str__(self) -> str:
-        """A few lines."""
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What is said below the table of the preview."""
         train, validation, test = self.parts
         lines = (
-            str(self.preview),
+            *self.preview.remarks,
             f"{self.arms} arms x {self.seeds} seeds, {self.workers} at a time",
             cost_line(self.cost),
             f"{train} training, {validation} validation, {test} test images",
@@ -83,7 +84,7 @@ class Overview:
             self.unseen,
             f"run: {self.folder}",
         )
-        return "\n".join(line for line in lines if line)
+        return tuple(line for line in lines if line)
 
 
 def cost_line(cost: Cost) -> str:

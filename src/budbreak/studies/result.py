@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from budbreak.diagnostics import Quantity
+from budbreak.diagnostics import Finding, Quantity
 from budbreak.errors import CorruptFile
 from budbreak.files import corrupt, read_json, write_json
 
@@ -113,15 +113,16 @@ class LevelResult:
 
 
 @dataclass(frozen=True)
-class PairedDifference:
-    """An arm minus its reference at one level, paired by seed.
+class Difference:
+    """An arm minus its reference at one level: paired by seed, unless ``n_reference`` says otherwise.
 
     Args:
         density: of the arm at this level.
         quantity: its name.
         mean, low, high: mean difference and its 95 % t-interval over ``n`` seeds; low = high = None for n = 1.
-        p: of the paired t-test that the mean is zero; None where there is no interval.
+        p: of the t-test that the mean is zero; None where there is no interval.
         p_adjusted: p by Holm's correction over all differences of this quantity in the run.
+        n_reference: the seeds of the reference where they are no pairs with the arm's ``n``: two groups, by Welch.
     """
 
     level: int
@@ -135,6 +136,7 @@ class PairedDifference:
     high: float | None
     p: float | None
     p_adjusted: float | None
+    n_reference: int | None = None
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,7 @@ class RunResult:
         complete: False while tasks are missing.
         seconds: wall-clock time over all sessions of the run.
         quantities: everything that is measured, in the order in which it is shown.
+        findings: what was found beside it, for the figures of their kinds.
     """
 
     name: str
@@ -159,7 +162,8 @@ class RunResult:
     seconds: float
     quantities: tuple[Quantity, ...]
     levels: tuple[LevelResult, ...]
-    differences: tuple[PairedDifference, ...]
+    differences: tuple[Difference, ...]
+    findings: tuple[Finding, ...] = ()
 
     @property
     def arm_names(self) -> tuple[str, ...]:

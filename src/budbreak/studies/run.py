@@ -20,7 +20,7 @@ from budbreak.studies.spelling import respelt
 from budbreak.studies.taskfolder import check_complete, collect, is_complete
 from budbreak.studies.tasks import Place, Task, distinct, tasks_of
 from budbreak.studies.training import carry_out_task
-from budbreak.studies.watching import Event, Report, Watch
+from budbreak.studies.watching import Report, Watch
 from budbreak.training import environment
 
 
@@ -81,6 +81,7 @@ def run(
     choice: Choice,
     *,
     report: Report | None = None,
+    working: Callable[[Mapping[str, int]], object] | None = None,
     progress: Callable[[RunResult, Mapping[str, int]], None] | None = None,
     at_end: Callable[[RunResult], object] | None = None,
 ) -> RunResult:
@@ -89,6 +90,7 @@ def run(
     Args:
         choice: what to run, and where.
         report: called with each `Event`.
+        working: called several times a second with the tasks that are being computed, as name -> epochs in all.
         progress: called with the result so far, and the epochs that each task has done, at the start and whenever a
             task is complete.
         at_end: called with the complete result while the folder is still held: write into it here.
@@ -115,7 +117,7 @@ def run(
             return result
 
         _renew_networks(choice, shown)
-        failures = _compute_missing(choice, cells, watch, keep)
+        failures = _compute_missing(choice, cells, watch, keep=keep, working=working or _ignore)
         result = keep()
         _check_ended(result, choice, failures)
         if at_end is not None:
@@ -133,7 +135,12 @@ def _save(choice: Choice, shown: Shown, result: RunResult, task: Task | None) ->
 
 
 def _compute_missing(
-    choice: Choice, cells: Cells, watch: Watch, keep: Callable[[Task | None], RunResult]
+    choice: Choice,
+    cells: Cells,
+    watch: Watch,
+    *,
+    keep: Callable[[Task | None], RunResult],
+    working: Callable[[Mapping[str, int]], object],
 ) -> list[Failure]:
     complete, missing = divided(cells.tasks)
     for task in complete:
@@ -142,15 +149,20 @@ def _compute_missing(
     keep(None)
     if not missing:
         return []
+
+    def tell(tasks: Sequence[Task]) -> None:
+        working({task.name: task.epochs for task in tasks})
+
     with open_executor(choice.executor, choice.workers) as opened:
         here = choice.executor == "here"
         return carry_out(
             missing,
-            _Here(watch.look) if here else carry_out_task,
+            _Here(watch.look, tell) if here else carry_out_task,
             executor=opened.executor,
             workers=opened.workers,
             tick=watch.look,
             finished=keep,
+            working=tell,
         )
 
 
@@ -189,8 +201,10 @@ class _Here:
     """Computes in this process, and shows each epoch at once."""
 
     look: Callable[[], object]
+    working: Callable[[Sequence[Task]], object]
 
     def __call__(self, task: Task) -> None:
+        self.working([task])
         carry_out_task(task, self.look)
 
 
@@ -269,5 +283,5 @@ def _told(failure: Failure, choice: Choice) -> str:
     return respelt(failure.text, choice.recipe.plain) if failure.known else failure.text
 
 
-def _ignore(_: Event) -> None:
+def _ignore(_: object) -> None:
     return None

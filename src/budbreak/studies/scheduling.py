@@ -57,6 +57,7 @@ def carry_out(
     workers: int,
     tick: Callable[[], object],
     finished: Callable[[T], object],
+    working: Callable[[Sequence[T]], object] = lambda tasks: None,
 ) -> list[Failure]:
     """Compute all tasks; one that fails stops only those that need it.
 
@@ -71,6 +72,7 @@ def carry_out(
         workers: how many tasks it is given at a time, >= 1.
         tick: called in this process five times a second, and after each task.
         finished: called in this process with each task that ended well, before any task that needs it begins.
+        working: called before each tick, with the tasks that the executor is computing.
 
     Returns:
         The failures, as they came.
@@ -85,6 +87,7 @@ def carry_out(
         driver.start(workers)
         for task in driver.settle():
             finished(task)
+        working(tuple(driver.running.values()))
         tick()
     return driver.failures
 

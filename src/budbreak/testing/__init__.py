@@ -4,6 +4,7 @@ from budbreak.testing.contracts import check_criterion, check_probe, check_sched
 from budbreak.testing.diagnosing import check_diagnostic
 from budbreak.testing.observing import check_observer
 from budbreak.testing.promises import check_value
+from budbreak.testing.samples import sample_findings
 from budbreak.testing.toys import ResidualCNN, mlp, residual_cnn, separable, toy_evidence
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "check_value",
     "mlp",
     "residual_cnn",
+    "sample_findings",
     "separable",
     "toy_evidence",
 ]

@@ -1,7 +1,0 @@
-"""Records in; tables, figures and one self-contained page out."""
-
-from budbreak.report.conclusion import conclusion
-from budbreak.report.terminal import terminal_table
-from budbreak.report.writing import PAGE, write_report
-
-__all__ = ["PAGE", "conclusion", "terminal_table", "write_report"]

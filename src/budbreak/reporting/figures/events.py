@@ -1,0 +1,30 @@
+"""A training curve with what happened on the way."""
+
+from __future__ import annotations
+
+import altair as alt
+
+from budbreak.reporting.figures.figure import Figure
+from budbreak.reporting.figures.finding import Shown, finding_figures
+from budbreak.studies import RunResult
+
+
+def events(run: RunResult) -> list[Figure]:
+    """Of the columns arm, epoch, value and event: its name, or None."""
+    return finding_figures(run, "events", _chart, caption="Upright lines are events.", place="full")
+
+
+def _chart(shown: Shown, width: float) -> alt.LayerChart:
+    x, y, styles = shown.x("epoch"), shown.y(), shown.styles
+    tips = shown.tips("epoch", "value", "event")
+    happened = shown.base.transform_filter("isValid(datum.event)")
+    names = happened.mark_text(angle=270, align="right", baseline="bottom", dx=-4, dy=-4, color="var(--muted)")
+    line = shown.base.mark_line(strokeWidth=1.6)
+    places = shown.base.mark_point(opacity=0, size=50)
+    layers = [
+        happened.mark_rule(strokeDash=[3, 3], color="var(--muted)").encode(x=x),
+        line.encode(x=x, y=y, color=styles["color"], strokeDash=styles["strokeDash"]),
+        places.encode(x=x, y=y, tooltip=tips),
+        names.encode(x=x, y=alt.value(0), text="event:N"),
+    ]
+    return alt.LayerChart(layer=layers, width=width - 62, height=min(260, 0.6 * width))

@@ -1,0 +1,32 @@
+"""The history of a search: every trial, and the best so far."""
+
+from __future__ import annotations
+
+import altair as alt
+
+from budbreak.reporting.figures.figure import Figure
+from budbreak.reporting.figures.finding import Shown, finding_figures
+from budbreak.studies import RunResult
+
+
+def search(run: RunResult) -> list[Figure]:
+    """Of the columns arm, trial and value."""
+    return finding_figures(run, "search", _chart, caption="Dots are trials, lines the best so far.")
+
+
+def _chart(shown: Shown, width: float) -> alt.LayerChart:
+    best = "min" if shown.finding.quantity.better == "lower" else "max"
+    x, y, styles = shown.x("trial"), shown.y(), shown.styles
+    running = shown.base.transform_window(
+        [{"op": best, "field": "value", "as": "best"}],  # pyright: ignore[reportArgumentType]
+        sort=[alt.SortField("trial")],
+        groupby=["arm"],
+        frame=[None, 0],
+    )
+    line = running.mark_line(strokeWidth=1.8, interpolate="step-after")
+    dots = shown.base.mark_point(filled=True, size=26, opacity=0.5)
+    layers = [
+        line.encode(x=x, y=alt.Y("best:Q"), color=styles["color"], strokeDash=styles["strokeDash"]),
+        dots.encode(x=x, y=y, color=styles["color"], shape=styles["shape"], tooltip=shown.tips("trial", "value")),
+    ]
+    return alt.LayerChart(layer=layers, width=width - 62, height=min(260, 0.6 * width))

@@ -1,0 +1,28 @@
+"""Singular values of matrices before and after, one small plot per matrix."""
+
+from __future__ import annotations
+
+import altair as alt
+
+from budbreak.reporting.figures.figure import Figure
+from budbreak.reporting.figures.finding import Shown, finding_figures
+from budbreak.studies import RunResult
+
+
+def spectra(run: RunResult) -> list[Figure]:
+    """Of the columns arm (before, after), layer, rank and value; on a logarithmic scale, without zeros."""
+    caption = "Singular values in falling order, on a logarithmic scale."
+    return finding_figures(run, "spectra", _chart, caption=caption, place="full")
+
+
+def _chart(shown: Shown, width: float) -> alt.FacetChart:
+    layers = list(dict.fromkeys(row["layer"] for row in shown.rows))
+    columns = min(len(layers), max(2, int(width / 220)))
+    y = alt.Y("value:Q", title=None, scale=alt.Scale(type="log"), axis=alt.Axis(tickCount=4, format=".1~g"))
+    x, styles = shown.x("rank"), shown.styles
+    base = shown.base.properties(data=alt.Undefined).transform_filter("datum.value > 0")
+    line = base.mark_line(strokeWidth=1.5).encode(x=x, y=y, color=styles["color"], strokeDash=styles["strokeDash"])
+    tips = shown.tips("layer", "rank", "value")
+    dots = base.mark_point(filled=True, size=14).encode(x=x, y=y, color=styles["color"], tooltip=tips)
+    both = alt.layer(line, dots, data=alt.NamedData(shown.name), width=(width - 60) / columns - 16, height=120)
+    return both.facet(facet=alt.Facet("layer:N", sort=layers, title=shown.title("value")), columns=columns, spacing=16)

@@ -1,0 +1,235 @@
+"""One self-contained page for one run or several: it works offline and asks the network for nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from base64 import b64encode
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from budbreak.diagnostics import Quantity
+from budbreak.reporting import theme
+from budbreak.reporting.conclusion import conclude
+from budbreak.reporting.drawing import engine, specification
+from budbreak.reporting.estimate import difference_series, headline
+from budbreak.reporting.figures import Figure, compared, figures_of
+from budbreak.reporting.figures.figure import Row
+from budbreak.reporting.summary import Ending, endings, family, pairing
+from budbreak.reporting.tables import MISSING, Table
+from budbreak.reporting.wording import chance, count, density, duration, interval, number, plain_lines, unit_of_change
+from budbreak.studies import RunResult, distinct_names
+
+_FONT = "Helvetica, Arial, 'Liberation Sans', sans-serif"
+_WIDTHS = {"half": (500.0, 356.0), "full": (920.0, 356.0), "aside": (500.0, 356.0)}  # on a laptop, and on a phone
+
+
+def to_html(runs: Sequence[RunResult]) -> str:
+    """The page; the same runs give the same text."""
+    names = distinct_names(runs)
+    jinja = Environment(
+        loader=PackageLoader("budbreak.reporting"), autoescape=True, undefined=StrictUndefined, finalize=_printable
+    )
+    jinja.filters |= {"typeset": typeset, "checksum": _checksum}
+    jinja.globals.update(colour=theme.colour, dash=theme.dash, marker=theme.marker)  # pyright: ignore
+    shown = {f"run{place}": figures_of(run) for place, run in enumerate(runs)}
+    across = compared(runs)
+    source = [jinja.loader.get_source(jinja, name)[0] for name in ("page.css", "page.js")] if jinja.loader else ["", ""]
+    return jinja.get_template("page.html").render(
+        title=names[0] if len(runs) == 1 else f"{len(runs)} runs compared",
+        light=theme.LIGHT,
+        dark=theme.DARK,
+        style=Markup(source[0]),
+        scripts=[Markup(engine()), Markup(source[1])],
+        compared=across,
+        runs=[_run(run, name, *item) for run, name, item in zip(runs, names, shown.items(), strict=True)],
+        report=_as_json({"all": across, **shown}),
+    )
+
+
+def _printable(value: object) -> object:
+    """Names may hold control characters, which HTML may not."""
+    return value if isinstance(value, Markup) else plain_lines(str(value))
+
+
+def _checksum(script: str) -> str:
+    """Of a script, for the policy that forbids all others, even if a name should slip through the escaping."""
+    return f"sha256-{b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
+
+
+def typeset(text: str) -> Markup:
+    """Our own words with a true lambda and minus, and no line break between a number and its unit.
+
+    >>> typeset("lambda = 6.9 %: -0.12 <x-1>").encode("ascii", "namereplace").decode().count("MINUS SIGN")
+    1
+    """
+    signs = re.sub(r"(?<![\w.-])-(?=\d)", "\u2212", str(escape(plain_lines(text))))
+    return Markup(signs.replace("lambda = ", "\u03bb\u00a0=\u00a0").replace(" %", "\u00a0%"))
+
+
+def _as_json(shown: Mapping[str, Sequence[Figure]]) -> Markup:
+    """What the script draws: specifications for wide and narrow screens, and each table of rows once."""
+    figures = {
+        f"{prefix}-{figure.key}": {
+            "specs": [_without_legends(specification(figure, width)) for width in _WIDTHS[figure.place]],
+            "widths": _WIDTHS[figure.place],
+            "data": {name: f"{prefix}-{name}" for name in figure.data},
+        }
+        for prefix, found in shown.items()
+        for figure in found
+    }
+    tables = {
+        f"{prefix}-{name}": _columns(rows)
+        for prefix, found in shown.items()
+        for figure in found
+        for name, rows in figure.data.items()
+    }
+    report = {"config": theme.config(_FONT, 11), "figures": figures, "tables": tables}
+    return Markup(json.dumps(report, separators=(",", ":")).replace("<", "\\u003c"))
+
+
+def _without_legends(part: Any) -> Any:
+    """The page has buttons in place of the legends of arms."""
+    if isinstance(part, list):
+        return [_without_legends(one) for one in part]
+    if not isinstance(part, dict):
+        return part
+    arms = part.get("field") == "arm" and "legend" in part
+    return {key: _without_legends(one) for key, one in part.items()} | ({"legend": None} if arms else {})
+
+
+def _columns(rows: Sequence[Row]) -> dict[str, Any]:
+    """Rows as columns; those of text as places in a list of the different ones."""
+    found: dict[str, Any] = {}
+    for name in rows[0] if rows else ():
+        values = [row[name] for row in rows]
+        texts = list(dict.fromkeys(values)) if all(isinstance(value, str) for value in values) else []
+        places = {text: place for place, text in enumerate(texts)}
+        found[name] = [texts, [places[value] for value in values]] if texts else [None, values]
+    return found
+
+
+def _run(run: RunResult, name: str, prefix: str, figures: Sequence[Figure]) -> dict[str, Any]:
+    last, beside = endings(run), [figure for figure in figures if figure.place != "aside"]
+    return {
+        "name": name,
+        "prefix": prefix,
+        "identity": run.identity,
+        "complete": run.complete,
+        "words": conclude(run),
+        "tiles": list(_tiles(run)),
+        "arms": _arms(headline(run), last),
+        "arms_about": _arms_about(run, last),
+        "figures": [(panel, list(found)) for panel, found in groupby(beside, lambda figure: figure.panel)],
+        "aside": [figure for figure in figures if figure.place == "aside"],
+        "invariants": list(_invariants(run)),
+        "remarks": _remarks(run),
+        "compared_with": list(_compared_with(run)),
+        "recipe": list(_recipe(run)),
+        "environment": list(_flat(run.environment, "")),
+    }
+
+
+def _tiles(run: RunResult) -> Iterator[tuple[str, str]]:
+    """The key numbers."""
+    if not run.levels:
+        return
+    levels = len({row.level for row in run.levels})
+    sparsest = min(row.density for row in run.levels)
+    yield density(sparsest), f"of the weights remain at the sparsest of {count(levels, 'level')}"
+    arms, seeds = len({row.arm for row in run.levels}), len({row.seed for row in run.levels})
+    yield count(arms, "arm"), f"under {count(seeds, 'seed')}"
+    broken = sum(not held for row in run.levels for held in row.invariants.values())
+    checks = sum(len(row.invariants) for row in run.levels)
+    yield (f"{broken} broken" if broken else "all held"), f"of {count(checks, 'check')} of invariants"
+    yield duration(run.seconds), "in all"
+
+
+def _arms(main: Quantity, last: Sequence[Ending]) -> Table:
+    """Each arm at its last level, beside the arm that it is compared with."""
+    quantities = list(dict.fromkeys(quantity for ending in last for quantity in ending.others))
+    unit = unit_of_change(main)
+    header = ("arm", "\u03bb", main.label, "minus", f"difference ({unit})" if unit else "difference", "p, corrected")
+    rows: list[tuple[str, ...]] = []
+    for ending in last:
+        difference = ending.difference
+        star = "*" if difference is not None and difference.is_found else ""
+        others = (number(q, ending.others[q].estimate.mean) if q in ending.others else MISSING for q in quantities)
+        rows.append(
+            (
+                ending.arm,
+                density(ending.accuracy.x),
+                ending.accuracy_text,
+                ending.reference or MISSING,
+                interval(main, difference.estimate) + star if difference else MISSING,
+                MISSING if difference is None or difference.p is None else chance(difference.p),
+                *others,
+            )
+        )
+    return Table((*header, *(quantity.label for quantity in quantities)), tuple(rows))
+
+
+def _arms_about(run: RunResult, last: Sequence[Ending]) -> str:
+    how = "Mean \u00b1 standard deviation over seeds"
+    if any(ending.difference is not None for ending in last):
+        known = any(ending.difference and ending.difference.estimate.low is not None for ending in last)
+        lines = difference_series(run, headline(run).name)
+        how += f"; differences are {pairing(lines)}, " + ("with 95 % intervals" if known else "n=1: no interval")
+    return how + (f"; p is {family(run)}, * marks p < 0.05" if family(run) else "")
+
+
+def _invariants(run: RunResult) -> Iterator[tuple[Markup, str]]:
+    """Each invariant with how often it was checked, and every failure."""
+    for name in dict.fromkeys(name for row in run.levels for name in row.invariants):
+        checked = [row for row in run.levels if name in row.invariants]
+        where = [f"{row.arm}, seed {row.seed}, level {row.level}" for row in checked if not row.invariants[name]]
+        said = f"broken in {len(where)} of {len(checked)}: {'; '.join(where)}" if where else ""
+        mark = Markup('<span class="{}">{}</span>').format("broken" if where else "held", plain_lines(name))
+        yield mark, said or f"held in all {len(checked)} checks"
+
+
+def _remarks(run: RunResult) -> list[tuple[str, str]]:
+    """What the run remarked, with the places."""
+    places: dict[str, list[str]] = {}
+    for row in run.levels:
+        for remark in row.notes:
+            places.setdefault(remark, []).append(f"{row.arm}, seed {row.seed}, level {row.level}")
+    more = {remark: f"; and {len(where) - 4} more" if len(where) > 4 else "" for remark, where in places.items()}
+    return [(remark, "; ".join(where[:4]) + more[remark]) for remark, where in places.items()]
+
+
+def _compared_with(run: RunResult) -> Iterator[tuple[str, str]]:
+    """What each arm is compared with, and where it differs from the recipe."""
+    for arm in run.arms:
+        yield arm.name, f"compared with {arm.reference or 'none'}"
+        for field, value in arm.overrides.items():
+            yield from _flat(value, f"{arm.name}: {field}")
+
+
+def _recipe(run: RunResult) -> Iterator[tuple[str, str]]:
+    """The recipe, what all its arms share once."""
+    arms = {name: dict(_flat(fields, "")) for name, fields in run.recipe.get("arms", {}).items()}
+    shared = set.intersection(*(set(fields.items()) for fields in arms.values())) if arms else set()
+    yield from _flat({name: value for name, value in run.recipe.items() if name != "arms"}, "")
+    yield from (item for item in next(iter(arms.values()), {}).items() if item in shared)
+    for arm, fields in arms.items():
+        yield from ((f"{arm}: {name}", text) for name, text in fields.items() if (name, text) not in shared)
+
+
+def _flat(value: object, name: str) -> Iterator[tuple[str, str]]:
+    """A nested mapping as dotted names with their values."""
+    if isinstance(value, Mapping) and value:
+        for key, inner in value.items():
+            yield from _flat(inner, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list | tuple) and any(isinstance(item, Mapping) for item in value):
+        for place, inner in enumerate(value):
+            yield from _flat(inner, f"{name}[{place}]")
+    elif isinstance(value, list | tuple):
+        yield name, ", ".join(map(str, value)) or "none"
+    elif name:
+        yield name, "none" if value is None or value == {} else str(value)
