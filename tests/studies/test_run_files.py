@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,8 @@ from torch import nn
 from budbreak.errors import BudbreakError, CorruptFile, StoreMismatch
 from budbreak.files import digest, write_json
 from budbreak.studies import RunFailed, list_runs, load_result, run
-from budbreak.studies.notes import Notes
-from budbreak.studies.result import FILE_NAME, KIND
+from budbreak.studies.notes import NotedEnd, NotedEpoch, Notes
+from budbreak.studies.result import FILE_NAME, KIND, EpochResult
 from budbreak.studies.tasks import tasks_of
 from budbreak.studies.weights import read_state, save_weights
 
@@ -116,6 +117,20 @@ def test_a_part_that_was_lost_is_said(out):
     (level,) = [level for level in go(out).levels if level.notes]
     assert level.notes == ("notes.json of this task was lost in part: the curve lacks 1 points",)
     assert [epoch.epoch for epoch in level.curve] == [0, 2]
+
+
+def test_what_was_noted_is_made_plain_once_and_not_after_each_epoch(tmp_path, monkeypatch):
+    """All notes are written after each epoch: of a long task that would be much more than its epochs."""
+    made = []
+    monkeypatch.setattr("budbreak.studies.notes.asdict", lambda noted: made.append(type(noted)) or asdict(noted))
+    notes = Notes(tmp_path, "mine")
+    for epoch in (0, 1, 2, 2):
+        notes.add_epoch(NotedEpoch(0, 0, epoch, 1.0, EpochResult(epoch, {"accuracy": 0.5})))
+    notes.add_end(NotedEnd(0, 0, 1.0, {"accuracy": 0.5}, ()))
+    assert made == [NotedEpoch] * 4 + [NotedEnd]
+    again = Notes(tmp_path, "mine")
+    assert (again.epochs, again.ends) == (notes.epochs, notes.ends)
+    assert len((tmp_path / "notes.json").read_text().splitlines()) < 20  # one for each, so that people can compare
 
 
 def interrupted(out, level=1, epoch=1):

@@ -55,6 +55,13 @@ class Rows(nn.Module):
 def lazy(classes):
     return nn.Sequential(nn.Flatten(), nn.LazyLinear(classes))
 
+class Minus(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.one, self.two = nn.Linear(64, 64), nn.Linear(64, classes)
+    def forward(self, x):
+        return self.two(x.flatten(1) - 3 * self.one(x.flatten(1)).relu())
+
 def only_outputs(classes):
     return nn.Sequential(nn.Flatten(), nn.Linear(64, classes))
 """
@@ -80,6 +87,7 @@ WRONG = [
     ("prune.criterion", {"is": "grasp", "mode": "x"}, {}, "mode is 'x'"),
     ("prune.criterion", {"is": "grasp", "temperature": 0}, {}, "temperature is 0.0"),
     ("prune.criterion", {"is": "synflow", "shape": [1, 2]}, UNTRAINED, "given ones of the shape [1, 1, 2]"),
+    ("prune.criterion", "synflow", {**UNTRAINED, "network.name": "odd:Minus"}, "or by a forward of your own"),
     ("prune.criterion", {"is": "apoz", "threshold": -1}, {}, "write threshold = 0.0 for ReLU"),
     ("prune.criterion", "apoz", SOME, 'give {is = "apoz", threshold = 0.01}, say'),
     ("prune.criterion", "activation-count", SOME, "write threshold = 0.01, say"),
@@ -121,7 +129,7 @@ WRONG = [
     ("measure.diagnostics", {"is": "dead-units"}, {}, 'measure.diagnostics is {is = "dead-units"}'),
 ]  # fmt: skip
 QUOTED = re.compile(r"""(?<!\w)('[^'\n]*'|"[^"\n]*")(?!\w)""")
-PYTHON = re.compile(r"\bbb\.|\w=\S|\(\)|\b(True|False|None|lambda)\b|\b[A-Z]\w*\(")
+PYTHON = re.compile(r"\bbb\.|\w=(\S|\s)|\(\)|\b(True|False|None|lambda)\b|\b[A-Z]\w*\(")
 
 
 @pytest.fixture

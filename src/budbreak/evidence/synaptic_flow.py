@@ -222,7 +222,7 @@ def _negative(name: str, places: str) -> InvalidValue:
         f"the flow through {name!r} is negative" + (f": it turns at {places}" if places else ""),
         "SynFlow adds up paths of magnitudes: nothing may subtract or divide by them, nor a softmax weigh them; the "
         "norms of torch, modules and functions, are seen through",
-        "give forward= that returns logits, if it is their softmax; or choose another criterion",
+        "return logits, if it is their softmax, of the network or by a forward of your own; or take another criterion",
     )
 
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import GenericAlias
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from budbreak.errors import BudbreakError, InvalidValue
 from budbreak.files.storage import RESTORE, check_marks, corrupt, digest, parse, read_bytes, write_text
@@ -32,7 +32,25 @@ def write_json(path: Path, payload: Mapping[str, object], kind: str, *, store: s
         raise InvalidValue(f"the payload has a key {taken[0]!r}", "it is a mark of the file", "name it otherwise")
     # keys become strings as they will be when read: the digest sorts them
     plain = json.loads(json.dumps({"kind": kind, "store": store, **payload}))
-    write_text(path, json.dumps({**plain, "sha256": digest(plain)}, indent=1, ensure_ascii=False) + "\n")
+    write_text(path, _in_lines({**plain, "sha256": digest(plain)}) + "\n")
+
+
+def _in_lines(plain: Mapping[str, object]) -> str:
+    """A line for each entry, and for each item in it: `json` itself breaks lines in Python, at a third of the speed."""
+    return "{\n" + ",\n".join(f" {_line(key)}: {_broken(value)}" for key, value in plain.items()) + "\n}"
+
+
+def _broken(value: object) -> str:
+    if isinstance(value, dict) and value:
+        table = cast("dict[str, object]", value)
+        return "{\n  " + ",\n  ".join(f"{_line(key)}: {_line(item)}" for key, item in table.items()) + "\n }"
+    if isinstance(value, list) and value:
+        return "[\n  " + ",\n  ".join(map(_line, cast("list[object]", value))) + "\n ]"
+    return _line(value)
+
+
+def _line(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def read_json(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from budbreak.errors import CorruptFile
 from budbreak.files import read_json, write_json
@@ -60,18 +61,31 @@ class Notes:
     def __init__(self, folder: Path, identity: str) -> None:
         self.path, self.identity = folder / NOTES, identity
         stored = read_notes(folder, identity)
-        self.epochs = {(noted.level, noted.stage, noted.epoch): noted for noted in stored.epochs}
-        self.ends = {(noted.level, noted.stage): noted for noted in stored.ends}
+        self.epochs: dict[tuple[int, int, int], NotedEpoch] = {}
+        self.ends: dict[tuple[int, int], NotedEnd] = {}
+        self._plain: dict[tuple[int, ...], dict[str, Any]] = {}  # of both: made once, as each is written often
+        for noted in stored.epochs:
+            self._keep_epoch(noted)
+        for noted in stored.ends:
+            self._keep_end(noted)
 
     def add_epoch(self, noted: NotedEpoch) -> None:
         """Keep what was measured after an epoch."""
-        self.epochs[noted.level, noted.stage, noted.epoch] = noted
+        self._keep_epoch(noted)
         self._write()
 
     def add_end(self, noted: NotedEnd) -> None:
         """Keep what was measured at the end of a training."""
-        self.ends[noted.level, noted.stage] = noted
+        self._keep_end(noted)
         self._write()
+
+    def _keep_epoch(self, noted: NotedEpoch) -> None:
+        key = noted.level, noted.stage, noted.epoch
+        self.epochs[key], self._plain[key] = noted, asdict(noted)
+
+    def _keep_end(self, noted: NotedEnd) -> None:
+        key = noted.level, noted.stage
+        self.ends[key], self._plain[key] = noted, asdict(noted)
 
     def check(self, level: int, stage: int, epochs: int) -> None:
         """Refuse to go on with a training whose first ``epochs`` were measured, but are not here any more.
@@ -102,8 +116,8 @@ class Notes:
         return self.ends[stages[-1]].layers if stages else None
 
     def _write(self) -> None:
-        content = NotesFile(tuple(self.epochs.values()), tuple(self.ends.values()))
-        write_json(self.path, asdict(content), KIND, store=self.identity)
+        epochs, ends = ([self._plain[key] for key in noted] for noted in (self.epochs, self.ends))
+        write_json(self.path, {"epochs": epochs, "ends": ends}, KIND, store=self.identity)
 
 
 def read_notes(folder: Path, identity: str) -> NotesFile:
