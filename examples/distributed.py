@@ -52,7 +52,9 @@ def work(rank: int, ranks: int, folder: str) -> None:
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        torch.multiprocessing.spawn(work, args=(2, folder), nprocs=2)
+        # A fork server's processes end at once. One that takes its interpreter apart first is aborted now and then by a
+        # thread of gloo letting go of a tensor: these threads outlive DistributedDataParallel (pytorch issue 190489).
+        torch.multiprocessing.start_processes(work, args=(2, folder), nprocs=2, start_method="forkserver")
 
 
 if __name__ == "__main__":

@@ -297,10 +297,15 @@ def test_single_numbers_and_rows_may_be_returned(call, classes):
     graph = run_on_numbers(call)
     assert graph.reachable(Mask({"a.weight": torch.zeros(4, 3)})).classes[0].tolist() == classes
     assert graph.groups()[0].fixed
+
+
 class Returned(nn.Module):
     """What a recurrent layer returns, without its state."""
+
     def forward(self, given):
         return given[0]
+
+
 NORMED = {
     "batch": nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2)),
     "conv": nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(36, 2)),
@@ -310,11 +315,15 @@ NORMED = {
     "attention": nn.Sequential(nn.TransformerEncoderLayer(4, 2, 8, batch_first=True), nn.Linear(4, 2)),
 }
 INPUTS = {"conv": (5, 3, 3, 3), "group": (5, 3, 6), "attention": (5, 3, 4)}
+
+
 @pytest.mark.parametrize("kind", NORMED)
 def test_gains_lie_on_the_paths_that_they_scale(kind):
     model, example = NORMED[kind], torch.randn(INPUTS.get(kind, (5, 3)))
     mask = Mask.dense(model, every_weight)
     assert bb.trace(model, example).reachable(mask).connected == mask
+
+
 @pytest.mark.parametrize("kind", ["batch", "conv"])
 def test_a_pruned_gain_cuts_its_channel_off(kind):
     model = NORMED[kind]
@@ -329,6 +338,8 @@ def test_a_pruned_gain_cuts_its_channel_off(kind):
     assert found.connected[list(mask)[-1]].any(0).tolist() == [True] * width + [False] * 3 * width
     mask["1.weight"][0] = False
     assert not bb.trace(model, torch.randn(INPUTS.get(kind, (5, 3)))).reachable(Mask(mask)).classes[0].any()
+
+
 def test_a_row_that_is_cut_off_cuts_its_gain_off():
     model = NORMED["batch"]
     mask = {name: entry.clone() for name, entry in Mask.dense(model, every_weight).items()}
