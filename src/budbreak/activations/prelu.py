@@ -1,0 +1,38 @@
+"""PReLU: a leaky ReLU that learns its slope."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from budbreak.activations.activation import Activation, Facts
+from budbreak.activations.evaluating import Scalar
+
+
+@dataclass(frozen=True)
+class PReLU(Activation):
+    """x for x > 0, slope * x else.
+
+    Args:
+        slope: on the left. 0.25 as in the paper.
+
+    Source: He et al. 2015, "Delving deep into rectifiers".
+    """
+
+    slope: float = 0.25
+    trainable: bool = field(default=True, kw_only=True)
+    facts = Facts(homogeneous=True, smooth=False)
+
+    def formula(self, x: Tensor, *scalars: Scalar) -> Tensor:
+        """See `Activation`."""
+        (slope,) = scalars
+        return torch.where(x > 0, x, slope * x)
+
+    def slopes(self, x: Tensor, *scalars: Scalar) -> Iterator[Tensor]:
+        """See `Activation`."""
+        (slope,) = scalars
+        yield torch.where(x > 0, x.new_ones(()), slope)
+        yield x.clamp(max=0)
