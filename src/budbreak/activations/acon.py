@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -31,6 +32,7 @@ class ACON(Activation):
     p2: float = 0.0
     beta: float = 1.0
     trainable: bool = field(default=True, kw_only=True)
+    widened: ClassVar[bool] = False
 
     def formula(self, x: Tensor, *scalars: Scalar) -> Tensor:
         """See `Activation`."""

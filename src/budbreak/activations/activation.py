@@ -53,6 +53,8 @@ class Activation(abc.ABC):
     facts: ClassVar[Facts] = Facts()
     constants: ClassVar[tuple[str, ...]] = ()
     """The float fields that are no scalars: never trained."""
+    widened: ClassVar[bool] = True
+    """Whether float16 and bfloat16 are computed in float32, and rounded at the end; else call by call."""
 
     def __post_init__(self) -> None:
         for name, value in self._numbers().items():
@@ -146,7 +148,7 @@ class ActivationModule(nn.Module):
 
 
 def _check_shape(activation: Activation, shape: Sequence[int]) -> None:
-    if isinstance(shape, int) or not all(isinstance(size, int) and size > 0 for size in shape):
+    if isinstance(shape, int) or not all(isinstance(size, int) and size > 0 for size in shape):  # pyright: ignore[reportUnnecessaryIsInstance]
         fix = "write (64, 1, 1) after a Conv2d of 64 channels, (64,) after a Linear"
         raise InvalidValue(f"shape is {shown(shape)}", "it holds whole numbers > 0", fix)
     if activation.per == "unit" and activation.trainable and not shape:

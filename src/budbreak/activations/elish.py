@@ -7,23 +7,21 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from budbreak.activations.scaled import Scaled
+from budbreak.activations.scaled import Sloped
 
 
 @dataclass(frozen=True)
-class ELiSH(Scaled):
+class ELiSH(Sloped):
     """alpha * g(beta * x) with g(z) = z * sigmoid(z) for z >= 0, (e^z - 1) * sigmoid(z) else.
 
     Source: Basirat & Roth 2018, arXiv 1808.00783.
     """
 
-    builtin = False
-
     def g(self, z: Tensor) -> Tensor:
-        """See `Scaled`."""
-        return torch.where(z >= 0, z, torch.expm1(z.clamp(max=0))) * torch.sigmoid(z)
+        """See `Sloped`."""
+        return (torch.relu(z) + torch.expm1(z.clamp(max=0))) * torch.sigmoid(z)
 
     def slope(self, z: Tensor) -> Tensor:
-        """See `Scaled`."""
+        """See `Sloped`."""
         s, e = torch.sigmoid(z), torch.exp(z.clamp(max=0))
-        return s * torch.where(z >= 0, 1 + z * (1 - s), e + (e - 1) * (1 - s))
+        return s * (e + (torch.relu(z) + e - 1) * (1 - s))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -18,7 +17,3 @@ class ELU(Scaled):
     def g(self, z: Tensor) -> Tensor:
         """See `Scaled`."""
         return functional.elu(z)
-
-    def slope(self, z: Tensor) -> Tensor:
-        """See `Scaled`."""
-        return torch.exp(z.clamp(max=0))

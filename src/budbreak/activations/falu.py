@@ -43,17 +43,18 @@ class FALU(Activation):
         order, beta = scalars
         first, second = _orders(x, order)
         s = torch.sigmoid(beta * x)
-        g = x * s
-        h = g + first * s * (1 - g)
+        g, steep, rest = x * s, s * (1 - s), 1 - x * s
+        over = bool((second > 0).any())
+        h = g + first * s * rest
 
         def moved(ds: Tensor, dg: Tensor) -> Tensor:
-            dh = dg + first * (ds * (1 - g) - s * dg)
-            return dh + second * (ds * (1 - 2 * h) - 2 * s * dh)
+            dh = dg + first * (ds * rest - s * dg)
+            return dh + second * (ds * (1 - 2 * h) - 2 * s * dh) if over else dh
 
-        steep = s * (1 - s)
-        yield moved(beta * steep, s + beta * x * steep)
-        yield torch.where(torch.as_tensor(order, device=x.device) > 1, s * (1 - 2 * h), s * (1 - g))
-        yield moved(x * steep, x * x * steep)
+        bent = x * steep
+        yield moved(beta * steep, s + beta * bent)
+        yield s * (rest - torch.sign(second) * (2 * h - g))
+        yield moved(bent, x * bent)
 
 
 def _orders(x: Tensor, order: Scalar) -> tuple[Tensor, Tensor]:

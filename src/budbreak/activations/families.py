@@ -80,18 +80,24 @@ FAMILY: Family[Activation] = Family.of(
         "tanhsoft-2": TanhSoft2,
     },
     example='"swish"',
-    meant={"silu": '"swish"', "linear|none": '"identity"', "logsigmiod": '"logsigmoid"', "(?i)relu\\^?2": '"squared-relu"'},
+    meant={
+        "silu": '"swish"',
+        "linear|none": '"identity"',
+        "logsigmiod": '"logsigmoid"',
+        "(?i)relu\\^?2": '"squared-relu"',
+    },
 )
 
 _PLAIN = (
-    ReLU6(), Hardswish(), Swish(), GELU(), ELU(), Tanh(), Softplus(), LogSigmoid(), Symlog(), Symexp(), TanhSoft1(), SRS(),
+    ReLU6(), Hardswish(), Swish(), GELU(), ELU(), Tanh(), Softplus(), LogSigmoid(), Symlog(), Symexp(), TanhSoft1(),
+    SRS(),
 )  # fmt: skip
 
 SPACES: Mapping[str, tuple[Activation, ...]] = {
     "paper": (*_PLAIN, ACON()),
     "official-code": (*_PLAIN, ACON(p1=1.0, p2=1.0)),
 }
-"""Name -> candidates for each site: the 13 of SAFS, with an ACON that works, and with that of its code, which is linear."""
+"""Name -> candidates for each site: the 13 of SAFS, with an ACON that works, and with that of its code."""
 
 
 def space(name: str) -> tuple[Activation, ...]:

@@ -21,7 +21,3 @@ class Hardswish(Scaled):
     def g(self, z: Tensor) -> Tensor:
         """See `Scaled`."""
         return functional.hardswish(z)
-
-    def slope(self, z: Tensor) -> Tensor:
-        """See `Scaled`."""
-        return (z / 3 + 0.5).masked_fill(z <= -3, 0).masked_fill(z >= 3, 1)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from budbreak.activations.activation import Activation, Facts
@@ -21,15 +20,10 @@ class Identity(Activation):
     """
 
     alpha: float = 1.0
+    widened: ClassVar[bool] = False
     facts = Facts(homogeneous=True)
 
     def formula(self, x: Tensor, *scalars: Scalar) -> Tensor:
         """See `Activation`."""
         (alpha,) = scalars
         return alpha * x
-
-    def slopes(self, x: Tensor, *scalars: Scalar) -> Iterator[Tensor]:
-        """See `Activation`."""
-        (alpha,) = scalars
-        yield alpha * torch.ones_like(x)
-        yield x

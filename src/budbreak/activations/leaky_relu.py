@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -30,7 +29,3 @@ class LeakyReLU(Scaled):
     def g(self, z: Tensor) -> Tensor:
         """See `Scaled`."""
         return functional.leaky_relu(z, self.negative_slope)
-
-    def slope(self, z: Tensor) -> Tensor:
-        """See `Scaled`."""
-        return torch.where(z > 0, z.new_ones(()), self.negative_slope)

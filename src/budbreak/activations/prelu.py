@@ -10,6 +10,7 @@ from torch import Tensor
 
 from budbreak.activations.activation import Activation, Facts
 from budbreak.activations.evaluating import Scalar
+from budbreak.activations.guards import step
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,10 @@ class PReLU(Activation):
     def formula(self, x: Tensor, *scalars: Scalar) -> Tensor:
         """See `Activation`."""
         (slope,) = scalars
-        return torch.where(x > 0, x, slope * x)
+        return torch.relu(x) + slope * x.clamp(max=0)
 
     def slopes(self, x: Tensor, *scalars: Scalar) -> Iterator[Tensor]:
         """See `Activation`."""
         (slope,) = scalars
-        yield torch.where(x > 0, x.new_ones(()), slope)
+        yield step(x) * (1 - slope) + slope
         yield x.clamp(max=0)

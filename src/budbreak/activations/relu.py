@@ -21,7 +21,3 @@ class ReLU(Scaled):
     def g(self, z: Tensor) -> Tensor:
         """See `Scaled`."""
         return torch.relu(z)
-
-    def slope(self, z: Tensor) -> Tensor:
-        """See `Scaled`; 0 at 0, as in torch."""
-        return (z > 0).to(z.dtype)

@@ -21,7 +21,3 @@ class ReLU6(Scaled):
     def g(self, z: Tensor) -> Tensor:
         """See `Scaled`."""
         return functional.relu6(z)
-
-    def slope(self, z: Tensor) -> Tensor:
-        """See `Scaled`; 0 at 0 and at 6, as in torch."""
-        return ((z > 0) & (z < 6)).to(z.dtype)

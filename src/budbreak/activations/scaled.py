@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -23,22 +24,31 @@ class Scaled(Activation):
 
     alpha: float = 1.0
     beta: float = 1.0
+    widened: ClassVar[bool] = False
 
     @abc.abstractmethod
     def g(self, z: Tensor) -> Tensor:
         """The operator itself."""
 
-    @abc.abstractmethod
-    def slope(self, z: Tensor) -> Tensor:
-        """Its derivative."""
-
-    builtin = True
-    """Whether torch has g as one function that is fast forward and backward."""
-
     def formula(self, x: Tensor, *scalars: Scalar) -> Tensor:
         """See `Activation`."""
         alpha, beta = scalars
         return alpha * self.g(beta * x)
+
+    def shortcut(self, x: Tensor) -> Tensor | None:
+        """See `Activation`."""
+        return None if self.is_closed or not self.alpha == self.beta == 1 else self.g(x)
+
+
+@dataclass(frozen=True)
+class Sloped(Scaled):
+    """One whose slope is faster in closed form than autograd's."""
+
+    widened: ClassVar[bool] = True
+
+    @abc.abstractmethod
+    def slope(self, z: Tensor) -> Tensor:
+        """The derivative of g."""
 
     def slopes(self, x: Tensor, *scalars: Scalar) -> Iterator[Tensor]:
         """See `Activation`."""
@@ -48,7 +58,3 @@ class Scaled(Activation):
         yield beta * slope
         yield self.g(z)
         yield x * slope
-
-    def shortcut(self, x: Tensor) -> Tensor | None:
-        """See `Activation`."""
-        return self.g(x) if self.builtin and self.alpha == self.beta == 1 else None

@@ -25,7 +25,3 @@ class SELU(Scaled):
     def g(self, z: Tensor) -> Tensor:
         """See `Scaled`."""
         return torch.selu(z)
-
-    def slope(self, z: Tensor) -> Tensor:
-        """See `Scaled`."""
-        return torch.where(z > 0, _SCALE, _SCALE * _ALPHA * torch.exp(z.clamp(max=0)))

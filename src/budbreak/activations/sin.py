@@ -17,7 +17,3 @@ class Sin(Scaled):
     def g(self, z: Tensor) -> Tensor:
         """See `Scaled`."""
         return torch.sin(z)
-
-    def slope(self, z: Tensor) -> Tensor:
-        """See `Scaled`."""
-        return torch.cos(z)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -22,7 +21,3 @@ class Softplus(Scaled):
     def g(self, z: Tensor) -> Tensor:
         """See `Scaled`."""
         return functional.softplus(z)
-
-    def slope(self, z: Tensor) -> Tensor:
-        """See `Scaled`."""
-        return torch.sigmoid(z)

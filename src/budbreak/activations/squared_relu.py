@@ -16,13 +16,8 @@ from budbreak.activations.scaled import Scaled
 class SquaredReLU(Scaled):
     """alpha * max(beta * x, 0)^2. Source: So et al. 2021 (Primer). In float16 it overflows above 255."""
 
-    builtin = False
     facts = Facts(flat=((-math.inf, 0.0),), zeros=True)
 
     def g(self, z: Tensor) -> Tensor:
         """See `Scaled`."""
         return torch.relu(z).square()
-
-    def slope(self, z: Tensor) -> Tensor:
-        """See `Scaled`."""
-        return 2 * torch.relu(z)

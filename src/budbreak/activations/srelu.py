@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from budbreak.activations.activation import Activation, Facts
 from budbreak.activations.evaluating import Scalar
+from budbreak.activations.guards import step
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class SReLU(Activation):
     right: float = 1.0
     right_slope: float = 1.0
     trainable: bool = field(default=True, kw_only=True)
+    widened: ClassVar[bool] = False
     facts = Facts(smooth=False)
 
     def formula(self, x: Tensor, *scalars: Scalar) -> Tensor:
@@ -42,7 +45,7 @@ class SReLU(Activation):
     def slopes(self, x: Tensor, *scalars: Scalar) -> Iterator[Tensor]:
         """See `Activation`."""
         left, left_slope, right, right_slope = scalars
-        below, above = (x < left).to(x.dtype), (x > right).to(x.dtype)
+        below, above = step(left - x), step(x - right)
         yield 1 + (right_slope - 1) * above + (left_slope - 1) * below
         yield (1 - left_slope) * below
         yield (x - left) * below

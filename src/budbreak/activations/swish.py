@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -26,21 +26,12 @@ class Swish(Activation):
 
     alpha: float = 1.0
     beta: float = 1.0
+    widened: ClassVar[bool] = False
 
     def formula(self, x: Tensor, *scalars: Scalar) -> Tensor:
         """See `Activation`."""
         alpha, beta = scalars
         return alpha * x * torch.sigmoid(beta * x)
-
-    def slopes(self, x: Tensor, *scalars: Scalar) -> Iterator[Tensor]:
-        """See `Activation`."""
-        alpha, beta = scalars
-        s = torch.sigmoid(beta * x)
-        value = x * s
-        rest = value * (1 - s)
-        yield alpha * (s + beta * rest)
-        yield value
-        yield alpha * x * rest
 
     def shortcut(self, x: Tensor) -> Tensor | None:
         """See `Activation`."""

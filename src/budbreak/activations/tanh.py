@@ -17,7 +17,3 @@ class Tanh(Scaled):
     def g(self, z: Tensor) -> Tensor:
         """See `Scaled`."""
         return torch.tanh(z)
-
-    def slope(self, z: Tensor) -> Tensor:
-        """See `Scaled`."""
-        return 1 - torch.tanh(z).square()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -25,16 +25,9 @@ class TanhSoft1(Activation):
 
     alpha: float = 1.0
     trainable: bool = field(default=True, kw_only=True)
+    widened: ClassVar[bool] = False
 
     def formula(self, x: Tensor, *scalars: Scalar) -> Tensor:
         """See `Activation`."""
         (alpha,) = scalars
         return torch.tanh(alpha * x) * functional.softplus(x)
-
-    def slopes(self, x: Tensor, *scalars: Scalar) -> Iterator[Tensor]:
-        """See `Activation`."""
-        (alpha,) = scalars
-        t = torch.tanh(alpha * x)
-        rest = (1 - t * t) * functional.softplus(x)
-        yield t * torch.sigmoid(x) + alpha * rest
-        yield x * rest

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -34,13 +33,3 @@ class TanhSoft2(Activation):
         """See `Activation`."""
         beta, gamma = scalars
         return x * torch.tanh(beta * bounded_exp(gamma * x))
-
-    def slopes(self, x: Tensor, *scalars: Scalar) -> Iterator[Tensor]:
-        """See `Activation`."""
-        beta, gamma = scalars
-        e = bounded_exp(gamma * x)
-        t = torch.tanh(beta * e)
-        by_beta = x * (1 - t * t) * e
-        yield t + beta * gamma * by_beta
-        yield by_beta
-        yield beta * x * by_beta
