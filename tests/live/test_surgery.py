@@ -273,6 +273,7 @@ def test_arguments_and_keywords_stay():
         torch.testing.assert_close(copied(x=example, shift=1.0, scale=2.0), expected)
 
 
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
 def test_the_fused_kernel_of_an_encoder_is_not_used_any_more():
     """In eval mode, without gradients, torch computes ReLU itself, unless told; with padding on nested tensors."""
     model, example = make("encoder")
@@ -318,8 +319,6 @@ def test_a_gradient_reaches_scalars_and_weights():
 
 
 def test_a_module_called_twice_as_a_whole_has_one_activation_for_both():
-    twice = nn.Linear(8, 8)
-
     class Twice(nn.Module):
         def __init__(self):
             super().__init__()
@@ -336,7 +335,6 @@ def test_a_module_called_twice_as_a_whole_has_one_activation_for_both():
     half = {site: Tanh() for site in sites[:4]}
     with pytest.raises(InvalidValue, match="are one call, which runs 2 times"):
         bb.replace_activations(model, half, example=X)
-    assert twice is not None
 
 
 # --- wrong input -------------------------------------------------------------------------------------------
@@ -439,6 +437,7 @@ def test_a_rewritten_model_says_that_it_cannot_be_pickled():
     pickle.dumps(bb.replace_activations(make("modules")[0], {"relu1": Swish()}, example=X))
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
 def test_torchscript_is_refused():
     with pytest.raises((CannotTrace, InvalidValue, NoSites)):
         bb.replace_activations(torch.jit.script(nn.Sequential(nn.Linear(8, 8), nn.ReLU())), {"1": Tanh()}, example=X)
