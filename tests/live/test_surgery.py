@@ -365,7 +365,9 @@ def test_what_is_no_model_and_no_example():
 
 def test_control_flow_is_named_with_its_line():
     line = next(
-        number for number, text in enumerate(Path(__file__).read_text().splitlines(), start=1) if "return functional.relu(x)" in text
+        number
+        for number, text in enumerate(Path(__file__).read_text().splitlines(), start=1)
+        if "return functional.relu(x)" in text
     )
     with pytest.raises(InvalidValue) as raised:
         bb.replace_activations(Branching(), {"relu": Swish()}, example=X)
@@ -384,7 +386,7 @@ def test_a_function_of_two_tensors_is_refused():
             x = self.fc(x)
             return torch.maximum(x, torch.zeros_like(x))
 
-    with pytest.raises(InvalidValue, match="'maximum' .*several tensors"):
+    with pytest.raises(InvalidValue, match=r"'maximum' .*several tensors"):
         bb.replace_activations(Maximum(), {"maximum": Swish()}, example=X)
 
 
