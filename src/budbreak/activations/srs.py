@@ -20,7 +20,7 @@ class SRS(Activation):
 
     The guard acts exactly where alpha < b / 2 or beta < 0.1, and makes that scalar's slope 0 there. Without it the
     denominator, whose least value is (b / a) (1 + ln(a / b)), vanishes for some x as soon as a <= b / e; with it that
-    value is at least 0.61 at a = b / 2, and positive everywhere. An exponent over 80 (700 in float64) is kept there.
+    value is positive, and 0.61 at a = b / 2. An exponent over 80 (700 in float64) is kept there.
 
     Args:
         alpha: its limit for large x.

@@ -71,7 +71,7 @@ def _check_facts(activation: Activation, kind: str) -> None:
     zero = float(plain(torch.zeros((), dtype=torch.float64)))
     require(math.isclose(zero, facts.zero, abs_tol=1e-12), kind, f"is {facts.zero} at 0, not {zero}")
     # no point of it is the end of an interval, or where a slope changes its sign
-    x = torch.linspace(-12.03, 12.01, 97, dtype=torch.float64).requires_grad_()
+    x = torch.linspace(-12.03, 12.08, 97, dtype=torch.float64).requires_grad_()
     (slopes,) = torch.autograd.grad(plain(x).sum(), x)
     flat = torch.zeros_like(x, dtype=torch.bool)
     for low, high in facts.flat:
