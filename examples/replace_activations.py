@@ -16,11 +16,14 @@ y = (x[:, :8].sum(1) > x[:, 8:].sum(1)).long()
 
 
 class Network(nn.Module):
+    """Two hidden layers, and a function as activation."""
+
     def __init__(self) -> None:
         super().__init__()
         self.fc1, self.fc2, self.fc3 = nn.Linear(16, 64), nn.Linear(64, 32), nn.Linear(32, 2)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits."""
         x = functional.relu(self.fc1(x))
         return self.fc3(functional.relu(self.fc2(x)))
 
@@ -28,7 +31,7 @@ class Network(nn.Module):
 def train(model: nn.Module, mask: bb.Mask | None = None) -> float:
     optimizer = torch.optim.SGD(parameter_groups(model), lr=0.05, momentum=0.9, weight_decay=5e-4)
     if mask is not None:
-        bb.hold(model, mask, optimizer)
+        bb.hold(model, optimizer, mask)
     for _ in range(15):
         for batch in torch.randperm(500).split(50):
             optimizer.zero_grad()
