@@ -250,15 +250,16 @@ def test_an_exported_program_gives_the_same(kind, per):
     assert all(name.startswith("aten.") for name in names)  # no function of our own: what every exporter knows
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_onnx_gives_the_same(kind, tmp_path):
+@pytest.mark.slow
+def test_onnx_gives_the_same(tmp_path):
     pytest.importorskip("onnxscript")
     runtime = pytest.importorskip("onnxruntime")
-    module, x = kind(trainable=True).module().eval(), torch.linspace(-4, 4, 72).view(2, 4, 9)
-    torch.onnx.export(module, (x,), tmp_path / "it.onnx", dynamo=True)
-    session = runtime.InferenceSession(tmp_path / "it.onnx")
-    (found,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
-    torch.testing.assert_close(torch.from_numpy(found), module(x).detach())
+    for kind in KINDS:
+        module, x = kind(trainable=True).module().eval(), torch.linspace(-4, 4, 72).view(2, 4, 9)
+        torch.onnx.export(module, (x,), tmp_path / "it.onnx", dynamo=True)
+        session = runtime.InferenceSession(tmp_path / "it.onnx")
+        (found,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+        torch.testing.assert_close(torch.from_numpy(found), module(x).detach())
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -325,6 +326,19 @@ def test_scalars_have_no_weight_decay():
     assert relu.alpha.item() == 1
     torch.testing.assert_close(model[0].weight.detach(), before * 0.95)
     assert len(activations.parameter_groups(nn.Linear(3, 3))) == 1
+
+
+def test_odd_inputs():
+    for activation in (Mish(), SRS(), Swish(), ReLU()):
+        module = activation.module()
+        assert module(torch.empty(0, 3)).shape == (0, 3)
+        assert module(torch.tensor(1.0)).dim() == 0
+        with torch.inference_mode():
+            assert module(torch.ones(3)).is_inference()
+        x = torch.ones(40_000, requires_grad=True)
+        module(x).sum().backward()  # the gradient is expanded from a single number
+        assert x.grad is not None
+        assert x.grad.unique().numel() == 1
 
 
 def test_spaces():

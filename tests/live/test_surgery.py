@@ -105,6 +105,7 @@ class Holding(nn.Module):
         self.fc, self.activation = nn.Linear(8, 8), functional.relu
 
     def forward(self, x):
+        self.last = x
         if x.sum() > 1e9:
             return x
         return self.activation(self.fc(x))
@@ -273,6 +274,35 @@ def test_arguments_and_keywords_stay():
         torch.testing.assert_close(copied(x=example, shift=1.0, scale=2.0), expected)
 
 
+class Optional(nn.Module):
+    """Arguments that choose what it does."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(8, 8)
+
+    def forward(self, x, mask=None, *, double=False):
+        if mask is not None:
+            x = x * mask
+        x = functional.relu(self.fc(x))
+        return x * 2 if double else x
+
+
+@pytest.mark.parametrize("example", [{"x": X}, {"x": X, "mask": X > 0}, {"x": X, "double": True}])
+def test_arguments_that_choose_are_those_of_the_example(example):
+    torch.manual_seed(0)
+    model = Optional()
+    copied = bb.replace_activations(model, {"relu": ReLU()}, example=example)
+    with torch.no_grad():
+        torch.testing.assert_close(copied(**example), model(**example))
+        torch.testing.assert_close(
+            copied(*[example["x"], example.get("mask")], double=example.get("double", False)), model(**example)
+        )
+        if "mask" not in example:
+            with pytest.raises(AssertionError, match="mask has been specialized to have value None"):
+                copied(X, mask=X > 0)
+
+
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
 def test_the_fused_kernel_of_an_encoder_is_not_used_any_more():
     """In eval mode, without gradients, torch computes ReLU itself, unless told; with padding on nested tensors."""
@@ -374,6 +404,55 @@ def test_control_flow_is_named_with_its_line():
     assert f"'relu' (test_surgery.py:{line}) cannot be replaced" in str(raised.value)
     assert f"(test_surgery.py:{line - 2})" in str(raised.value)
     assert "self.act = nn.ReLU()" in str(raised.value)
+
+
+class Counting(Branching):
+    def forward(self, x):
+        self.calls = getattr(self, "calls", 0) + 1
+        return functional.relu(self.fc(x))
+
+
+class Buffering(Branching):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(8))
+
+    def forward(self, x):
+        self.seen = x.mean(0)
+        return functional.relu(self.fc(x))
+
+
+class Detaching(Branching):
+    def forward(self, x):
+        with torch.no_grad():
+            y = functional.relu(self.fc(x))
+        return y + self.fc(x)
+
+
+class Casting(Branching):
+    def forward(self, x):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return functional.relu(self.fc(x))
+
+
+class Printing(Branching):
+    def forward(self, x):
+        return functional.relu(self.fc(x)) * float(x.sum())
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (Counting, "it sets self.calls"),
+        (Buffering, "it sets self.seen"),
+        (Detaching, "it turns gradients or autocast on or off"),
+        (Casting, "it turns gradients or autocast on or off"),
+        (Printing, "the forward of Printing cannot be rewritten"),
+    ],
+)
+def test_what_a_traced_forward_would_lose_is_refused(kind, words):
+    with pytest.raises(InvalidValue, match=words):
+        bb.replace_activations(kind(), {"relu": Swish()}, example=X)
 
 
 def test_a_function_of_two_tensors_is_refused():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import inspect
 from collections.abc import Callable, Container, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -54,6 +55,28 @@ def callers_of(model: nn.Module, paths: Container[str], run: Callable[[nn.Module
         stack.pop()
 
     hooks = Hooks(enter, leave)
+    hooks.put_on(model)
+    try:
+        run(model)
+    finally:
+        hooks.remove()
+    return found
+
+
+def choices_of(
+    model: nn.Module, paths: Container[str], run: Callable[[nn.Module], Any]
+) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+    """Path of a module -> for each of its calls the arguments that choose what it does: None, True, False, texts."""
+    found = dict[str, list[Mapping[str, Any]]]()
+
+    def enter(path: str, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        if path in paths:
+            given = inspect.signature(module.forward).bind(*args, **kwargs)
+            given.apply_defaults()
+            chosen = {name: value for name, value in given.arguments.items() if isinstance(value, bool | str | None)}
+            found.setdefault(path, []).append(chosen)
+
+    hooks = Hooks(enter, lambda path, module, output: None)
     hooks.put_on(model)
     try:
         run(model)

@@ -44,10 +44,37 @@ class Wanted:
     def refusal(self, reason: str) -> InvalidValue:
         """That these calls cannot be replaced."""
         place = f" ({self.where})" if self.where else ""
-        return InvalidValue(f"{self.sites[0]!r}{place} cannot be replaced: {reason}", "surgery rewrites one call", _FIX)
+        rule = "torch.fx writes the forward anew: it must be able to trace it, and the call takes one tensor"
+        return InvalidValue(f"{self.sites[0]!r}{place} cannot be replaced: {reason}", rule, _FIX)
 
 
-def rewrite(owner: nn.Module, wanted: Sequence[Wanted], plan: Mapping[str, Activation], build: Build) -> list[Slot]:
+@dataclass(frozen=True)
+class Calls:
+    """What one module is to call otherwise.
+
+    Args:
+        wanted: the calls.
+        choices: for each of its own calls the arguments that choose what it does.
+    """
+
+    wanted: Sequence[Wanted]
+    choices: Sequence[Mapping[str, Any]]
+
+    def chosen(self) -> Mapping[str, Any]:
+        """These arguments, which are the same in all calls.
+
+        Raises:
+            InvalidValue: if they are not.
+        """
+        first = self.choices[0]
+        other = next((given for given in self.choices if given != first), None)
+        if other is not None:
+            name = next(name for name in [*first, *other] if first.get(name, ...) != other.get(name, ...))
+            raise self.wanted[0].refusal(f"its module is called with several values of {name}")
+        return first
+
+
+def rewrite(owner: nn.Module, calls: Calls, plan: Mapping[str, Activation], build: Build) -> list[Slot]:
     """Have a module call other modules in the place of these calls; what sits where now.
 
     Its forward is traced symbolically, in training and in eval mode; where that fails, and the function is held by an
@@ -55,15 +82,16 @@ def rewrite(owner: nn.Module, wanted: Sequence[Wanted], plan: Mapping[str, Activ
 
     Args:
         owner: the module; changed in place.
-        wanted: the calls.
+        calls: the calls.
         plan: site -> activation.
         build: makes the modules.
 
     Raises:
         InvalidValue: where a call cannot be replaced, with its line and the reason.
     """
+    wanted, chosen = calls.wanted, calls.chosen()
     try:
-        graphs = [_traced(owner, training) for training in (True, False)]
+        graphs = [_traced(owner, training, chosen) for training in (True, False)]
     except Exception as error:  # of the model's code, on values that are not there
         return [_by_attribute(owner, one, plan, build, _said(error)) for one in wanted]
     if "forward" in vars(owner):
@@ -156,23 +184,53 @@ class _Function(nn.Module):
 
 
 class _Tracer(fx.Tracer):
-    """Looks at one forward alone, and notes the line of each call."""
+    """Looks at one forward alone, and notes the line of each call.
+
+    Refuses what a graph does not hold, and would be lost: gradients or autocast turned on or off within.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.modes = _modes()
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return True
 
     def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
+        if _modes() != self.modes:
+            raise ValueError("it turns gradients or autocast on or off")
         node = super().create_node(*args, **kwargs)
         node.meta["where"] = calling_line()
         return node
 
 
-def _traced(owner: nn.Module, training: bool) -> fx.Graph:
-    before, owner.training = owner.training, training
+def _traced(owner: nn.Module, training: bool, chosen: Mapping[str, Any]) -> fx.Graph:
+    before, modes = dict(vars(owner)), [(module, module.training) for module in owner.modules()]
+    attributes = _attributes(owner)
+    owner.train(training)
     try:
-        return _Tracer().trace(owner)
+        graph = _Tracer().trace(owner, dict(chosen))
+        changed = [name for name, value in _attributes(owner).items() if value != attributes.get(name)]
     finally:
-        owner.training = before
+        vars(owner).clear()
+        vars(owner).update(before)
+        for module, mode in modes:
+            module.training = mode
+    if changed:
+        raise ValueError(f"it sets self.{changed[0]}")
+    for node in graph.find_nodes(op="placeholder"):
+        node.target = str(node.target).removesuffix("_1") if str(node.target)[:-2] in chosen else node.target
+    return graph
+
+
+def _modes() -> tuple[bool, ...]:
+    return torch.is_grad_enabled(), torch.is_autocast_enabled("cpu"), torch.is_autocast_enabled("cuda")
+
+
+def _attributes(owner: nn.Module) -> dict[str, int]:
+    """Which object each attribute is, buffers and parameters too."""
+    held = {**vars(owner), **dict(owner.named_buffers(recurse=False)), **dict(owner.named_parameters(recurse=False))}
+    return {name: id(value) for name, value in held.items() if name != "training"}
 
 
 def _function(graph: fx.Graph) -> FunctionType:

@@ -26,8 +26,8 @@ from budbreak.graph import (
     to_device,
     trace,
 )
-from budbreak.live.callers import Slot, callers_of, holders_of, keep_plain, put, stand_in
-from budbreak.live.rewriting import Wanted, rewrite
+from budbreak.live.callers import Slot, callers_of, choices_of, holders_of, keep_plain, put, stand_in
+from budbreak.live.rewriting import Calls, Wanted, rewrite
 from budbreak.masks import unwrap
 
 
@@ -40,7 +40,9 @@ def replace_activations(
     several places, the ``forward`` of the module that calls it is written anew by ``torch.fx``, its children left as
     they are; or its attribute that holds the function is set. The new module has the name of the site, so that names in
     the state_dict are those of before, and next to them scalars, where these are trainable. The copy keeps its classes'
-    names and methods; one whose ``forward`` was written anew cannot be pickled: build it, replace, and load its state.
+    names and methods. A ``forward`` that was written anew takes the arguments that choose what it does (None, True, a
+    text) as the example gave them, and refuses others; such a copy cannot be pickled: build it, replace, and load its
+    state.
 
     Proven on the example before it is returned: with the operators that were there, in the new places, the copy gives
     what the model gives.
@@ -103,8 +105,10 @@ class _Surgery:
         callers = callers_of(self.model, reused, self.run) if reused else {}
         for path, sites in modules.items():
             self._replace_module(path, sites, callers.get(path, []))
+        choices = choices_of(self.model, self.wanted, self.run) if self.wanted else {}
         for owner, wanted in self.wanted.items():
-            self.slots += rewrite(self.modules[owner], wanted, self.plan, self._module)
+            calls = Calls(wanted, choices[owner])
+            self.slots += rewrite(self.modules[owner], calls, self.plan, self._module)
         keep_plain(self.model)
 
     def check(self, original: nn.Module) -> None:
