@@ -241,7 +241,7 @@ def test_rational_starts_close_to_swish():
 
 @pytest.mark.parametrize(("kind", "per"), [*((kind, "site") for kind in KINDS), (SRS, "unit"), (Symlog, "unit")])
 def test_an_exported_program_gives_the_same(kind, per):
-    module = kind(trainable=True, per=per).module((4, 1, 1)).eval()
+    module = kind(trainable=True, per=per).module((4, 1, 1) if per == "unit" else ()).eval()
     x = torch.linspace(-4, 4, 2 * 4 * 9).view(2, 4, 3, 3)
     program = torch.export.export(module, (x,))
     torch.testing.assert_close(program.module()(x), module(x))
@@ -294,7 +294,7 @@ def test_transforms_of_functions_see_the_formula(kind):
 @pytest.mark.parametrize("per", ["site", "unit"])
 def test_the_graph_sees_one_site(kind, per):
     activation = kind(trainable=True, per=per)
-    model = nn.Sequential(nn.Conv2d(3, 4, 3), activation.module((4, 1, 1)))
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), activation.module((4, 1, 1) if per == "unit" else ()))
     x = torch.randn(2, 3, 6, 6, generator=torch.Generator().manual_seed(0))
     graph = bb.trace(model, x)
     (site,) = graph.sites
@@ -362,6 +362,7 @@ def test_spaces():
         (lambda: Swish(per="unit", trainable=True).module(), "how many units"),
         (lambda: Swish(per="unit").module((3, 0)), "whole numbers > 0"),
         (lambda: Swish(per="unit").module(3), "whole numbers > 0"),
+        (lambda: Swish(trainable=True).module((3,)), 'write per="unit"'),
         (lambda: activations.parameter_groups(nn.Linear), "model is"),
     ],
 )

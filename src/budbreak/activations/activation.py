@@ -27,7 +27,7 @@ class Facts:
         zero: its value at 0: 0 where it preserves zeros.
         flat: the intervals on which its slope is 0, both ends finite or infinite.
         zeros: whether it is exactly 0 on one of them, as ReLU is: units can be dead.
-        homogeneous: whether g(c * x) = c * g(x) for every c > 0. Then alpha and beta are one scalar, not two.
+        homogeneous: whether g(c * x) = c * g(x) for every c > 0, whatever its scalars; then alpha and beta are one.
         smooth: whether its slope is continuous.
     """
 
@@ -104,10 +104,10 @@ class Activation(abc.ABC):
                 (C, 1, 1) after a Conv2d of C channels, (C,) after a Linear.
 
         Raises:
-            InvalidValue: if the shape is missing there, or is none.
+            InvalidValue: if the shape is missing there, is none, or is given for ``per="site"``.
         """
         _check_shape(self, shape)
-        return ActivationModule(self, tuple(shape) if self.per == "unit" else ())
+        return ActivationModule(self, tuple(shape))
 
     def __call__(self, x: Tensor) -> Tensor:
         """The operator with its scalars where they start; differentiable in x."""
@@ -133,14 +133,15 @@ class ActivationModule(nn.Module):
         super().__init__()
         self.activation, self.shape = activation, shape
         self.exact_zeros = activation.facts.zeros  # the graph asks for it
+        self.scalars = tuple(activation.scalars) if activation.trainable else ()
         size = (math.prod(shape),) if shape else ()
-        for name, start in activation.scalars.items() if activation.trainable else ():
-            self.register_parameter(name, nn.Parameter(torch.full(size, float(start))))
+        for name in self.scalars:
+            self.register_parameter(name, nn.Parameter(torch.full(size, float(activation.scalars[name]))))
 
     def forward(self, x: Tensor) -> Tensor:
         """Float [...] -> the same shape and dtype."""
-        scalars = [scalar.view(self.shape) if self.shape else scalar for scalar in self.parameters()]
-        return evaluate(self.activation, x, scalars)
+        scalars = [getattr(self, name) for name in self.scalars]
+        return evaluate(self.activation, x, [scalar.view(self.shape) for scalar in scalars] if self.shape else scalars)
 
     def extra_repr(self) -> str:
         """The operator."""
@@ -151,6 +152,9 @@ def _check_shape(activation: Activation, shape: Sequence[int]) -> None:
     if isinstance(shape, int) or not all(isinstance(size, int) and size > 0 for size in shape):  # pyright: ignore[reportUnnecessaryIsInstance]
         fix = "write (64, 1, 1) after a Conv2d of 64 channels, (64,) after a Linear"
         raise InvalidValue(f"shape is {shown(shape)}", "it holds whole numbers > 0", fix)
+    if activation.per == "site" and shape:
+        rule = "only scalars of units have a shape: one for the whole site is a number"
+        raise InvalidValue(f"shape is {shown(shape)}, for {activation!r}", rule, 'write per="unit", or module()')
     if activation.per == "unit" and activation.trainable and not shape:
         fix = "write module((64, 1, 1)) after a Conv2d of 64 channels, module((64,)) after a Linear"
         raise InvalidValue(f"{activation!r} without a shape", "per unit, it must be told how many units there are", fix)

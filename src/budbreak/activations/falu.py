@@ -44,12 +44,11 @@ class FALU(Activation):
         first, second = _orders(x, order)
         s = torch.sigmoid(beta * x)
         g, steep, rest = x * s, s * (1 - s), 1 - x * s
-        over = bool((second > 0).any())
         h = g + first * s * rest
 
         def moved(ds: Tensor, dg: Tensor) -> Tensor:
             dh = dg + first * (ds * rest - s * dg)
-            return dh + second * (ds * (1 - 2 * h) - 2 * s * dh) if over else dh
+            return dh + second * (ds * (1 - 2 * h) - 2 * s * dh)
 
         bent = x * steep
         yield moved(beta * steep, s + beta * bent)

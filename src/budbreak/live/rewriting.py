@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import FunctionType
 from typing import Any, cast
 
@@ -15,11 +13,10 @@ from torch.nn import functional
 
 from budbreak.activations import Activation, ActivationModule
 from budbreak.errors import InvalidValue
-from budbreak.graph import calling_line, plain_name
+from budbreak.graph import plain_name
 from budbreak.live.callers import Slot, put
+from budbreak.live.symbolic import said, traced
 
-_TORCH, _OURS = str(Path(torch.__file__).parent), str(Path(__file__).parent)
-_LAYERS = str(Path(nn.modules.__file__).parent)
 _FIX = "make it a module of its own: self.act = nn.ReLU() in __init__, self.act(x) in forward"
 
 Build = Callable[[Sequence[str]], ActivationModule]
@@ -91,9 +88,9 @@ def rewrite(owner: nn.Module, calls: Calls, plan: Mapping[str, Activation], buil
     """
     wanted, chosen = calls.wanted, calls.chosen()
     try:
-        graphs = [_traced(owner, training, chosen) for training in (True, False)]
+        graphs = [traced(owner, training, chosen) for training in (True, False)]
     except Exception as error:  # of the model's code, on values that are not there
-        return [_by_attribute(owner, one, plan, build, _said(error)) for one in wanted]
+        return [_by_attribute(owner, one, plan, build, said(error)) for one in wanted]
     if "forward" in vars(owner):
         raise wanted[0].refusal(f"the forward of this {type(owner).__name__} was set on the instance")
     work = _Rewriting(owner, plan, build)
@@ -183,56 +180,6 @@ class _Function(nn.Module):
         return self.run(x, *self.rest, **self.options)
 
 
-class _Tracer(fx.Tracer):
-    """Looks at one forward alone, and notes the line of each call.
-
-    Refuses what a graph does not hold, and would be lost: gradients or autocast turned on or off within.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.modes = _modes()
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return True
-
-    def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
-        if _modes() != self.modes:
-            raise ValueError("it turns gradients or autocast on or off")
-        node = super().create_node(*args, **kwargs)
-        node.meta["where"] = calling_line()
-        return node
-
-
-def _traced(owner: nn.Module, training: bool, chosen: Mapping[str, Any]) -> fx.Graph:
-    before, modes = dict(vars(owner)), [(module, module.training) for module in owner.modules()]
-    attributes = _attributes(owner)
-    owner.train(training)
-    try:
-        graph = _Tracer().trace(owner, dict(chosen))
-        changed = [name for name, value in _attributes(owner).items() if value != attributes.get(name)]
-    finally:
-        vars(owner).clear()
-        vars(owner).update(before)
-        for module, mode in modes:
-            module.training = mode
-    if changed:
-        raise ValueError(f"it sets self.{changed[0]}")
-    for node in graph.find_nodes(op="placeholder"):
-        node.target = str(node.target).removesuffix("_1") if str(node.target)[:-2] in chosen else node.target
-    return graph
-
-
-def _modes() -> tuple[bool, ...]:
-    return torch.is_grad_enabled(), torch.is_autocast_enabled("cpu"), torch.is_autocast_enabled("cuda")
-
-
-def _attributes(owner: nn.Module) -> dict[str, int]:
-    """Which object each attribute is, buffers and parameters too."""
-    held = {**vars(owner), **dict(owner.named_buffers(recurse=False)), **dict(owner.named_parameters(recurse=False))}
-    return {name: id(value) for name, value in held.items() if name != "training"}
-
-
 def _function(graph: fx.Graph) -> FunctionType:
     code = graph.python_code("self")
     names = dict(code.globals)
@@ -295,14 +242,3 @@ def _call_of(node: fx.Node) -> str:
 
 def _name(target: Any) -> str:
     return target if isinstance(target, str) else getattr(target, "__name__", "")
-
-
-def _said(error: Exception) -> str:
-    """Why a forward could not be traced, and in which line."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    steps = [step for step in traceback.extract_tb(error.__traceback__) if _is_code(step.filename)]
-    return f"{lines[0]}{f' ({Path(steps[-1].filename).name}:{steps[-1].lineno})' if steps else ''}"
-
-
-def _is_code(path: str) -> bool:
-    return not path.startswith(_OURS) and (path.startswith(_LAYERS) or not path.startswith(_TORCH))

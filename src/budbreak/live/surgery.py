@@ -38,11 +38,12 @@ def replace_activations(
 
     A site that is a module is swapped. Where a function is called (``F.relu(x)``, ``x.relu()``), or one module in
     several places, the ``forward`` of the module that calls it is written anew by ``torch.fx``, its children left as
-    they are; or its attribute that holds the function is set. The new module has the name of the site, so that names in
-    the state_dict are those of before, and next to them scalars, where these are trainable. The copy keeps its classes'
-    names and methods. A ``forward`` that was written anew takes the arguments that choose what it does (None, True, a
-    text) as the example gave them, and refuses others; such a copy cannot be pickled: build it, replace, and load its
-    state.
+    they are; or its attribute that holds the function is set. The new module has the name of the site, unless that is
+    taken. Names in the state_dict are those of before, and next to them scalars, where these are trainable.
+
+    The copy keeps its classes' names and methods. A ``forward`` that was written anew takes the arguments that choose
+    what it does (None, True, a text) as the example gave them, and refuses others; such a copy cannot be pickled: build
+    it, replace, and load its state.
 
     Proven on the example before it is returned: with the operators that were there, in the new places, the copy gives
     what the model gives.

@@ -79,6 +79,10 @@ def _check_facts(activation: Activation, kind: str) -> None:
     require(torch.equal(slopes == 0, flat), kind, f"is flat on {facts.flat}, and nowhere else")
     zeros = bool((plain(x)[flat] == 0).any())
     require(zeros == facts.zeros, kind, f"gives exact zeros: {facts.zeros}")
+    ends = torch.tensor([-10, -3, 0, 1, 3, 6, 10], dtype=torch.float64)
+    near = torch.stack((ends - 1e-9, ends + 1e-9)).requires_grad_()
+    ((left, right),) = torch.autograd.grad(plain(near).sum(), near)
+    require(torch.allclose(left, right, atol=1e-6) == facts.smooth, kind, f"has a continuous slope: {facts.smooth}")
     doubled = torch.allclose(plain(2 * x), 2 * plain(x)) and torch.allclose(plain(x / 3), plain(x) / 3)
     require(doubled or not facts.homogeneous, kind, "is positively homogeneous")
 
