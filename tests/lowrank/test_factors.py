@@ -238,7 +238,7 @@ def test_an_example_finds_what_reads_a_layer_or_looks_at_it():
         factorize(Reading(), {"fc.weight": 2}, example=x)
     with pytest.raises(InvariantBroken, match="the outputs differ by 1, with layers replaced"):
         factorize(Unsteady(), {"fc.weight": 2}, example=x)
-    with pytest.raises(InvalidValue, match="^the model does not take the example"):
+    with pytest.raises(InvalidValue, match=r"^the model does not take the example"):
         factorize(mlp(), {"0.weight": 2}, example=torch.randn(2, 5))
 
 

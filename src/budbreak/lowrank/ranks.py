@@ -45,6 +45,12 @@ class Ranks(Mapping[str, LayerRank]):
         return {layer.weight: layer.spectrum for layer in self.layers}
 
     @property
+    def rows(self) -> list[dict[str, object]]:
+        """One mapping a weight, for tables: its name, matrix, groups and ranks."""
+        sizes = ("weight", "rows", "columns", "groups")
+        return [{**{size: getattr(layer, size) for size in sizes}, **layer.numbers} for layer in self.layers]
+
+    @property
     def total(self) -> dict[str, float]:
         """The sums over all weights, see `budbreak.lowrank.NUMBERS`."""
         return summed(self.layers)
