@@ -34,7 +34,8 @@ def shrink_all(model: nn.Module, shrink: Callable[[Tensor], Tensor], mask: Mask 
     every = [(one, _checked(one)) for one in unfolded(model, mask, prunable)]
     for one, matrices in every:
         left, values, right = torch.linalg.svd(matrices, full_matrices=False)
-        one.assign(left * shrink(values).unsqueeze(-2) @ right)
+        with torch.autocast(matrices.device.type, enabled=False):
+            one.assign(left * shrink(values).unsqueeze(-2) @ right)
 
 
 def singular_values(matrices: Tensor) -> Tensor:

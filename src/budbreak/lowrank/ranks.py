@@ -144,30 +144,36 @@ def matrix_text(layer: LayerRank) -> str:
 
 
 def _layer_rank(name: str, weight: Tensor, unfolding: Unfolding, tolerance: Tolerance) -> LayerRank:
-    _check_whole(name, weight)
-    matrices = unfolding.matrices(weight.detach().cpu())
-    values = torch.linalg.svdvals(matrices.to(torch.complex128 if weight.is_complex() else torch.float64))
+    matrices = unfolding.matrices(_whole(name, weight))
+    groups, rows, columns = matrices.shape
     return LayerRank(
         weight=name,
         shape=tuple(weight.shape),
-        rows=len(matrices) * matrices.shape[1],
-        columns=len(matrices) * matrices.shape[2],
-        groups=len(matrices),
+        rows=groups * rows,
+        columns=groups * columns,
+        groups=groups,
         precision=min(torch.finfo(weight.dtype).eps, torch.finfo(torch.float32).eps),
         tolerance=tolerance,
-        spectrum=tuple(values.flatten().sort(descending=True).values.tolist()),
+        spectrum=tuple(torch.linalg.svdvals(matrices).flatten().sort(descending=True).values.tolist()),
     )
 
 
-def _check_whole(name: str, weight: Tensor) -> None:
+def _whole(name: str, weight: Tensor) -> Tensor:
+    """The weight on the CPU, in double precision: other devices may not have it.
+
+    Raises:
+        InvalidValue, NotFinite: if it has no singular values.
+    """
     if not weight.numel():
         value = f"{name!r} has the shape {tuple(weight.shape)}"
         raise InvalidValue(value, "a matrix without elements has no singular values", "leave it out by prunable=")
     if not weight.is_floating_point() and not weight.is_complex():
         raise InvalidValue(f"{name!r} is {weight.dtype}", "ranks are of floating point numbers", "leave it out")
-    if not weight.isfinite().all():
-        what = "NaN" if weight.isnan().any() else "an infinite number"
+    whole = weight.detach().cpu().to_dense().to(torch.complex128 if weight.is_complex() else torch.float64)
+    if not whole.isfinite().all():
+        what = "NaN" if whole.isnan().any() else "an infinite number"
         raise NotFinite(f"{name!r} holds {what}", "such a matrix has no singular values", "look for where it came from")
+    return whole
 
 
 def _line(numbers: Mapping[str, float]) -> str:
