@@ -218,7 +218,14 @@ class Reading(nn.Module):
         self.fc = nn.Linear(4, 4)
 
     def forward(self, x):
-        return x @ self.fc.weight.t()
+        return x @ self.fc.weight.t() + self.fc.bias
+
+
+class Asking(Reading):
+    """Reads what two layers do not have."""
+
+    def forward(self, x):
+        return self.fc(x) * self.fc.in_features
 
 
 class Unsteady(nn.Module):
@@ -232,10 +239,31 @@ class Unsteady(nn.Module):
         return {"out": [self.fc(x) + isinstance(self.fc, nn.Linear)]}
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_whoever_reads_a_weight_reads_the_product_and_trains_the_factors(training):
+    x = torch.randn(2, 4)
+    twin = factorize(Reading().train(training), {"fc.weight": 2}, example=x)
+    assert twin.fc.training is training
+    twin(x).sum().backward()
+    assert all(parameter.grad is not None for parameter in twin.fc.parameters())
+    assert {*twin.state_dict()} == {"fc.0.weight", "fc.1.weight", "fc.1.bias"}
+
+
+def test_attention_and_its_fast_path():
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    full = {"self_attn.out_proj.weight": 8, "linear1.weight": 8, "linear2.weight": 8}
+    x = torch.randn(2, 3, 8)
+    twin = factorize(layer, full, example=x).eval()
+    with torch.no_grad():
+        assert torch.allclose(twin(x), layer.eval()(x), atol=1e-5)
+    twin.train()(x).sum().backward()
+    assert twin.linear1[0].weight.grad is not None
+
+
 def test_an_example_finds_what_reads_a_layer_or_looks_at_it():
     x = torch.randn(2, 4)
     with pytest.raises(InvalidValue, match="with layers replaced, the model does not take the example"):
-        factorize(Reading(), {"fc.weight": 2}, example=x)
+        factorize(Asking(), {"fc.weight": 2}, example=x)
     with pytest.raises(InvariantBroken, match="the outputs differ by 1, with layers replaced"):
         factorize(Unsteady(), {"fc.weight": 2}, example=x)
     with pytest.raises(InvalidValue, match=r"^the model does not take the example"):
@@ -252,6 +280,15 @@ def tied():
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
     model[1].weight = model[0].weight
     return model
+
+
+class Doubled(nn.Linear):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+def own():
+    return nn.Sequential(Doubled(4, 4))
 
 
 def broken():
@@ -276,11 +313,8 @@ def broken():
         (lambda: factorize(hooked(), {"0.weight": 1}), InvalidValue, "the layer of '0.weight' has hooks"),
         (lambda: factorize(tied(), {"0.weight": 1}), InvalidValue, "is the weight of another layer, too"),
         (lambda: reconstruct(broken(), {"0.weight": 1}), NotFinite, "'0.weight' is NaN or infinite"),
-        (
-            lambda: factorize(nn.MultiheadAttention(4, 2), {"out_proj.weight": 2}),
-            InvalidValue,
-            "'out_proj.weight' is of a NonDynamicallyQuantizableLinear",
-        ),
+        (lambda: factorize(own(), {"0.weight": 2}), InvalidValue, "'0.weight' is of a Doubled"),
+        (lambda: factors_of(torch.ones(2, 2, dtype=torch.complex64), 1), InvalidValue, "factors are of real numbers"),
         (lambda: factors_of(torch.randn(3, 4), 4), InvalidValue, "rank is 4\nthe full rank of this matrix is 3"),
         (lambda: rank_within(3, 4, 6), InvalidValue, "parameters is 6\n.*hold at least 7"),
         (lambda: rank_within(3, 4, 13, method="pca"), InvalidValue, "hold at least 14 by 'pca'"),

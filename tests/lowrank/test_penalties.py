@@ -276,6 +276,15 @@ def test_wrong_arguments(make, error, words):
         make()
 
 
+def test_a_sparse_layout_has_a_penalty_but_takes_no_step():
+    layer, penalty = nn.Linear(4, 3), WeightedNuclearNorm(0.1)
+    dense = penalty.penalty(layer).item()
+    layer.weight = nn.Parameter(layer.weight.detach().to_sparse())
+    assert penalty.penalty(layer).item() == dense
+    with pytest.raises(InvalidValue, match="make it dense first"):
+        penalty.apply(layer, step=0.1)
+
+
 def test_no_strength_changes_nothing():
     model = mlp()
     before = [parameter.clone() for parameter in model.parameters()]

@@ -72,6 +72,22 @@ def test_half_types_are_cut_as_float32(dtype):
     assert one(matrix).numerical == one(matrix.float()).numerical == 20
 
 
+def test_the_cut_grows_with_the_longer_side():
+    """Of 2 x 1000 it lies at 1000 * 2^-23 = 1.2e-4."""
+    matrix = torch.zeros(2, 1000)
+    matrix[0, 0], matrix[1, 1] = 1, 1e-5
+    assert one(matrix).numerical == one(matrix.t()).numerical == np.linalg.matrix_rank(matrix.numpy()) == 1
+
+
+def test_float8_and_sparse_layouts_are_read():
+    matrix = torch.randn(5, 3).to(torch.float8_e4m3fn)
+    assert one(matrix).numerical == 3
+    layer = nn.Linear(5, 3)
+    dense = bb.ranks(layer)
+    layer.weight = nn.Parameter(layer.weight.detach().to_sparse())
+    assert bb.ranks(layer) == dense
+
+
 def test_a_complex_weight():
     matrix = torch.randn(4, 2, dtype=torch.complex64) @ torch.randn(2, 5, dtype=torch.complex64)
     assert one(matrix).numerical == np.linalg.matrix_rank(matrix.numpy()) == 2
@@ -235,6 +251,8 @@ def test_what_cannot_be_ranked():
         bb.ranks(nn.ReLU())
     with pytest.raises(InvalidValue, match="there is no weight"):
         ranks_of({})
+    with pytest.raises(InvalidValue, match="it maps names to tensors"):
+        ranks_of({"w": np.ones((2, 2))})
     with pytest.raises(InvalidValue, match=r"'w' is torch.int64"):
         ranks_of({"w": torch.ones(2, 2).long()})
     with pytest.raises(InvalidValue, match="model is"):

@@ -8,6 +8,7 @@ from budbreak.lowrank.penalties import singular_values
 from budbreak.lowrank.ranks import Ranks, Spectra, matrix_text, ranks, ranks_of
 from budbreak.lowrank.ratios import LayerRatio, Ratios, spectra_of, spectrum_ratios
 from budbreak.lowrank.schatten import SchattenP
+from budbreak.lowrank.splitting import SplitLayer
 from budbreak.lowrank.tolerance import Tolerance
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Ratios",
     "SchattenP",
     "Spectra",
+    "SplitLayer",
     "Tolerance",
     "WeightedNuclearNorm",
     "factorize",

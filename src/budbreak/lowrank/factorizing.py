@@ -42,7 +42,7 @@ def reconstruct(model: nn.Module, ranks: Mapping[str, int], *, method: str = "sv
 def factorize(model: nn.Module, ranks: Mapping[str, int], *, method: str = "svd", example: Any = None) -> nn.Module:
     """A copy of a model in which some layers are two thinner ones, to be fine-tuned as any network.
 
-    ``fc`` becomes nn.Sequential: ``fc.0`` multiplies with ``first``, ``fc.1`` with ``second``, and has the bias. A
+    ``fc`` becomes a `SplitLayer`: ``fc.0`` multiplies with ``first``, ``fc.1`` with ``second``, and has the bias. A
     convolution becomes one of its kernel, stride, padding and dilation to ``rank`` channels, and one of kernel 1. Their
     state_dict keys are fc.0.weight, fc.1.weight and fc.1.bias; all others stay. No mask is applied: pruned weights are
     zeros like any. Parameters are new: give them to a new optimizer.
@@ -57,7 +57,7 @@ def factorize(model: nn.Module, ranks: Mapping[str, int], *, method: str = "svd"
     Raises:
         UnknownName: for a weight or a method that there is not.
         InvalidValue: for a rank outside its range; for a layer with groups, hooks or a weight that another one shares,
-            or of a class of its own; if the model does not run on the example, with the layers replaced or before.
+            or that computes something of its own; if the model, before or after, does not take the example.
         InvariantBroken: if the outputs differ by more than rounding.
         NotFinite: if a weight is NaN or infinite.
 

@@ -52,6 +52,8 @@ def factors_of(matrix: Tensor, rank: int, method: str = "svd") -> Factors:
     """
     check_method(method)
     check_count("rank", rank)
+    if matrix.is_complex():
+        raise InvalidValue(f"the matrix is {matrix.dtype}", "factors are of real numbers", "leave this weight out")
     if rank > min(matrix.shape):
         rule = f"the full rank of this matrix is {min(matrix.shape)}"
         raise InvalidValue(f"rank is {rank}", rule, f"write {min(matrix.shape)} or less")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from budbreak.errors import MaskMismatch
+from budbreak.errors import InvalidValue, MaskMismatch
 from budbreak.masks import (
     Mask,
     Prunable,
@@ -38,7 +38,8 @@ class Unfolded:
 
     def weight(self) -> Tensor:
         """What the layer uses: pruned weights are 0, whatever they hold; differentiable."""
-        return self.parameter if self.kept is None else torch.where(self.kept, self.parameter, 0)
+        weight = self.parameter.to_dense()
+        return weight if self.kept is None else torch.where(self.kept, weight, 0)
 
     def matrices(self) -> Tensor:
         """The same as [groups, rows, columns]."""
@@ -46,7 +47,14 @@ class Unfolded:
 
     @torch.no_grad()
     def assign(self, matrices: Tensor) -> None:
-        """Write what `matrices` became into the weight, in place; 0 where it is pruned."""
+        """Write what `matrices` became into the weight, in place; 0 where it is pruned.
+
+        Raises:
+            InvalidValue: for a weight in a sparse layout.
+        """
+        if self.parameter.layout != torch.strided:
+            value, rule = f"{self.name!r} is {self.parameter.layout}", "a matrix of low rank has no zeros to leave out"
+            raise InvalidValue(value, rule, "make it dense first: weight.to_dense()")
         weight = self.unfolding.weight(matrices, self.parameter.shape).to(self.parameter.dtype)
         self.parameter.copy_(weight if self.kept is None else torch.where(self.kept, weight, 0))
 

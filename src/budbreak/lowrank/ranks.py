@@ -129,6 +129,8 @@ def ranks_of(
     if not isinstance(tolerance, Tolerance):  # pyright: ignore[reportUnnecessaryIsInstance]
         fix = "write tolerance=bb.lowrank.Tolerance(absolute=1e-3)"
         raise InvalidValue(f"tolerance is {shown(tolerance)}", "it holds three cuts", fix)
+    if not isinstance(weights, Mapping) or not all(isinstance(weight, Tensor) for weight in weights.values()):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidValue(f"weights is {shown(weights)}", "it maps names to tensors", 'write {"fc.weight": tensor}')
     if not weights:
         raise InvalidValue("there is no weight", "a rank is that of a weight", "give at least one")
     known = unfoldings or {}

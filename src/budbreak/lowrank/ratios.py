@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from budbreak.checks import check_known, check_not_negative
+from budbreak.checks import check_known, check_not_negative, shown
 from budbreak.errors import InvalidValue, MaskMismatch
 from budbreak.lowrank.ranks import Ranks, Spectra
 
@@ -80,20 +80,28 @@ def spectrum_ratios(before: Ranks | Spectra, after: Ranks | Spectra, *, cut: flo
     return Ratios(tuple(_ratio(name, first[name], second[name], cut) for name in first))
 
 
-def spectra_of(found: Ranks | Spectra) -> Spectra:
+def spectra_of(found: Ranks | Spectra) -> dict[str, tuple[float, ...]]:
     """Weight name -> singular values; checked.
 
     Raises:
         InvalidValue: if there is none, or they do not fall.
     """
     spectra = found.spectra if isinstance(found, Ranks) else found
-    if not spectra:
-        raise InvalidValue("there is no spectrum", "at least one weight has singular values", "give bb.ranks(model)")
-    for name, values in spectra.items():
-        if not values or not values[-1] >= 0 or not all(a >= b for a, b in pairwise(values)):
-            rule = "they are numbers >= 0 in falling order"
-            raise InvalidValue(f"the singular values of {name!r} are not sorted", rule, "give bb.ranks(model)")
-    return spectra
+    if not isinstance(spectra, Mapping) or not spectra:  # pyright: ignore[reportUnnecessaryIsInstance]
+        rule = "they map names of weights to singular values"
+        raise InvalidValue(f"the spectra are {shown(spectra)}", rule, "give bb.ranks(model)")
+    return {name: _sorted(name, values) for name, values in spectra.items()}
+
+
+def _sorted(name: str, values: Iterable[float]) -> tuple[float, ...]:
+    try:
+        numbers = tuple(float(value) for value in values)
+    except (TypeError, ValueError):
+        numbers = ()
+    if not numbers or not numbers[-1] >= 0 or not all(a >= b for a, b in pairwise(numbers)):
+        value, rule = f"the singular values of {name!r} are not sorted", "they are numbers >= 0 in falling order"
+        raise InvalidValue(value, rule, "give bb.ranks(model)")
+    return numbers
 
 
 def _ratio(name: str, before: Sequence[float], after: Sequence[float], cut: float) -> LayerRatio:
