@@ -305,6 +305,13 @@ def test_the_graph_sees_one_site(kind, per):
     assert found.total == pytest.approx(float((model(x).abs() <= 0.05).double().mean()))
 
 
+def test_a_module_says_itself_that_it_gives_no_exact_zeros():
+    """In bfloat16 the graph sees each call of the formula, relu among them."""
+    model = nn.Sequential(nn.Linear(3, 4), SReLU().module()).bfloat16()
+    (site,) = bb.trace(model, torch.ones(2, 3, dtype=torch.bfloat16)).sites
+    assert not site.exact_zeros
+
+
 def test_scalars_are_never_weights_that_go():
     model = nn.Sequential(nn.Linear(4, 4), *(kind(trainable=True, per="unit").module((4,)) for kind in KINDS))
     for rule in (bb.masks.conv_and_linear, every_weight, bb.including("*")):
