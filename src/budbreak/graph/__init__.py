@@ -16,6 +16,7 @@ from budbreak.graph.feeding import (
     to_device,
 )
 from budbreak.graph.groups import Group, Member
+from budbreak.graph.layercalls import LayerCall
 from budbreak.graph.links import Link, NormPassed
 from budbreak.graph.listening import opened, unseen_by_modes
 from budbreak.graph.macs import Macs, count_macs
@@ -27,7 +28,8 @@ from budbreak.graph.parts import Axis, Part
 from budbreak.graph.places import calling_line
 from budbreak.graph.reachability import Reachability
 from budbreak.graph.site import Feed, Site
-from budbreak.graph.tracing import trace
+from budbreak.graph.tracing import trace, trace_layers
+from budbreak.graph.tracking import tensors_of
 from budbreak.graph.undisturbed import observing, recurrent_backward, requiring_grad, restored, undisturbed
 from budbreak.graph.watching import SiteWatcher, as_written
 
@@ -41,6 +43,7 @@ __all__ = [
     "Forward",
     "Group",
     "Kind",
+    "LayerCall",
     "Link",
     "Loss",
     "Macs",
@@ -71,8 +74,10 @@ __all__ = [
     "restored",
     "said_nodes",
     "target_of",
+    "tensors_of",
     "to_device",
     "trace",
+    "trace_layers",
     "undisturbed",
     "unseen_by_modes",
 ]

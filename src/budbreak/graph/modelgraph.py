@@ -106,7 +106,7 @@ class ModelGraph:
         names = self._names_of(mask)
         found = find_reachable(self.nodes, self.channels, Mask.owning({names[name]: mask[name] for name in mask}))
         connected = Mask.owning({name: found.connected[names[name]] for name in mask})
-        return Reachability(found.classes, connected)
+        return replace(found, connected=connected)
 
     def macs(self, mask: Mask | None = None) -> tuple[int, ...]:
         """Multiply-accumulates of each node, over all samples of the example; their sum is that of the model.

@@ -23,10 +23,15 @@ class Reachability:
         classes: for each output of the model, in order, bool [classes]: whether a path leads there from an input.
             Classes lie along the last dimension that tells channels apart.
         connected: what the mask keeps and what lies on a path from an input to an output.
+        reached: bool [channels of the graph]: whether a path leads there from an input. One that is not is the same
+            whatever goes in.
+        wanted: the same of paths to an output. One that is not has no say in any.
     """
 
     classes: tuple[Tensor, ...]
     connected: Mask
+    reached: Tensor
+    wanted: Tensor
 
 
 def find_reachable(nodes: Sequence[Node], channels: Channels, mask: Mask) -> Reachability:
@@ -48,7 +53,7 @@ def find_reachable(nodes: Sequence[Node], channels: Channels, mask: Mask) -> Rea
         if node.kind == Kind.NORM and node.index not in bundled and node.weight in connected:
             label = channels.labels[node.index]
             connected[node.weight] |= mask[node.weight] & bool((reached[label] & wanted[label]).any())
-    return Reachability(classes, Mask.owning(connected))
+    return Reachability(classes, Mask.owning(connected), reached, wanted)
 
 
 class _Step:

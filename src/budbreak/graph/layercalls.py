@@ -1,0 +1,99 @@
+"""What enters each layer of one pass, place by place, and what its units make of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from budbreak.graph.call import Call
+from budbreak.graph.channels import groups_of, is_table, units_dim
+from budbreak.graph.layouts import CONVOLVING
+from budbreak.graph.node import Node
+
+
+@dataclass(frozen=True, eq=False)
+class LayerCall:
+    """One call of a layer, seen while it ran. Places count along the dimension over which it sums.
+
+    Args:
+        low, high, mean: float64 [places], of all values that entered at each.
+        weight: what it multiplied with, as it was passed, after any parametrization; None where a call is of a form
+            in which units and places are not told apart.
+        response: float64 [units, places], what each unit gives for a 1 at all positions of a place; None as above.
+        uniform: whether that is so at every position: zero padding makes borders differ, and a transposed convolution
+            its phases.
+    """
+
+    low: Tensor
+    high: Tensor
+    mean: Tensor
+    weight: Tensor | None = None
+    response: Tensor | None = None
+    uniform: bool = True
+
+    @property
+    def used(self) -> Tensor | None:
+        """Bool [units, places]: where a weight is not zero; None where ``weight`` is."""
+        if self.weight is None or self.response is None:
+            return None
+        flat = (self.weight != 0).reshape(*self.weight.shape[:2], -1).any(-1).cpu()
+        return flat if flat.shape == self.response.shape else flat.t()
+
+
+def layer_call(node: Node, call: Call, entered: Tensor) -> LayerCall | None:
+    """What is seen of a call; None of embeddings, of layers of several groups, and of what cannot be followed.
+
+    Args:
+        node: of the call.
+        call: it.
+        entered: the tensor on which it works.
+    """
+    dim = units_dim(node)
+    if dim is None or is_table(node) or groups_of(node) > 1:
+        return None
+    rows = entered.detach().movedim(dim, 0).flatten(1).double().cpu()
+    found = rows.amin(1), rows.amax(1), rows.mean(1)
+    form = _form(call)
+    if form is None:
+        return LayerCall(*found)
+    weight, turned, uniform, overlap = form
+    sums = weight.detach().double().reshape(*weight.shape[:2], -1).sum(-1).cpu() / overlap
+    return LayerCall(*found, weight.detach(), sums.t() if turned else sums, uniform)
+
+
+def _form(call: Call) -> tuple[Tensor, bool, bool, float] | None:
+    """(weight, whether its places come first, whether all positions are alike, positions that share a kernel)."""
+    if call.name == "linear":
+        return call.argument(1, "weight"), False, True, 1
+    if call.name == "addmm" and not {"alpha", "beta"} & set(call.kwargs):
+        return call.argument(2, "mat2"), True, True, 1
+    if call.name not in CONVOLVING:
+        return None
+    weight: Tensor = call.argument(1, "weight")
+    if "transpose" in call.name:
+        strides = _numbers(call.argument(3, "stride"), 1, weight.dim() - 2)
+        overlap = torch.tensor(strides).prod().item()
+        return weight, True, weight[0, 0].numel() == 1 and overlap == 1 and not _pads(call, weight), overlap
+    return weight, False, not _pads(call, weight), 1
+
+
+def _pads(call: Call, weight: Tensor) -> bool:
+    padding = call.argument(4, "padding")
+    if isinstance(padding, str):
+        return padding != "valid" and weight[0, 0].numel() > 1
+    more = call.argument(5, "output_padding") if "transpose" in call.name else 0
+    return any(_numbers(padding, 0, 1)) or any(_numbers(more, 0, 1))
+
+
+def _numbers(given: Any, usual: int, count: int) -> list[int]:
+    if given is None or isinstance(given, int):
+        return [usual if given is None else given] * count
+    return list(given) if len(given) > 1 else [*given] * count
+
+
+HeardLayer = Callable[[int, LayerCall], None]
+"""Called with the index of a node and what was seen of its call."""
