@@ -1,7 +1,7 @@
 """Activation-aware pruning of neural networks in PyTorch.
 
 The verbs, and the values that they take, are here. Families stay in their rooms: `criteria`, `schedules`, `evidence`,
-`diagnostics`; so do the types that are met along the way: `masks`, `graph`, `live`, `iteration`, `errors`.
+`diagnostics`; so do the types that are met along the way: `masks`, `graph`, `live`, `compaction`, `iteration`, `errors`.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from budbreak import criteria, diagnostics, errors, evidence, graph, iteration, live, masks, schedules
+from budbreak import compaction, criteria, diagnostics, errors, evidence, graph, iteration, live, masks, schedules
 from budbreak._version import __version__
+from budbreak.compaction import compact, load_compact
 from budbreak.evidence import Evidence, probe
 from budbreak.graph import trace
 from budbreak.iteration import ActivateWhilePruning, Plan, Remove, Step, Train, iterate, load_level
@@ -36,6 +37,8 @@ __all__ = [
     "Train",
     "Unit",
     "__version__",
+    "compact",
+    "compaction",
     "criteria",
     "dead_neurons",
     "diagnostics",
@@ -48,6 +51,7 @@ __all__ = [
     "iterate",
     "iteration",
     "live",
+    "load_compact",
     "load_level",
     "masks",
     "probe",

@@ -1,7 +1,8 @@
 """How a live model is wired, seen while it runs: activation sites, their units and feeds, MACs."""
 
 from budbreak.graph.breaks import said_nodes
-from budbreak.graph.channels import groups_of
+from budbreak.graph.channels import Bundle, groups_of
+from budbreak.graph.examples import call_example, count_samples
 from budbreak.graph.feeding import (
     Batches,
     Forward,
@@ -39,6 +40,7 @@ __all__ = [
     "RECURRENT",
     "Axis",
     "Batches",
+    "Bundle",
     "Feed",
     "Forward",
     "Group",
@@ -56,9 +58,11 @@ __all__ = [
     "Site",
     "SiteWatcher",
     "as_written",
+    "call_example",
     "call_model",
     "calling_line",
     "count_macs",
+    "count_samples",
     "groups_of",
     "holds_samples",
     "is_single",

@@ -57,7 +57,9 @@ def trace_layers(
     """`trace`, with what entered each layer that can be followed: the index of its node -> its call.
 
     Args:
-        model, example, forward: see `trace`.
+        model: see `trace`.
+        example: see `trace`.
+        forward: see `trace`.
 
     Raises:
         InvalidValue, CannotTrace: see `trace`.

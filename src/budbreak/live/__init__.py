@@ -7,7 +7,7 @@ from budbreak.live.holding import Hold, apply_mask, check_zeros, hold
 from budbreak.live.measuring import measure
 from budbreak.live.modelstate import check_fits, extra_states, load_state, model_digest, model_state, state_digest
 from budbreak.live.norms import refreshed_norms
-from budbreak.live.optimizers import groups_of, optimizers_of, steppers, unwrap_optimizer
+from budbreak.live.optimizers import groups_of, nested, optimizers_of, steppers, unwrap_optimizer
 from budbreak.live.ownership import check_disjoint, check_own, check_ownership, held_by
 from budbreak.live.pruning import prune
 from budbreak.live.rewinding import Resettable, Snapshot, Stateful, TrainingState, check_resettable, rewind
@@ -37,6 +37,7 @@ __all__ = [
     "measure",
     "model_digest",
     "model_state",
+    "nested",
     "optimizers_of",
     "prune",
     "refreshed_norms",
