@@ -1,7 +1,8 @@
 """Activation-aware pruning of neural networks in PyTorch.
 
 The verbs, and the values that they take, are here. Families stay in their rooms: `criteria`, `schedules`, `evidence`,
-`diagnostics`; so do the types that are met along the way: `masks`, `graph`, `live`, `compaction`, `iteration`, `errors`.
+`diagnostics`; so do the types that are met along the way: `masks`, `graph`, `live`, `compaction`, `iteration`,
+`errors`.
 """
 
 from __future__ import annotations

@@ -85,9 +85,9 @@ def choose(
         worst = _worst(group, verdicts)
         why = _whole(group, staying)
         if why:
-            left += (
-                [] if why == OUTPUT else [Left(name_of(group), int((worst != Verdict.LIVING).sum()), group.size, why)]
-            )
+            read = any(member.reads for member in group.members)
+            dead = int((worst != Verdict.LIVING).sum()) if read else 0
+            left += [Left(name_of(group), dead, group.size, why)] if dead or why != OUTPUT else []
             continue
         free = [Verdict.FREE, Verdict.FOLDED, *(ROUGH if rough else ())]
         gone = torch.isin(worst, torch.tensor(free))

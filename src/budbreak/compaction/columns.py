@@ -29,12 +29,12 @@ class Verdict(IntEnum):
     """What enters is the same for all inputs, but not at all positions."""
     PADDED = 3
     """What enters is a constant, beside which a convolution sees zeros at its borders."""
-    NORMED = 4
-    """The column counts in the norm by which a weight is divided."""
-    SHARED = 5
-    """Another call has the same bias."""
-    NO_BIAS = 6
+    SHARED = 4
+    """Another call has the same bias, or the same weight where it stays as large."""
+    NO_BIAS = 5
     """There is no bias, and none can be given to it."""
+    NORMED = 6
+    """The column counts in the norm by which a weight is divided."""
     LIVING = 7
     """What enters depends on the inputs, and an output on it."""
 
@@ -43,7 +43,7 @@ SAID: Mapping[Verdict, str] = {
     Verdict.VARYING: "a constant that differs from place to place enters {}",
     Verdict.PADDED: "a constant enters {}, which sees zeros at the borders instead",
     Verdict.NORMED: "a constant enters {}, whose columns count in its norm",
-    Verdict.SHARED: "a constant enters {}, whose bias serves several calls",
+    Verdict.SHARED: "a constant enters {}, which is called several times",
     Verdict.NO_BIAS: "a constant enters {}, which has no bias to take it over",
 }
 ROUGH = (Verdict.VARYING, Verdict.PADDED)
@@ -72,17 +72,26 @@ class Columns:
     units: tuple[tuple[Slot, Tensor], ...]
 
 
-def all_columns(wiring: Wiring, *, may_add: bool) -> tuple[Columns, ...]:
+def all_columns(wiring: Wiring, *, cutting: bool) -> tuple[Columns, ...]:
     """Of all layers that tell their columns apart.
 
     Args:
         wiring: of the model.
-        may_add: whether a layer without a bias may be given one.
+        cutting: whether columns are cut out, with the units that they read, wherever the weight is called; then a
+            layer without a bias may be given one. Otherwise single weights become zero, in all calls of them.
     """
     layers = [bundle for bundle in wiring.graph.channels.bundles if bundle.is_layer]
-    targets = [target_of(wiring, bundle.node, may_add=may_add) for bundle in layers]
-    uses = Counter((target.name, index) for target in targets if target for index in target.indices)
-    return tuple(_columns(wiring, bundle, target, uses) for bundle, target in zip(layers, targets, strict=True))
+    targets = [target_of(wiring, bundle.node, may_add=cutting) for bundle in layers]
+    biases = Counter((target.name, index) for target in targets if target for index in target.indices)
+    calls = Counter(name for node in wiring.graph.nodes for name in node.weights)
+    several = set[str]() if cutting else {name for name, count in calls.items() if count > 1}
+    found: list[Columns] = []
+    for bundle, target in zip(layers, targets, strict=True):
+        shared = bool(several & {*bundle.node.weights})
+        shared = shared or (target is not None and any(biases[target.name, index] > 1 for index in target.indices))
+        worst = Verdict.NO_BIAS if target is None else Verdict.SHARED if shared else Verdict.FREE
+        found.append(_columns(wiring, bundle, target, worst))
+    return tuple(found)
 
 
 def by_slot(columns: Sequence[Columns]) -> dict[Slot, Tensor]:
@@ -95,7 +104,12 @@ def by_slot(columns: Sequence[Columns]) -> dict[Slot, Tensor]:
     return found
 
 
-def _columns(wiring: Wiring, bundle: Bundle, target: Target | None, uses: Counter[tuple[str, int]]) -> Columns:
+def is_normed(node: Node) -> bool:
+    """Whether the columns of a layer count in a norm, or a mean, by which its weight is divided."""
+    return any(axis.mixed for part in node.parts for axis in part.along(None))
+
+
+def _columns(wiring: Wiring, bundle: Bundle, target: Target | None, worst: Verdict) -> Columns:
     node, call = bundle.node, wiring.calls.get(bundle.node.index)
     axes = [(part.name, axis) for part in node.parts if part.name for axis in part.along(None)]
     slots = tuple(((name, axis.dim), axis.size, _ints(axis.places), _ints(axis.indices)) for name, axis in axes)
@@ -106,15 +120,13 @@ def _columns(wiring: Wiring, bundle: Bundle, target: Target | None, uses: Counte
         sizes = [int(places.max()) + 1 for _, _, places, _ in slots]
         living = torch.full((max(sizes, default=0),), Verdict.LIVING)
         return Columns(node, slots, living, None, target, rows, units)
-    shared = target is not None and any(uses[target.name, index] > 1 for index in target.indices)
-    worst = Verdict.NO_BIAS if target is None else Verdict.SHARED if shared else Verdict.FREE
-    normed = any(axis.mixed for _, axis in axes)
-    verdicts = _verdicts(call, _reached(wiring, bundle, len(call.low)), rows, max(worst, Verdict.NORMED * normed))
+    worst = Verdict.NORMED if is_normed(node) else worst
+    verdicts = _verdicts(call, _reached(wiring, bundle, len(call.low)), rows, worst)
     amounts = None if call.response is None else call.response * _constants(call)
     return Columns(node, slots, verdicts, amounts, target, rows, units)
 
 
-def _verdicts(call: LayerCall, reached: Tensor, rows: Tensor, worst: int) -> Tensor:
+def _verdicts(call: LayerCall, reached: Tensor, rows: Tensor, worst: Verdict) -> Tensor:
     """The verdict on each place.
 
     Args:
@@ -125,14 +137,13 @@ def _verdicts(call: LayerCall, reached: Tensor, rows: Tensor, worst: int) -> Ten
     """
     used = call.used
     needed = torch.ones_like(reached) if used is None else (used & rows[:, None]).any(0)
-    zero = (call.low == 0) & (call.high == 0)
     found = torch.full_like(call.low, Verdict.FOLDED if call.response is not None else Verdict.NO_BIAS)
     found = found.long().clamp(min=worst)
     if not call.uniform:
         found = found.clamp(min=Verdict.PADDED)
     found = torch.where(_steady(call), found, found.clamp(min=Verdict.VARYING))
-    kept_for_its_norm = worst == Verdict.NORMED
-    found = torch.where(zero & torch.tensor(not kept_for_its_norm), Verdict.FREE, found)
+    if worst != Verdict.NORMED:
+        found = found.masked_fill((call.low == 0) & (call.high == 0), Verdict.FREE)
     return found.where(~reached, Verdict.LIVING).where(needed, Verdict.FREE)
 
 

@@ -19,7 +19,7 @@ from budbreak.compaction.plan import CompactionPlan, shapes_of
 from budbreak.compaction.verifying import allowed, difference, finite, outputs
 from budbreak.compaction.wiring import Wiring, look
 from budbreak.errors import BudbreakError, InvariantBroken, LayerCollapsed
-from budbreak.graph import Forward
+from budbreak.graph import Forward, trace
 from budbreak.live import apply_mask
 from budbreak.masks import Mask, check_mask, unwrap
 
@@ -79,9 +79,8 @@ def compact(
     staying = {**tables_of(dense), **_asked(own, keep)}
     found, left = choose(wiring.graph.groups(), by_slot(attempt.columns), staying, rough=approximate)
     plan, smaller, apart, more = attempt.best(found)
-    compacted = Compacted(
-        smaller, plan, apart, cost_of(dense, example, forward), cost_of(smaller, example, forward), (*left, *more)
-    )
+    before, after = cost_of(dense, wiring.graph), cost_of(smaller, trace(smaller, example, forward))
+    compacted = Compacted(smaller, plan, apart, before, after, (*left, *more))
     if optimizer is not None:
         follow(optimizer, own, smaller, plan)
     return compacted
@@ -101,7 +100,7 @@ class _Attempt:
         self, wiring: Wiring, example: Any, forward: Forward | None, tolerance: float | None, *, approximate: bool
     ) -> None:
         self.wiring, self.example, self.forward = wiring, example, forward
-        self.columns: tuple[Columns, ...] = all_columns(wiring, may_add=True)
+        self.columns: tuple[Columns, ...] = all_columns(wiring, cutting=True)
         self.shapes = shapes_of(wiring.model)
         self.expected: list[Tensor] = finite(outputs(wiring.model, example, forward))
         self.allowed = allowed(self.expected, tolerance)

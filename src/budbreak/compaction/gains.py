@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from budbreak.checks import check_count, check_model
-from budbreak.graph import Forward, call_example, count_samples, outputs_of, to_device, trace
+from budbreak.graph import Forward, ModelGraph, call_example, count_samples, outputs_of, to_device, trace
 from budbreak.masks import unwrap
 from budbreak.measuring import Contender, Meter, Mode
 
@@ -77,16 +77,11 @@ class Gains:
         return "\n".join([*lines, f"{self.mode} time, {self.threads} thread{'s' * (self.threads > 1)}, eval mode"])
 
 
-def cost_of(model: nn.Module, example: Any, forward: Forward | None = None) -> Cost:
-    """What a model holds, and computes for an example.
-
-    Raises:
-        InvalidValue, CannotTrace: see `budbreak.graph.trace`.
-    """
+def cost_of(model: nn.Module, graph: ModelGraph) -> Cost:
+    """What a model holds, and computes in the pass of which this is the graph."""
     parameters = list(unwrap(model).parameters())
     held = sum(tensor.numel() * tensor.element_size() for tensor in [*parameters, *unwrap(model).buffers()])
-    macs = sum(trace(model, example, forward).macs())
-    return Cost(sum(parameter.numel() for parameter in parameters), held, macs)
+    return Cost(sum(parameter.numel() for parameter in parameters), held, sum(graph.macs()))
 
 
 def measure_gains(
@@ -117,7 +112,7 @@ def measure_gains(
         check_count("batches", batch)
     meter = Meter(mode=mode)
     latencies = [_latency(meter, (dense, compact), sized(example, batch), forward, batch) for batch in batches]
-    before, after = (cost_of(model, example, forward) for model in (dense, compact))
+    before, after = (cost_of(model, trace(model, example, forward)) for model in (dense, compact))
     return Gains(before, after, tuple(latencies), mode, torch.get_num_threads())
 
 

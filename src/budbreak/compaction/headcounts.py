@@ -11,7 +11,7 @@ from budbreak.compaction.heads import can_lose_heads
 from budbreak.compaction.surgery import Setting, layer_path
 
 _COUNTS = ("num_heads", "num_attention_heads", "n_heads", "n_head", "nhead", "heads")
-_WIDTHS = ("all_head_size", "inner_dim")
+_WIDTHS = ("all_head_size", "inner_dim", "split_size")
 
 
 def head_settings(model: nn.Module, choice: Choice) -> list[Setting]:
@@ -27,7 +27,7 @@ def head_settings(model: nn.Module, choice: Choice) -> list[Setting]:
     if not choice.group.sizes:
         return []
     gone, size = int(choice.gone.sum()), choice.group.size
-    widths = {size * len(member.indices[0]): len(member.indices[0]) for member in choice.group.members if member.makes}
+    widths = {size * len(member.indices[0]): len(member.indices[0]) for member in choice.group.members}
     found: dict[tuple[str, str], Setting] = {}
     for path in _around(choice):
         own = vars(module := model.get_submodule(path))

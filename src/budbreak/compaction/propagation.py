@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from budbreak.checks import check_model
 from budbreak.compaction.building import copied
 from budbreak.compaction.choosing import Left
-from budbreak.compaction.columns import SAID, Columns, Slot, Verdict, all_columns, by_slot
+from budbreak.compaction.columns import SAID, Columns, Slot, Verdict, all_columns, by_slot, is_normed
 from budbreak.compaction.folding import folded
 from budbreak.compaction.verifying import allowed, difference, finite, outputs
 from budbreak.compaction.wiring import Wiring, look
@@ -93,7 +93,7 @@ def propagate(
     dense = copied(own)
     apply_mask(dense, mask)
     wiring = look(dense, example, forward)
-    columns = all_columns(wiring, may_add=False)
+    columns = all_columns(wiring, cutting=False)
     verdicts = by_slot(columns)
     tied = wiring.graph.tied
     new = Mask.owning({name: mask[name] & _needed(wiring, columns, verdicts, tied.get(name, name)) for name in mask})
@@ -117,8 +117,9 @@ def _needed(wiring: Wiring, columns: Sequence[Columns], verdicts: Mapping[Slot, 
     shape = wiring.graph.shapes[name]
     needed = torch.zeros(shape[:2], dtype=torch.bool)
     uses = [one for one in columns if name in one.node.weights]
-    if len(uses) != sum(name in node.weights for node in wiring.graph.nodes) or not uses:
-        return torch.ones(1, dtype=torch.bool)  # something else uses it, or nothing
+    calls = sum(name in node.weights for node in wiring.graph.nodes)
+    if not uses or len(uses) < calls or any(is_normed(one.node) for one in uses):
+        return torch.ones(1, dtype=torch.bool)  # nobody can look into what uses it, or its norm would change
     for one in uses:
         needed |= _of_units(one, name, shape) & _of_columns(one, verdicts, name, shape)
     return needed.reshape(*needed.shape, *(1 for _ in shape[2:]))

@@ -103,9 +103,7 @@ def settings_of(model: nn.Module, kept: Sequence[Kept], before: Mapping[str, Seq
 def _own_settings(
     module: nn.Module, path: str, kept: Sequence[Kept], before: Mapping[str, Sequence[int]]
 ) -> list[Setting]:
-    sizes = next((sizes for kind, sizes in _SIZES if isinstance(module, kind)), None)
-    if sizes is None:
-        return []
+    sizes = next((sizes for kind, sizes in _SIZES if isinstance(module, kind)), _of_others)
     rows = [one for one in kept if one.dim == 0 and layer_path(one.name) == path]
     share = (len(rows[0].indices), before[rows[0].name][0]) if rows else (1, 1)
     told = sizes(module, share).items()
@@ -159,6 +157,13 @@ def _of_group_norm(norm: nn.GroupNorm, share: _Share) -> dict[str, int]:
 
 def _of_shape(norm: nn.LayerNorm | nn.RMSNorm, _: _Share) -> dict[str, tuple[int, ...]]:
     return {"normalized_shape": tuple(norm.weight.shape)}
+
+
+def _of_others(layer: nn.Module, _: _Share) -> dict[str, int]:
+    """The layer of GPT-2 in transformers, called Conv1D there, which is a transposed Linear; nothing of any other."""
+    weight = getattr(layer, "weight", None)
+    turned = isinstance(weight, Tensor) and weight.dim() == 2 and {"nf", "nx"} <= vars(layer).keys()
+    return {"nx": weight.shape[0], "nf": weight.shape[1]} if turned else {}
 
 
 _SIZES: tuple[tuple[type[nn.Module], Callable[..., Mapping[str, int | tuple[int, ...]]]], ...] = (
