@@ -54,9 +54,9 @@ def build(model: nn.Module, columns: Sequence[Columns], choices: Sequence[Choice
     smaller = copied(model)
     heads = [setting for choice in choices for setting in head_settings(smaller, choice)]
     cut_tensors(smaller, kept)
-    add_biases(smaller, added)
     settings = [*settings_of(smaller, kept, shapes), *heads]
     put_settings(smaller, settings)
+    add_biases(smaller, added)
     _take_over(smaller, amounts, gone, targets)
     return CompactionPlan(shapes, tuple(kept), tuple(settings), tuple(added)), smaller
 

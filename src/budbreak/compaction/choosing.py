@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from budbreak.compaction.columns import ROUGH, SAID, Slot, Verdict
-from budbreak.graph import Group
+from budbreak.graph import Group, Node
 
 OUTPUT = "is an output of the model"
 
@@ -97,11 +97,10 @@ def choose(
     return choices, left
 
 
-def tables_of(model: nn.Module) -> dict[str, str]:
-    """The names of the weights of embeddings, and why they stay."""
-    kinds = (nn.Embedding, nn.EmbeddingBag)
-    paths = [path for path, module in model.named_modules() if isinstance(module, kinds)]
-    return {f"{path}.weight" if path else "weight": f"goes with the embedding {path}" for path in paths}
+def tables_of(nodes: Sequence[Node]) -> dict[str, str]:
+    """The names of the weights in which rows are looked up, and why they stay."""
+    tables = [node for node in nodes if node.call in ("embedding", "embedding_bag")]
+    return {name: f"goes with the embedding {node.owner}".strip() for node in tables for name in node.weights}
 
 
 def _whole(group: Group, staying: Mapping[str, str]) -> str:

@@ -76,7 +76,7 @@ def compact(
     wiring = look(dense, example, forward)
     _check_alive(wiring)
     attempt = _Attempt(wiring, example, forward, tolerance, approximate=approximate)
-    staying = {**tables_of(dense), **_asked(own, keep)}
+    staying = {**tables_of(wiring.graph.nodes), **_asked(own, keep)}
     found, left = choose(wiring.graph.groups(), by_slot(attempt.columns), staying, rough=approximate)
     plan, smaller, apart, more = attempt.best(found)
     before, after = cost_of(dense, wiring.graph), cost_of(smaller, trace(smaller, example, forward))

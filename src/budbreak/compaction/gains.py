@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from budbreak.checks import check_count, check_model
-from budbreak.graph import Forward, ModelGraph, call_example, count_samples, outputs_of, to_device, trace
+from budbreak.graph import Forward, ModelGraph, call_example, count_samples, observing, outputs_of, to_device, trace
 from budbreak.masks import unwrap
 from budbreak.measuring import Contender, Meter, Mode
 
@@ -91,7 +91,7 @@ def measure_gains(
     *,
     forward: Forward | None = None,
     batches: Sequence[int] = (1, 64),
-    mode: Mode = "wall",
+    meter: Meter | None = None,
 ) -> Gains:
     """Measure what compaction bought: both models in turns, in eval mode, on batches made of the example's samples.
 
@@ -101,7 +101,7 @@ def measure_gains(
         example: see `compact`. Tensors whose first dimension counts the samples are repeated or shortened.
         forward: see `compact`.
         batches: how many samples at once.
-        mode: "wall": elapsed time; "cpu": CPU time, for a single thread on a machine that others use.
+        meter: how to measure; ``Meter(mode="wall")``, elapsed time, unless given.
 
     Raises:
         InvalidValue: for models or batches that are none.
@@ -110,10 +110,10 @@ def measure_gains(
         check_model(model, name)
     for batch in batches:
         check_count("batches", batch)
-    meter = Meter(mode=mode)
+    meter = Meter(mode="wall") if meter is None else meter
     latencies = [_latency(meter, (dense, compact), sized(example, batch), forward, batch) for batch in batches]
     before, after = (cost_of(model, trace(model, example, forward)) for model in (dense, compact))
-    return Gains(before, after, tuple(latencies), mode, torch.get_num_threads())
+    return Gains(before, after, tuple(latencies), meter.mode, torch.get_num_threads())
 
 
 def sized(example: Any, batch: int) -> Any:
@@ -136,17 +136,16 @@ def _sized(value: Any, samples: int, batch: int) -> Any:
 def _latency(
     meter: Meter, models: tuple[nn.Module, nn.Module], batch: Any, forward: Forward | None, samples: int
 ) -> Latency:
-    timings = meter(
-        [Contender(name, _run(model, batch, forward)) for name, model in zip(("dense", "compact"), models, strict=True)]
-    )
+    device = next((parameter.device for parameter in models[0].parameters()), torch.device("cpu"))
+    batch = to_device(batch, device)
+    runs = [_run(model, batch, forward) for model in models]
+    with observing(models[0], device, None), observing(models[1], device, None), torch.no_grad():
+        timings = meter([Contender(name, run) for name, run in zip(("dense", "compact"), runs, strict=True)])
     dense, compact = timings["dense"], timings["compact"]
     return Latency(samples, dense.median, compact.median, *dense.over(compact))
 
 
 def _run(model: nn.Module, batch: Any, forward: Forward | None) -> Callable[[], object]:
-    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    batch = to_device(batch, device)
-
     def run() -> object:
         return call_example(model, batch) if forward is None else outputs_of(forward, model, batch)
 

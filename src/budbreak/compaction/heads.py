@@ -87,4 +87,12 @@ def with_fewer_heads(module: nn.MultiheadAttention, heads: int) -> None:
     """Turn a module into one of fewer heads: the same object, with the same parameters, hooks and names."""
     module.__class__ = FewerHeads
     module.num_heads = heads
-    module._qkv_same_embed_dim = False  # encoders of torch take their fused path, which knows no fewer heads, if it is
+    # encoders of torch take their fused path, which knows no fewer heads, where this says True
+    module._qkv_same_embed_dim = False  # pyright: ignore[reportPrivateUsage]
+
+
+def take_plain_paths(model: nn.Module) -> None:
+    """Keep encoders of torch from nested tensors, which they make of padded batches where all attention is torch's."""
+    for encoder in model.modules():
+        if isinstance(encoder, nn.TransformerEncoder) and any(isinstance(one, FewerHeads) for one in encoder.modules()):
+            encoder.use_nested_tensor = False

@@ -89,7 +89,7 @@ def _successors(model: nn.Module, smaller: nn.Module, plan: CompactionPlan) -> d
 def _joining(model: nn.Module, smaller: nn.Module, plan: CompactionPlan) -> Mapping[int, list[nn.Parameter]]:
     """For the first parameter of each layer that was given a bias: that bias."""
     found: dict[int, list[nn.Parameter]] = {}
-    added = {layer_path(name): cast(nn.Parameter, smaller.get_parameter(name)) for name in plan.biases}
+    added = {layer_path(name): smaller.get_parameter(name) for name in plan.biases}
     for name, parameter in model.named_parameters():
         bias = added.pop(layer_path(name), None)
         if bias is not None:

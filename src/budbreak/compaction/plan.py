@@ -73,8 +73,8 @@ class CompactionPlan:
         self.check(own)
         smaller = copy.deepcopy(own)
         cut_tensors(smaller, self.kept)
-        add_biases(smaller, self.biases)
         put_settings(smaller, self.settings)
+        add_biases(smaller, self.biases)
         return smaller
 
     def check(self, model: nn.Module) -> None:

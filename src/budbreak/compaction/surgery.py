@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase  # pyright: ignore[reportPrivateUsage]
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd  # pyright: ignore[reportPrivateUsage]
 
-from budbreak.compaction.heads import with_fewer_heads
+from budbreak.compaction.heads import take_plain_paths, with_fewer_heads
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def tensor_of(model: nn.Module, name: str) -> Tensor:
 
 
 def add_biases(model: nn.Module, names: Iterable[str]) -> None:
-    """Give layers of torch biases, which are zero."""
+    """Give layers of torch, which say how many units they have, biases of zero."""
     for name in names:
         layer = model.get_submodule(name.rpartition(".")[0])
         count = layer.out_features if isinstance(layer, nn.Linear) else cast(_ConvNd, layer).out_channels
@@ -118,6 +118,7 @@ def put_settings(model: nn.Module, settings: Iterable[Setting]) -> None:
             with_fewer_heads(module, cast(int, one.value))
         else:
             setattr(module, one.attribute, one.value)
+    take_plain_paths(model)
 
 
 def layer_path(name: str) -> str:
@@ -162,8 +163,9 @@ def _of_shape(norm: nn.LayerNorm | nn.RMSNorm, _: _Share) -> dict[str, tuple[int
 def _of_others(layer: nn.Module, _: _Share) -> dict[str, int]:
     """The layer of GPT-2 in transformers, called Conv1D there, which is a transposed Linear; nothing of any other."""
     weight = getattr(layer, "weight", None)
-    turned = isinstance(weight, Tensor) and weight.dim() == 2 and {"nf", "nx"} <= vars(layer).keys()
-    return {"nx": weight.shape[0], "nf": weight.shape[1]} if turned else {}
+    if not isinstance(weight, Tensor) or weight.dim() != 2 or not {"nf", "nx"} <= vars(layer).keys():
+        return {}
+    return {"nx": weight.shape[0], "nf": weight.shape[1]}
 
 
 _SIZES: tuple[tuple[type[nn.Module], Callable[..., Mapping[str, int | tuple[int, ...]]]], ...] = (
