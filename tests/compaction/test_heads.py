@@ -70,6 +70,7 @@ def test_cross_attention_and_a_single_sample_and_weights():
     assert torch.allclose(mean, fewer.mean(1))
 
 
+@pytest.mark.filterwarnings("ignore:.*nested tensors is in prototype:UserWarning")
 def test_encoders_of_torch_take_no_fused_path_past_it():
     torch.manual_seed(0)
     layer = nn.TransformerEncoderLayer(12, 6, 8, batch_first=True, dtype=torch.float64)
