@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from budbreak.graph import Forward, Kind, LayerCall, ModelGraph, Node, Reachability, trace_layers
+from budbreak.graph import Entered, Forward, Kind, LayerCall, ModelGraph, Node, Reachability, trace_entering
 from budbreak.masks import Mask
 
 _GAINS = ("batch_norm", "instance_norm", "group_norm", "layer_norm", "rms_norm")
@@ -22,7 +23,7 @@ class Wiring:
     Args:
         model: it, without wrappers.
         graph: of it.
-        calls: of its layers; see `budbreak.graph.trace_layers`.
+        calls: of its layers; see `budbreak.graph.trace_entering`.
         reach: what its weights and gains that are not zero connect.
     """
 
@@ -38,14 +39,39 @@ def look(model: nn.Module, example: Any, forward: Forward | None) -> Wiring:
     Raises:
         InvalidValue, CannotTrace: see `budbreak.graph.trace`.
     """
-    graph, calls = trace_layers(model, example, forward)
+    graph, entered = trace_entering(model, example, forward)
     parameters = dict(model.named_parameters(remove_duplicate=False))
     entries: dict[str, Tensor] = {}
     for node in graph.nodes:
         for name in node.weights if _has_say(node) else ():
-            living = _not_zero(parameters[name], calls.get(node.index) if node.weight else None)
+            living = _not_zero(parameters[name], entered.layers.get(node.index) if node.weight else None)
             entries[name] = living if name not in entries else entries[name] | living
-    return Wiring(model, graph, calls, graph.reachable(Mask.owning(entries)))
+    return Wiring(model, graph, entered.layers, _reach(graph, entered, Mask.owning(entries)))
+
+
+def _reach(graph: ModelGraph, entered: Entered, mask: Mask) -> Reachability:
+    """What is connected; not by way of a product with what is zero whatever goes in."""
+    silent = torch.zeros(graph.channels.count, dtype=torch.bool)
+    while True:
+        reach = graph.reachable(mask, silent)
+        now = silent | _silenced(graph, entered, reach.reached)
+        if torch.equal(now, silent):
+            return reach
+        silent = now
+
+
+def _silenced(graph: ModelGraph, entered: Entered, reached: Tensor) -> Tensor:
+    """The channels of products of which one factor is zero, and is so without any input's doing."""
+    channels = graph.channels
+    found = torch.zeros(channels.count, dtype=torch.bool)
+    for bundle in channels.bundles:
+        zeros = entered.factors.get(bundle.node.index, {})
+        for operand, parents in zip(bundle.operands, bundle.parents, strict=False):
+            if operand in zeros:
+                alive = reached.clone()
+                alive[channels.labels[operand].expand(zeros[operand].shape)[~zeros[operand]]] = True
+                found[bundle.made] |= ~alive[parents] & (parents != 0)
+    return found
 
 
 def _has_say(node: Node) -> bool:

@@ -17,7 +17,7 @@ from budbreak.graph.feeding import (
     to_device,
 )
 from budbreak.graph.groups import Group, Member
-from budbreak.graph.layercalls import LayerCall
+from budbreak.graph.layercalls import Entered, LayerCall
 from budbreak.graph.links import Link, NormPassed
 from budbreak.graph.listening import opened, unseen_by_modes
 from budbreak.graph.macs import Macs, count_macs
@@ -29,7 +29,7 @@ from budbreak.graph.parts import Axis, Part
 from budbreak.graph.places import calling_line
 from budbreak.graph.reachability import Reachability
 from budbreak.graph.site import Feed, Site
-from budbreak.graph.tracing import trace, trace_layers
+from budbreak.graph.tracing import trace, trace_entering
 from budbreak.graph.tracking import tensors_of
 from budbreak.graph.undisturbed import observing, recurrent_backward, requiring_grad, restored, undisturbed
 from budbreak.graph.watching import SiteWatcher, as_written
@@ -41,6 +41,7 @@ __all__ = [
     "Axis",
     "Batches",
     "Bundle",
+    "Entered",
     "Feed",
     "Forward",
     "Group",
@@ -81,7 +82,7 @@ __all__ = [
     "tensors_of",
     "to_device",
     "trace",
-    "trace_layers",
+    "trace_entering",
     "undisturbed",
     "unseen_by_modes",
 ]

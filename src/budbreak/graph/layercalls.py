@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -12,7 +12,10 @@ from torch import Tensor
 from budbreak.graph.call import Call
 from budbreak.graph.channels import groups_of, is_table, units_dim
 from budbreak.graph.layouts import CONVOLVING
-from budbreak.graph.node import Node
+from budbreak.graph.node import Kind, Node
+
+PRODUCTS = ("mul", "multiply", "__mul__", "__rmul__", "__imul__")
+"""Where one factor of 0 is enough."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +56,7 @@ def layer_call(node: Node, call: Call, entered: Tensor) -> LayerCall | None:
         entered: the tensor on which it works.
     """
     dim = units_dim(node)
-    if dim is None or is_table(node) or groups_of(node) > 1:
+    if dim is None or is_table(node) or groups_of(node) > 1 or entered.is_complex():
         return None
     rows = entered.detach().movedim(dim, 0).flatten(1).double().cpu()
     found = rows.amin(1), rows.amax(1), rows.mean(1)
@@ -95,5 +98,30 @@ def _numbers(given: Any, usual: int, count: int) -> list[int]:
     return list(given) if len(given) > 1 else [*given] * count
 
 
-HeardLayer = Callable[[int, LayerCall], None]
-"""Called with the index of a node and what was seen of its call."""
+@dataclass(frozen=True, eq=False)
+class Entered:
+    """What enters layers and products in one pass, by the index of their nodes.
+
+    Args:
+        layers: of each layer that can be followed.
+        factors: of each product of tensors: the node of a factor -> bool, of the factor's shape: where it is zero.
+    """
+
+    layers: dict[int, LayerCall] = field(default_factory=dict[int, LayerCall])
+    factors: dict[int, dict[int, Tensor]] = field(default_factory=dict[int, dict[int, Tensor]])
+
+    def look(self, node: Node, call: Call, given: Sequence[tuple[Tensor, int | None]]) -> None:
+        """Note what entered a node.
+
+        Args:
+            node: it.
+            call: that gave it.
+            given: the tensors, and the node of each; None where no input decides it.
+        """
+        if node.kind == Kind.LAYER:
+            entered = next((tensor for tensor, source in given if source is not None), call.first)
+            seen = layer_call(node, call, entered)
+            if seen is not None:
+                self.layers[node.index] = seen
+        elif node.call in PRODUCTS and len(node.inputs) > 1:
+            self.factors[node.index] = {source: (tensor == 0).cpu() for tensor, source in given if source is not None}

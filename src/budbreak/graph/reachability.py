@@ -34,17 +34,18 @@ class Reachability:
     wanted: Tensor
 
 
-def find_reachable(nodes: Sequence[Node], channels: Channels, mask: Mask) -> Reachability:
+def find_reachable(nodes: Sequence[Node], channels: Channels, mask: Mask, silent: Tensor | None = None) -> Reachability:
     """See `ModelGraph.reachable`."""
+    heard = torch.ones(channels.count, dtype=torch.bool) if silent is None else ~silent
     steps = [_Step(bundle, nodes, mask) for bundle in channels.bundles]
     reached, wanted = torch.zeros(channels.count, dtype=torch.bool), torch.zeros(channels.count, dtype=torch.bool)
     for step in steps:
-        reached[step.made] = step.forward(reached)
+        reached[step.made] = step.forward(reached) & heard[step.made]
     outputs = [node for node in nodes if node.kind == Kind.OUTPUT]
     for node in outputs:
         wanted[channels.labels[node.index]] = True
     for step in reversed(steps):
-        wanted[step.back(wanted[step.made])] = True
+        wanted[step.back(wanted[step.made] & heard[step.made])] = True
         wanted[0] = False
     classes = tuple(_classes(reached, channels.labels[node.index], node.shape) for node in outputs)
     connected = _connected(steps, mask, reached, wanted)

@@ -16,7 +16,7 @@ from budbreak.graph.composite import Pending
 from budbreak.graph.derivation import parts_after
 from budbreak.graph.flow import Flow
 from budbreak.graph.kinds import QUERIES, makes_constants
-from budbreak.graph.layercalls import HeardLayer, layer_call
+from budbreak.graph.layercalls import Entered
 from budbreak.graph.layouts import layouts_after
 from budbreak.graph.listening import Heard, opened
 from budbreak.graph.modulecalls import ModuleCalls
@@ -67,7 +67,7 @@ class Recorder(TorchFunctionMode, ModuleCalls):
 
     Args:
         flow, book, heard, keep_inputs, opaque: see `ModuleCalls`.
-        heard_layer: told of each layer, what entered it; None: nobody asks.
+        entered: takes down what enters layers and products; None: nobody asks.
     """
 
     def __init__(
@@ -78,11 +78,11 @@ class Recorder(TorchFunctionMode, ModuleCalls):
         *,
         keep_inputs: bool = False,
         opaque: Iterable[str] = (),
-        heard_layer: HeardLayer | None = None,
+        entered: Entered | None = None,
     ) -> None:
         TorchFunctionMode.__init__(self)
         ModuleCalls.__init__(self, flow, book, heard, keep_inputs=keep_inputs, opaque=opaque)
-        self.within, self.heard_layer = "", heard_layer
+        self.within, self.entered = "", entered
 
     def __torch_function__(
         self,
@@ -171,19 +171,13 @@ class Recorder(TorchFunctionMode, ModuleCalls):
             followed = sum(known.node is not None for _, known in operands)
             composite.add(call, kind, [tensor for _, tensor in results], followed)
         first = self._add_nodes(_Seen(call, kind, operands, results, before.rule, where))
-        if kind == Kind.LAYER and self.heard_layer is not None:
-            self._hear_layer(first, call, operands, self.heard_layer)
+        if self.entered is not None and first < len(self.flow.nodes):
+            self.entered.look(self.flow.nodes[first], call, [(tensor, known.node) for tensor, known in operands])
         if before.given is not None:
             key, output = self.book.key(self.owner, call.name, where), results[0][1]
             self.meet(Pending(key, first, before.layout, before.given, output, before.exact))
         elif call.name not in CLAMPS or before.layout is not None:
             self.say(_unseen(call, operands, results[0][1], place))
-
-    def _hear_layer(self, index: int, call: Call, operands: Operands, heard: HeardLayer) -> None:
-        entered = next((tensor for tensor, known in operands if known.node is not None), call.first)
-        seen = layer_call(self.flow.nodes[index], call, entered)
-        if seen is not None:
-            heard(index, seen)
 
     def _note_handed_over(self, call: Call, before: _Before) -> None:
         """``tensor.data = other``: from now on it is the other."""
