@@ -102,7 +102,8 @@ def test_a_constant_before_zero_padding_stays_and_is_named():
     compacted = bb.compact(model, images)
     assert widths(compacted.model) == [3, 2]
     assert str(compacted.left[0]) == (
-        "0.weight: 1 dead of 3 units stay: a constant enters 2.weight, which sees zeros at the borders instead"
+        "0.weight: 1 dead of 3 units stay: a constant enters 2.weight, "
+        "which makes different values of it at borders (padding) or by strides"
     )
 
 
@@ -321,3 +322,34 @@ def test_other_paddings_than_zeros_are_exact(mode):
     compacted = bb.compact(model, images)
     assert widths(compacted.model) == [2, 2]
     assert compacted.difference < 1e-14
+
+
+def test_weights_that_are_multiplied_without_a_layer():
+    class Plain(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = nn.Parameter(torch.randn(3, 5)), nn.Parameter(torch.randn(5, 5))
+
+        def forward(self, x):
+            return (x @ self.first).tanh() @ self.last
+
+    model = Plain().double()
+    model.first.data[:, 0] = model.last.data[2] = 0  # square: rows are read, columns are made
+    inputs = torch.randn(4, 3, dtype=torch.float64)
+    compacted = bb.compact(model, inputs)
+    assert (compacted.model.first.shape, compacted.difference < 1e-15) == ((3, 3), True)
+
+
+def test_a_model_that_draws_at_random_is_told_apart():
+    class Draws(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = nn.Linear(3, 4), nn.Linear(4, 2)
+
+        def forward(self, x):
+            return self.last(nn.functional.dropout(self.first(x), 0.5, training=True))
+
+    model = Draws()
+    model.last.weight.data[:, 0] = 0
+    with pytest.raises(bb.errors.InvariantBroken, match="gives other outputs when it is run again"):
+        bb.compact(model, torch.randn(4, 3))

@@ -28,7 +28,8 @@ class Verdict(IntEnum):
     VARYING = 2
     """What enters is the same for all inputs, but not at all positions."""
     PADDED = 3
-    """What enters is a constant, beside which a convolution sees zeros at its borders."""
+    """What enters is a constant, of which a convolution makes other values at padded borders; a transposed one also by
+    its strides."""
     SHARED = 4
     """Another call has the same bias, or the same weight where it stays as large."""
     NO_BIAS = 5
@@ -41,7 +42,7 @@ class Verdict(IntEnum):
 
 SAID: Mapping[Verdict, str] = {
     Verdict.VARYING: "a constant that differs from place to place enters {}",
-    Verdict.PADDED: "a constant enters {}, which sees zeros at the borders instead",
+    Verdict.PADDED: "a constant enters {}, which makes different values of it at borders (padding) or by strides",
     Verdict.NORMED: "a constant enters {}, whose columns count in its norm",
     Verdict.SHARED: "a constant enters {}, which is called several times",
     Verdict.NO_BIAS: "a constant enters {}, which has no bias to take it over",

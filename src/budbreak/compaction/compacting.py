@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -144,6 +145,15 @@ class _Attempt:
         return self.trouble(build(self.wiring.model, self.columns, one)[1])
 
     def _refusal(self, choices: Sequence[Choice], trouble: str) -> InvariantBroken:
+        with torch.random.fork_rng():
+            torch.manual_seed(len(trouble))  # any other than before
+            again = outputs(self.wiring.model, self.example, self.forward)
+        if difference(self.expected, again) > self.allowed:
+            return InvariantBroken(
+                f"{type(self.wiring.model).__name__} gives other outputs when it is run again on the same example",
+                "a compact model is compared with the dense one, which must give the same each time in eval mode",
+                "draw nothing at random in eval mode, or give forward=lambda model, batch: ... that seeds it",
+            )
         alone = ((choice.name, self._alone(choice)) for choice in choices)
         name, why = next(((name, why) for name, why in alone if why), ("", trouble))
         which = f"without the dead units of {name!r}" if name else "without all dead units together"

@@ -14,7 +14,7 @@ from budbreak.checks import check_model
 from budbreak.compaction.surgery import Kept, Setting, add_biases, cut_tensors, put_settings
 from budbreak.errors import CorruptFile, InvalidValue, MaskMismatch
 from budbreak.files import conform, read_json, write_json
-from budbreak.live import model_state
+from budbreak.live import model_state, transient_state
 from budbreak.masks import unwrap
 
 KIND = "compaction plan 1"
@@ -83,8 +83,9 @@ class CompactionPlan:
         Raises:
             MaskMismatch: with the first name that differs.
         """
-        theirs = shapes_of(model)
-        mine = {name: tuple(shape) for name, shape in self.shapes.items()}
+        free = transient_state(model).keys() - {one.name for one in self.kept}  # caches, which grow with their inputs
+        theirs = {name: shape for name, shape in shapes_of(model).items() if name not in free}
+        mine = {name: tuple(shape) for name, shape in self.shapes.items() if name not in free}
         if mine != theirs:
             odd = next(name for name in {**mine, **theirs} if mine.get(name) != theirs.get(name))
             raise MaskMismatch(

@@ -27,6 +27,7 @@ class LayerCall:
         weight: what it multiplied with, as it was passed, after any parametrization; None where a call is of a form
             in which units and places are not told apart.
         response: float64 [units, places], what each unit gives for a 1 at all positions of a place; None as above.
+        used: bool [units, places]: where the weight is not zero; None as above.
         uniform: whether that is so at every position: zero padding makes borders differ, and a transposed convolution
             its phases.
     """
@@ -36,15 +37,8 @@ class LayerCall:
     mean: Tensor
     weight: Tensor | None = None
     response: Tensor | None = None
+    used: Tensor | None = None
     uniform: bool = True
-
-    @property
-    def used(self) -> Tensor | None:
-        """Bool [units, places]: where a weight is not zero; None where ``weight`` is."""
-        if self.weight is None or self.response is None:
-            return None
-        flat = (self.weight != 0).reshape(*self.weight.shape[:2], -1).any(-1).cpu()
-        return flat if flat.shape == self.response.shape else flat.t()
 
 
 def layer_call(node: Node, call: Call, entered: Tensor) -> LayerCall | None:
@@ -56,24 +50,28 @@ def layer_call(node: Node, call: Call, entered: Tensor) -> LayerCall | None:
         entered: the tensor on which it works.
     """
     dim = units_dim(node)
-    if dim is None or is_table(node) or groups_of(node) > 1 or entered.is_complex():
+    if dim is None or is_table(node) or groups_of(node) > 1 or entered.is_complex() or not entered.numel():
         return None
     rows = entered.detach().movedim(dim, 0).flatten(1).double().cpu()
     found = rows.amin(1), rows.amax(1), rows.mean(1)
-    form = _form(call)
+    form = _form(call, entered)
     if form is None:
         return LayerCall(*found)
     weight, turned, uniform, overlap = form
-    sums = weight.detach().double().reshape(*weight.shape[:2], -1).sum(-1).cpu() / overlap
-    return LayerCall(*found, weight.detach(), sums.t() if turned else sums, uniform)
+    flat = weight.detach().reshape(*weight.shape[:2], -1)
+    response, used = flat.double().sum(-1).cpu() / overlap, (flat != 0).any(-1).cpu()
+    response, used = (response.t(), used.t()) if turned else (response, used)
+    return LayerCall(*found, weight.detach(), response, used, uniform)
 
 
-def _form(call: Call) -> tuple[Tensor, bool, bool, float] | None:
+def _form(call: Call, entered: Tensor) -> tuple[Tensor, bool, bool, float] | None:
     """(weight, whether its places come first, whether all positions are alike, positions that share a kernel)."""
     if call.name == "linear":
         return call.argument(1, "weight"), False, True, 1
     if call.name == "addmm" and not {"alpha", "beta"} & set(call.kwargs):
         return call.argument(2, "mat2"), True, True, 1
+    if call.name in ("matmul", "mm", "__matmul__"):
+        return _form_of_product(call, entered)
     if call.name not in CONVOLVING:
         return None
     weight: Tensor = call.argument(1, "weight")
@@ -82,6 +80,15 @@ def _form(call: Call) -> tuple[Tensor, bool, bool, float] | None:
         overlap = torch.tensor(strides).prod().item()
         return weight, True, weight[0, 0].numel() == 1 and overlap == 1 and not _pads(call, weight), overlap
     return weight, False, not _pads(call, weight), 1
+
+
+def _form_of_product(call: Call, entered: Tensor) -> tuple[Tensor, bool, bool, float] | None:
+    factors = call.tensors
+    if len(factors) != 2 or factors[0] is factors[1]:
+        return None
+    turned = factors[0] is entered
+    weight = factors[1] if turned else factors[0]
+    return (weight, turned, True, 1) if weight.dim() == 2 else None
 
 
 def _pads(call: Call, weight: Tensor) -> bool:
@@ -123,5 +130,5 @@ class Entered:
             seen = layer_call(node, call, entered)
             if seen is not None:
                 self.layers[node.index] = seen
-        elif node.call in PRODUCTS and len(node.inputs) > 1:
+        elif node.call in PRODUCTS and len(node.inputs) > 1 and call.overwritten is None:
             self.factors[node.index] = {source: (tensor == 0).cpu() for tensor, source in given if source is not None}
