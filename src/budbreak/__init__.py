@@ -1,8 +1,8 @@
 """Activation-aware pruning of neural networks in PyTorch.
 
 The verbs, and the values that they take, are here. Families stay in their rooms: `criteria`, `schedules`, `evidence`,
-`diagnostics`; so do the types that are met along the way: `masks`, `graph`, `live`, `compaction`, `iteration`,
-`errors`.
+`diagnostics`; so do the types that are met along the way: `masks`, `graph`, `live`, `compaction`, `lowrank`,
+`iteration`, `errors`.
 """
 
 from __future__ import annotations
@@ -11,13 +11,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from budbreak import compaction, criteria, diagnostics, errors, evidence, graph, iteration, live, masks, schedules
+from budbreak import (
+    compaction,
+    criteria,
+    diagnostics,
+    errors,
+    evidence,
+    graph,
+    iteration,
+    live,
+    lowrank,
+    masks,
+    schedules,
+)
 from budbreak._version import __version__
 from budbreak.compaction import compact, load_compact
 from budbreak.evidence import Evidence, probe
 from budbreak.graph import trace
 from budbreak.iteration import ActivateWhilePruning, Plan, Remove, Step, Train, iterate, load_level
 from budbreak.live import dead_neurons, hold, prune, rewind
+from budbreak.lowrank import ranks
 from budbreak.masks import NM, Block, Element, Mask, Scores, Unit, excluding, including, select
 
 if TYPE_CHECKING:
@@ -54,9 +67,11 @@ __all__ = [
     "live",
     "load_compact",
     "load_level",
+    "lowrank",
     "masks",
     "probe",
     "prune",
+    "ranks",
     "report",
     "rewind",
     "schedules",

@@ -33,7 +33,8 @@ class Left:
 
     def __str__(self) -> str:
         """In a line."""
-        return f"{self.name}: {self.units} dead of {self.of} units stay: {self.why}"
+        which = f"{self.units} dead of {self.of} units stay" if self.units else f"all {self.of} units stay"
+        return f"{self.name}: {which}: {self.why}"
 
 
 @dataclass(frozen=True, eq=False)

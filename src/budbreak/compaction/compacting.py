@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -138,7 +139,8 @@ class _Attempt:
             apart = self.apart(smaller)
         except BudbreakError as error:
             return str(error).split("\n", 1)[0]
-        return "" if apart <= self.allowed else f"an output differs by {apart:.3g}, over {self.allowed:.3g}"
+        fits = math.isfinite(apart) and apart <= self.allowed
+        return "" if fits else f"an output differs by {apart:.3g}, over {self.allowed:.3g}"
 
     def _alone(self, choice: Choice) -> str:
         one, _ = spared([choice], self.shapes)
