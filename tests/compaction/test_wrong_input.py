@@ -134,3 +134,21 @@ def test_gains_are_counted_and_measured_side_by_side():
     assert lines[1].split() == ["parameters", "242", "62", "3.90"]
     assert lines[-1] == "cpu time, 1 thread, eval mode"
     assert model.training
+
+
+def test_a_bias_that_is_computed_takes_nothing_over():
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.weight = nn.Linear(3, 4), nn.Parameter(torch.randn(2, 4))
+            self.shift = nn.Parameter(torch.randn(2))
+
+        def forward(self, x):
+            return nn.functional.linear(self.first(x).relu(), self.weight, self.shift * 2)
+
+    model = Scaled().double()
+    with torch.no_grad():
+        model.first.weight[:2], model.first.bias[:2] = 0, torch.tensor([1.0, -1.0])
+    compacted = bb.compact(model, X)
+    assert compacted.model.first.out_features == 3
+    assert "which has no bias to take it over" in compacted.left[0].why

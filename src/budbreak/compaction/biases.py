@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage]
 
 from budbreak.compaction.wiring import Wiring
@@ -37,18 +37,18 @@ def target_of(wiring: Wiring, node: Node, *, may_add: bool) -> Target | None:
         node: a call of a layer.
         may_add: whether a layer of torch without a bias may be given one.
     """
-    shapes = wiring.graph.shapes
+    call = wiring.calls.get(node.index)
+    bias = None if call is None else call.bias
+    if bias is None:
+        return _addable(wiring, node) if may_add else None
     for part in node.parts:
         axes = [axis for axis in part.axes if axis.of is not None]
-        plain = part.known and part.name not in node.weights and len(shapes.get(part.name, ())) == 1
-        if (
-            plain
-            and not part.along(None)
-            and len(axes) == 1
-            and list(axes[0].places) == list(range(len(axes[0].places)))
-        ):
+        if part.name in node.weights or len(wiring.graph.shapes.get(part.name, ())) != 1 or len(axes) != 1:
+            continue
+        in_order = [*axes[0].places] == [*range(len(axes[0].places))]
+        if in_order and part.known and _is_of(bias, tensor_of(wiring.model, part.name)):
             return Target(part.name, tuple(axes[0].indices))
-    return _addable(wiring, node) if may_add else None
+    return None
 
 
 def _addable(wiring: Wiring, node: Node) -> Target | None:
@@ -59,3 +59,8 @@ def _addable(wiring: Wiring, node: Node) -> Target | None:
         return None
     count = owner.out_features if isinstance(owner, nn.Linear) else owner.out_channels
     return Target(f"{own}bias", tuple(range(count)), added=True)
+
+
+def _is_of(bias: Tensor, parameter: Tensor) -> bool:
+    """Whether what was added is a parameter, or a slice of it, and nothing computed from it."""
+    return bias.untyped_storage().data_ptr() == parameter.untyped_storage().data_ptr()

@@ -28,6 +28,7 @@ class LayerCall:
             in which units and places are not told apart.
         response: float64 [units, places], what each unit gives for a 1 at all positions of a place; None as above.
         used: bool [units, places]: where the weight is not zero; None as above.
+        bias: what it adds, as it was passed; None if nothing, or as above.
         uniform: whether that is so at every position: zero padding makes borders differ, and a transposed convolution
             its phases.
     """
@@ -38,6 +39,7 @@ class LayerCall:
     weight: Tensor | None = None
     response: Tensor | None = None
     used: Tensor | None = None
+    bias: Tensor | None = None
     uniform: bool = True
 
 
@@ -52,8 +54,11 @@ def layer_call(node: Node, call: Call, entered: Tensor) -> LayerCall | None:
     dim = units_dim(node)
     if dim is None or is_table(node) or groups_of(node) > 1 or entered.is_complex() or not entered.numel():
         return None
-    rows = entered.detach().movedim(dim, 0).flatten(1).double().cpu()
-    found = rows.amin(1), rows.amax(1), rows.mean(1)
+    others = [other for other in range(-entered.dim(), 0) if other != dim]
+    given = entered.detach() if others else entered.detach()[None]
+    low, high = given.amin(others or 0), given.amax(others or 0)
+    mean = given.mean(others or 0, dtype=torch.float64)
+    found = low.double().cpu(), high.double().cpu(), mean.cpu()
     form = _form(call, entered)
     if form is None:
         return LayerCall(*found)
@@ -61,7 +66,7 @@ def layer_call(node: Node, call: Call, entered: Tensor) -> LayerCall | None:
     flat = weight.detach().reshape(*weight.shape[:2], -1)
     response, used = flat.double().sum(-1).cpu() / overlap, (flat != 0).any(-1).cpu()
     response, used = (response.t(), used.t()) if turned else (response, used)
-    return LayerCall(*found, weight.detach(), response, used, uniform)
+    return LayerCall(*found, weight.detach(), response, used, _bias(call), uniform)
 
 
 def _form(call: Call, entered: Tensor) -> tuple[Tensor, bool, bool, float] | None:
@@ -80,6 +85,12 @@ def _form(call: Call, entered: Tensor) -> tuple[Tensor, bool, bool, float] | Non
         overlap = torch.tensor(strides).prod().item()
         return weight, True, weight[0, 0].numel() == 1 and overlap == 1 and not _pads(call, weight), overlap
     return weight, False, not _pads(call, weight), 1
+
+
+def _bias(call: Call) -> Tensor | None:
+    given = call.argument(0, "input") if call.name == "addmm" else call.argument(2, "bias")
+    product = call.name in ("matmul", "mm", "__matmul__")
+    return given.detach() if isinstance(given, Tensor) and not product else None
 
 
 def _form_of_product(call: Call, entered: Tensor) -> tuple[Tensor, bool, bool, float] | None:
