@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage]
 
+from budbreak.compaction.surgery import tensor_of
 from budbreak.compaction.wiring import Wiring
 from budbreak.graph import Node
 
