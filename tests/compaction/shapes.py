@@ -150,3 +150,17 @@ def kill(model, example, share, *, makes=False, reads=False, seed=0):
                 gone = [index for unit in dead for index in member.indices[unit]]
                 parameters[member.name].index_fill_(member.dim, torch.tensor(gone, dtype=torch.int64), 0)
     return model
+
+
+def output(model, example):
+    with torch.no_grad():
+        return model(example)
+
+
+def apart(model, other, example):
+    return float((output(model, example) - output(other, example)).abs().max())
+
+
+def widths(model):
+    """Units of each layer in turn."""
+    return [len(layer.weight) for layer in model.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
