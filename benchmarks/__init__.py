@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from benchmarks.activation_step import ActivationStep
 from benchmarks.ap_epoch import ApEpoch
 from benchmarks.between_levels import BetweenLevels
+from benchmarks.compaction import Compaction
 from benchmarks.conv_epoch import ConvEpoch
 from benchmarks.dnr_probe import DnrProbe
 from benchmarks.document import document, text_of, with_goals
@@ -26,6 +27,7 @@ ALL: tuple[Benchmark, ...] = (
     LampSelect(),
     BetweenLevels(),
     ModelTrace(),
+    Compaction(),
     DnrProbe(),
     InputNormsProbe(),
     SynFlowRounds(),

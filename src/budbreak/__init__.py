@@ -1,8 +1,8 @@
 """Activation-aware pruning of neural networks in PyTorch.
 
 The verbs, and the values that they take, are here. Families stay in their rooms: `criteria`, `schedules`, `evidence`,
-`diagnostics`, `activations`; so do the types that are met along the way: `masks`, `graph`, `live`, `lowrank`,
-`iteration`, `errors`.
+`diagnostics`, `activations`; so do the types that are met along the way: `masks`, `graph`, `live`, `compaction`,
+`lowrank`, `iteration`, `errors`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from budbreak import (
     activations,
+    compaction,
     criteria,
     diagnostics,
     errors,
@@ -25,6 +26,7 @@ from budbreak import (
     schedules,
 )
 from budbreak._version import __version__
+from budbreak.compaction import compact, load_compact
 from budbreak.evidence import Evidence, probe
 from budbreak.graph import trace
 from budbreak.iteration import ActivateWhilePruning, Plan, Remove, Step, Train, iterate, load_level
@@ -51,6 +53,8 @@ __all__ = [
     "Unit",
     "__version__",
     "activations",
+    "compact",
+    "compaction",
     "criteria",
     "dead_neurons",
     "diagnostics",
@@ -63,6 +67,7 @@ __all__ = [
     "iterate",
     "iteration",
     "live",
+    "load_compact",
     "load_level",
     "lowrank",
     "masks",

@@ -11,6 +11,7 @@ from benchmarks import (
     activation_step,
     ap_epoch,
     between_levels,
+    compaction,
     conv_epoch,
     dnr_probe,
     find,
@@ -37,6 +38,7 @@ STEPS = (mask_step.DENSE, mask_step.AGAIN, mask_step.HELD, mask_step.PRUNE, mask
 ALONE = (mask_step.OURS, mask_step.HOOK, mask_step.BOOL, mask_step.FILL, mask_step.NUMPY)
 PROBES = (dnr_probe.PLAIN, dnr_probe.AGAIN, dnr_probe.OURS, dnr_probe.COUNT, dnr_probe.MEAN)
 TRACES = (model_trace.PLAIN, model_trace.TRACED, model_trace.PRINTED)
+PASSES = (compaction.DENSE, compaction.MASKED, compaction.COMPACT)
 NORMS = (input_norms.PLAIN, input_norms.AGAIN, input_norms.OURS, input_norms.UNFOLDED)
 CLOSED = ("srs", f"srs, {activation_step.AUTOGRAD}", "mish", f"mish, {activation_step.AUTOGRAD}")
 OPERATORS = (activation_step.RELU, "swish", *CLOSED)
@@ -52,6 +54,7 @@ PROMISED = {
         (between_levels.LEVEL, between_levels.TRAINING, "host", "ap-lite", "ap-lite" + between_levels.STORED),
     ],
     "trace": [TRACES, TRACES],
+    "compaction": [PASSES, PASSES, (compaction.PASS, compaction.MAKING)],
     "dnr-probe": [PROBES, PROBES, PROBES[:3], PROBES[:3]],
     "input-norms": [NORMS, NORMS, NORMS],
     "synflow": [(synflow_rounds.PASSES, synflow_rounds.OURS)],

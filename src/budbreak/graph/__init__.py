@@ -2,8 +2,8 @@
 
 from budbreak.graph.breaks import said_nodes
 from budbreak.graph.call import plain_name
-from budbreak.graph.channels import groups_of
-from budbreak.graph.examples import call_example
+from budbreak.graph.channels import Bundle, groups_of
+from budbreak.graph.examples import call_example, count_samples
 from budbreak.graph.feeding import (
     Batches,
     Forward,
@@ -19,6 +19,7 @@ from budbreak.graph.feeding import (
 )
 from budbreak.graph.groups import Group, Member
 from budbreak.graph.hooking import Hooks
+from budbreak.graph.layercalls import Entered, LayerCall
 from budbreak.graph.links import Link, NormPassed
 from budbreak.graph.listening import opened, unseen_by_modes
 from budbreak.graph.macs import Macs, count_macs
@@ -30,7 +31,7 @@ from budbreak.graph.parts import Axis, Part
 from budbreak.graph.places import calling_line
 from budbreak.graph.reachability import Reachability
 from budbreak.graph.site import Feed, Site
-from budbreak.graph.tracing import trace
+from budbreak.graph.tracing import trace, trace_entering
 from budbreak.graph.tracking import tensors_of
 from budbreak.graph.undisturbed import observing, recurrent_backward, requiring_grad, restored, undisturbed
 from budbreak.graph.watching import SiteWatcher, as_written
@@ -42,11 +43,14 @@ __all__ = [
     "RECURRENT",
     "Axis",
     "Batches",
+    "Bundle",
+    "Entered",
     "Feed",
     "Forward",
     "Group",
     "Hooks",
     "Kind",
+    "LayerCall",
     "Link",
     "Loss",
     "Macs",
@@ -63,6 +67,7 @@ __all__ = [
     "call_model",
     "calling_line",
     "count_macs",
+    "count_samples",
     "groups_of",
     "holds_samples",
     "is_single",
@@ -82,6 +87,7 @@ __all__ = [
     "tensors_of",
     "to_device",
     "trace",
+    "trace_entering",
     "undisturbed",
     "unseen_by_modes",
 ]

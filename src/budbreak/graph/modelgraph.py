@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from torch import Tensor
+
 from budbreak.checks import check_known
 from budbreak.errors import InvalidValue, MaskMismatch
 from budbreak.graph.breaks import last_seen
@@ -86,7 +88,7 @@ class ModelGraph:
         """
         return find_groups(self.nodes, self.channels, self.shapes)
 
-    def reachable(self, mask: Mask) -> Reachability:
+    def reachable(self, mask: Mask, silent: Tensor | None = None) -> Reachability:
         """Which outputs kept weights still connect to an input, and which weights lie on such a path.
 
         A path leads from an input of the model, or from learned tokens and queries beside them, through kept elements
@@ -104,9 +106,11 @@ class ModelGraph:
         """
         check_mask(mask)
         names = self._names_of(mask)
-        found = find_reachable(self.nodes, self.channels, Mask.owning({names[name]: mask[name] for name in mask}))
+        found = find_reachable(
+            self.nodes, self.channels, Mask.owning({names[name]: mask[name] for name in mask}), silent
+        )
         connected = Mask.owning({name: found.connected[names[name]] for name in mask})
-        return Reachability(found.classes, connected)
+        return replace(found, connected=connected)
 
     def macs(self, mask: Mask | None = None) -> tuple[int, ...]:
         """Multiply-accumulates of each node, over all samples of the example; their sum is that of the model.

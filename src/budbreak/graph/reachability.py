@@ -23,23 +23,29 @@ class Reachability:
         classes: for each output of the model, in order, bool [classes]: whether a path leads there from an input.
             Classes lie along the last dimension that tells channels apart.
         connected: what the mask keeps and what lies on a path from an input to an output.
+        reached: bool [channels of the graph]: whether a path leads there from an input. One that is not is the same
+            whatever goes in.
+        wanted: the same of paths to an output. One that is not has no say in any.
     """
 
     classes: tuple[Tensor, ...]
     connected: Mask
+    reached: Tensor
+    wanted: Tensor
 
 
-def find_reachable(nodes: Sequence[Node], channels: Channels, mask: Mask) -> Reachability:
+def find_reachable(nodes: Sequence[Node], channels: Channels, mask: Mask, silent: Tensor | None = None) -> Reachability:
     """See `ModelGraph.reachable`."""
+    heard = torch.ones(channels.count, dtype=torch.bool) if silent is None else ~silent
     steps = [_Step(bundle, nodes, mask) for bundle in channels.bundles]
     reached, wanted = torch.zeros(channels.count, dtype=torch.bool), torch.zeros(channels.count, dtype=torch.bool)
     for step in steps:
-        reached[step.made] = step.forward(reached)
+        reached[step.made] = step.forward(reached) & heard[step.made]
     outputs = [node for node in nodes if node.kind == Kind.OUTPUT]
     for node in outputs:
         wanted[channels.labels[node.index]] = True
     for step in reversed(steps):
-        wanted[step.back(wanted[step.made])] = True
+        wanted[step.back(wanted[step.made] & heard[step.made])] = True
         wanted[0] = False
     classes = tuple(_classes(reached, channels.labels[node.index], node.shape) for node in outputs)
     connected = _connected(steps, mask, reached, wanted)
@@ -48,7 +54,7 @@ def find_reachable(nodes: Sequence[Node], channels: Channels, mask: Mask) -> Rea
         if node.kind == Kind.NORM and node.index not in bundled and node.weight in connected:
             label = channels.labels[node.index]
             connected[node.weight] |= mask[node.weight] & bool((reached[label] & wanted[label]).any())
-    return Reachability(classes, Mask.owning(connected))
+    return Reachability(classes, Mask.owning(connected), reached, wanted)
 
 
 class _Step:

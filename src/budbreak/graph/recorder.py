@@ -16,6 +16,7 @@ from budbreak.graph.composite import Pending
 from budbreak.graph.derivation import parts_after
 from budbreak.graph.flow import Flow
 from budbreak.graph.kinds import QUERIES, makes_constants
+from budbreak.graph.layercalls import Entered
 from budbreak.graph.layouts import layouts_after
 from budbreak.graph.listening import Heard, opened
 from budbreak.graph.modulecalls import ModuleCalls
@@ -66,14 +67,22 @@ class Recorder(TorchFunctionMode, ModuleCalls):
 
     Args:
         flow, book, heard, keep_inputs, opaque: see `ModuleCalls`.
+        entered: takes down what enters layers and products; None: nobody asks.
     """
 
     def __init__(
-        self, flow: Flow, book: SiteBook, heard: Heard, *, keep_inputs: bool = False, opaque: Iterable[str] = ()
+        self,
+        flow: Flow,
+        book: SiteBook,
+        heard: Heard,
+        *,
+        keep_inputs: bool = False,
+        opaque: Iterable[str] = (),
+        entered: Entered | None = None,
     ) -> None:
         TorchFunctionMode.__init__(self)
         ModuleCalls.__init__(self, flow, book, heard, keep_inputs=keep_inputs, opaque=opaque)
-        self.within = ""
+        self.within, self.entered = "", entered
 
     def __torch_function__(
         self,
@@ -162,6 +171,8 @@ class Recorder(TorchFunctionMode, ModuleCalls):
             followed = sum(known.node is not None for _, known in operands)
             composite.add(call, kind, [tensor for _, tensor in results], followed)
         first = self._add_nodes(_Seen(call, kind, operands, results, before.rule, where))
+        if self.entered is not None and first < len(self.flow.nodes):
+            self.entered.look(self.flow.nodes[first], call, [(tensor, known.node) for tensor, known in operands])
         if before.given is not None:
             key, output = self.book.key(self.owner, call.name, where), results[0][1]
             self.meet(Pending(key, first, before.layout, before.given, output, before.exact))

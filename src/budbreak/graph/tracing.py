@@ -15,6 +15,7 @@ from budbreak.graph.examples import call_example, count_samples
 from budbreak.graph.feeding import Forward, outputs_of, to_device
 from budbreak.graph.flow import Flow
 from budbreak.graph.hooking import Hooks
+from budbreak.graph.layercalls import Entered
 from budbreak.graph.modelgraph import ModelGraph
 from budbreak.graph.node import Kind, Node
 from budbreak.graph.origins import Origins
@@ -47,6 +48,27 @@ def trace(
         CannotTrace: if it runs, but cannot be traced: what, where, and how to mark it.
         UnknownName: if ``opaque`` names no module.
     """
+    return _traced(model, example, forward, opaque, None)
+
+
+def trace_entering(model: nn.Module, example: Any, forward: Forward | None = None) -> tuple[ModelGraph, Entered]:
+    """`trace`, with what entered layers and products.
+
+    Args:
+        model: see `trace`.
+        example: see `trace`.
+        forward: see `trace`.
+
+    Raises:
+        InvalidValue, CannotTrace: see `trace`.
+    """
+    entered = Entered()
+    return _traced(model, example, forward, (), entered), entered
+
+
+def _traced(
+    model: nn.Module, example: Any, forward: Forward | None, opaque: Collection[str], entered: Entered | None
+) -> ModelGraph:
     check_model(model)
     unwrapped = unwrap(model)
     _check_paths(unwrapped, opaque)
@@ -57,18 +79,18 @@ def trace(
     device = next((parameter.device for parameter in unwrapped.parameters()), torch.device("cpu"))
     batch = to_device(example, device)
     with observing(unwrapped, device, None), torch.no_grad():
-        return _Trace(unwrapped, opaque).run(batch, forward)
+        return _Trace(unwrapped, opaque, entered).run(batch, forward)
 
 
 class _Trace:
     """One recorded pass."""
 
-    def __init__(self, model: nn.Module, opaque: Collection[str]) -> None:
+    def __init__(self, model: nn.Module, opaque: Collection[str], entered: Entered | None = None) -> None:
         self.model = model
         book = SiteBook((path for path, _ in model.named_modules()), type(model).__name__)
         self.origins = Origins(model, _weight_names(model))
         self.flow = Flow(self.origins)
-        self.recorder = Recorder(self.flow, book, _hear_nothing, opaque=opaque)
+        self.recorder = Recorder(self.flow, book, _hear_nothing, opaque=opaque, entered=entered)
 
     def run(self, batch: Any, forward: Forward | None) -> ModelGraph:
         """Run the model, and put together what was seen."""

@@ -5,9 +5,17 @@ from budbreak.live.dead_units import dead_neurons
 from budbreak.live.emptying import emptying
 from budbreak.live.holding import Hold, apply_mask, check_zeros, hold
 from budbreak.live.measuring import measure
-from budbreak.live.modelstate import check_fits, extra_states, load_state, model_digest, model_state, state_digest
+from budbreak.live.modelstate import (
+    check_fits,
+    extra_states,
+    load_state,
+    model_digest,
+    model_state,
+    state_digest,
+    transient_state,
+)
 from budbreak.live.norms import refreshed_norms
-from budbreak.live.optimizers import groups_of, optimizers_of, steppers, unwrap_optimizer
+from budbreak.live.optimizers import groups_of, nested, optimizers_of, steppers, unwrap_optimizer
 from budbreak.live.ownership import check_disjoint, check_own, check_ownership, held_by
 from budbreak.live.pruning import prune
 from budbreak.live.rewinding import Resettable, Snapshot, Stateful, TrainingState, check_resettable, rewind
@@ -38,6 +46,7 @@ __all__ = [
     "measure",
     "model_digest",
     "model_state",
+    "nested",
     "optimizers_of",
     "prune",
     "refreshed_norms",
@@ -45,5 +54,6 @@ __all__ = [
     "rewind",
     "state_digest",
     "steppers",
+    "transient_state",
     "unwrap_optimizer",
 ]

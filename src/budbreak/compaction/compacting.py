@@ -1,0 +1,205 @@
+"""A physically smaller model with equal outputs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from budbreak.checks import check_known, check_model, check_number, check_optimizer
+from budbreak.compaction.building import build, copied
+from budbreak.compaction.choosing import Choice, Left, choose, spared, tables_of
+from budbreak.compaction.columns import Columns, all_columns, by_slot
+from budbreak.compaction.compacted import Compacted
+from budbreak.compaction.gains import cost_of
+from budbreak.compaction.optimizing import check_can_follow, follow
+from budbreak.compaction.plan import CompactionPlan, shapes_of
+from budbreak.compaction.verifying import allowed, difference, finite, outputs
+from budbreak.compaction.wiring import Wiring, look
+from budbreak.errors import BudbreakError, InvariantBroken, LayerCollapsed
+from budbreak.graph import Forward, trace
+from budbreak.live import apply_mask
+from budbreak.masks import Mask, check_mask, unwrap
+
+
+def compact(
+    model: nn.Module,
+    example: Any,
+    *,
+    mask: Mask | None = None,
+    optimizer: Optimizer | Sequence[Optimizer] | None = None,
+    forward: Forward | None = None,
+    keep: Collection[str] = (),
+    approximate: bool = False,
+    tolerance: float | None = None,
+) -> Compacted:
+    """Make a physically smaller model that gives the same outputs.
+
+    Those units go that no living input feeds, or that no output depends on, by way of weights that are not zero. What
+    a unit without a living input gives is a constant, a function of its bias: the biases behind it take that over,
+    exactly. Where they cannot (a convolution sees zeros, not the constant, at its padded borders), the unit stays, and
+    `Compacted.left` says so. All is meant in eval mode, and for inputs of the example's shape.
+
+    Layers without a bias may be given one. Each layer keeps at least one unit. What a norm takes its mean over, what
+    enters recurrent layers, embeddings, and what the model returns stay whole.
+
+    Args:
+        model: which stays as it is; wrappers (``torch.compile``, data-parallel) are taken off the copy.
+        example: a batch of inputs: a tensor, a tuple (positional) or a mapping (by keyword); with ``forward``
+            whatever that takes. Outputs are compared on it.
+        mask: what to take as zero beside the model's own zeros.
+        optimizer: which trains the model, or several: from then on they train the compact one, with what they
+            remember of its parameters. Nothing is changed in them if anything is refused.
+        forward: ``forward(model, example)``, if the model is not called with the inputs alone.
+        keep: names of weights whose units all stay.
+        approximate: whether constants are folded where it is not exact, too: their mean over positions, and as if
+            convolutions had no borders. Then outputs differ, and a difference is refused by ``tolerance`` alone.
+        tolerance: the largest difference of an output that is accepted; unless given the root of the outputs'
+            precision (3e-4 in float32), times the largest output where that is over 1.
+
+    Raises:
+        InvalidValue: if the model does not take the example, or cannot be copied.
+        CannotTrace: if it cannot be traced: what, and where.
+        UnknownName, MaskMismatch: if ``mask`` or ``keep`` does not fit it.
+        ForeignParameter: if the optimizer is not of this model.
+        NotFinite: if the outputs are not.
+        LayerCollapsed: if no output depends on an input any more: with the first layer that passes nothing on.
+        InvariantBroken: if outputs would differ: with the layer whose units cannot go.
+    """
+    _check(model, mask, optimizer, tolerance)
+    own = unwrap(model)
+    dense = copied(own)
+    if mask is not None:
+        apply_mask(dense, mask)
+    wiring = look(dense, example, forward)
+    _check_alive(wiring)
+    attempt = _Attempt(wiring, example, forward, tolerance, approximate=approximate)
+    staying = {**tables_of(wiring.graph.nodes), **_asked(own, keep)}
+    found, left = choose(wiring.graph.groups(), by_slot(attempt.columns), staying, rough=approximate)
+    plan, smaller, apart, more = attempt.best(found)
+    before, after = cost_of(dense, wiring.graph), cost_of(smaller, trace(smaller, example, forward))
+    compacted = Compacted(smaller, plan, apart, before, after, (*left, *more))
+    if optimizer is not None:
+        follow(optimizer, own, smaller, plan)
+    return compacted
+
+
+class _Attempt:
+    """Builds smaller models, and compares each with the dense one.
+
+    Args:
+        wiring: of the dense model.
+        example, forward: to run it.
+        tolerance: see `compact`.
+        approximate: see `compact`.
+    """
+
+    def __init__(
+        self, wiring: Wiring, example: Any, forward: Forward | None, tolerance: float | None, *, approximate: bool
+    ) -> None:
+        self.wiring, self.example, self.forward = wiring, example, forward
+        self.columns: tuple[Columns, ...] = all_columns(wiring, cutting=True)
+        self.shapes = shapes_of(wiring.model)
+        self.expected: list[Tensor] = finite(outputs(wiring.model, example, forward))
+        self.allowed = allowed(self.expected, tolerance)
+        if approximate and tolerance is None:
+            self.allowed = float("inf")
+
+    def best(self, choices: Sequence[Choice]) -> tuple[CompactionPlan, nn.Module, float, list[Left]]:
+        """With all choices; or, if that does not run, without those whose sizes the code spells out.
+
+        Raises:
+            InvariantBroken: if outputs differ all the same.
+        """
+        left: list[Left] = []
+        safe, more = spared(choices, self.shapes)
+        plan, smaller = build(self.wiring.model, self.columns, safe)
+        trouble = self.trouble(smaller)
+        if trouble and any(choice.group.sizes for choice in safe):
+            fitting = [choice for choice in choices if not choice.group.sizes or not self._alone(choice)]
+            left = [_spelt(choice) for choice in choices if choice not in fitting]
+            safe, more = spared(fitting, self.shapes)
+            plan, smaller = build(self.wiring.model, self.columns, safe)
+            trouble = self.trouble(smaller)
+        if trouble:
+            raise self._refusal(safe, trouble)
+        return plan, smaller, self.apart(smaller), left + more
+
+    def apart(self, smaller: nn.Module) -> float:
+        """The largest difference of an output."""
+        return difference(self.expected, outputs(smaller, self.example, self.forward))
+
+    def trouble(self, smaller: nn.Module) -> str:
+        """What is wrong with a smaller model, in words; "" if nothing is."""
+        try:
+            apart = self.apart(smaller)
+        except BudbreakError as error:
+            return str(error).split("\n", 1)[0]
+        fits = math.isfinite(apart) and apart <= self.allowed
+        return "" if fits else f"an output differs by {apart:.3g}, over {self.allowed:.3g}"
+
+    def _alone(self, choice: Choice) -> str:
+        one, _ = spared([choice], self.shapes)
+        return self.trouble(build(self.wiring.model, self.columns, one)[1])
+
+    def _refusal(self, choices: Sequence[Choice], trouble: str) -> InvariantBroken:
+        with torch.random.fork_rng():
+            torch.manual_seed(len(trouble))  # any other than before
+            again = outputs(self.wiring.model, self.example, self.forward)
+        if difference(self.expected, again) > self.allowed:
+            return InvariantBroken(
+                f"{type(self.wiring.model).__name__} gives other outputs when it is run again on the same example",
+                "a compact model is compared with the dense one, which must give the same each time in eval mode",
+                "draw nothing at random in eval mode, or give forward=lambda model, batch: ... that seeds it",
+            )
+        alone = ((choice.name, self._alone(choice)) for choice in choices)
+        name, why = next(((name, why) for name, why in alone if why), ("", trouble))
+        which = f"without the dead units of {name!r}" if name else "without all dead units together"
+        fix = f"leave them in: compact(..., keep=[{name!r}])" if name else "leave some in: compact(..., keep=[...])"
+        return InvariantBroken(
+            f"{type(self.wiring.model).__name__} cannot go {which}: {why}",
+            "a compact model gives what the dense one gives; the model is as it was",
+            fix,
+        )
+
+
+def _check(model: object, mask: Mask | None, optimizer: object, tolerance: float | None) -> None:
+    check_model(model)
+    if mask is not None:
+        check_mask(mask)
+    if tolerance is not None:
+        check_number("tolerance", tolerance, usual="1e-5")
+    if optimizer is not None:
+        check_optimizer(optimizer)
+        check_can_follow(optimizer, unwrap(model))  # pyright: ignore[reportArgumentType]
+
+
+def _check_alive(wiring: Wiring) -> None:
+    """Refuse a model whose outputs no input decides."""
+    classes = wiring.reach.classes
+    if not classes or any(bool(reached.any()) for reached in classes):
+        return
+    layers = [bundle for bundle in wiring.graph.channels.bundles if bundle.is_layer]
+    ends = [bundle.node.weight for bundle in layers if not bool(wiring.reach.reached[bundle.made].any())]
+    raise LayerCollapsed(
+        f"no output of {type(wiring.model).__name__} depends on its inputs: nothing passes {(ends or ['it'])[0]!r}",
+        "a model whose outputs are constants has no units worth keeping",
+        "prune less, or with floor=...; which weights are connected, trace(model, example).reachable(mask) says",
+    )
+
+
+def _asked(model: nn.Module, keep: Collection[str]) -> Mapping[str, str]:
+    names = [name for name, _ in model.named_parameters(remove_duplicate=False)]
+    for name in keep:
+        check_known(f"keep names {name!r}, which is no parameter of {type(model).__name__}", name, names)
+    return dict.fromkeys(keep, "it was asked for, by keep=[...]")
+
+
+def _spelt(choice: Choice) -> Left:
+    calls = ", ".join(choice.group.sizes)
+    why = f"the smaller model does not run or differs, for sizes were given to {calls}"
+    return Left(choice.name, int(choice.gone.sum()), choice.group.size, why)

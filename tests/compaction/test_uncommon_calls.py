@@ -1,0 +1,78 @@
+"""Products, paddings, weights without a layer: calls that are not plain layers one after another."""
+
+import pytest
+import torch
+from shapes import apart, widths
+from torch import nn
+
+import budbreak as bb
+
+
+class Swish(nn.Module):
+    """A gated block as in language models, without biases."""
+
+    def __init__(self):
+        super().__init__()
+        self.gate, self.up, self.down = (nn.Linear(*size, bias=False) for size in ((4, 6), (4, 6), (6, 2)))
+
+    def forward(self, x):
+        return self.down(nn.functional.silu(self.gate(x)) * self.up(x))
+
+
+@pytest.mark.parametrize("name", ["gate", "up"])
+def test_what_is_multiplied_by_zero_is_dead(name):
+    model = Swish().double()
+    getattr(model, name).weight.data[[1, 4]] = 0
+    inputs = torch.randn(3, 4, dtype=torch.float64)
+    smaller = bb.compact(model, inputs).model
+    assert (smaller.gate.out_features, smaller.up.out_features, smaller.down.in_features) == (4, 4, 4)
+    assert apart(model, smaller, inputs) < 1e-15
+
+
+def test_a_zero_that_the_inputs_make_is_not_dead():
+    model = Swish().double()
+    model.up.weight.data[1, 1:] = 0
+    smaller = bb.compact(model, torch.tensor([[0.0, 1, 2, 3]], dtype=torch.float64)).model
+    assert smaller.up.out_features == 6
+
+
+@pytest.mark.parametrize("mode", ["circular", "reflect", "replicate"])
+def test_other_paddings_than_zeros_are_exact(mode):
+    model = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Conv2d(3, 2, 3, padding=1, padding_mode=mode)).double()
+    with torch.no_grad():
+        model[0].weight[1], model[0].bias[1] = 0, 0.5
+    images = torch.randn(2, 1, 7, 7, dtype=torch.float64)
+    compacted = bb.compact(model, images)
+    assert widths(compacted.model) == [2, 2]
+    assert compacted.difference < 1e-14
+
+
+def test_weights_that_are_multiplied_without_a_layer():
+    class Plain(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = nn.Parameter(torch.randn(3, 5)), nn.Parameter(torch.randn(5, 5))
+
+        def forward(self, x):
+            return (x @ self.first).tanh() @ self.last
+
+    model = Plain().double()
+    model.first.data[:, 0] = model.last.data[2] = 0  # square: rows are read, columns are made
+    inputs = torch.randn(4, 3, dtype=torch.float64)
+    compacted = bb.compact(model, inputs)
+    assert (compacted.model.first.shape, compacted.difference < 1e-15) == ((3, 3), True)
+
+
+def test_a_model_that_draws_at_random_is_told_apart():
+    class Draws(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = nn.Linear(3, 4), nn.Linear(4, 2)
+
+        def forward(self, x):
+            return self.last(nn.functional.dropout(self.first(x), 0.5, training=True))
+
+    model = Draws()
+    model.last.weight.data[:, 0] = 0
+    with pytest.raises(bb.errors.InvariantBroken, match="gives other outputs when it is run again"):
+        bb.compact(model, torch.randn(4, 3))
