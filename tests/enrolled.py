@@ -24,7 +24,22 @@ Temperature = st.floats(0.5, 300)
 Warmup = {"warmup": Share}
 Resets = st.sampled_from(["level", "never"])
 Adding = {"reset": Resets, "every": st.integers(1, 1000)}
-Counting = {"threshold": st.floats(0, 10), **Adding}
+Counting = {
+    "threshold": st.floats(0, 10),
+    **Adding,
+    "event": st.sampled_from(["active", "inactive"]),
+    "increment": st.just("count"),  # a sum goes with no event, and
+    "decay": st.just(1.0),  # what fades with no reset: tests/evidence/test_counting_options.py
+    "accuracy": st.sampled_from(["accuracy", "train_accuracy"]),
+}
+Choosing = {"event": "active", "increment": "count", "decay": 1.0, "accuracy": "accuracy"}
+Counts = (
+    {},
+    {"threshold": 0.1, "every": 2, "reset": "level"},
+    {"event": "inactive", "decay": 0.5},
+    {"increment": "sum"},
+    {"increment": "accuracy-weighted"},
+)
 
 
 @dataclass(frozen=True)
@@ -52,8 +67,8 @@ ROWS = (
     # criteria
     Row(
         criteria.ActivationCount,
-        ({}, {"weighted": True}, {"threshold": 0.1, "every": 2, "reset": "level"}),
-        {"weighted": False, "threshold": 0.0, "every": 1, "reset": "never"},
+        ({"weighted": True}, *Counts),
+        {"weighted": False, "threshold": 0.0, "every": 1, "reset": "never", **Choosing},
         {"weighted": st.booleans(), **Counting},
     ),
     Row(criteria.APoZ, ({}, {"threshold": 0.1}), {"threshold": 0.0}, {"threshold": st.floats(0, 10)}),
@@ -230,8 +245,8 @@ ROWS = (
     # observers
     Row(
         evidence.ActivationCounts,
-        ({}, {"threshold": 0.1, "every": 2, "reset": "level"}),
-        {"threshold": 0.0, "every": 1, "reset": "never"},
+        Counts,
+        {"threshold": 0.0, "every": 1, "reset": "never", **Choosing},
         Counting,
     ),
     Row(evidence.MovementSums, ({}, {"reset": "never", "every": 3}), {"reset": "level", "every": 1}, Adding),

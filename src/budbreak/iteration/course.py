@@ -51,7 +51,12 @@ class Course:
         self.entered, self.resumed = False, ""
         self.handed: Position | None = None
         self._store, self._dense = store, dense
-        calls = Calls(lambda: self.state.running, self._before_step, self._after_step)
+        calls = Calls(
+            lambda: self.state.running,
+            self._before_step,
+            self._after_step,
+            lambda name: states.recorded(self.state, name),
+        )
         self._network = LiveNetwork(setup, calls, stored=store is not None)
         self._unsaid: Mapping[str, float] = {}
         self._in_epoch: Mapping[str, float] = {}

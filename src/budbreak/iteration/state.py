@@ -229,6 +229,13 @@ def noted(state: State, metrics: Mapping[str, float], *, in_epochs: bool) -> Sta
     return _moved(state, metrics={**(here.metrics or {}), **metrics}, noted=here.noted if in_epochs else here.steps)
 
 
+def recorded(state: State, name: str) -> float | None:
+    """What was recorded last by a name: in the training that runs, else in the last one that recorded it."""
+    running = state.here.metrics or {} if state.running else {}
+    before = (record.metrics[name] for record in reversed(state.records) if name in record.metrics)
+    return running[name] if name in running else next(before, None)
+
+
 def agreed(state: State, metrics: Mapping[str, float], ends_after: int | None) -> State:
     """All ranks have told each other what they recorded since the last time, and whether they stopped the training."""
     return _moved(state, metrics={**(state.here.metrics or {}), **metrics} or None, ends_after=ends_after)
