@@ -112,6 +112,12 @@ ROWS = (
         {"sparsity": MISSING, "levels": MISSING},
         {"sparsity": Share, "levels": st.integers(1, 10**6)},
     ),
+    Row(
+        schedules.Decaying,
+        ({"sparsity": 0.8, "levels": 5}, {"sparsity": 0.9, "levels": 10, "decay": 0.5}),
+        {"sparsity": MISSING, "levels": MISSING, "decay": 0.2},
+        {"sparsity": Share, "levels": st.integers(1, 1000), "decay": Share},
+    ),
     Row(schedules.Dense),
     Row(
         schedules.Geometric,

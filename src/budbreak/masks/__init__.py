@@ -28,7 +28,7 @@ from budbreak.masks.scopes import Global, Layer, Rows
 from budbreak.masks.scores import Score, Scores, ScoreSlice
 from budbreak.masks.selection import competing, select
 from budbreak.masks.shares import ShareScore
-from budbreak.masks.sparing import Asked
+from budbreak.masks.sparing import Asked, spared_among, sparing
 from budbreak.masks.targets import check_rounds, check_targets, keeps_one_number
 from budbreak.masks.units import UnitLayout, output_layout
 from budbreak.masks.zeroing import bits, factor_for, zero_pruned
@@ -83,6 +83,8 @@ __all__ = [
     "parameters_with_layers",
     "prunable_parameters",
     "select",
+    "spared_among",
+    "sparing",
     "sparsity_of",
     "survivors",
     "unwrap",

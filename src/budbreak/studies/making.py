@@ -72,6 +72,7 @@ def make_plan(setup: Setup, *, seed: int, steps: int) -> Plan:
         floor=prune.floor,
         granularity=prune.granularity,
         prunable=excluding(*prune.exclude) if prune.exclude else conv_and_linear,
+        spare=prune.spare,
         then=tuple(_replicated(follow_up, seed) for follow_up in prune.then),
         rewind_to=rewinds[prune.rewind],
         allow_collapse=prune.allow_collapse,

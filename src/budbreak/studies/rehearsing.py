@@ -18,7 +18,7 @@ from budbreak.evidence import Evidence, observers_of, probe, rehearse
 from budbreak.foreign import call_foreign
 from budbreak.iteration import Plan, asked_of, check_last_level, criteria_of
 from budbreak.live import model_digest
-from budbreak.masks import Mask, Scores, competing, prunable_parameters
+from budbreak.masks import Mask, Scores, competing, prunable_parameters, sparing
 from budbreak.studies.measuring import measure
 from budbreak.studies.result import TRAINING
 
@@ -60,8 +60,9 @@ class Rehearsal:
         self._check_untouched(before, "diagnostic")
 
     def _select(self, fitted: Plan, scores: Scores, alive: Mask) -> None:
-        check_last_level(fitted, alive, lambda: scores)
-        asked_of(fitted, 1).select(scores, self.keep, alive)
+        spared = sparing(scores, fitted.spare)
+        check_last_level(fitted, alive, lambda: spared)
+        asked_of(fitted, 1).select(spared, self.keep, alive)
 
     def _digest(self) -> str:
         return model_digest(self.model)

@@ -141,6 +141,7 @@ class PruneSection(Section):
         0, description="so many weights, or that share (such as 0.01), stay in each layer at least"
     )
     exclude: Patterns = Field((), description='weights that are not prunable, e.g. ["fc.*"]')
+    spare: Patterns = Field((), description='weights of which none goes, but which are counted, e.g. ["fc3.*"]')
     rewind: Literal["weights", "learning-rate", "none"] = Field(
         "weights", description="what returns after a pruning: weights; learning-rate (the weights stay); none"
     )
