@@ -14,7 +14,7 @@ from budbreak.errors import InvalidValue, UnknownName, did_you_mean, one_of
 from budbreak.foreign import call_foreign, find_callable
 from budbreak.networks.bn_cnn import bn_cnn
 from budbreak.networks.initialisation import INITIALISATIONS, initialise
-from budbreak.networks.lenet import lenet_5, lenet_300_100, small_mlp
+from budbreak.networks.lenet import lenet_5, lenet_300_100, mlp_300_200_100_50, small_mlp
 from budbreak.networks.resnet import resnet_20
 
 Factory = Callable[[Sequence[int], int], nn.Module]
@@ -25,6 +25,7 @@ NETWORKS: Mapping[str, Factory] = {
     "lenet-300-100": lenet_300_100,
     "lenet-5": lenet_5,
     "mlp": small_mlp,
+    "mlp-300-200-100-50": mlp_300_200_100_50,
     "resnet-20": resnet_20,
 }
 

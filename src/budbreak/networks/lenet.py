@@ -1,4 +1,4 @@
-"""The two LeNets of the lottery ticket papers, and multilayer perceptrons in general."""
+"""The two LeNets of the lottery ticket papers, the network of activation-based pruning, and multilayer perceptrons in general."""
 
 from __future__ import annotations
 
@@ -37,6 +37,14 @@ def lenet_300_100(shape: Sequence[int], classes: int) -> nn.Sequential:
 def small_mlp(shape: Sequence[int], classes: int) -> nn.Sequential:
     """64-100-50-10 on the 8 x 8 digits, 12,060 parameters: an experiment of seconds."""
     return mlp(shape, classes, (100, 50))
+
+
+def mlp_300_200_100_50(shape: Sequence[int], classes: int) -> nn.Sequential:
+    """784-300-200-100-50-10 on MNIST: 321,360 parameters, 320,700 of them weights.
+
+    Source: Ganguli & Chong 2024, doi 10.3390/a17010048, section 4; with ``init = "glorot-uniform"``.
+    """
+    return mlp(shape, classes, (300, 200, 100, 50))
 
 
 def lenet_5(shape: Sequence[int], classes: int) -> nn.Sequential:

@@ -32,6 +32,8 @@ class Data:
 def load_data(section: DataSection, data_dir: Path | None) -> tuple[DataSet, Split]:
     """The data set and the disjoint parts that are used of it."""
     dataset = load(section.name, data_dir)
+    if section.scale == "unit":
+        dataset = dataset.unscaled()
     parts = split(dataset, section.validation or None)
     if section.limit:
         parts = replace(parts, train=parts.train.first(section.limit))

@@ -62,6 +62,9 @@ class DataSection(Section):
     )
     validation: Images = Field(0, description="training images held out for every choice; 0: as many as is usual")
     limit: Images = Field(0, description="train on the first N training images only; 0: on all")
+    scale: Literal["standard", "unit"] = Field(
+        "standard", description="of pixels: standard: mean 0, deviation 1 per channel; unit: divided by 255 only"
+    )
     augment: bool = Field(False, description="random crop (4 pixels of padding) and mirroring of training images")
 
     @model_validator(mode="after")
@@ -80,10 +83,12 @@ class NetworkSection(Section):
     """``[network]``: what learns it."""
 
     name: Annotated[str, read_text(check_network, "network.name")] = Field(
-        description="lenet-300-100, lenet-5, bn-cnn, resnet-20, mlp, or package.module:factory"
+        description="lenet-300-100, lenet-5, bn-cnn, resnet-20, mlp, mlp-300-200-100-50, or package.module:factory"
     )
     init: Annotated[str, read_text(lambda name: name == "auto" or check_init(name), "network.init")] = Field(
-        "auto", description="kaiming, lth (open_lth), xavier, own (as a factory made it); auto: own for a factory only"
+        "auto",
+        description="kaiming, lth (open_lth), xavier, glorot-uniform, own (as a factory made it); auto: own for a factory "
+        "only, else kaiming",
     )
 
     @property
