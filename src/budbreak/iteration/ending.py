@@ -77,6 +77,11 @@ class EndingRule(Protocol):
         """The names of the numbers that it looks at: each epoch records them."""
         ...
 
+    @property
+    def together(self) -> bool:
+        """Whether the epochs that `Level.epochs` is given are those of all trainings together."""
+        ...
+
     def check(self, levels: int, /) -> None:
         """Refuse a plan of so many prunings that it is not made for."""
         ...

@@ -33,6 +33,7 @@ class EarlyStop:
     rise: float = 0.1
     ticks: int = 3
     loss: str = "validation_loss"
+    together = False
 
     def __post_init__(self) -> None:
         check_number("rise", self.rise, usual="0.1", zero=False)
@@ -103,6 +104,7 @@ class AccuracyGates:
     order: Literal["recover", "official"] = "recover"
     gates: Literal["rising", "regained"] = "rising"
     accuracy: str = "train_accuracy"
+    together = True
 
     def __post_init__(self) -> None:
         check_count("prunings", self.prunings, least=0)

@@ -1,4 +1,4 @@
-"""The two LeNets of the lottery ticket papers, the network of activation-based pruning, and multilayer perceptrons in general."""
+"""The two LeNets of the lottery ticket papers, and multilayer perceptrons."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from budbreak.iteration import Plan, asked_of, check_last_level, criteria_of
 from budbreak.live import model_digest
 from budbreak.masks import Mask, Scores, competing, prunable_parameters, sparing
 from budbreak.studies.measuring import measure
-from budbreak.studies.result import TRAINING
+from budbreak.studies.result import TRAINING, WATCHED_TOO
 
 _IMAGES = 8  # more show nothing more
 _MORE = 512  # where few images reach not all weights: parts of a network may be for some of them only
@@ -117,7 +117,7 @@ class Rehearsal:
                 "a number that is recorded is finite",
                 "leave it out where it has no answer",
             )
-        for taken in (quantity.name for quantity in TRAINING if quantity.name in quantities):
+        for taken in (quantity.name for quantity in (*TRAINING, *WATCHED_TOO) if quantity.name in quantities):
             raise InvalidValue(f"a diagnostic gives {taken!r}", f"{rule}: each training has it", "rename it")
 
 

@@ -13,8 +13,9 @@ from budbreak.errors import BudbreakError
 from budbreak.studies.compare import paired_differences
 from budbreak.studies.executors import open_executor
 from budbreak.studies.folder import RECIPE, claimed, drop_networks, network_name, save_network, save_tasks
+from budbreak.studies.making import watched_numbers
 from budbreak.studies.recipe import Arm, Recipe
-from budbreak.studies.result import FILE_NAME, TRAINING, ArmResult, RunResult, load_result
+from budbreak.studies.result import FILE_NAME, TRAINING, WATCHED_TOO, ArmResult, RunResult, load_result
 from budbreak.studies.scheduling import Failure, carry_out
 from budbreak.studies.spelling import respelt
 from budbreak.studies.taskfolder import check_complete, collect, is_complete
@@ -228,7 +229,9 @@ def _collect_run(choice: Choice, cells: Cells, shown: Shown, seconds: float) -> 
     arms = tuple(
         ArmResult(arm.name, arm.reference if arm.reference in names else None, dict(arm.overrides)) for arm in finished
     )
-    quantities = (*TRAINING, *quantities_of(_diagnostics(finished)))
+    watched = {name for arm in finished for name in watched_numbers(arm.setup)}
+    too = [quantity for quantity in WATCHED_TOO if quantity.name in watched]
+    quantities = (*TRAINING, *too, *quantities_of(_diagnostics(finished)))
     order = {arm.name: index for index, arm in enumerate(finished)}
     levels.sort(key=lambda level: (order[level.arm], level.seed, level.level))
     return RunResult(

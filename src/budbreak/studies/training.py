@@ -25,10 +25,13 @@ from budbreak.studies.making import (
     make_plan,
     pick_engine,
     prepare_data,
+    until_of,
+    watched_numbers,
 )
 from budbreak.studies.measuring import BATCH, layer_results, measure
 from budbreak.studies.notes import NotedEnd, NotedEpoch, Notes
-from budbreak.studies.result import EpochResult
+from budbreak.studies.result import TRAIN_ACCURACY, VALIDATION_LOSS, EpochResult
+from budbreak.studies.sections import WATCHED
 from budbreak.studies.taskfolder import is_complete, write_task
 from budbreak.studies.tasks import Task, check_identity
 from budbreak.studies.weights import save_weights
@@ -129,11 +132,16 @@ class _Trainer:
     notes: Notes
     tell: Tell
 
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """What a rule or a criterion looks at: see `watched_numbers`."""
+        return watched_numbers(self.task.setup)
+
     def train(self, level: Level, optimizer: Optimizer, rates: RateScheduler) -> None:
-        setup = self.task.setup
-        for epoch in level.epochs(epochs_of(setup, level.number)):
-            if epoch == 0:
-                self._note(level, 0, {})
+        setup, until = self.task.setup, until_of(self.task.setup, level.number)
+        if not level.epochs_done:
+            self._note(level, 0, {})
+        for epoch in level.epochs(epochs_of(setup, level.number), until=until):
             self.notes.check(level.number, level.stage, epoch)
             done = train_epoch(
                 self.model,
@@ -143,15 +151,21 @@ class _Trainer:
                 batch_size=setup.train.batch_size,
                 augment=setup.data.augment,
                 after_step=rates.after_step,
+                steps=setup.prune.steps if level.number else 0,
+                accuracy=TRAIN_ACCURACY.name in self.watched,
             )
-            numbers = self._note(level, epoch + 1, {"train_loss": done.loss})
+            own = {} if done.accuracy is None else {TRAIN_ACCURACY.name: done.accuracy}
+            numbers = self._note(level, epoch + 1, {"train_loss": done.loss, **own})
+            level.record(**{name: numbers[name] for name in WATCHED if name in numbers})
             rates.after_epoch(numbers["validation_accuracy"])
         self._end(level)
 
     def _note(self, level: Level, epoch: int, numbers: Mapping[str, float]) -> Mapping[str, float]:
         """Measure after an epoch (0: before the first), and keep it."""
-        measured = {**numbers, "validation_accuracy": self._accuracy(self.data.parts.validation)}
-        before = level.stage * epochs_of(self.task.setup, level.number)
+        seen = evaluate(self.model, self.data.parts.validation, engine=self.engine)
+        loss = {VALIDATION_LOSS.name: seen.loss} if VALIDATION_LOSS.name in self.watched else {}
+        measured = {**numbers, "validation_accuracy": seen.accuracy, **loss}
+        before = sum(record.epochs for record in level.history if record.level == level.number)
         if self._is_measured(level, epoch):
             measured |= self._measure(level, fresh=epoch == 0).numbers
         result = EpochResult(before + epoch, measured)
@@ -167,7 +181,7 @@ class _Trainer:
 
     def _end(self, level: Level) -> None:
         """Measure at the end of a training; the test set is looked at here only, and decides nothing."""
-        epochs = epochs_of(self.task.setup, level.number)
+        epochs = level.epochs_done
         last = self.notes.last_epoch(level.number, level.stage, epochs)
         measured = self._measure(level)
         result = replace(last, numbers={**last.numbers, **measured.numbers})
