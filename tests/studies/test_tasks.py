@@ -142,6 +142,16 @@ GOLDEN = {
     "mnist-bncnn-evidence magnitude": "e63ebc170c4f c69268d4b9c6",
     "mnist-bncnn-evidence magnitude-ap": "e63ebc170c4f 6a8cb8dc99c3",
     "mnist-bncnn-evidence magnitude-waker": "e63ebc170c4f fd9e2028cc1b",
+    "fashion-activation count-weights": "9b7dacd101be b3adf525e78e",
+    "fashion-activation units": "2c2e3e1e1a89 03276ee25eb6",
+    "fashion-activation magnitude": "735ce5fa7f8b d743ca9b47c4",
+    "fashion-activation random": "735ce5fa7f8b 988cf1195615",
+    "fashion-activation magnitude-authors": "fd470a512f3b 1766823301dc",
+    "mnist-activation count-weights": "61e54049af17 40c1be90e6a8",
+    "mnist-activation units": "27b3ff8e0235 b509fc411424",
+    "mnist-activation magnitude": "e9d612df28bc eda48cd8c066",
+    "mnist-activation random": "e9d612df28bc 46aa63f573b6",
+    "mnist-activation magnitude-authors": "ad2a15987390 758ba8b2ee08",
 }
 
 

@@ -111,7 +111,7 @@ class AccuracyGates:
         check_fraction("start", self.start, zero=False)
         if self.final != 1:
             check_fraction("final", self.final, zero=False)
-        if self.start >= self.final:
+        if self.prunings and self.start >= self.final:
             raise InvalidValue(
                 f"start is {self.start}, final {self.final}",
                 "gates rise from the accuracy of the first pruning to that at which training ends",

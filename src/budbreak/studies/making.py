@@ -10,7 +10,7 @@ from torch import nn
 
 from budbreak.data import DataSet, Images, Split, load, split
 from budbreak.evidence import observers_of
-from budbreak.iteration import EndingRule, Plan, Step, Train, criteria_of, stages_of
+from budbreak.iteration import AccuracyGates, EndingRule, Plan, Step, Train, criteria_of, stages_of
 from budbreak.masks import conv_and_linear, excluding
 from budbreak.networks import build
 from budbreak.studies.result import WATCHED_TOO
@@ -94,6 +94,12 @@ def _replicated(value: Any, seed: int) -> Any:
 def until_of(setup: Setup, level: int) -> EndingRule | None:
     """What may end the trainings of a level early."""
     return None if level > 0 and setup.prune.steps else setup.train.until
+
+
+def until_retrained(setup: Setup) -> EndingRule | None:
+    """What may end a retraining early: of accuracy gates, the final accuracy and the early stop are left."""
+    until = setup.train.until
+    return replace(until, prunings=0) if isinstance(until, AccuracyGates) else until
 
 
 def watched_numbers(setup: Setup) -> tuple[str, ...]:

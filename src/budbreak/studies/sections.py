@@ -198,6 +198,14 @@ class MeasureSection(Section):
     )
 
 
+class RetrainSection(Section):
+    """``[retrain]``: whether the pruned network is trained once more, by ``[train]``, for numbers beside its own."""
+
+    ways: Annotated[tuple[Literal["masked", "free"], ...], Strict(False)] = Field(
+        (), description='["masked"]: what is pruned stays zero; ["free"]: all weights are trained; or both'
+    )
+
+
 class Setup(Section):
     """All that decides the result of one arm under a seed, the environment apart."""
 
@@ -206,6 +214,7 @@ class Setup(Section):
     train: TrainSection
     prune: PruneSection = Field(default_factory=lambda: PruneSection.model_validate({}))
     measure: MeasureSection = Field(default_factory=lambda: MeasureSection.model_validate({}))
+    retrain: RetrainSection = Field(default_factory=lambda: RetrainSection.model_validate({}))
 
     @model_validator(mode="after")
     def _rewind_lies_within(self) -> Setup:
@@ -247,6 +256,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "train": TrainSection,
     "prune": PruneSection,
     "measure": MeasureSection,
+    "retrain": RetrainSection,
 }
 FAMILIES: Mapping[tuple[str, str], Family[Any]] = {
     ("train", "until"): ENDINGS,

@@ -13,6 +13,7 @@ from budbreak.files import read_json, write_json
 from budbreak.iteration import LevelRecord, Store, differences, read_records
 from budbreak.studies.notes import Notes
 from budbreak.studies.result import Counted, LevelResult
+from budbreak.studies.retraining import is_retrained, with_retrained
 from budbreak.studies.tasks import Task
 from budbreak.studies.weights import WEIGHTS, check_weights
 
@@ -54,6 +55,7 @@ def is_complete(task: Task) -> bool:
     """Whether all of a task is there, by its records."""
     last = task.setup.prune.schedule.levels
     whole = all((task.folder / name).is_file() for name in (WEIGHTS, "identity.json"))  # not one that was moved away
+    whole = whole and is_retrained(task.folder, task.setup.retrain.ways)
     return whole and any((record.level == last or record.closes) and record.last_stage for record in _records(task))
 
 
@@ -77,6 +79,8 @@ def collect(task: Task, arm: str) -> list[LevelResult]:
     """
     dense = [level for need in task.needs for level in _levels(need, arm)]
     own = [level for level in _levels(task, arm) if not dense or level.level > 0]
+    if own:
+        own[-1] = with_retrained(own[-1], task.folder, task.identity, task.setup.retrain.ways)
     return [*(replace(level, shared=True) for level in dense), *own]
 
 
