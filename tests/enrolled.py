@@ -125,6 +125,12 @@ ROWS = (
         {"rate": MISSING, "levels": MISSING},
         {"rate": st.floats(0.001, 0.5), "levels": st.integers(1, 40)},
     ),
+    Row(
+        schedules.LayerByLayer,
+        ({"share": 0.8, "levels": 4},),
+        {"share": MISSING, "levels": MISSING},
+        {"share": Share, "levels": st.integers(1, 1000)},
+    ),
     Row(schedules.OneShot, ({"sparsity": 0.9},), {"sparsity": MISSING}, {"sparsity": Share}),
     # follow-ups
     Row(
@@ -157,6 +163,7 @@ ROWS = (
     ),
     # allocations
     Row(masks.ERK),
+    Row(masks.InOrder),
     Row(masks.Uniform),
     # granularities
     Row(masks.Element),

@@ -147,11 +147,15 @@ GOLDEN = {
     "fashion-activation magnitude": "735ce5fa7f8b d743ca9b47c4",
     "fashion-activation random": "735ce5fa7f8b 988cf1195615",
     "fashion-activation magnitude-authors": "fd470a512f3b 1766823301dc",
+    "fashion-activation units-local": "e37c37ff36ff 89a8b5e4f775",
+    "fashion-activation count-weights-local": "8555afe0dcdb f6a5c1fa62b4",
     "mnist-activation count-weights": "61e54049af17 40c1be90e6a8",
     "mnist-activation units": "27b3ff8e0235 b509fc411424",
     "mnist-activation magnitude": "e9d612df28bc eda48cd8c066",
     "mnist-activation random": "e9d612df28bc 46aa63f573b6",
     "mnist-activation magnitude-authors": "ad2a15987390 758ba8b2ee08",
+    "mnist-activation units-local": "32f5a0421c82 723de5952e3f",
+    "mnist-activation count-weights-local": "49d93977f2da e1439ee88db1",
 }
 
 

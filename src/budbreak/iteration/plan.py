@@ -216,9 +216,7 @@ class Plan:
 
     def count(self, mask: Mask) -> tuple[int, int]:
         """(total, alive) weights of a mask; units, for `Unit`."""
-        if isinstance(self.granularity, Element) or has_budget(self.granularity):
-            return mask.total, mask.kept  # which are counted already
-        return count_removable(self.granularity, mask)
+        return _counted(self.granularity, mask)
 
     def check_targets(self, mask: Mask) -> None:
         """Refuse counts that cannot work, as far as they are known in advance.
@@ -240,9 +238,18 @@ class Plan:
             UnknownName: if nothing has a name that is to be spared.
         """
         spared_among(prunable_parameters(model, self.prunable), self.spare)
-        scope, granularity = (part.fit(model, self.prunable) for part in (self.arena, self.granularity))
+        scope, granularity = self.arena.fit(model, self.prunable), self.granularity.fit(model, self.prunable)
         scope = self.scope if scope == self.arena else scope  # what nobody said tells no plan from another
-        return replace(self, scope=scope, granularity=granularity)
+        return replace(self, scope=scope, granularity=granularity, schedule=self._schedule(model, granularity))
+
+    def _schedule(self, model: nn.Module, granularity: Granularity) -> Schedule:
+        """The same schedule; one that goes by layers knows how much of what is counted may go from each."""
+        if not isinstance(self.schedule, schedules.LayerByLayer):
+            return self.schedule
+        mask = Mask.dense(model, self.prunable)
+        spared = spared_among(mask, self.spare)
+        sizes = [_counted(granularity, Mask({name: entry}))[0] for name, entry in mask.items() if name not in spared]
+        return self.schedule.of([size for size in sizes if size], total=_counted(granularity, mask)[0])
 
     def preview(self, model: nn.Module, *, example: Any = None) -> Preview:
         """The table of levels before anything is trained, and which weights stay dense.
@@ -268,9 +275,16 @@ class Plan:
         spared = tuple(plan.granularity.spared)
         whole = () if has_budget(plan.granularity) else spared
         shrinking = Mask({name: entry for name, entry in mask.items() if name not in whole})
-        rows = preview_rows(self.targets(total), shrinking, macs, trainings)
+        rows = preview_rows(plan.targets(total), shrinking, macs, trainings)
         dense_macs = None if macs is None else macs.total
         return Preview(rows, coverage(unwrap(model), mask), dense_macs, plan.granularity.counted, spared)
+
+
+def _counted(granularity: Granularity, mask: Mask) -> tuple[int, int]:
+    """See `Plan.count`."""
+    if isinstance(granularity, Element) or has_budget(granularity):
+        return mask.total, mask.kept  # which are counted already
+    return count_removable(granularity, mask)
 
 
 def _check_parts(plan: Plan) -> None:

@@ -1,6 +1,6 @@
 """Which weights stay: masks, scores, what is prunable, what goes as one, and the exact selection."""
 
-from budbreak.masks.allocations import ERK, Allocation, Uniform
+from budbreak.masks.allocations import ERK, Allocation, InOrder, Uniform
 from budbreak.masks.blocks import Block
 from budbreak.masks.choices import ALLOCATIONS, GRANULARITIES, SCOPES, check_choices
 from budbreak.masks.contest import Contest, Scope
@@ -47,6 +47,7 @@ __all__ = [
     "Element",
     "Global",
     "Granularity",
+    "InOrder",
     "Layer",
     "Mask",
     "Prunable",

@@ -4,10 +4,11 @@ from budbreak.schedules.cubic import Cubic
 from budbreak.schedules.decaying import Decaying
 from budbreak.schedules.dense import Dense
 from budbreak.schedules.geometric import Geometric
+from budbreak.schedules.layer_by_layer import LayerByLayer
 from budbreak.schedules.one_shot import OneShot
 from budbreak.schedules.progress import NotForeseen, Progress, Schedule, foresee, reads_of
 
-ALL = (Cubic, Decaying, Dense, Geometric, OneShot)
+ALL = (Cubic, Decaying, Dense, Geometric, LayerByLayer, OneShot)
 
 __all__ = [
     "ALL",
@@ -15,6 +16,7 @@ __all__ = [
     "Decaying",
     "Dense",
     "Geometric",
+    "LayerByLayer",
     "NotForeseen",
     "OneShot",
     "Progress",

@@ -9,7 +9,7 @@ from torch import Tensor
 from budbreak.diagnostics import Finding, Quantity
 from budbreak.errors import BudbreakError
 from budbreak.iteration import Store
-from budbreak.schedules import NotForeseen, Schedule, foresee
+from budbreak.schedules import LayerByLayer, NotForeseen, Schedule, foresee
 from budbreak.studies.recipe import Arm
 from budbreak.studies.result import VALIDATION_ACCURACY, LevelResult
 from budbreak.studies.tasks import Task
@@ -69,6 +69,8 @@ def _sparsities(arm: Arm, levels: Sequence[LevelResult]) -> Iterator[Row]:
 
 
 def _planned(schedule: Schedule, level: int) -> float | None:
+    if isinstance(schedule, LayerByLayer):
+        return None  # the sizes of the layers decide
     try:
         return float(foresee(schedule, level))
     except NotForeseen:
