@@ -14,7 +14,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from budbreak import criteria, diagnostics, evidence, masks, schedules, training
-from budbreak.iteration import ActivateWhilePruning, Remove, Train
+from budbreak.iteration import AccuracyGates, ActivateWhilePruning, EarlyStop, Remove, Train
 
 Share = st.floats(0.001, 0.99)
 Betas = st.tuples(Share, Share)
@@ -146,6 +146,21 @@ ROWS = (
         {"criterion": st.none() | st.just(criteria.Random(seed=3)), "q": Share},
     ),
     Row(Train),
+    # ending rules
+    Row(
+        AccuracyGates,
+        ({"prunings": 5}, {"prunings": 10, "order": "official", "gates": "regained", "early_stop": EarlyStop(0.2)}),
+        {
+            "prunings": MISSING,
+            "start": 0.8,
+            "final": 0.98,
+            "early_stop": EarlyStop(),
+            "order": "recover",
+            "gates": "rising",
+            "accuracy": "train_accuracy",
+        },
+    ),
+    Row(EarlyStop, ({}, {"ticks": 1}), {"rise": 0.1, "ticks": 3, "loss": "validation_loss"}),
     # scopes
     Row(masks.Global),
     Row(masks.Layer),
