@@ -17,7 +17,7 @@ from budbreak.iteration.followups import (
 from budbreak.iteration.gates import ALL as ENDING_RULES
 from budbreak.iteration.gates import AccuracyGates, EarlyStop
 from budbreak.iteration.identity import differences
-from budbreak.iteration.keeping import load_level
+from budbreak.iteration.keeping import load_level, mask_of_level, read_level
 from budbreak.iteration.levelrecord import LevelRecord
 from budbreak.iteration.levels import Level, Levels
 from budbreak.iteration.loop import iterate
@@ -58,6 +58,8 @@ __all__ = [
     "differences",
     "iterate",
     "load_level",
+    "mask_of_level",
+    "read_level",
     "read_records",
     "stages_of",
     "watching",

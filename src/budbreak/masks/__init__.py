@@ -30,6 +30,7 @@ from budbreak.masks.selection import competing, select
 from budbreak.masks.shares import ShareScore
 from budbreak.masks.sparing import Asked, spared_among, sparing
 from budbreak.masks.targets import check_rounds, check_targets, keeps_one_number
+from budbreak.masks.unfolding import Unfolding, unfolding_of
 from budbreak.masks.units import UnitLayout, output_layout
 from budbreak.masks.zeroing import bits, factor_for, zero_pruned
 
@@ -57,6 +58,7 @@ __all__ = [
     "ScoreSlice",
     "Scores",
     "ShareScore",
+    "Unfolding",
     "Uniform",
     "Unit",
     "UnitLayout",
@@ -88,6 +90,7 @@ __all__ = [
     "sparing",
     "sparsity_of",
     "survivors",
+    "unfolding_of",
     "unwrap",
     "warn_of_uncovered",
     "zero_pruned",
