@@ -11,6 +11,7 @@ from budbreak.reporting import terminal_table, write_report
 from budbreak.studies import look_ahead, run
 
 GATED = {
+    "measure.diagnostics": ["rank", "dead-units"],
     "train.epochs": 40,
     "train.batch_size": 20,
     "train.until": {"is": "accuracy-gates", "prunings": 2, "start": 0.4, "final": 0.9},
@@ -53,7 +54,7 @@ def test_a_run_prunes_at_its_gates_and_is_retrained(tmp_path):
 def check_retrained(level, result):
     names = {quantity.name for quantity in result.quantities}
     for way in ("masked", "free"):
-        assert {f"test_accuracy_{way}", f"nonzero_{way}", f"dead_units_total_{way}"} <= names & set(level.numbers)
+        assert {f"test_accuracy_{way}", f"nonzero_{way}", f"dead_units_total_{way}", f"rank_{way}"} <= names & set(level.numbers)
         assert level.numbers[f"test_accuracy_{way}"] > 0.5
         assert f"nonzero_{way}" in level.layers[0].numbers
     assert level.numbers["nonzero_masked"] == pytest.approx(level.density)
