@@ -54,7 +54,8 @@ def test_a_run_prunes_at_its_gates_and_is_retrained(tmp_path):
 def check_retrained(level, result):
     names = {quantity.name for quantity in result.quantities}
     for way in ("masked", "free"):
-        assert {f"test_accuracy_{way}", f"nonzero_{way}", f"dead_units_total_{way}", f"rank_{way}"} <= names & set(level.numbers)
+        found = {f"{name}_{way}" for name in ("test_accuracy", "nonzero", "dead_units_total", "rank")}
+        assert found <= names & set(level.numbers)
         assert level.numbers[f"test_accuracy_{way}"] > 0.5
         assert f"nonzero_{way}" in level.layers[0].numbers
     assert level.numbers["nonzero_masked"] == pytest.approx(level.density)
@@ -146,3 +147,15 @@ def test_what_cannot_work_is_refused_before_anything_is_trained(changes, words, 
     with pytest.raises(Exception, match=words) as caught:
         look_ahead(choose(gated(own, **whole), tmp_path))
     assert isinstance(caught.value, InvalidValue | LookupError | ValueError)
+
+
+def test_in_the_official_order_an_arm_may_end_unrecovered(tmp_path):
+    until = {**GATED["train.until"], "start": 0.1, "final": 0.2, "order": "official"}
+    choice = choose(gated({"train.until": until}), tmp_path)
+    result, _ = trained(choice)
+    assert result.complete
+    assert [(level.level, level.epochs) for level in result.levels] == [(0, result.levels[0].epochs), (1, 0)]
+    assert result.levels[1].density < 1
+    assert "test_accuracy" in result.levels[1].numbers
+    assert trained(choice)[1] == {}
+    write_report([result], tmp_path / "page")
