@@ -14,7 +14,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from budbreak import activations, criteria, diagnostics, evidence, masks, schedules, training
-from budbreak.iteration import ActivateWhilePruning, Remove, Train
+from budbreak.iteration import AccuracyGates, ActivateWhilePruning, EarlyStop, Remove, Train
 
 Share = st.floats(0.001, 0.99)
 Betas = st.tuples(Share, Share)
@@ -24,7 +24,22 @@ Temperature = st.floats(0.5, 300)
 Warmup = {"warmup": Share}
 Resets = st.sampled_from(["level", "never"])
 Adding = {"reset": Resets, "every": st.integers(1, 1000)}
-Counting = {"threshold": st.floats(0, 10), **Adding}
+Counting = {
+    "threshold": st.floats(0, 10),
+    **Adding,
+    "event": st.sampled_from(["active", "inactive"]),
+    "increment": st.just("count"),  # a sum goes with no event, and
+    "decay": st.just(1.0),  # what fades with no reset: tests/evidence/test_counting_options.py
+    "accuracy": st.sampled_from(["accuracy", "train_accuracy"]),
+}
+Choosing = {"event": "active", "increment": "count", "decay": 1.0, "accuracy": "accuracy"}
+Counts = (
+    {},
+    {"threshold": 0.1, "every": 2, "reset": "level"},
+    {"event": "inactive", "decay": 0.5},
+    {"increment": "sum"},
+    {"increment": "accuracy-weighted"},
+)
 
 
 @dataclass(frozen=True)
@@ -104,8 +119,8 @@ ROWS = (
     # criteria
     Row(
         criteria.ActivationCount,
-        ({}, {"weighted": True}, {"threshold": 0.1, "every": 2, "reset": "level"}),
-        {"weighted": False, "threshold": 0.0, "every": 1, "reset": "never"},
+        ({"weighted": True}, *Counts),
+        {"weighted": False, "threshold": 0.0, "every": 1, "reset": "never", **Choosing},
         {"weighted": st.booleans(), **Counting},
     ),
     Row(criteria.APoZ, ({}, {"threshold": 0.1}), {"threshold": 0.0}, {"threshold": st.floats(0, 10)}),
@@ -149,12 +164,24 @@ ROWS = (
         {"sparsity": MISSING, "levels": MISSING},
         {"sparsity": Share, "levels": st.integers(1, 10**6)},
     ),
+    Row(
+        schedules.Decaying,
+        ({"sparsity": 0.8, "levels": 5}, {"sparsity": 0.9, "levels": 10, "decay": 0.5}),
+        {"sparsity": MISSING, "levels": MISSING, "decay": 0.2},
+        {"sparsity": Share, "levels": st.integers(1, 1000), "decay": Share},
+    ),
     Row(schedules.Dense),
     Row(
         schedules.Geometric,
         ({"rate": 0.2, "levels": 12}, {"rate": 0.5, "levels": 1}),
         {"rate": MISSING, "levels": MISSING},
         {"rate": st.floats(0.001, 0.5), "levels": st.integers(1, 40)},
+    ),
+    Row(
+        schedules.LayerByLayer,
+        ({"share": 0.8, "levels": 4},),
+        {"share": MISSING, "levels": MISSING},
+        {"share": Share, "levels": st.integers(1, 1000)},
     ),
     Row(schedules.OneShot, ({"sparsity": 0.9},), {"sparsity": MISSING}, {"sparsity": Share}),
     # follow-ups
@@ -171,6 +198,21 @@ ROWS = (
         {"criterion": st.none() | st.just(criteria.Random(seed=3)), "q": Share},
     ),
     Row(Train),
+    # ending rules
+    Row(
+        AccuracyGates,
+        ({"prunings": 5}, {"prunings": 10, "order": "official", "gates": "regained", "early_stop": EarlyStop(0.2)}),
+        {
+            "prunings": MISSING,
+            "start": 0.8,
+            "final": 0.98,
+            "early_stop": EarlyStop(),
+            "order": "recover",
+            "gates": "rising",
+            "accuracy": "train_accuracy",
+        },
+    ),
+    Row(EarlyStop, ({}, {"ticks": 1}), {"rise": 0.1, "ticks": 3, "loss": "validation_loss"}),
     # scopes
     Row(masks.Global),
     Row(masks.Layer),
@@ -188,6 +230,7 @@ ROWS = (
     ),
     # allocations
     Row(masks.ERK),
+    Row(masks.InOrder),
     Row(masks.Uniform),
     # granularities
     Row(masks.Element),
@@ -284,8 +327,8 @@ ROWS = (
     # observers
     Row(
         evidence.ActivationCounts,
-        ({}, {"threshold": 0.1, "every": 2, "reset": "level"}),
-        {"threshold": 0.0, "every": 1, "reset": "never"},
+        Counts,
+        {"threshold": 0.0, "every": 1, "reset": "never", **Choosing},
         Counting,
     ),
     Row(evidence.MovementSums, ({}, {"reset": "never", "every": 3}), {"reset": "level", "every": 1}, Adding),

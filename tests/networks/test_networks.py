@@ -39,6 +39,8 @@ MNIST = Task((1, 28, 28))
         ("resnet-20", Task(), 272_474),
         # 64 * 100 + 100 + 100 * 50 + 50 + 50 * 10 + 10
         ("mlp", Task((1, 8, 8)), 12_060),
+        # weights 235,200 + 60,000 + 20,000 + 5,000 + 500, and 660 biases
+        ("mlp-300-200-100-50", MNIST, 320_700 + 660),
     ],
 )
 def test_the_number_of_parameters(name: str, task: Task, parameters: int) -> None:
@@ -90,13 +92,14 @@ def test_every_network_fits_every_shape(name: str, task: Task) -> None:
 @pytest.mark.parametrize(
     ("name", "activations"),
     [
-        ("bn-cnn", 4), ("lenet-300-100", 2), ("lenet-5", 4), ("lenet-5-safs", 4), ("mlp", 2), ("resnet-20", 19),
+        ("bn-cnn", 4), ("lenet-300-100", 2), ("lenet-5", 4), ("lenet-5-safs", 4), ("mlp", 2),
+        ("mlp-300-200-100-50", 4), ("resnet-20", 19),
         ("resnet-18", 17), ("resnet-18-safs", 17), ("vgg-11-bn", 8), ("vgg-16-bn", 13),
         ("efficientnet-b0-safs", 49), ("efficientnet-b0", 49),  # stem, head, 15 that expand, 16 depthwise, 16 excite
     ],
 )  # fmt: skip
 def test_each_activation_is_a_module_used_once(name: str, activations: int) -> None:
-    task = MNIST if "lenet" in name or name in ("bn-cnn", "mlp") else Task()
+    task = MNIST if "lenet" in name or "mlp" in name or name == "bn-cnn" else Task()
     model, calls = outlined(name, task), list[nn.Module]()
     for module in model.modules():
         if isinstance(module, nn.ReLU | nn.SiLU):
@@ -157,6 +160,19 @@ def test_kaiming_is_he_normal_with_zero_biases() -> None:
     assert not model.fc.bias.any()
     assert (model.bn.weight == 1).all()
     assert not model.bn.bias.any()
+
+
+def test_glorot_uniform_is_bounded_by_its_fans() -> None:
+    model = build("mlp-300-200-100-50", MNIST, init="glorot-uniform", seed=0)
+    layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    assert [layer.weight.numel() for layer in layers] == [235_200, 60_000, 20_000, 5_000, 500]
+    for layer in layers:
+        bound = (6 / (layer.in_features + layer.out_features)) ** 0.5
+        assert bound * 0.98 < float(layer.weight.detach().abs().max()) <= bound
+        assert float(layer.weight.detach().std()) == pytest.approx(bound / 3**0.5, rel=0.1)  # of U(-a, a)
+        assert not layer.bias.any()
+    norm = build("bn-cnn", MNIST, init="glorot-uniform", seed=0).bn1
+    assert norm.weight.eq(1).all()
 
 
 def test_xavier_is_the_preset_of_the_scripts() -> None:

@@ -1,3 +1,4 @@
+import itertools
 import math
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 from fractions import Fraction
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from budbreak.errors import InvalidValue
 from budbreak.masks import survivors
-from budbreak.schedules import Cubic, Geometric, OneShot, Progress
+from budbreak.schedules import Cubic, Decaying, Geometric, OneShot, Progress
 
 
 @given(rate=st.floats(0.01, 0.5), levels=st.integers(1, 20))
@@ -67,7 +68,9 @@ def test_golden_numbers():
     assert OneShot(sparsity=0.9).levels == 1
 
 
-@pytest.mark.parametrize("schedule", [Geometric(rate=0.2, levels=3), Cubic(sparsity=0.8, levels=3), OneShot(0.5)])
+@pytest.mark.parametrize(
+    "schedule", [Geometric(rate=0.2, levels=3), Cubic(sparsity=0.8, levels=3), Decaying(0.8, 3), OneShot(0.5)]
+)
 def test_steps_and_metrics_change_nothing(schedule):
     assert schedule(Progress(1)) == schedule(Progress(1, step=500, metrics=({"accuracy": 0.1},)))
     assert schedule(Progress(0)) == 0
@@ -76,6 +79,8 @@ def test_steps_and_metrics_change_nothing(schedule):
 MAKERS = {
     "rate": lambda value: Geometric(rate=value, levels=2),
     "sparsity": lambda value: Cubic(sparsity=value, levels=2),
+    "sparsity  ": lambda value: Decaying(sparsity=value, levels=2),
+    "decay": lambda value: Decaying(sparsity=0.8, levels=2, decay=value),
     "sparsity ": lambda value: OneShot(sparsity=value),
 }
 
@@ -97,7 +102,9 @@ def test_a_percentage_is_answered_with_the_fraction(name, value, hint):
 
 
 @pytest.mark.parametrize("levels", [0, -1, 1.5, True, "3", None])
-@pytest.mark.parametrize("make", [lambda n: Geometric(rate=0.2, levels=n), lambda n: Cubic(sparsity=0.5, levels=n)])
+@pytest.mark.parametrize(
+    "make", [lambda n: Geometric(rate=0.2, levels=n), lambda n: Cubic(0.5, n), lambda n: Decaying(0.5, n)]
+)
 def test_levels_are_a_whole_number(make, levels):
     with pytest.raises(InvalidValue, match="levels is"):
         make(levels)
@@ -107,3 +114,31 @@ def test_a_schedule_that_would_leave_nothing_is_refused():
     assert Geometric(rate=0.9, levels=15)(Progress(15)) < 1
     with pytest.raises(InvalidValue, match="leaves nothing"):
         Geometric(rate=0.9, levels=17)
+
+
+# Ganguli & Chong: shares of all weights in per cent, per pruning, from the authors' formula; b = 0.2
+TABLE = [
+    (5, 80, "23.798 19.039 15.231 12.185 9.748"),
+    (5, 85, "25.286 20.228 16.183 12.946 10.357"),
+    (5, 90, "26.773 21.418 17.135 13.708 10.966"),
+    (10, 80, "17.925 14.340 11.472 9.177 7.342 5.874 4.699 3.759 3.007 2.406"),
+    (10, 90, "20.165 16.132 12.906 10.325 8.260 6.608 5.286 4.229 3.383 2.707"),
+]
+
+
+@pytest.mark.parametrize(("levels", "percent", "shares"), TABLE)
+def test_decaying_removes_the_shares_of_the_published_table(levels, percent, shares):
+    schedule = Decaying(sparsity=percent / 100, levels=levels)
+    reached = [schedule(Progress(level)) for level in range(levels + 1)]
+    assert (reached[0], reached[-1]) == (0, Fraction(percent, 100))
+    removed = [f"{100 * float(now - before):.3f}" for before, now in itertools.pairwise(reached)]
+    assert removed == shares.split()
+
+
+def test_decaying_counts_weights_of_the_whole():
+    total = 320_700  # kernel weights, the output's 500 among them
+    removed = [total - survivors(Decaying(0.8, 5)(Progress(level)), total) for level in range(1, 6)]
+    assert removed[-1] == 256_560  # 80 %; the authors round each pruning down, and lose up to one weight in each
+    shares = [80 * 0.8**k / sum(0.8**i for i in range(5)) for k in range(5)]
+    paper = list(itertools.accumulate(math.floor(total * share / 100) for share in shares))
+    assert all(0 <= ours - theirs <= level for level, (ours, theirs) in enumerate(zip(removed, paper, strict=True), 1))

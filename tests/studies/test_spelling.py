@@ -75,6 +75,8 @@ WRONG = [
     ("train.optimizer", "SGD()", {}, "did you mean 'sgd'?"),
     ("train.optimizer", {"is": "sgd", "lr": 0.1}, {}, "'sgd' has no argument 'lr'"),
     ("train.optimizer", {"is": "sgd", "nesterov": True, "momentum": 0.0}, {}, "add momentum = 0.9"),
+    ("train.until", {"is": "accuracy-gates", "prunings": 1, "start": 0.9, "final": 0.8}, {}, "write start = 0.8, fin"),
+    ("train.until", {"is": "accuracy-gates", "prunings": 9}, {}, "write prunings = 1"),
     ("train.schedule", {"is": "steps", "milestones": 1}, {}, "write [1.0]"),
     ("train.schedule", {"is": "steps", "milestones": []}, {}, "leave the rate constant"),
     ("train.schedule", {"is": "plateau", "patience": 9}, {}, "leave the rate constant"),

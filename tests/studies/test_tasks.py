@@ -142,6 +142,20 @@ GOLDEN = {
     "mnist-bncnn-evidence magnitude": "e63ebc170c4f c69268d4b9c6",
     "mnist-bncnn-evidence magnitude-ap": "e63ebc170c4f 6a8cb8dc99c3",
     "mnist-bncnn-evidence magnitude-waker": "e63ebc170c4f fd9e2028cc1b",
+    "fashion-activation count-weights": "5da803195e4f 3eb556d2d626",
+    "fashion-activation units": "2b2c89c605ff 4e3087bc46b3",
+    "fashion-activation magnitude": "a18a7a91a0e6 f98b280e3523",
+    "fashion-activation random": "a18a7a91a0e6 849dcfaee217",
+    "fashion-activation magnitude-authors": "58758f73a9eb d7e198df94d9",
+    "fashion-activation units-local": "4051cc2eecc0 f6f6cb6adc7f",
+    "fashion-activation count-weights-local": "e9113c73265d 6672a81f3c5d",
+    "mnist-activation count-weights": "e2bc59f6d17e 0e75ba2d082c",
+    "mnist-activation units": "76cc017f99d3 d418006607d4",
+    "mnist-activation magnitude": "a443f23282c9 2e7a3157cc53",
+    "mnist-activation random": "a443f23282c9 c8497fd139eb",
+    "mnist-activation magnitude-authors": "ea6fc4c810cf 686d474bc548",
+    "mnist-activation units-local": "ec72e17aaf17 bead566d4621",
+    "mnist-activation count-weights-local": "e680da3fe2d7 d671644ce104",
 }
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from typing import Literal
 
 import torch
@@ -13,9 +12,9 @@ from torch import Tensor
 
 from budbreak.checks import check_known
 from budbreak.criteria import Random
-from budbreak.errors import InvalidValue, UnknownName, did_you_mean, one_of
+from budbreak.errors import InvalidValue
 from budbreak.evidence import Evidence, Probe, StartWeights, Weights
-from budbreak.masks import Score, Scores, ScoreSlice
+from budbreak.masks import Score, Scores, ScoreSlice, sparing
 
 Sign = Literal["negative", "positive", "any"]
 Order = Literal["least-moved", "most-moved", "small", "random"]
@@ -81,13 +80,12 @@ class SignedOrder:
             UnknownName: if nothing has a name that is to be spared.
         """
         weights = evidence[Weights()]
-        self._check_spared(weights)
         beside = evidence[StartWeights()] if StartWeights() in self.needs else self._numbers(evidence)
         spared, order = _SPARED[self.sign], _ORDERS[self.order]
         scores = Scores.elementwise(lambda w, x: torch.where(spared(w), math.inf, order(w, x)), weights, beside)
         if self.arena == "layer":
             scores = Scores({name: _ranked(scores[name], weight) for name, weight in weights.items()})
-        return Scores({name: _infinite(score) if self._spares(name) else score for name, score in scores.items()})
+        return sparing(scores, self.spare)
 
     def replicate(self, seed: int) -> SignedOrder:
         """The criterion of another replicate; another one only where it draws."""
@@ -99,14 +97,6 @@ class SignedOrder:
             return evidence[Weights()]
         numbers, weights = Random(self.seed)(evidence), evidence[Weights()]
         return {name: numbers[name].tensor().to(weight.device) for name, weight in weights.items()}
-
-    def _spares(self, name: str) -> bool:
-        return any(fnmatchcase(name, pattern) for pattern in self.spare)
-
-    def _check_spared(self, names: Mapping[str, Tensor]) -> None:
-        for pattern in self.spare:
-            if not any(fnmatchcase(name, pattern) for name in names):
-                raise UnknownName(f"no weight named {pattern!r} to spare", one_of(names), did_you_mean(pattern, names))
 
 
 def _ranked(score: Score, weight: Tensor) -> Score:
@@ -123,7 +113,3 @@ def _ranked(score: Score, weight: Tensor) -> Score:
         return lambda lo, hi: ranks[lo:hi]
 
     return Score(score.shape, open_ranks)
-
-
-def _infinite(score: Score) -> Score:
-    return Score(score.shape, lambda: lambda lo, hi: torch.full((hi - lo,), math.inf))

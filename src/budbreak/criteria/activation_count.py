@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from budbreak.evidence import ActivationCounts, Evidence, Reset, UnitActivity, Weights
+from budbreak.evidence import ActivationCounts, Event, Evidence, Increment, Reset, UnitActivity, Weights
 from budbreak.masks import Scores
 
 
@@ -17,16 +17,17 @@ from budbreak.masks import Scores
 class ActivationCount:
     """Score weights by how often the unit that they feed was active during training.
 
-    score[i] = c[u] / n[u], u = the unit that weight i feeds, c[u] = in how many of its n[u] outputs it was active; with
-    ``weighted``, times |w[i]|. Without, all weights of a unit are equal: units go whole, the last one in part, unless
-    the granularity is `Unit`. Watched during the trainings before: for plans of `budbreak.iterate`.
+    score[i] = c[u] / n[u], u = the unit that weight i feeds, c[u] = in how many of its n[u] outputs it was active, or
+    what ``event`` and ``increment`` count instead; with ``weighted``, times |w[i]|. Without, all weights of a unit are
+    equal: units go whole, the last one in part, unless the granularity is `Unit`. A unit that was never active goes
+    first. Watched during the trainings before: for plans of `budbreak.iterate`.
 
     Weights that feed no nonlinearity alone are spared (+inf): those of the network's outputs, and those before a
     residual sum. Should what is left be too little for a level, the first one says so.
 
     Args:
         weighted: times the magnitude of each weight.
-        threshold, every, reset: of `ActivationCounts`.
+        threshold, every, reset, event, increment, decay, accuracy: of `ActivationCounts`.
 
     Source: Ganguli & Chong 2024, doi 10.3390/a17010048: "neuron", and "neuron_wts" if weighted. Differs: frequencies
     for counts, which order the units of an MLP alike, and let channels compete whose images have more positions.
@@ -36,18 +37,25 @@ class ActivationCount:
     threshold: float = 0.0
     every: int = 1
     reset: Reset = "never"
+    event: Event = "active"
+    increment: Increment = "count"
+    decay: float = 1.0
+    accuracy: str = "accuracy"
     spares_alike = True
 
     def __post_init__(self) -> None:
-        ActivationCounts(self.threshold, self.every, self.reset)  # refuses what it cannot count by
+        _ = self.needs  # refuses what it cannot count by
 
     @property
     def needs(self) -> tuple[Weights, ActivationCounts]:
         """See `Criterion`."""
-        return Weights(), ActivationCounts(self.threshold, self.every, self.reset)
+        counts = ActivationCounts(
+            self.threshold, self.every, self.reset, self.event, self.increment, self.decay, self.accuracy
+        )
+        return Weights(), counts
 
     def __call__(self, evidence: Evidence) -> Scores:
-        """Scores: name -> float64 [shape of the weight], >= 0, or +inf.
+        """Scores: name -> float64 [shape of the weight], or +inf; >= 0 but for sums of outputs below 0.
 
         Raises:
             MissingEvidence: without `Weights` and `ActivationCounts`.

@@ -8,7 +8,7 @@ import io
 import sys
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,10 @@ class DataSet:
         """Of one image: (C, H, W)."""
         channels, height, width = self.train_images.shape[1:]
         return channels, height, width
+
+    def unscaled(self) -> DataSet:
+        """The same, whose pixels are divided by 255 and nothing more: mean 0 and deviation 1 for all channels."""
+        return replace(self, mean=(0.0,) * len(self.mean), std=(1.0,) * len(self.std))
 
     @property
     def train(self) -> Images:

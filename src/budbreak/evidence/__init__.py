@@ -1,6 +1,6 @@
 """What is observed of a network between trainings (the probes in `ALL`), and watched during them (`OBSERVERS`)."""
 
-from budbreak.evidence.activation_counts import ActivationCounts, UnitActivity
+from budbreak.evidence.activation_counts import ActivationCounts, Event, Increment, UnitActivity
 from budbreak.evidence.averaging import WeightedMean
 from budbreak.evidence.evidence import Evidence, Need, Probe, ProbeContext, observers_of, probes_of
 from budbreak.evidence.examples import drawn, drawn_like
@@ -44,10 +44,12 @@ __all__ = [
     "OBSERVERS",
     "ActivationCounts",
     "ColumnNorms",
+    "Event",
     "Evidence",
     "Gradients",
     "Graph",
     "HessianGradients",
+    "Increment",
     "InputNorms",
     "MeanActivations",
     "MovementSums",

@@ -27,6 +27,10 @@ class Training(Protocol):
         """The live prunable parameters, by state_dict name, in state_dict order."""
         ...
 
+    def recorded(self, name: str, /) -> float | None:
+        """The number that the loop recorded last by that name, in an epoch or training before; None if it has not."""
+        ...
+
     def before_step(self, listener: Callable[[Mapping[str, Tensor]], None]) -> None:
         """Call ``listener(gradients)`` right before each step that an optimizer takes, without autograd.
 
@@ -51,7 +55,8 @@ class Observer(Protocol[T_co]):
 
     Two observers that are equal are one. `iterate` attaches all that a plan's criteria need, keeps their states in the
     store, and hands the results to the criteria as it hands those of probes. A new observer is one file in
-    `budbreak.evidence`.
+    `budbreak.evidence`. One whose state is to change when a training begins, as it fades, has a method
+    ``begin(state)``, which is called after the reset.
     """
 
     @property

@@ -44,6 +44,7 @@ class Watch:
         parameters: its prunable parameters by name.
         observers: no two of them equal.
         is_on: asked at each pass and step: whether a training runs that is to be watched.
+        recorded: what the loop recorded last by a name; None where nothing is.
     """
 
     def __init__(
@@ -53,8 +54,9 @@ class Watch:
         observers: Iterable[Observer[object]],
         *,
         is_on: Callable[[], bool],
+        recorded: Callable[[str], float | None] = lambda name: None,
     ) -> None:
-        self.parameters, self._is_on = parameters, is_on
+        self.parameters, self.recorded, self._is_on = parameters, recorded, is_on
         self._states: dict[Observer[object], ObserverState] = {observer: {} for observer in observers}
         self._step_listeners: list[Callable[[Mapping[str, Tensor]], None]] = []
         self._sites = _Sites(model, parameters, is_on)
@@ -88,6 +90,9 @@ class Watch:
         for observer, state in self._states.items():
             if observer.reset == "level":
                 state.clear()
+            begin: Callable[[ObserverState], None] | None = getattr(observer, "begin", None)
+            if begin is not None:
+                begin(state)
 
     def step(self, optimizer: Optimizer, *, has_closure: bool, held: Mapping[str, nn.Parameter] | None = None) -> None:
         """An optimizer is about to take a step.
@@ -269,7 +274,7 @@ def rehearse(
     with (
         undisturbed(model, batches),
         restored(model),
-        Watch(model, parameters, observers, is_on=lambda: True) as watch,
+        Watch(model, parameters, observers, is_on=lambda: True, recorded=lambda name: 1.0) as watch,
     ):
         model.train()
         watch.begin()

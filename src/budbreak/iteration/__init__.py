@@ -1,6 +1,7 @@
 """Plan, level, iterate: prune iteratively around the user's own training loop."""
 
 from budbreak.iteration.checkpoint import Checkpoint
+from budbreak.iteration.ending import Ending, EndingRule, PastEpoch, SoFar
 from budbreak.iteration.followups import ALL as FOLLOW_UPS
 from budbreak.iteration.followups import (
     CRITERIA,
@@ -13,6 +14,8 @@ from budbreak.iteration.followups import (
     stages_of,
     watching,
 )
+from budbreak.iteration.gates import ALL as ENDING_RULES
+from budbreak.iteration.gates import AccuracyGates, EarlyStop
 from budbreak.iteration.identity import differences
 from budbreak.iteration.keeping import load_level, mask_of_level, read_level
 from budbreak.iteration.levelrecord import LevelRecord
@@ -27,17 +30,24 @@ from budbreak.iteration.targets import LevelTarget
 
 __all__ = [
     "CRITERIA",
+    "ENDING_RULES",
     "FOLLOW_UPS",
+    "AccuracyGates",
     "ActivateWhilePruning",
     "Checkpoint",
+    "EarlyStop",
+    "Ending",
+    "EndingRule",
     "FollowUp",
     "Level",
     "LevelRecord",
     "LevelTarget",
     "Levels",
+    "PastEpoch",
     "Plan",
     "Preview",
     "Remove",
+    "SoFar",
     "Stage",
     "Step",
     "Store",

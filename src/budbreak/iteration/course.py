@@ -16,6 +16,7 @@ from budbreak.iteration import state as states
 from budbreak.iteration.checkpoint import Checkpoint
 from budbreak.iteration.coursechecks import check_attached, check_recorded, check_trained, in_words, unseen
 from budbreak.iteration.dense import take_dense_level
+from budbreak.iteration.ending import Ending, EndingRule
 from budbreak.iteration.identity import Setup, identity, start_identity
 from budbreak.iteration.levelweights import LevelWeights
 from budbreak.iteration.network import Calls, LiveNetwork
@@ -23,7 +24,7 @@ from budbreak.iteration.ranks import APART, Said, SharedStore, agree, check_same
 from budbreak.iteration.recording import check_finite, make_record
 from budbreak.iteration.removing import Before, remove
 from budbreak.iteration.state import Position, State
-from budbreak.iteration.stopping import Until, is_open
+from budbreak.iteration.stopping import Until, is_open, read_by
 from budbreak.iteration.store import Store
 from budbreak.iteration.targets import Removal
 from budbreak.live import Resettable
@@ -51,7 +52,12 @@ class Course:
         self.entered, self.resumed = False, ""
         self.handed: Position | None = None
         self._store, self._dense = store, dense
-        calls = Calls(lambda: self.state.running, self._before_step, self._after_step)
+        calls = Calls(
+            lambda: self.state.running,
+            self._before_step,
+            self._after_step,
+            lambda name: states.recorded(self.state, name),
+        )
         self._network = LiveNetwork(setup, calls, stored=store is not None)
         self._unsaid: Mapping[str, float] = {}
         self._in_epoch: Mapping[str, float] = {}
@@ -185,6 +191,8 @@ class Course:
             if here.level == 0 and self._network.point is not None:
                 self._network.point.get()  # level 0 is stored; now say if it was too short to rewind to
         self.handed = None
+        if here.ending and self.setup.processes.rank == 0:
+            _LOG.warning("%s", here.ending)
 
     def _keeps_weights(self, state: State) -> bool:
         """Whether those of the training that is over are kept when the iteration goes on."""
@@ -257,13 +265,20 @@ class Course:
             self._settle()
             self.state = states.epoch_done(self.state, epochs)
             numbers = self._agree("an epoch")
-            ends = until is not None and is_open(until, numbers, epochs - 1)
-            if any(self.setup.processes.exchange("whether the training ends", ends)):
-                self.state = states.stopped(self.state, epochs)
+            ending = None if until is None else self._ending(until, numbers, epochs - 1)
+            said = self.setup.processes.exchange("whether the training ends", ending)
+            if any(said):
+                self.state = states.ending(self.state, next(filter(None, said)))
             check_trained(self.state.here, self._network.optimizers)
             last = epochs == self.state.here.last_epoch
             if (checkpoint or last) and not self._begins_again():
                 self._save()
+
+    def _ending(self, until: Until, numbers: Mapping[str, float], epoch: int) -> Ending | None:
+        if not isinstance(until, EndingRule):
+            return Ending() if is_open(until, numbers, epoch) else None
+        self.state = states.looked(self.state, read_by(until, numbers, epoch))
+        return until.ends(states.so_far(self.state, self.setup.plan))
 
     def stop(self) -> None:
         """The training ends with the epoch that runs."""

@@ -27,7 +27,9 @@ class LevelRecord:
         mask_digest, end_digest: SHA-256 of the mask, and of the state at the end.
         metrics: what the user recorded.
         invariants: what was asserted, and held.
+        ending: what a rule that ends trainings says was not reached, e.g. a gate; empty where nothing is amiss.
         world_size: how many processes trained together; the record is that of rank 0, on all of them.
+        closes: whether the iteration ended with this training, before its last level.
     """
 
     level: int
@@ -53,3 +55,5 @@ class LevelRecord:
     metrics: Mapping[str, float]
     invariants: Mapping[str, bool]
     world_size: int
+    ending: str = ""
+    closes: bool = False

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from budbreak.checks import check_count, check_function, check_optimizer
 from budbreak.errors import InvalidValue, NotFinite
 from budbreak.iteration.course import Course
+from budbreak.iteration.ending import EndingRule
 from budbreak.iteration.levelrecord import LevelRecord
 from budbreak.iteration.state import upcoming
 from budbreak.iteration.step import Step
@@ -60,6 +61,11 @@ class Level:
         """The records of all trainings that are over, also of those that an earlier session ran."""
         return self._course.state.records
 
+    @property
+    def epochs_done(self) -> int:
+        """How many of the training's epochs are over."""
+        return self._course.state.here.epochs
+
     def attach(self, optimizers: Optimizer | Sequence[Optimizer], resets: Sequence[Resettable] = ()) -> None:
         """Let optimizers that were made for this training hold the mask, where `iterate` was given None.
 
@@ -94,7 +100,7 @@ class Level:
             until: called after each epoch with the numbers that were recorded in it (on any rank):
                 ``until=lambda numbers: numbers["accuracy"] > 0.9`` ends the training after the first epoch of which
                 this is true. What remembers more than an epoch is an object in ``resets``, so that a resumed level ends
-                at the same one.
+                at the same one; or an `EndingRule`, such as `AccuracyGates` and `EarlyStop`, which looks at all epochs.
 
         Raises:
             InvalidValue: if it is called twice, or with another ``count`` than before the level was killed; if no
@@ -104,7 +110,9 @@ class Level:
         """
         check_count("count", count)
         check_count("checkpoint_every", checkpoint_every)
-        if until is not None:
+        if isinstance(until, EndingRule):
+            until.check(self._course.setup.plan.levels)
+        elif until is not None:
             check_function("until", until, 'lambda numbers: numbers["accuracy"] > 0.9')
         self._course.check_running(self.number, self.stage, f"epochs({count})")
         if self._given:
@@ -185,6 +193,11 @@ class Levels:
     def resumed(self) -> str:
         """Where a store's earlier session, or the dense store, had come to, in words; empty where nothing was."""
         return self._course.resumed
+
+    @property
+    def ending(self) -> str:
+        """What was not reached in the end, by a rule that ends trainings; empty where nothing is amiss."""
+        return self.history[-1].ending if self.history else ""
 
     @property
     def mask(self) -> Mask:

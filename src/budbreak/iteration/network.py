@@ -50,11 +50,13 @@ class Calls:
         is_running: whether a training has begun and is not over.
         before_step: an optimizer is about to step.
         after_step: so many-th of the optimizers has made a step.
+        recorded: what was recorded last by a name, if anything was.
     """
 
     is_running: Callable[[], bool]
     before_step: Callable[[], None]
     after_step: Callable[[int], None]
+    recorded: Callable[[str], float | None]
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,9 @@ class LiveNetwork:
         self.start_weights: Mapping[str, Tensor] = {}
         self._own_generators = [item for item in setup.resets if isinstance(item, torch.Generator)]
         parameters = prunable_parameters(setup.model, setup.plan.prunable)
-        self._observers = Watch(setup.model, parameters, setup.plan.observers, is_on=calls.is_running)
+        self._observers = Watch(
+            setup.model, parameters, setup.plan.observers, is_on=calls.is_running, recorded=calls.recorded
+        )
         self._calls = calls
         self._optimizers = Optimizers(setup, Listeners(self._before, calls.after_step), parameters, stored=stored)
         self._begun_with: _Begun | None = None

@@ -21,6 +21,7 @@ from budbreak.iteration.plancheck import (
     check_reads,
     check_rewind,
     check_single_weights,
+    check_spare,
     check_then,
     check_times,
     check_untrained,
@@ -43,6 +44,8 @@ from budbreak.masks import (
     count_removable,
     coverage,
     has_budget,
+    prunable_parameters,
+    spared_among,
     unwrap,
 )
 from budbreak.schedules import NotForeseen, Progress, Schedule, foresee, reads_of
@@ -64,6 +67,8 @@ class Plan:
         floor: how many weights stay in each layer at least, or which share of each, follow-ups included; units, for
             `Unit`.
         prunable: ``(name, module, parameter) -> bool``: the weights that the mask covers.
+        spare: glob patterns of prunable weights of which none goes, by whatever criterion: they are counted all the
+            same, where what ``prunable`` leaves out is not.
         then: the stages that follow the host within each level: `Remove`, `Train`, or a short name for several,
             e.g. ``[ActivateWhilePruning(q=0.02)]``. The level ends with one more training.
         rewind_to: after each pruning, weights and buffers, optimizer and ``resets`` return to this step
@@ -87,6 +92,7 @@ class Plan:
     allocation: Allocation | None = None
     floor: int | float = 0
     prunable: Prunable = conv_and_linear
+    spare: Sequence[str] = ()
     then: Sequence[FollowUp] = ()
     rewind_to: RewindTo = Step(0)
     allow_collapse: bool = False
@@ -96,6 +102,7 @@ class Plan:
     def __post_init__(self) -> None:
         _check_parts(self)
         object.__setattr__(self, "then", tuple(self.then))
+        object.__setattr__(self, "spare", tuple(self.spare))
         _check_together(self)
 
     @property
@@ -209,9 +216,7 @@ class Plan:
 
     def count(self, mask: Mask) -> tuple[int, int]:
         """(total, alive) weights of a mask; units, for `Unit`."""
-        if isinstance(self.granularity, Element) or has_budget(self.granularity):
-            return mask.total, mask.kept  # which are counted already
-        return count_removable(self.granularity, mask)
+        return _counted(self.granularity, mask)
 
     def check_targets(self, mask: Mask) -> None:
         """Refuse counts that cannot work, as far as they are known in advance.
@@ -227,10 +232,24 @@ class Plan:
         check_targets(mask, targets, scope=self.arena, granularity=self.granularity, floor=self.floor)
 
     def fit(self, model: nn.Module) -> Plan:
-        """The same plan for the layers of this model: `Unit` knows where their units lie, and which are spared."""
-        scope, granularity = (part.fit(model, self.prunable) for part in (self.arena, self.granularity))
+        """The same plan for the layers of this model: `Unit` knows where their units lie, and which are spared.
+
+        Raises:
+            UnknownName: if nothing has a name that is to be spared.
+        """
+        spared_among(prunable_parameters(model, self.prunable), self.spare)
+        scope, granularity = self.arena.fit(model, self.prunable), self.granularity.fit(model, self.prunable)
         scope = self.scope if scope == self.arena else scope  # what nobody said tells no plan from another
-        return replace(self, scope=scope, granularity=granularity)
+        return replace(self, scope=scope, granularity=granularity, schedule=self._schedule(model, granularity))
+
+    def _schedule(self, model: nn.Module, granularity: Granularity) -> Schedule:
+        """The same schedule; one that goes by layers knows how much of what is counted may go from each."""
+        if not isinstance(self.schedule, schedules.LayerByLayer):
+            return self.schedule
+        mask = Mask.dense(model, self.prunable)
+        spared = spared_among(mask, self.spare)
+        sizes = [_counted(granularity, Mask({name: entry}))[0] for name, entry in mask.items() if name not in spared]
+        return self.schedule.of([size for size in sizes if size], total=_counted(granularity, mask)[0])
 
     def preview(self, model: nn.Module, *, example: Any = None) -> Preview:
         """The table of levels before anything is trained, and which weights stay dense.
@@ -256,9 +275,16 @@ class Plan:
         spared = tuple(plan.granularity.spared)
         whole = () if has_budget(plan.granularity) else spared
         shrinking = Mask({name: entry for name, entry in mask.items() if name not in whole})
-        rows = preview_rows(self.targets(total), shrinking, macs, trainings)
+        rows = preview_rows(plan.targets(total), shrinking, macs, trainings)
         dense_macs = None if macs is None else macs.total
         return Preview(rows, coverage(unwrap(model), mask), dense_macs, plan.granularity.counted, spared)
+
+
+def _counted(granularity: Granularity, mask: Mask) -> tuple[int, int]:
+    """See `Plan.count`."""
+    if isinstance(granularity, Element) or has_budget(granularity):
+        return mask.total, mask.kept  # which are counted already
+    return count_removable(granularity, mask)
 
 
 def _check_parts(plan: Plan) -> None:
@@ -271,6 +297,7 @@ def _check_parts(plan: Plan) -> None:
     check_choices(scope=plan.arena, granularity=plan.granularity, allocation=plan.allocation, floor=plan.floor)
     check_prunable(plan.prunable)
     check_then(plan.then)
+    check_spare(plan.spare)
     check_rewind(plan.rewind_to)
     for name, value in (("allow_collapse", plan.allow_collapse), ("train_dense", plan.train_dense)):
         if not isinstance(value, bool):  # pyright: ignore[reportUnnecessaryIsInstance]

@@ -49,6 +49,18 @@ def check_then(then: object) -> None:
             )
 
 
+def check_spare(spare: object) -> None:
+    """Refuse what is no list of patterns.
+
+    Raises:
+        InvalidValue: with what to write.
+    """
+    listed = isinstance(spare, list | tuple)
+    if not listed or not all(isinstance(pattern, str) for pattern in cast(Sequence[object], spare)):
+        example = f"[{spare!r}]" if isinstance(spare, str) else '["fc3.*"]'
+        raise InvalidValue(f"spare is {shown(spare)}", "it is a list of glob patterns", f"write spare={example}")
+
+
 def check_single_weights(then: Iterable[FollowUp], granularity: Granularity) -> None:
     """Refuse to let a criterion of its own follow a host that removes anything but single weights.
 

@@ -57,6 +57,8 @@ def make_record(setup: Setup, state: State, optimizers: Sequence[Optimizer], *, 
         metrics=dict(here.metrics or {}),
         invariants=assert_invariants(setup, state, optimizers, keep=target.keep if last else alive),
         world_size=setup.processes.size,
+        ending=here.ending,
+        closes=here.closes == "now",
     )
 
 

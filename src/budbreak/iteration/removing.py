@@ -30,6 +30,7 @@ from budbreak.masks import (
     keeps_one_number,
     prunable_parameters,
     select,
+    sparing,
 )
 
 Choose = Callable[[Scores, int, Mask], Mask]
@@ -177,7 +178,7 @@ class _Remover:
         plan, left = self.setup.plan, self.setup.plan.count(alive)[1]
         path = exponential_path(left, left - count, plan.rounds_of(plan.criterion))
         if self.level == 1 and not rest:
-            check_last_level(plan, alive, lambda: plan.criterion(self.evidence))
+            check_last_level(plan, alive, lambda: self._scores(plan.criterion, self.evidence))
         choose = asked_of(plan, self.level, rest=rest).select
         return self._in_rounds(plan.criterion, alive, path=path, choose=choose)
 
@@ -185,11 +186,14 @@ class _Remover:
         """Remove up to ``share`` weights by another criterion, globally: as many as it can."""
         if share == 0:
             return alive
-        scores = criterion(self.evidence)
-        plan = self.setup.plan
+        plan, scores = self.setup.plan, self._scores(criterion, self.evidence)
         count = min(share, competing(scores, alive, floor=plan.floor))
         path = exponential_path(alive.kept, alive.kept - count, plan.rounds_of(criterion))
         return self._in_rounds(criterion, alive, path=path, choose=_globally(plan))
+
+    def _scores(self, criterion: Criterion, evidence: Evidence) -> Scores:
+        """With +inf for what the plan spares."""
+        return sparing(criterion(evidence), self.setup.plan.spare)
 
     def _in_rounds(self, criterion: Criterion, alive: Mask, *, path: Sequence[int], choose: Choose) -> Mask:
         """Each round looks at the network without what is gone by then."""
@@ -197,10 +201,11 @@ class _Remover:
 
             def scores_of(mask: Mask) -> Scores:
                 empty(mask)
-                return criterion(observe(self.setup, [criterion], self.before))
+                return self._scores(criterion, observe(self.setup, [criterion], self.before))
 
             untouched = len(path) == 1 or alive.kept == self.alive.kept
-            mask = choose(criterion(self.evidence) if untouched else scores_of(alive), path[0], alive)
+            scores = self._scores(criterion, self.evidence) if untouched else scores_of(alive)
+            mask = choose(scores, path[0], alive)
             for before, keep in itertools.pairwise(path):
                 if keep < before:
                     mask = choose(scores_of(mask), keep, mask)
@@ -228,7 +233,8 @@ def asked_of(plan: Plan, level: int, *, rest: bool = False) -> Asked:
     """Select where, and what, the plan says; the rest globally, where N:M has removed all that it does."""
     scope = Global() if rest and keeps_one_number(plan.arena) else plan.arena
     words = f"level {level} of {plan.schedule}"
-    return Asked(words, plan.criterion, scope, plan.granularity, plan.allocation, plan.floor)
+    sparing_too = f"{plan.criterion} with spare={list(plan.spare)}" if plan.spare else plan.criterion
+    return Asked(words, sparing_too, scope, plan.granularity, plan.allocation, plan.floor)
 
 
 def _globally(plan: Plan) -> Choose:

@@ -2,6 +2,8 @@
 
     nothing --begun--> running --epochs_planned, stepped, noted, stopped, epoch_done--> running --ended--> over --> ...
 
+An iteration that is closed is over before its plan is: no further level begins.
+
 No model, no optimizer, no file.
 """
 
@@ -12,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from budbreak.errors import InvalidValue, InvariantBroken
+from budbreak.iteration.ending import Closes, Ending, PastEpoch, SoFar
 from budbreak.iteration.levelrecord import LevelRecord
 from budbreak.iteration.plan import Plan
 from budbreak.iteration.rates import Rates
@@ -42,6 +45,9 @@ class Position:
         first_rates: learning rates at the first step of level 0; see `budbreak.iteration.rates`.
         ends_after: epochs after which this training ends, since it was stopped; None where it was not.
         ahead: of several optimizers, how many steps more than ``steps`` each has made; empty where none has.
+        past: the epochs that were counted under an ending rule, over all trainings.
+        ending: what the rule says was not reached in this training; empty where nothing is amiss.
+        closes: whether the iteration ends with this level ("now"), or right after the next pruning ("next").
         attached: what was attached last, see `budbreak.iteration.attaching.describe_attached`; None where optimizers
             are given to `iterate`.
     """
@@ -66,6 +72,9 @@ class Position:
     ends_after: int | None = field(default=None, metadata={"introduced": None})
     ahead: tuple[int, ...] = field(default=(), metadata={"introduced": ()})
     attached: dict[str, Any] | None = field(default=None, metadata={"introduced": None})
+    past: tuple[PastEpoch, ...] = field(default=(), metadata={"introduced": ()})
+    ending: str = field(default="", metadata={"introduced": ""})
+    closes: Closes = field(default="", metadata={"introduced": ""})
 
     @property
     def last_epoch(self) -> int | None:
@@ -146,7 +155,10 @@ def begun(state: State, plan: Plan, *, removal: Removal | None = None, rewound: 
         rewound=rewound,
         first_rates=before.first_rates if before else None,
         attached=before.attached if before else None,
+        past=before.past if before else (),
     )
+    if before and before.closes:  # and nothing is trained any more
+        position = replace(position, closes="now", ends_after=0)
     return State(went.mask, state.mask, state.records, position)
 
 
@@ -207,6 +219,25 @@ def stopped(state: State, epochs: int) -> State:
     return _moved(state, ends_after=epochs)
 
 
+def so_far(state: State, plan: Plan) -> SoFar:
+    """What an ending rule looks at."""
+    here = _running(state)
+    last = here.stage + 1 == plan.trainings_of(here.level)
+    return SoFar(here.level, here.stage, last, plan.levels, here.planned or 0, here.past)
+
+
+def looked(state: State, numbers: Mapping[str, float]) -> State:
+    """An epoch is over, of which an ending rule reads these numbers."""
+    here = _running(state)
+    return _moved(state, past=(*here.past, PastEpoch(here.level, here.stage, numbers)))
+
+
+def ending(state: State, ending: Ending) -> State:
+    """The training ends with the epoch that is just over, and so does the iteration, if that is said."""
+    stays = stopped(state, _running(state).epochs)
+    return _moved(stays, ending=ending.why, closes=ending.closes)
+
+
 def epoch_done(state: State, epochs: int) -> State:
     """An epoch is over, the ``epochs``-th of this training.
 
@@ -227,6 +258,13 @@ def noted(state: State, metrics: Mapping[str, float], *, in_epochs: bool) -> Sta
     """Metrics were recorded; outside the epochs of the training, they say that it is over."""
     here = _running(state)
     return _moved(state, metrics={**(here.metrics or {}), **metrics}, noted=here.noted if in_epochs else here.steps)
+
+
+def recorded(state: State, name: str) -> float | None:
+    """What was recorded last by a name: in the training that runs, else in the last one that recorded it."""
+    running = state.here.metrics or {} if state.running else {}
+    before = (record.metrics[name] for record in reversed(state.records) if name in record.metrics)
+    return running[name] if name in running else next(before, None)
 
 
 def agreed(state: State, metrics: Mapping[str, float], ends_after: int | None) -> State:
@@ -262,7 +300,7 @@ def _running(state: State) -> Position:
 
 
 def upcoming(state: State, plan: Plan) -> tuple[int, int] | None:
-    """(level, stage) of the training that runs, or else of the next one; None after the last."""
+    """(level, stage) of the training that runs, or else of the next one; None after the last, or once it is closed."""
     here = state.position
     if here is None:
         return plan.trainings[0]
@@ -270,6 +308,8 @@ def upcoming(state: State, plan: Plan) -> tuple[int, int] | None:
         return here.level, here.stage
     trainings = plan.trainings
     left = trainings[trainings.index((here.level, here.stage)) + 1 :]
+    if here.closes == "now":
+        left = [training for training in left if training[0] == here.level]
     return left[0] if left else None
 
 

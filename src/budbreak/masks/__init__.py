@@ -1,6 +1,6 @@
 """Which weights stay: masks, scores, what is prunable, what goes as one, and the exact selection."""
 
-from budbreak.masks.allocations import ERK, Allocation, Uniform
+from budbreak.masks.allocations import ERK, Allocation, InOrder, Uniform
 from budbreak.masks.blocks import Block
 from budbreak.masks.choices import ALLOCATIONS, GRANULARITIES, SCOPES, check_choices
 from budbreak.masks.contest import Contest, Scope
@@ -28,7 +28,7 @@ from budbreak.masks.scopes import Global, Layer, Rows
 from budbreak.masks.scores import Score, Scores, ScoreSlice
 from budbreak.masks.selection import competing, select
 from budbreak.masks.shares import ShareScore
-from budbreak.masks.sparing import Asked
+from budbreak.masks.sparing import Asked, spared_among, sparing
 from budbreak.masks.targets import check_rounds, check_targets, keeps_one_number
 from budbreak.masks.unfolding import Unfolding, unfolding_of
 from budbreak.masks.units import UnitLayout, output_layout
@@ -48,6 +48,7 @@ __all__ = [
     "Element",
     "Global",
     "Granularity",
+    "InOrder",
     "Layer",
     "Mask",
     "Prunable",
@@ -85,6 +86,8 @@ __all__ = [
     "parameters_with_layers",
     "prunable_parameters",
     "select",
+    "spared_among",
+    "sparing",
     "sparsity_of",
     "survivors",
     "unfolding_of",

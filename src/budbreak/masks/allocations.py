@@ -73,6 +73,31 @@ class ERK:
         return _divide({name: sum(shape) for name, shape in shapes.items()}, capacities, keep)
 
 
+@dataclass(frozen=True)
+class InOrder:
+    """All that goes goes from the first layer that is still whole; if that is not enough, from the next one.
+
+    For `schedules.LayerByLayer`. Layers in state_dict order; from those that have lost something, nothing more goes, as
+    long as others are whole.
+
+    >>> shapes = {"a": torch.Size([4, 4]), "b": torch.Size([8]), "c": torch.Size([8])}
+    >>> InOrder()(shapes, {"a": 4, "b": 8, "c": 8}, 14)
+    {'a': 4, 'b': 2, 'c': 8}
+    """
+
+    elementwise = False
+
+    def __call__(self, shapes: Mapping[str, torch.Size], capacities: Mapping[str, int], keep: int, /) -> dict[str, int]:
+        """See `Allocation`."""
+        shares, left = dict(capacities), sum(capacities.values()) - keep
+        whole = [name for name in shapes if capacities[name] == shapes[name].numel()]
+        for name in [*whole, *(name for name in shapes if name not in whole)]:
+            gone = min(left, shares[name])
+            shares[name] -= gone
+            left -= gone
+        return shares
+
+
 def _divide(weights: Mapping[str, int], capacities: Mapping[str, int], keep: int) -> dict[str, int]:
     """Exactly ``keep``, in proportion to the weights, no share above its capacity."""
     shares = dict.fromkeys(weights, 0)

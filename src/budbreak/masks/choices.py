@@ -7,7 +7,7 @@ from typing import cast
 
 from budbreak.checks import check_function, check_granularity, check_instance, shown
 from budbreak.errors import InvalidValue
-from budbreak.masks.allocations import ERK, Uniform
+from budbreak.masks.allocations import ERK, InOrder, Uniform
 from budbreak.masks.blocks import Block
 from budbreak.masks.contest import Scope
 from budbreak.masks.floors import check_floor
@@ -23,7 +23,7 @@ _MEANT = {  # what names of scopes most likely mean
     r"nm|n:m|\d": "bb.NM(2, 4)",
     "": "bb.masks.Global()",
 }
-ALLOCATIONS = (Uniform, ERK)
+ALLOCATIONS = (Uniform, ERK, InOrder)
 
 
 def check_choices(*, scope: object, granularity: object, allocation: object, floor: object = 0) -> None:

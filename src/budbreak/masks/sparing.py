@@ -3,20 +3,46 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
-from budbreak.errors import TooManySpared
+import torch
+
+from budbreak.errors import TooManySpared, UnknownName, did_you_mean, one_of
 from budbreak.masks.allocations import Allocation
 from budbreak.masks.contest import Contest, Scope
 from budbreak.masks.counts import sparsity_of
 from budbreak.masks.granularity import Granularity, has_budget
 from budbreak.masks.mask import Mask
-from budbreak.masks.scores import Scores
+from budbreak.masks.scores import Score, Scores
 from budbreak.masks.selection import contest_of, select
 from budbreak.masks.source import Source, count
 
 _SHOWN = 3
+
+
+def spared_among(names: Iterable[str], patterns: Sequence[str]) -> list[str]:
+    """The names that match one of the glob ``patterns``.
+
+    Raises:
+        UnknownName: if a pattern matches none of them.
+    """
+    known = list(names)
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in known):
+            raise UnknownName(f"no weight named {pattern!r} to spare", one_of(known), did_you_mean(pattern, known))
+    return [name for name in known if any(fnmatchcase(name, pattern) for pattern in patterns)]
+
+
+def sparing(scores: Scores, patterns: Sequence[str]) -> Scores:
+    """The same scores, but +inf for all weights whose names match a pattern; see `spared_among`."""
+    spared = spared_among(scores, patterns)
+    return Scores({name: _infinite(score) if name in spared else score for name, score in scores.items()})
+
+
+def _infinite(score: Score) -> Score:
+    return Score(score.shape, lambda: lambda lo, hi: torch.full((hi - lo,), math.inf))
 
 
 @dataclass(frozen=True)

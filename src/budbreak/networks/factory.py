@@ -15,7 +15,7 @@ from budbreak.foreign import call_foreign, find_callable
 from budbreak.networks.bn_cnn import bn_cnn
 from budbreak.networks.efficientnet import efficientnet_b0, efficientnet_b0_safs
 from budbreak.networks.initialisation import INITIALISATIONS, initialise
-from budbreak.networks.lenet import lenet_5, lenet_5_safs, lenet_300_100, small_mlp
+from budbreak.networks.lenet import lenet_5, lenet_5_safs, lenet_300_100, mlp_300_200_100_50, small_mlp
 from budbreak.networks.resnet import resnet_18, resnet_18_safs, resnet_20
 from budbreak.networks.vgg import vgg_11_bn, vgg_16_bn
 
@@ -30,6 +30,7 @@ NETWORKS: Mapping[str, Factory] = {
     "lenet-5": lenet_5,
     "lenet-5-safs": lenet_5_safs,
     "mlp": small_mlp,
+    "mlp-300-200-100-50": mlp_300_200_100_50,
     "resnet-18": resnet_18,
     "resnet-18-safs": resnet_18_safs,
     "resnet-20": resnet_20,

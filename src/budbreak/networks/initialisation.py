@@ -45,11 +45,30 @@ def xavier(module: nn.Module) -> None:
         _fill(module.bias, 0.0)
 
 
+def glorot_uniform(module: nn.Module) -> None:
+    """Weights ~ U(-a, a), a = sqrt(6 / (fan_in + fan_out)), zero biases; normalisation starts as the identity.
+
+    Source: Glorot & Bengio 2010; the default of Keras, and so of the authors of activation-based pruning.
+    """
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        _fill(module.bias, 0.0)
+    elif isinstance(module, nn.BatchNorm2d):
+        _fill(module.weight, 1.0)
+        _fill(module.bias, 0.0)
+
+
 def own(module: nn.Module) -> None:
     """Leave what the constructor drew, or the weights that a factory loaded."""
 
 
-INITIALISATIONS: Mapping[str, Initialise] = {"kaiming": kaiming, "lth": lth, "own": own, "xavier": xavier}
+INITIALISATIONS: Mapping[str, Initialise] = {
+    "glorot-uniform": glorot_uniform,
+    "kaiming": kaiming,
+    "lth": lth,
+    "own": own,
+    "xavier": xavier,
+}
 
 
 def initialise(model: nn.Module, how: Initialise) -> None:

@@ -55,7 +55,7 @@ def _of_pruning(name: str) -> Rule:
 
 
 RULES = (
-    *map(_of_pruning, ("criterion", "then", "scope", "allocation", "floor", "granularity")),
+    *map(_of_pruning, ("criterion", "then", "scope", "allocation", "floor", "granularity", "spare", "steps")),
     *map(_of_pruning, ("images", "allow_collapse", "rewind", "rewind_epoch", "rounds")),
     Rule(
         "prune.allocation",

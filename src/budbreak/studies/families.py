@@ -5,6 +5,7 @@ from __future__ import annotations
 from budbreak import diagnostics, schedules
 from budbreak.activations import FAMILY
 from budbreak.iteration import CRITERIA as CRITERIA
+from budbreak.iteration import ENDING_RULES as ENDING_CLASSES
 from budbreak.iteration import FOLLOW_UPS as FOLLOW_UP_CLASSES
 from budbreak.iteration import ActivateWhilePruning
 from budbreak.masks import ALLOCATIONS as ALLOCATION_CLASSES
@@ -25,6 +26,13 @@ FOLLOW_UPS = Family.of(
     needs=("stages",),
     call=False,
     names={"ap": ActivateWhilePruning},
+)
+ENDINGS = Family.of(
+    "ending rule",
+    ENDING_CLASSES,
+    needs=("reads", "together", "check", "ends"),
+    call=False,
+    example='{is = "accuracy-gates", prunings = 5}',
 )
 GRANULARITIES = Family.of(
     "granularity", GRANULARITY_CLASSES, needs=("fit", "merge", "shrink", "spread"), call=False, example='"unit"'

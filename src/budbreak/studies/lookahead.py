@@ -40,6 +40,7 @@ class Cost:
         tasks: trainings from scratch and pruned ones, without those that are complete; ``total``: with them.
         epochs: of all that is left; ``all_epochs``: with what is complete.
         seconds: estimated from a few timed steps; None if nothing is left.
+        at_most: whether trainings may end before their last epoch.
     """
 
     tasks: int
@@ -47,6 +48,7 @@ class Cost:
     epochs: int
     all_epochs: int
     seconds: float | None
+    at_most: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,8 @@ def cost_line(cost: Cost) -> str:
         return f"all {cost.total} tasks are complete: nothing is left to train"
     done = f", {cost.total - cost.tasks} complete already" if cost.tasks < cost.total else ""
     about = f", about {duration(cost.seconds)}" if cost.seconds is not None else ""
-    return f"{cost.tasks} tasks to do{done}: {cost.epochs} epochs in all{about}"
+    most = " at most" if cost.at_most else " in all"
+    return f"{cost.tasks} tasks to do{done}: {cost.epochs} epochs{most}{about}"
 
 
 def duration(seconds: float) -> str:
@@ -283,4 +286,5 @@ def _cost(cells: Cells, speeds: Mapping[str, float], workers: int) -> Cost:
         sum(task.epochs for task in left),
         sum(task.epochs for task in cells.tasks),
         total if left else None,
+        any(task.setup.train.until is not None for task in left),
     )

@@ -9,9 +9,11 @@ from typing import Any
 from torch import nn
 
 from budbreak.data import DataSet, Images, Split, load, split
-from budbreak.iteration import Plan, Step, Train, stages_of
+from budbreak.evidence import observers_of
+from budbreak.iteration import AccuracyGates, EndingRule, Plan, Step, Train, criteria_of, stages_of
 from budbreak.masks import conv_and_linear, excluding
 from budbreak.networks import build
+from budbreak.studies.result import WATCHED_TOO
 from budbreak.studies.sections import DataSection, NetworkSection, Setup
 from budbreak.training import Engine, choose_engine
 
@@ -32,6 +34,8 @@ class Data:
 def load_data(section: DataSection, data_dir: Path | None) -> tuple[DataSet, Split]:
     """The data set and the disjoint parts that are used of it."""
     dataset = load(section.name, data_dir)
+    if section.scale == "unit":
+        dataset = dataset.unscaled()
     parts = split(dataset, section.validation or None)
     if section.limit:
         parts = replace(parts, train=parts.train.first(section.limit))
@@ -72,6 +76,7 @@ def make_plan(setup: Setup, *, seed: int, steps: int) -> Plan:
         floor=prune.floor,
         granularity=prune.granularity,
         prunable=excluding(*prune.exclude) if prune.exclude else conv_and_linear,
+        spare=prune.spare,
         then=tuple(_replicated(follow_up, seed) for follow_up in prune.then),
         rewind_to=rewinds[prune.rewind],
         allow_collapse=prune.allow_collapse,
@@ -86,15 +91,47 @@ def _replicated(value: Any, seed: int) -> Any:
     return value if replicate is None else replicate(seed)
 
 
+def until_of(setup: Setup, level: int) -> EndingRule | None:
+    """What may end the trainings of a level early."""
+    return None if level > 0 and setup.prune.steps else setup.train.until
+
+
+def until_retrained(setup: Setup) -> EndingRule | None:
+    """What may end a retraining early: of accuracy gates, the final accuracy and the early stop are left."""
+    until = setup.train.until
+    return replace(until, prunings=0) if isinstance(until, AccuracyGates) else until
+
+
+def watched_numbers(setup: Setup) -> tuple[str, ...]:
+    """The numbers of an epoch that a rule or a criterion looks at, beside those that each training has."""
+    reads = [] if setup.train.until is None else list(setup.train.until.reads)
+    for criterion in criteria_of(setup.prune.criterion, setup.prune.then):
+        weighted = [
+            one for one in observers_of(criterion.needs) if getattr(one, "increment", "") == "accuracy-weighted"
+        ]
+        reads += [str(getattr(one, "accuracy", "")) for one in weighted]
+    return tuple(quantity.name for quantity in WATCHED_TOO if quantity.name in reads)
+
+
 def epochs_of(setup: Setup, level: int) -> int:
-    """A training that starts from the rewind epoch is shorter by what lies before it."""
+    """How many epochs a training has, at most: one of some steps, or all of the recipe's.
+
+    A training that starts from the rewind epoch is shorter by what lies before it.
+    """
+    if level > 0 and setup.prune.steps:
+        return 1
     return setup.train.epochs - (setup.prune.rewind_epoch if level > 0 else 0)
 
 
 def epochs_before(setup: Setup, level: int) -> int:
-    """How many epochs all trainings before a level take, the dense one included if there is one."""
+    """How many epochs all trainings before a level take, the dense one included if there is one; at most.
+
+    Where a rule counts all trainings together, either of the dense one and the others may take all.
+    """
     if level == 0:
         return 0
+    if setup.train.until is not None and setup.train.until.together and not setup.prune.steps:
+        return setup.train.epochs * (int(setup.prune.train_dense) + int(level > setup.prune.schedule.levels > 0))
     trainings = 1 + sum(isinstance(stage, Train) for stage in stages_of(setup.prune.then))
     dense = epochs_of(setup, 0) if setup.prune.train_dense else 0
     return dense + (level - 1) * trainings * epochs_of(setup, 1)

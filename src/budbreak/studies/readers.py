@@ -17,6 +17,11 @@ def read_one(family: Family[Any], where: str) -> PlainValidator:
     return PlainValidator(lambda plain: decode(plain, family, field=where))
 
 
+def read_optional(family: Family[Any], where: str) -> PlainValidator:
+    """A field that holds one value of a family, or none."""
+    return PlainValidator(lambda plain: None if plain is None else decode(plain, family, field=where))
+
+
 def read_many(family: Family[Any], where: str, *, twice: bool = False) -> PlainValidator:
     """A field that holds a list of them, none twice unless that is said."""
 

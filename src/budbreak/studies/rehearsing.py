@@ -18,9 +18,9 @@ from budbreak.evidence import Evidence, observers_of, probe, rehearse
 from budbreak.foreign import call_foreign
 from budbreak.iteration import Plan, asked_of, check_last_level, criteria_of
 from budbreak.live import model_digest
-from budbreak.masks import Mask, Scores, competing, prunable_parameters
+from budbreak.masks import Mask, Scores, competing, prunable_parameters, sparing
 from budbreak.studies.measuring import measure
-from budbreak.studies.result import TRAINING
+from budbreak.studies.result import TRAINING, WATCHED_TOO
 
 _IMAGES = 8  # more show nothing more
 _MORE = 512  # where few images reach not all weights: parts of a network may be for some of them only
@@ -60,8 +60,9 @@ class Rehearsal:
         self._check_untouched(before, "diagnostic")
 
     def _select(self, fitted: Plan, scores: Scores, alive: Mask) -> None:
-        check_last_level(fitted, alive, lambda: scores)
-        asked_of(fitted, 1).select(scores, self.keep, alive)
+        spared = sparing(scores, fitted.spare)
+        check_last_level(fitted, alive, lambda: spared)
+        asked_of(fitted, 1).select(spared, self.keep, alive)
 
     def _digest(self) -> str:
         return model_digest(self.model)
@@ -116,7 +117,7 @@ class Rehearsal:
                 "a number that is recorded is finite",
                 "leave it out where it has no answer",
             )
-        for taken in (quantity.name for quantity in TRAINING if quantity.name in quantities):
+        for taken in (quantity.name for quantity in (*TRAINING, *WATCHED_TOO) if quantity.name in quantities):
             raise InvalidValue(f"a diagnostic gives {taken!r}", f"{rule}: each training has it", "rename it")
 
 

@@ -19,8 +19,12 @@ _REMEDY = "delete it and run the recipe again: what is complete is read from its
 TEST_ACCURACY = Quantity("test_accuracy", "test accuracy", "share", "higher", "measured at the end of a level.")
 VALIDATION_ACCURACY = Quantity("validation_accuracy", "validation accuracy", "share", "higher")
 TRAIN_LOSS = Quantity("train_loss", "training loss", "nats", "lower", "the mean over an epoch.")
+TRAIN_ACCURACY = Quantity("train_accuracy", "training accuracy", "share", "higher", "the mean over an epoch's steps.")
+VALIDATION_LOSS = Quantity("validation_loss", "validation loss", "nats", "lower")
 TRAINING = (TEST_ACCURACY, VALIDATION_ACCURACY, TRAIN_LOSS)
 """What every training is measured by; the quantities of the diagnostics follow."""
+WATCHED_TOO = (TRAIN_ACCURACY, VALIDATION_LOSS)
+"""What a training is measured by where a rule or a criterion looks at it."""
 
 
 @dataclass(frozen=True)

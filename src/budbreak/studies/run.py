@@ -12,9 +12,12 @@ from budbreak.diagnostics import quantities_of
 from budbreak.errors import BudbreakError
 from budbreak.studies.compare import paired_differences
 from budbreak.studies.executors import open_executor
+from budbreak.studies.findings import findings_of
 from budbreak.studies.folder import RECIPE, claimed, drop_networks, network_name, save_network, save_tasks
+from budbreak.studies.making import watched_numbers
 from budbreak.studies.recipe import Arm, Recipe
-from budbreak.studies.result import FILE_NAME, TRAINING, ArmResult, RunResult, load_result
+from budbreak.studies.result import FILE_NAME, TRAINING, WATCHED_TOO, ArmResult, RunResult, load_result
+from budbreak.studies.retraining import retrained_quantities
 from budbreak.studies.scheduling import Failure, carry_out
 from budbreak.studies.spelling import respelt
 from budbreak.studies.taskfolder import check_complete, collect, is_complete
@@ -228,7 +231,11 @@ def _collect_run(choice: Choice, cells: Cells, shown: Shown, seconds: float) -> 
     arms = tuple(
         ArmResult(arm.name, arm.reference if arm.reference in names else None, dict(arm.overrides)) for arm in finished
     )
-    quantities = (*TRAINING, *quantities_of(_diagnostics(finished)))
+    watched = {name for arm in finished for name in watched_numbers(arm.setup)}
+    too = [quantity for quantity in WATCHED_TOO if quantity.name in watched]
+    quantities = (*TRAINING, *too, *quantities_of(_diagnostics(finished)))
+    ways = dict.fromkeys(way for arm in finished for way in arm.setup.retrain.ways)
+    quantities = (*quantities, *retrained_quantities(ways, quantities))
     order = {arm.name: index for index, arm in enumerate(finished)}
     levels.sort(key=lambda level: (order[level.arm], level.seed, level.level))
     return RunResult(
@@ -243,6 +250,7 @@ def _collect_run(choice: Choice, cells: Cells, shown: Shown, seconds: float) -> 
         quantities=quantities,
         levels=tuple(levels),
         differences=tuple(paired_differences(levels, arms, quantities)),
+        findings=findings_of(shown, levels),
     )
 
 

@@ -12,7 +12,7 @@ from budbreak.criteria import Criterion, Magnitude, scope_of
 from budbreak.data import PAD, find
 from budbreak.diagnostics import DeadUnits, Diagnostic
 from budbreak.errors import InvalidValue
-from budbreak.iteration import FollowUp
+from budbreak.iteration import EndingRule, FollowUp
 from budbreak.masks import Allocation, Element, Global, Granularity, Scope, Uniform
 from budbreak.networks import check_init, check_network
 from budbreak.schedules import Geometric, Schedule
@@ -20,6 +20,7 @@ from budbreak.studies.families import (
     ALLOCATIONS,
     CRITERIA,
     DIAGNOSTICS,
+    ENDINGS,
     FOLLOW_UPS,
     GRANULARITIES,
     OPTIMIZERS,
@@ -27,7 +28,7 @@ from budbreak.studies.families import (
     SCHEDULES,
     SCOPES,
 )
-from budbreak.studies.readers import read_floor, read_many, read_one, read_text
+from budbreak.studies.readers import read_floor, read_many, read_one, read_optional, read_text
 from budbreak.studies.refusals import in_our_words
 from budbreak.training import SGD, Constant, OptimizerValue, RateSchedule
 from budbreak.values import Family, encode, telling
@@ -37,6 +38,8 @@ _MOST_EPOCHS = 100_000  # more is a slip of the pen, and would list rows for hou
 _MOST_LEVELS = 1000
 _MOST_ROUNDS = 10_000
 _MOST_ITEMS = 100  # of a list
+WATCHED = ("train_accuracy", "train_loss", "validation_accuracy", "validation_loss")
+"""The numbers that an epoch can have, whatever diagnostics measure."""
 
 Images = Annotated[int, Field(ge=0, le=_MOST_IMAGES)]
 Patterns = Annotated[tuple[str, ...], Strict(False), Field(max_length=_MOST_ITEMS)]
@@ -62,6 +65,9 @@ class DataSection(Section):
     )
     validation: Images = Field(0, description="training images held out for every choice; 0: as many as is usual")
     limit: Images = Field(0, description="train on the first N training images only; 0: on all")
+    scale: Literal["standard", "unit"] = Field(
+        "standard", description="of pixels: standard: mean 0, deviation 1 per channel; unit: divided by 255 only"
+    )
     augment: bool = Field(False, description="random crop (4 pixels of padding) and mirroring of training images")
 
     @model_validator(mode="after")
@@ -80,10 +86,12 @@ class NetworkSection(Section):
     """``[network]``: what learns it."""
 
     name: Annotated[str, read_text(check_network, "network.name")] = Field(
-        description="lenet-300-100, lenet-5, bn-cnn, resnet-20, mlp, or package.module:factory"
+        description="lenet-300-100, lenet-5, bn-cnn, resnet-20, mlp, mlp-300-200-100-50, or package.module:factory"
     )
     init: Annotated[str, read_text(lambda name: name == "auto" or check_init(name), "network.init")] = Field(
-        "auto", description="kaiming, lth (open_lth), xavier, own (as a factory made it); auto: own for a factory only"
+        "auto",
+        description="kaiming, lth (open_lth), xavier, glorot-uniform, own (as a factory made it); auto: own for a "
+        "factory, else kaiming",
     )
 
     @property
@@ -95,7 +103,12 @@ class NetworkSection(Section):
 class TrainSection(Section):
     """``[train]``: each training of a level."""
 
-    epochs: Annotated[int, Field(ge=1, le=_MOST_EPOCHS)] = Field(description="epochs of each training")
+    epochs: Annotated[int, Field(ge=1, le=_MOST_EPOCHS)] = Field(
+        description="epochs of each training, at most; with accuracy gates, of all together"
+    )
+    until: Annotated[EndingRule | None, read_optional(ENDINGS, "train.until")] = Field(
+        None, description='what ends a training before, e.g. {is = "accuracy-gates", prunings = 5}, "early-stop"'
+    )
     batch_size: Annotated[int, Field(ge=1, le=_MOST_IMAGES)] = Field(128, description="images in an optimizer step")
     optimizer: Annotated[OptimizerValue, read_one(OPTIMIZERS, "train.optimizer")] = Field(
         SGD(), description='what takes the steps, e.g. {is = "sgd", learning_rate = 0.05}'
@@ -141,6 +154,7 @@ class PruneSection(Section):
         0, description="so many weights, or that share (such as 0.01), stay in each layer at least"
     )
     exclude: Patterns = Field((), description='weights that are not prunable, e.g. ["fc.*"]')
+    spare: Patterns = Field((), description='weights of which none goes, but which are counted, e.g. ["fc3.*"]')
     rewind: Literal["weights", "learning-rate", "none"] = Field(
         "weights", description="what returns after a pruning: weights; learning-rate (the weights stay); none"
     )
@@ -150,6 +164,9 @@ class PruneSection(Section):
     images: Images = Field(2000, description="training images for criteria that look at data; 0: all")
     allow_collapse: bool = Field(False, description="go on when a layer has lost all its weights")
     train_dense: bool = Field(True, description="train before the first pruning; false: prune at initialization")
+    steps: Annotated[int, Field(ge=0, le=_MOST_IMAGES)] = Field(
+        0, description="optimizer steps of each training after a pruning, of gradual pruning say; 0: train.epochs"
+    )
     rounds: Annotated[int, Field(ge=0, le=_MOST_ROUNDS)] = Field(
         0, description="rounds of each pruning, the network observed anew in each; 0: as many as the criterion has"
     )
@@ -181,6 +198,14 @@ class MeasureSection(Section):
     )
 
 
+class RetrainSection(Section):
+    """``[retrain]``: whether the pruned network is trained once more, by ``[train]``, for numbers beside its own."""
+
+    ways: Annotated[tuple[Literal["masked", "free"], ...], Strict(False)] = Field(
+        (), description='["masked"]: what is pruned stays zero; ["free"]: all weights are trained; or both'
+    )
+
+
 class Setup(Section):
     """All that decides the result of one arm under a seed, the environment apart."""
 
@@ -189,6 +214,7 @@ class Setup(Section):
     train: TrainSection
     prune: PruneSection = Field(default_factory=lambda: PruneSection.model_validate({}))
     measure: MeasureSection = Field(default_factory=lambda: MeasureSection.model_validate({}))
+    retrain: RetrainSection = Field(default_factory=lambda: RetrainSection.model_validate({}))
 
     @model_validator(mode="after")
     def _rewind_lies_within(self) -> Setup:
@@ -198,6 +224,18 @@ class Setup(Section):
                 f"the training has {self.train.epochs} epochs",
                 "rewind to an earlier epoch",
             )
+        return self
+
+    @model_validator(mode="after")
+    def _ends_as_it_prunes(self) -> Setup:
+        until = self.train.until
+        if until is None:
+            return self
+        until.check(0 if self.prune.steps else self.prune.schedule.levels)
+        unknown = [name for name in until.reads if name not in WATCHED]
+        if unknown:
+            rule = f"an epoch has these numbers: {', '.join(WATCHED)}"
+            raise InvalidValue(f"train.until looks at {unknown[0]!r}", rule, "name one of them")
         return self
 
     def plain(self) -> dict[str, dict[str, Any]]:
@@ -218,8 +256,10 @@ SECTIONS: Mapping[str, type[Section]] = {
     "train": TrainSection,
     "prune": PruneSection,
     "measure": MeasureSection,
+    "retrain": RetrainSection,
 }
 FAMILIES: Mapping[tuple[str, str], Family[Any]] = {
+    ("train", "until"): ENDINGS,
     ("train", "optimizer"): OPTIMIZERS,
     ("train", "schedule"): RATES,
     ("prune", "criterion"): CRITERIA,
@@ -284,7 +324,7 @@ def plain_value(section: str, field: str, value: Any) -> Any:
     if isinstance(value, tuple):
         items = cast("tuple[Any, ...]", value)
         return [encode(item, family) if family else item for item in items]
-    return encode(value, family) if family else value
+    return encode(value, family) if family and value is not None else value
 
 
 def usual(field: FieldInfo) -> Any:

@@ -11,9 +11,9 @@ from typing import Any
 from budbreak.errors import StoreMismatch
 from budbreak.files import read_json, write_json
 from budbreak.iteration import LevelRecord, Store, differences, read_records
-from budbreak.studies.making import epochs_of
 from budbreak.studies.notes import Notes
 from budbreak.studies.result import Counted, LevelResult
+from budbreak.studies.retraining import is_retrained, with_retrained
 from budbreak.studies.tasks import Task
 from budbreak.studies.weights import WEIGHTS, check_weights
 
@@ -55,7 +55,8 @@ def is_complete(task: Task) -> bool:
     """Whether all of a task is there, by its records."""
     last = task.setup.prune.schedule.levels
     whole = all((task.folder / name).is_file() for name in (WEIGHTS, "identity.json"))  # not one that was moved away
-    return whole and any(record.level == last and record.last_stage for record in _records(task))
+    whole = whole and is_retrained(task.folder, task.setup.retrain.ways)
+    return whole and any((record.level == last or record.closes) and record.last_stage for record in _records(task))
 
 
 def check_complete(task: Task) -> None:
@@ -78,6 +79,8 @@ def collect(task: Task, arm: str) -> list[LevelResult]:
     """
     dense = [level for need in task.needs for level in _levels(need, arm)]
     own = [level for level in _levels(task, arm) if not dense or level.level > 0]
+    if own:
+        own[-1] = with_retrained(own[-1], task.folder, task.identity, task.setup.retrain.ways)
     return [*(replace(level, shared=True) for level in dense), *own]
 
 
@@ -107,9 +110,9 @@ def _records(task: Task) -> tuple[LevelRecord, ...]:
 
 
 def _level_result(stages: Sequence[LevelRecord], notes: Notes, arm: str, task: Task) -> LevelResult:
-    last, setup = stages[-1], task.setup
+    last = stages[-1]
     layers, curve = notes.layers(last.level), notes.curve(last.level)
-    epochs = len(stages) * epochs_of(setup, last.level)
+    epochs = sum(stage.epochs for stage in stages)
     return LevelResult(
         arm=arm,
         seed=task.seed,
@@ -136,6 +139,7 @@ def _remarks(stages: Sequence[LevelRecord], layers: object, *, lost: int) -> lis
         remarks.append("notes.json of this task was lost: no layers and no curve")
     elif lost:
         remarks.append(f"notes.json of this task was lost in part: the curve lacks {lost} points")
+    remarks += [stage.ending for stage in stages if stage.ending]
     short = sum(stage.shortfall for stage in stages)
     if short:
         remarks.append(f"what follows the host found {short} candidates too few: the host removed them instead")

@@ -104,7 +104,8 @@ def _after_dense(arm: str, setup: Setup, seed: int, place: Place) -> tuple[Task,
     dense_setup = dense_of(setup)
     identity = digest({"task": "dense", **_told(dense_setup, seed)})
     dense = Task("dense", identity, f"dense of {arm} seed {seed}", seed, _json(dense_setup), place)
-    levels = digest({"task": "levels", "dense": identity, "prune": setup.prune.told()})
+    retrain = {"retrain": setup.retrain.told()} if setup.retrain.ways else {}
+    levels = digest({"task": "levels", "dense": identity, "prune": setup.prune.told(), **retrain})
     return dense, Task("levels", levels, f"{arm} seed {seed}", seed, _json(setup), place, (dense,))
 
 
@@ -138,7 +139,8 @@ def dense_of(setup: Setup) -> Setup:
     kept = {name: getattr(setup.prune, name) for name in ("exclude", "rewind", "rewind_epoch")}
     kept |= {"criterion": criterion, "then": then}
     dense = type(setup.prune).model_validate({"schedule": "dense"})
-    return setup.model_copy(update={"prune": dense.model_copy(update=kept)})
+    once = type(setup.retrain).model_validate({})
+    return setup.model_copy(update={"prune": dense.model_copy(update=kept), "retrain": once})
 
 
 def distinct(tasks: Sequence[Task]) -> list[Task]:
@@ -162,6 +164,7 @@ def _told(setup: Setup, seed: int) -> dict[str, Any]:
         "train": setup.train.told(),
         "prune": prune,
         "measure": setup.measure.told(),
+        **({"retrain": setup.retrain.told()} if setup.retrain.ways else {}),
     }
 
 

@@ -16,7 +16,9 @@ from budbreak.data import Images, batches
 from budbreak.diagnostics import Measurement
 from budbreak.errors import BudbreakError, CorruptFile, StoreMismatch, UncoveredWeights
 from budbreak.files import FolderLock
-from budbreak.iteration import Level, Plan, iterate
+from budbreak.iteration import EndingRule, Level, Plan, iterate
+from budbreak.masks import Mask
+from budbreak.schedules import Dense
 from budbreak.studies.making import (
     Data,
     epochs_of,
@@ -25,13 +27,18 @@ from budbreak.studies.making import (
     make_plan,
     pick_engine,
     prepare_data,
+    until_of,
+    until_retrained,
+    watched_numbers,
 )
 from budbreak.studies.measuring import BATCH, layer_results, measure
 from budbreak.studies.notes import NotedEnd, NotedEpoch, Notes
-from budbreak.studies.result import EpochResult
+from budbreak.studies.result import TRAIN_ACCURACY, VALIDATION_LOSS, EpochResult
+from budbreak.studies.retraining import retrained_folder
+from budbreak.studies.sections import WATCHED
 from budbreak.studies.taskfolder import is_complete, write_task
 from budbreak.studies.tasks import Task, check_identity
-from budbreak.studies.weights import save_weights
+from budbreak.studies.weights import WEIGHTS, read_state, save_weights
 from budbreak.training import Engine, RateScheduler, evaluate, steps_per_epoch, train_epoch
 
 Tell = Callable[[], object]
@@ -103,10 +110,38 @@ def _train(task: Task, tell: Tell) -> None:
         dense=task.needs[0].folder if task.needs else None,
         also={"task": task.identity},
     ) as levels:
-        trainer = _Trainer(task, model, engine, data, plan, Notes(task.folder, task.identity), tell)
+        notes = Notes(task.folder, task.identity)
+        trainer = _Trainer(task, model, engine, data, plan, notes, tell, lambda level: until_of(setup, level))
         for level in levels:
             trainer.train(level, optimizer, rates)
         save_weights(task.folder, model)
+    for way in setup.retrain.ways:
+        model.load_state_dict(read_state(task.folder / WEIGHTS), strict=False)  # without extra state
+        _retrain(trainer, levels.mask, way)
+
+
+def _retrain(trainer: _Trainer, mask: Mask, way: str) -> None:
+    """Train the pruned network once more; see `RetrainSection`."""
+    task, model, prunable = trainer.task, trainer.model, trainer.plan.prunable
+    folder, free = retrained_folder(task.folder, way), way == "free"
+    optimizer, rates, _ = _parts(
+        task, model, steps_per_epoch(len(trainer.data.parts.train), task.setup.train.batch_size)
+    )
+    with iterate(
+        model,
+        optimizer,
+        Plan(schedule=Dense(), prunable=prunable, rewind_to=None),
+        resets=[rates],
+        seed=task.seed,
+        store=folder,
+        also={"task": task.identity, "way": way},
+        mask=Mask.dense(model, prunable) if free else mask,
+    ) as levels:
+        notes = Notes(folder, task.identity)
+        until = until_retrained(task.setup)
+        own = replace(trainer, notes=notes, until=lambda level: until, free=free)
+        for level in levels:
+            own.train(level, optimizer, rates)
 
 
 def _parts(task: Task, model: nn.Module, steps: int) -> tuple[Optimizer, RateScheduler, Plan]:
@@ -119,7 +154,12 @@ def _parts(task: Task, model: nn.Module, steps: int) -> tuple[Optimizer, RateSch
 
 @dataclass(frozen=True)
 class _Trainer:
-    """Trains and measures one level after the other."""
+    """Trains and measures one level after the other.
+
+    Args:
+        until: level -> what may end its trainings early.
+        free: whether weights that were pruned are trained again: what is zero is then looked up, not in the mask.
+    """
 
     task: Task
     model: nn.Module
@@ -128,12 +168,19 @@ class _Trainer:
     plan: Plan
     notes: Notes
     tell: Tell
+    until: Callable[[int], EndingRule | None]
+    free: bool = False
+
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """What a rule or a criterion looks at: see `watched_numbers`."""
+        return watched_numbers(self.task.setup)
 
     def train(self, level: Level, optimizer: Optimizer, rates: RateScheduler) -> None:
-        setup = self.task.setup
-        for epoch in level.epochs(epochs_of(setup, level.number)):
-            if epoch == 0:
-                self._note(level, 0, {})
+        setup, until = self.task.setup, self.until(level.number)
+        if not level.epochs_done:
+            self._note(level, 0, {})
+        for epoch in level.epochs(epochs_of(setup, level.number), until=until):
             self.notes.check(level.number, level.stage, epoch)
             done = train_epoch(
                 self.model,
@@ -143,15 +190,21 @@ class _Trainer:
                 batch_size=setup.train.batch_size,
                 augment=setup.data.augment,
                 after_step=rates.after_step,
+                steps=setup.prune.steps if level.number else 0,
+                accuracy=TRAIN_ACCURACY.name in self.watched,
             )
-            numbers = self._note(level, epoch + 1, {"train_loss": done.loss})
+            own = {} if done.accuracy is None else {TRAIN_ACCURACY.name: done.accuracy}
+            numbers = self._note(level, epoch + 1, {"train_loss": done.loss, **own})
+            level.record(**{name: numbers[name] for name in WATCHED if name in numbers})
             rates.after_epoch(numbers["validation_accuracy"])
         self._end(level)
 
     def _note(self, level: Level, epoch: int, numbers: Mapping[str, float]) -> Mapping[str, float]:
         """Measure after an epoch (0: before the first), and keep it."""
-        measured = {**numbers, "validation_accuracy": self._accuracy(self.data.parts.validation)}
-        before = level.stage * epochs_of(self.task.setup, level.number)
+        seen = evaluate(self.model, self.data.parts.validation, engine=self.engine)
+        loss = {VALIDATION_LOSS.name: seen.loss} if VALIDATION_LOSS.name in self.watched else {}
+        measured = {**numbers, "validation_accuracy": seen.accuracy, **loss}
+        before = sum(record.epochs for record in level.history if record.level == level.number)
         if self._is_measured(level, epoch):
             measured |= self._measure(level, fresh=epoch == 0).numbers
         result = EpochResult(before + epoch, measured)
@@ -167,22 +220,30 @@ class _Trainer:
 
     def _end(self, level: Level) -> None:
         """Measure at the end of a training; the test set is looked at here only, and decides nothing."""
-        epochs = epochs_of(self.task.setup, level.number)
+        epochs = level.epochs_done
         last = self.notes.last_epoch(level.number, level.stage, epochs)
         measured = self._measure(level)
         result = replace(last, numbers={**last.numbers, **measured.numbers})
         self.notes.add_epoch(NotedEpoch(level.number, level.stage, epochs, level.density, result))
         numbers = {"test_accuracy": self._accuracy(self.data.parts.test), **result.numbers}
         level.record(**numbers)
-        layers = layer_results(level.mask, measured.layers)
+        layers = layer_results(self._mask(level), measured.layers)
         self.notes.add_end(NotedEnd(level.number, level.stage, level.density, numbers, layers))
         self.tell()
 
     def _measure(self, level: Level, *, fresh: bool = False) -> Measurement:
         diagnostics = self.task.setup.measure.diagnostics
         return measure(
-            diagnostics, self.model, self.data.measured, mask=level.mask, prunable=self.plan.prunable, fresh=fresh
+            diagnostics,
+            self.model,
+            self.data.measured,
+            mask=self._mask(level),
+            prunable=self.plan.prunable,
+            fresh=fresh,
         )
+
+    def _mask(self, level: Level) -> Mask:
+        return Mask.from_zeros(self.model, self.plan.prunable) if self.free else level.mask
 
     def _accuracy(self, images: Images) -> float:
         return evaluate(self.model, images, engine=self.engine).accuracy

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from budbreak.errors import BudbreakError
-from budbreak.studies.making import epochs_before, epochs_of
 from budbreak.studies.notes import NOTES, NotesFile, read_notes
 from budbreak.studies.tasks import Task
 
@@ -83,16 +84,15 @@ class Watch:
 
 def _events(task: Task, notes: NotesFile) -> Iterator[tuple[tuple[object, ...], Event]]:
     """Each with what tells it from the others."""
-    setup, total = task.setup, task.epochs
-    before = epochs_before(setup, 1) if task.needs else 0
+    total, places = task.epochs, sorted((one.level, one.stage, one.epoch) for one in notes.epochs if one.epoch > 0)
     for noted in notes.epochs:
         if noted.epoch > 0:
-            done = epochs_before(setup, noted.level) - before + noted.result.epoch
-            key = ("epoch", noted.level, noted.stage, noted.epoch)
+            place = noted.level, noted.stage, noted.epoch
+            done = bisect_right(places, place)
             density, numbers = noted.density, noted.result.numbers
-            yield key, Event(task.name, done, total, noted.level, noted.epoch, density, numbers)
+            yield ("epoch", *place), Event(task.name, done, total, noted.level, noted.epoch, density, numbers)
     for end in notes.ends:
-        epochs = epochs_of(setup, end.level)
-        done = epochs_before(setup, end.level) - before + (end.stage + 1) * epochs
+        done = bisect_right(places, (end.level, end.stage, sys.maxsize))
+        epochs = done - bisect_left(places, (end.level, end.stage, 0))
         key = ("end", end.level, end.stage)
         yield key, Event(task.name, done, total, end.level, epochs, end.density, end.numbers, ended=True)

@@ -58,7 +58,8 @@ def _watch(observer: Observer[object] | None, *, stored: bool) -> tuple[object, 
     seen: object = None
     states: States = {}
     for steps in (range(2), range(2, 4)) if stored else (range(4),):
-        with Watch(model, prunable_parameters(model), observers, is_on=lambda: True) as watch:
+        watching = Watch(model, prunable_parameters(model), observers, is_on=lambda: True, recorded=lambda name: 0.5)
+        with watching as watch:
             watch.begin()
             if states:
                 watch.load(states)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -27,11 +28,13 @@ class TrainedEpoch:
         loss: mean cross-entropy over all images, each at the step that used it (augmented, in training mode).
         steps: optimizer steps.
         seconds: wall-clock time.
+        accuracy: share of images whose highest output was their label at that step, in [0, 1]; None if not asked for.
     """
 
     loss: float
     steps: int
     seconds: float
+    accuracy: float | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,8 @@ def train_epoch(
     batch_size: int,
     augment: bool = False,
     after_step: Callable[[], None] | None = None,
+    steps: int = 0,
+    accuracy: bool = False,
 ) -> TrainedEpoch:
     """Train on every image once, in random order; the last batch holds the rest.
 
@@ -74,6 +79,8 @@ def train_epoch(
         batch_size: images in a step.
         augment: crop with 4 pixels of padding, mirror half of the images.
         after_step: called after each optimizer step: step the scheduler here.
+        steps: end after so many, if there are more; 0: all.
+        accuracy: count the outputs that are right as well.
 
     Raises:
         NotFinite: if the loss is NaN or infinite; names the first such step.
@@ -85,16 +92,20 @@ def train_epoch(
     begin = time.perf_counter()
     model.train()
     sizes = [min(batch_size, len(data) - start) for start in range(0, len(data), batch_size)]
+    sizes = sizes[:steps] if steps else sizes
     losses = torch.zeros(len(sizes), device=engine.device)
-    for step, (inputs, labels) in enumerate(_shuffled(data, engine, batch_size, augment)):
-        losses[step] = train_step(model, optimizer, inputs, labels, engine)
+    right = torch.zeros((), dtype=torch.int64, device=engine.device) if accuracy else None
+    shuffled = itertools.islice(_shuffled(data, engine, batch_size, augment), len(sizes))
+    for step, (inputs, labels) in enumerate(shuffled):
+        losses[step] = train_step(model, optimizer, inputs, labels, engine, right=right)
         if after_step is not None:
             after_step()
         if (step + 1) % _CHECK_EVERY == 0:
             _check_finite(losses)
     _check_finite(losses)
-    mean = losses.double().cpu() @ torch.tensor(sizes, dtype=torch.float64) / len(data)
-    return TrainedEpoch(float(mean), len(sizes), time.perf_counter() - begin)
+    mean = losses.double().cpu() @ torch.tensor(sizes, dtype=torch.float64) / sum(sizes)
+    share = None if right is None else int(right) / sum(sizes)
+    return TrainedEpoch(float(mean), len(sizes), time.perf_counter() - begin, share)
 
 
 def evaluate(model: nn.Module, data: Images, *, engine: Engine, batch_size: int = 1000) -> Evaluation:
@@ -145,15 +156,26 @@ def _shuffled(data: Images, engine: Engine, batch_size: int, augment: bool) -> I
 
 
 def train_step(
-    model: nn.Module, optimizer: torch.optim.Optimizer, inputs: Tensor, labels: Tensor, engine: Engine
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    inputs: Tensor,
+    labels: Tensor,
+    engine: Engine,
+    *,
+    right: Tensor | None = None,
 ) -> Tensor:
-    """Forward, backward and step in the arithmetic of the engine; the loss, detached, still on its device."""
+    """Forward, backward and step in the arithmetic of the engine; the loss, detached, still on its device.
+
+    To ``right`` is added how many outputs are highest at their label, before the step.
+    """
     with torch.autocast(torch.device(engine.device).type, torch.bfloat16, enabled=engine.bf16):
         outputs = model(inputs)
     loss = functional.cross_entropy(outputs.float(), labels)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()
+    if right is not None:
+        right += (outputs.detach().argmax(1) == labels).sum()
     return loss.detach()
 
 

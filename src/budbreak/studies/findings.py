@@ -1,0 +1,102 @@
+"""What a run with gates shows beside its levels: accuracy through training, sparsity, masks. Of the first seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from torch import Tensor
+
+from budbreak.diagnostics import Finding, Quantity
+from budbreak.errors import BudbreakError
+from budbreak.iteration import Store
+from budbreak.schedules import LayerByLayer, NotForeseen, Schedule, foresee
+from budbreak.studies.recipe import Arm
+from budbreak.studies.result import VALIDATION_ACCURACY, LevelResult
+from budbreak.studies.tasks import Task
+
+_SIDE = 20  # of a mask, as it is shown: some kilobytes for an arm
+_SPARSITY = Quantity("sparsity", "sparsity", "share", about="pruned / prunable.")
+_KEPT = Quantity("kept", "kept")
+
+Row = Mapping[str, str | float | None]
+
+
+def findings_of(shown: Sequence[tuple[Arm, Task]], levels: Sequence[LevelResult]) -> tuple[Finding, ...]:
+    """The findings of the arms whose trainings end by a rule, of seed 0.
+
+    Args:
+        shown: arms with their tasks, which may be under way.
+        levels: of all arms and seeds, those that are over.
+    """
+    gated = [(arm, task) for arm, task in shown if task.seed == 0 and arm.setup.train.until is not None]
+    own = {arm.name: [one for one in levels if (one.arm, one.seed) == (arm.name, 0)] for arm, _ in gated}
+    courses = [
+        _finding("events", f"Training of {name}, seed 0", VALIDATION_ACCURACY, _course(own[name])) for name in own
+    ]
+    reached = [row for arm, _ in gated for row in _sparsities(arm, own[arm.name])]
+    sparsity = _finding("events", "Sparsity, scheduled and reached", _SPARSITY, reached, epoch="level")
+    masks = [
+        _finding("masks", f"Masks of {arm.name}, seed 0, thinned out", _KEPT, list(_tiles(task))) for arm, task in gated
+    ]
+    return tuple(one for one in (*courses, sparsity, *masks) if one is not None)
+
+
+def _finding(kind: str, label: str, quantity: Quantity, rows: Sequence[Row], **labels: str) -> Finding | None:
+    if not rows:
+        return None
+    return Finding(kind, label, quantity, {name: tuple(row[name] for row in rows) for name in rows[0]}, labels)
+
+
+def _course(levels: Sequence[LevelResult]) -> list[Row]:
+    """The accuracy after each epoch, and right after each pruning, which is an event."""
+    rows, before = list[Row](), 0
+    for level in levels:
+        for point in level.curve:
+            pruned = f"pruned to {100 * level.density:.3g} %" if point.epoch == 0 < level.level else None
+            value = point.numbers.get(VALIDATION_ACCURACY.name)
+            rows.append({"arm": level.arm, "epoch": float(before + point.epoch), "value": value, "event": pruned})
+        before += level.epochs
+    return rows
+
+
+def _sparsities(arm: Arm, levels: Sequence[LevelResult]) -> Iterator[Row]:
+    """What the schedule says of each level that is over, and what is pruned there."""
+    for level in levels:
+        planned = _planned(arm.setup.prune.schedule, level.level)
+        for name, value in ((f"{arm.name}, scheduled", planned), (f"{arm.name}, reached", 1 - level.density)):
+            if value is not None:
+                yield {"arm": name, "epoch": float(level.level), "value": value, "event": None}
+
+
+def _planned(schedule: Schedule, level: int) -> float | None:
+    if isinstance(schedule, LayerByLayer):
+        return None  # the sizes of the layers decide
+    try:
+        return float(foresee(schedule, level))
+    except NotForeseen:
+        return None
+
+
+def _tiles(task: Task) -> Iterator[Row]:
+    """Weights at even distances of each mask of the last level that is over: 1 where one stays."""
+    for name, entry in _last_mask(task).items():
+        flat = entry.reshape(len(entry), -1)
+        rows, columns = (_even(size) for size in flat.shape)
+        for row, values in enumerate(flat[rows][:, columns].int().tolist()):
+            for column, value in enumerate(values):
+                yield {"layer": name, "row": row, "column": column, "value": value}
+
+
+def _last_mask(task: Task) -> Mapping[str, Tensor]:
+    store = Store(task.folder)
+    try:
+        store.look()
+        names = [path.stem.removeprefix("level-") for path in (task.folder / "masks").glob("level-*.safetensors")]
+        return store.load_mask(max(map(int, names)))
+    except (OSError, ValueError, BudbreakError):
+        return {}  # nothing is over yet, or a file was deleted: nothing is computed from it
+
+
+def _even(size: int) -> list[int]:
+    count = min(_SIDE, size)
+    return [place * size // count for place in range(count)]

@@ -1,0 +1,64 @@
+"""Retraining: the pruned network trained once more, with its mask or without, and what that gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from budbreak.diagnostics import Quantity
+from budbreak.studies.notes import Notes
+from budbreak.studies.result import LayerResult, LevelResult
+
+_WORDS = {"masked": "after retraining", "free": "after retraining without mask"}
+_NONZERO = Quantity("nonzero", "remaining weights", "share", about="weights that are not zero, of the prunable ones.")
+
+
+def retrained_folder(folder: Path, way: str) -> Path:
+    """Where the retraining of a task lies, in the task's own folder."""
+    return folder / f"retrained-{way}"
+
+
+def is_retrained(folder: Path, ways: Iterable[str]) -> bool:
+    """Whether all retrainings of a task are over."""
+    return all((retrained_folder(folder, way) / "records.json").is_file() for way in ways)
+
+
+def retrained_quantities(ways: Iterable[str], quantities: Sequence[Quantity]) -> tuple[Quantity, ...]:
+    """The numbers of retrained networks: those of a level once more, and how many weights are not zero."""
+    return tuple(
+        replace(one, name=_named(one.name, way), label=f"{one.label} {_WORDS[way]}", group=one.group and _WORDS[way])
+        for way in ways
+        for one in (*quantities, _NONZERO)
+    )
+
+
+def with_retrained(level: LevelResult, folder: Path, identity: str, ways: Iterable[str]) -> LevelResult:
+    """The last level of a task with the numbers of its retrainings, as far as they are over."""
+    for way in ways:
+        notes = Notes(retrained_folder(folder, way), identity)
+        for end in notes.ends.values():
+            layers = {layer.name: layer for layer in end.layers}
+            kept, total = (sum(getattr(layer, name) for layer in end.layers) for name in ("kept", "total"))
+            numbers = {**end.numbers, _NONZERO.name: kept / total}
+            level = replace(
+                level,
+                numbers={**level.numbers, **_suffixed(numbers, way)},
+                layers=tuple(_with(layer, layers.get(layer.name), way) for layer in level.layers),
+            )
+    return level
+
+
+def _with(layer: LayerResult, retrained: LayerResult | None, way: str) -> LayerResult:
+    if retrained is None:
+        return layer
+    numbers = {**retrained.numbers, _NONZERO.name: retrained.kept / retrained.total}
+    return replace(layer, numbers={**layer.numbers, **_suffixed(numbers, way)})
+
+
+def _suffixed(numbers: Mapping[str, float], way: str) -> dict[str, float]:
+    return {_named(name, way): number for name, number in numbers.items()}
+
+
+def _named(name: str, way: str) -> str:
+    return f"{name}_{way}"
