@@ -44,7 +44,7 @@ def test_one_run_gives_page_tables_and_figures(tmp_path: Path) -> None:
     page = write_report([fake_run(ARMS[:2], (0, 1), levels=3)], tmp_path, formats=EVERYTHING)
     assert page == tmp_path / "report.html"
     assert "Interrupted" not in page.read_text(encoding="utf-8")
-    names = ["accuracy", "cost", "difference", "dead-units-total", "layers-0", "layers-1"]
+    names = ["accuracy", "cost", "difference", "measured-dead-units-total", "layers-0", "layers-1"]
     names += [f"training-dead-units-{rate}" for rate in ("dynamic", "static", "total")]
     names += ["training-validation-accuracy"]
     drawn = [f"figures/{name}-{width}.svg" for name in names for width in ("1col", "2col")]

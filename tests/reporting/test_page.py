@@ -74,7 +74,7 @@ def tip(browser: Browser) -> list[str]:
 def test_figures_are_drawn_and_fit(browser: Browser, page: Path, width: int) -> None:
     browser.open(page, width)
     figures = browser.js("[...document.querySelectorAll('figure')].filter(f => f.offsetWidth).map(f => f.id)")
-    names = ["accuracy", "difference", "dead-units-total", "training-validation-accuracy", "layers-0", "cost"]
+    names = ["accuracy", "difference", "measured-dead-units-total", "training-validation-accuracy", "layers-0", "cost"]
     assert figures == [f"run0-{name}" for name in names]
     for key in figures:
         browser.draw(key)
@@ -86,7 +86,7 @@ def test_figures_are_drawn_and_fit(browser: Browser, page: Path, width: int) -> 
 
 def test_no_label_is_cut_off(browser: Browser, page: Path) -> None:
     browser.open(page, 1280)
-    for key in ("accuracy", "difference", "dead-units-total", "layers-0", "cost"):
+    for key in ("accuracy", "difference", "measured-dead-units-total", "layers-0", "cost"):
         browser.draw(f"run0-{key}")
         beyond = f"""(() => {{
             const svg = document.querySelector('#run0-{key} .plot svg'), frame = svg.getBoundingClientRect();
@@ -159,8 +159,8 @@ def test_an_arm_is_toggled_in_all_figures_of_its_run_by_mouse_and_key(browser: B
     assert browser.js(f"{marks(2)}.length") == 6
     pressed = "[...document.querySelectorAll('[data-arm=s1]')].map(b => b.ariaPressed)"
     assert set(browser.js(pressed)) == {"false"}
-    browser.draw("run0-dead-units-total")
-    assert browser.js(f"{marks(1, 'run0-dead-units-total')}.length") == 0
+    browser.draw("run0-measured-dead-units-total")
+    assert browser.js(f"{marks(1, 'run0-measured-dead-units-total')}.length") == 0
     browser.js(f"{button}.focus()")
     browser.keys(Keys.SPACE)
     browser.wait(f"{of[0]}.length === 6 && {of[1]}.length === 5")
@@ -217,7 +217,7 @@ def test_eight_arms_and_two_diagnostics_fit(browser: Browser, tmp_path: Path) ->
     assert visible(browser, ".arms tbody tr") == 8
     texts = browser.js("[...document.querySelectorAll('.arms tbody tr')].map(r => r.cells[3].innerText)")
     assert texts == ["\u2013", "magnitude", "\u2013", "taylor", "\u2013", "gradient", "\u2013", "random"]
-    browser.draw("run0-gradient-norm")
+    browser.draw("run0-measured-gradient-norm")
     browser.draw("run0-difference")
     assert browser.js(f"{marks(0, 'run0-difference')}.length") == 0
     assert browser.js(f"{marks(1, 'run0-difference')}.length") == 2

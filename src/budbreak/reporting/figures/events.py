@@ -16,15 +16,14 @@ def events(run: RunResult) -> list[Figure]:
 
 def _chart(shown: Shown, width: float) -> alt.LayerChart:
     x, y, styles = shown.x("epoch"), shown.y(), shown.styles
-    tips = shown.tips("epoch", "value", "event")
     happened = shown.base.transform_filter("isValid(datum.event)")
     names = happened.mark_text(angle=270, align="right", baseline="bottom", dx=-4, dy=-4, color="var(--muted)")
     line = shown.base.mark_line(strokeWidth=1.6)
-    places = shown.base.mark_point(opacity=0, size=50)
+    places = shown.telling(shown.base.mark_point(opacity=0, size=50), "epoch", "value", "event")
     layers = [
         happened.mark_rule(strokeDash=[3, 3], color="var(--muted)").encode(x=x),
         line.encode(x=x, y=y, color=styles["color"], strokeDash=styles["strokeDash"]),
-        places.encode(x=x, y=y, tooltip=tips),
+        places.encode(x=x, y=y),
         names.encode(x=x, y=alt.value(0), text="event:N"),
     ]
-    return alt.LayerChart(layer=layers, width=width - 62, height=min(260, 0.6 * width))
+    return shown.sheet(layers, width)

@@ -59,11 +59,6 @@
     const box = mark.getBoundingClientRect();
     return [box.left + box.width / 2, box.top + box.height / 2];
   };
-  const words = (found) => {
-    if (typeof found !== "object") return String(found);
-    const lines = Object.entries(found).filter(([, value]) => value !== "" && !/^(undefined|null|NaN)$/.test(value));
-    return lines.map(([name, value]) => `${name} ${value}`.trim()).join("\n");
-  };
   let on = null;
   const hide = () => {
     tip.hidden = true;
@@ -82,7 +77,7 @@
     hide();
     on = mark;
     mark.classList.add("on");
-    tip.textContent = words(said(mark));
+    tip.textContent = said(mark).trim();
     tip.hidden = false;
     place();
   };
