@@ -45,7 +45,7 @@ class Shown:
 
     def title(self, column: str) -> str:
         """What the axis of a column is called."""
-        return named(self.finding.quantity) if column == "value" else self.finding.labels.get(column, column)
+        return safe(named(self.finding.quantity) if column == "value" else self.finding.labels.get(column, column))
 
     def x(self, column: str) -> alt.X:
         """A linear axis that ends with the values."""
@@ -92,7 +92,10 @@ def _shown(run: RunResult, name: str, finding: Finding) -> Shown:
 
 
 def _figure(shown: Shown, draw: Callable[[Shown, float], Any], caption: str, place: Place) -> Figure:
-    titles, rows = tuple(map(shown.title, shown.finding.columns)), tuple(map(_texts, shown.finding.rows()))
+    titles, rows = (
+        tuple(shown.title(column).strip() for column in shown.finding.columns),
+        tuple(map(_texts, shown.finding.rows())),
+    )
     return Figure(
         shown.name,
         shown.finding.label,

@@ -11,7 +11,7 @@ import altair as alt
 from budbreak.diagnostics import Quantity
 from budbreak.reporting.estimate import Axis, Point, Series
 from budbreak.reporting.figures.figure import Row
-from budbreak.reporting.figures.looks import SHOWN, arm_key, arm_styles, drawn, heading, near_zero
+from budbreak.reporting.figures.looks import SHOWN, arm_key, arm_styles, drawn, heading, near_zero, safe
 from budbreak.reporting.tables import Column
 from budbreak.reporting.wording import (
     UNITS,
@@ -139,7 +139,7 @@ class Lines:
 
     def plot(self, width: float, height: float, *, titled: bool = False) -> alt.LayerChart:
         """Means joined by lines, their 95 % intervals, and seeds as small dots; the title may replace the label."""
-        styles, label = arm_styles(self.arms), None if titled else self.label
+        styles, label = arm_styles(self.arms), None if titled else safe(self.label)
         colour = styles["color"]
         every = alt.Chart(alt.NamedData(self.name))
         base = every.transform_filter(SHOWN).encode(x=self.x_axis(width), color=colour)

@@ -27,7 +27,7 @@ def column_of(quantity: Quantity) -> str:
 
 
 def safe(name: str) -> str:
-    """A name in rows, ended by a space: Vega looks names up in objects that have a "constructor" from the start."""
+    """A name in a chart, ended by a space: Vega looks texts up in objects that have a "constructor" from the start."""
     return f"{plain(name)} "
 
 
@@ -49,7 +49,7 @@ def near_zero(values: Sequence[float]) -> bool:
 
 def arm_labels(arms: Mapping[str, int]) -> str:
     """An expression that gives the name of an arm."""
-    return f"{json.dumps({arm_key(place): plain(name) for name, place in arms.items()})}[datum.label]"
+    return f"{json.dumps({arm_key(place): safe(name) for name, place in arms.items()})}[datum.label]"
 
 
 def arm_styles(arms: Mapping[str, int]) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def arm_styles(arms: Mapping[str, int]) -> dict[str, Any]:
 
 def heading(text: str, above: float = 10) -> alt.Chart:
     """A title above a plot, at the same height whatever the labels of its axes."""
-    place: dict[str, Any] = {"x": alt.value(0), "y": alt.value(-above), "text": alt.value(text)}
+    place: dict[str, Any] = {"x": alt.value(0), "y": alt.value(-above), "text": alt.value(safe(text))}
     style: dict[str, Any] = {"align": "left", "baseline": "bottom", "fontWeight": 600}
     return alt.Chart(alt.InlineData(values=[{}])).mark_text(**style).encode(**place)
 
@@ -77,7 +77,7 @@ def telling(chart: alt.Chart, titles: Mapping[str, str]) -> alt.Chart:
     """The chart, whose marks tell a line for each of their columns that has a value, behind its title."""
     lines: list[str] = []
     for column, title in titles.items():
-        value, start = f"datum[{column!r}]", json.dumps(f"{plain(title)} ".lstrip())
+        value, start = f"datum[{column!r}]", json.dumps(f"{plain(title).strip()} ".lstrip())
         text = f"{start} + (isNumber({value}) ? format({value}, '.5~g') : {value}) + '\\n'"
         lines.append(f"(isValid({value}) ? {text} : '')")
     return chart.transform_calculate(tip=" + ".join(lines)).encode(tooltip="tip:N")
