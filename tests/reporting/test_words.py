@@ -138,7 +138,7 @@ def test_what_is_no_accuracy_is_shown_in_its_own_unit() -> None:
 def test_differences_between_groups_say_so() -> None:
     runs = [fake_run(ARMS[:2], seeds, levels=3, name=f"run{seeds[0]}") for seeds in ((0, 1, 2), (5, 6, 7))]
     text = terminal(between(runs)).split()
-    assert "differences are unpaired (Welch), as the dense trainings differ" in " ".join(text)
+    assert "Differences are unpaired (Welch), as the dense trainings differ" in " ".join(text)
 
 
 def test_names_are_no_markup_and_no_emoji() -> None:

@@ -23,7 +23,7 @@ from budbreak.reporting.wording import count, density, duration, plain_lines
 from budbreak.studies import RunResult, distinct_names
 
 _FONT = "Helvetica, Arial, 'Liberation Sans', sans-serif"
-_WIDTHS = {"half": (500.0, 356.0), "full": (920.0, 356.0), "aside": (500.0, 356.0)}  # on a laptop, and on a phone
+_WIDTHS = {"half": (500.0, 356.0), "full": (1028.0, 356.0), "aside": (500.0, 356.0)}  # on a laptop, and on a phone
 
 
 def to_html(runs: Sequence[RunResult]) -> str:

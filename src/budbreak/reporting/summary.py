@@ -64,7 +64,7 @@ def _reading(run: RunResult) -> str:
     if not points:
         return ""
     if all(point.estimate.low is None for point in points):
-        return "n=1: no interval"
+        return "n=1: no interval."
     found = "; *: p < 0.05" if any(point.is_found for point in points) else ""
     corrected = f"; p is {family(run)}" if family(run) else ""
-    return f"differences are {pairing(lines)}{corrected}{found}"
+    return f"Differences are {pairing(lines)}{corrected}{found}."
