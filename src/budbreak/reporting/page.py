@@ -17,7 +17,6 @@ from budbreak.reporting import theme
 from budbreak.reporting.conclusion import conclude
 from budbreak.reporting.drawing import engine, specification
 from budbreak.reporting.figures import Figure, compared, figures_of
-from budbreak.reporting.figures.figure import Row
 from budbreak.reporting.summary import endings
 from budbreak.reporting.wording import count, density, duration, plain_lines
 from budbreak.studies import RunResult, distinct_names
@@ -70,7 +69,7 @@ def typeset(text: str) -> Markup:
 
 
 def _as_json(shown: Mapping[str, Sequence[Figure]]) -> Markup:
-    """What the script draws: specifications for wide and narrow screens, and each table of rows once."""
+    """What the script draws: specifications for wide and narrow screens, and each table once, by columns."""
     figures = {
         f"{prefix}-{figure.key}": {
             "specs": [_without_legends(specification(figure, width)) for width in _WIDTHS[figure.place]],
@@ -81,7 +80,7 @@ def _as_json(shown: Mapping[str, Sequence[Figure]]) -> Markup:
         for figure in found
     }
     tables = {
-        f"{prefix}-{name}": _columns(rows)
+        f"{prefix}-{name}": {column: [row[column] for row in rows] for column in rows[0]}
         for prefix, found in shown.items()
         for figure in found
         for name, rows in figure.data.items()
@@ -100,17 +99,6 @@ def _without_legends(part: Any) -> Any:
     return {key: _without_legends(one) for key, one in part.items()} | ({"legend": None} if arms else {})
 
 
-def _columns(rows: Sequence[Row]) -> dict[str, Any]:
-    """Rows as columns; those of text as places in a list of the different ones."""
-    found: dict[str, Any] = {}
-    for name in rows[0] if rows else ():
-        values = [row[name] for row in rows]
-        texts = list(dict.fromkeys(values)) if all(isinstance(value, str) for value in values) else []
-        places = {text: place for place, text in enumerate(texts)}
-        found[name] = [texts, [places[value] for value in values]] if texts else [None, values]
-    return found
-
-
 def _run(run: RunResult, name: str, prefix: str, figures: Sequence[Figure]) -> dict[str, Any]:
     beside = [figure for figure in figures if figure.place != "aside"]
     return {
@@ -126,7 +114,7 @@ def _run(run: RunResult, name: str, prefix: str, figures: Sequence[Figure]) -> d
         "facts": {
             "Invariants checked": list(_invariants(run)),
             "Remarks": _remarks(run),
-            "Arms": list(_compared_with(run)),
+            "Arms": [(arm.name, f"compared with {arm.reference or 'none'}") for arm in run.arms],
             "Recipe, resolved": list(_recipe(run)),
             "Environment": list(_flat(run.environment, "")),
         },
@@ -166,14 +154,6 @@ def _remarks(run: RunResult) -> list[tuple[str, str]]:
             places.setdefault(remark, []).append(f"{row.arm}, seed {row.seed}, level {row.level}")
     more = {remark: f"; and {len(where) - 4} more" if len(where) > 4 else "" for remark, where in places.items()}
     return [(remark, "; ".join(where[:4]) + more[remark]) for remark, where in places.items()]
-
-
-def _compared_with(run: RunResult) -> Iterator[tuple[str, str]]:
-    """What each arm is compared with, and where it differs from the recipe."""
-    for arm in run.arms:
-        yield arm.name, f"compared with {arm.reference or 'none'}"
-        for field, value in arm.overrides.items():
-            yield from _flat(value, f"{arm.name}: {field}")
 
 
 def _recipe(run: RunResult) -> Iterator[tuple[str, str]]:

@@ -6,14 +6,8 @@
   const report = JSON.parse(document.getElementById("report").textContent);
   document.documentElement.classList.add("js");
 
-  const rowsOf = (table) => {
-    const columns = Object.entries(table);
-    const count = columns.length ? columns[0][1][1].length : 0;
-    return Array.from({ length: count }, (_, row) =>
-      Object.fromEntries(columns.map(([name, [texts, values]]) => [name, texts ? texts[values[row]] : values[row]])));
-  };
-  const tables = {};
-  const table = (name) => (tables[name] ??= rowsOf(report.tables[name]));
+  const rowsOf = (columns) => Object.values(columns)[0].map((_, row) =>
+    Object.fromEntries(Object.entries(columns).map(([name, values]) => [name, values[row]])));
 
   // Arms that are not shown, by scope: a run, or the comparison of runs.
   const hidden = new Map();
@@ -28,7 +22,7 @@
     const { specs, widths, data } = report.figures[plot.dataset.figure];
     const spec = structuredClone(specs[place]);
     spec.datasets ??= {};
-    for (const [name, key] of Object.entries(data)) spec.datasets[name] = table(key);
+    for (const [name, key] of Object.entries(data)) spec.datasets[name] = rowsOf(report.tables[key]);
     spec.params.find((param) => param.name === "hidden").value = hiddenFor(plot);
     const options = {
       mode: "vega-lite", ast: true, renderer: "svg", actions: false, defaultStyle: false, logLevel: 1, tooltip: () => {},
