@@ -7,11 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from budbreak.diagnostics import Quantity
-from budbreak.reporting.wording import listed
+from budbreak.reporting.wording import count, listed
 from budbreak.studies import TRAINING, Difference, Estimate, RunResult, estimate
 
 _CHANCE = 0.05
 _ENOUGH = 3  # seeds: fewer are no result, whatever their interval
+_LISTED = 4  # more arms than this are counted
 _POSSIBLE = {"share": (0.0, 1.0), "count": (0.0, math.inf), "seconds": (0.0, math.inf)}
 
 
@@ -176,4 +177,5 @@ def pairing(lines: Sequence[Series]) -> str:
     apart = [line.label for line in lines if not line.paired]
     if len(apart) == len(lines):
         return "unpaired (Welch), as the dense trainings differ" if apart else ""
-    return "paired by seed" if not apart else f"paired by seed, but for {listed(apart)}: unpaired (Welch)"
+    who = listed(apart) if len(apart) <= _LISTED else count(len(apart), "arm")
+    return f"paired by seed, but for {who}: unpaired (Welch)" if apart else "paired by seed"

@@ -25,7 +25,7 @@ def diagnostics(run: RunResult) -> list[Figure]:
 def _figure(run: RunResult, group: Sequence[Quantity]) -> Figure:
     every = [Lines(f"measured-{slug(one.name)}", one, arm_series(run, one.name)) for one in group]
     parts = [lines for lines in every if lines.series][:_PANELS]
-    columns = [(f"{name}, {lines.quantity.label}", *rest) for lines in parts for name, *rest in lines.columns]
+    columns = [(f"{name}, {lines.quantity.label}", line, cell) for lines in parts for name, line, cell in lines.columns]
     return Figure(
         f"measured-{slug(group[0].name)}",
         f"{capital(group[0].group or group[0].label)} against density",

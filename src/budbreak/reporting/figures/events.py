@@ -19,8 +19,8 @@ def events(run: RunResult) -> list[Figure]:
 def _chart(shown: Shown, width: float) -> alt.LayerChart:
     x, y, styles = shown.x("epoch"), shown.y(), shown.styles
     happened = shown.base.transform_filter("isValid(datum.event)")
-    names = happened.encode(x=x, y=alt.value(0), text="event:N")
-    way: dict[str, Any] = {"angle": 270, "align": "right", "baseline": "bottom", "dx": -4, "dy": -4}
+    names = happened.encode(x=x, y=alt.value("height"), text="event:N")
+    way: dict[str, Any] = {"angle": 270, "align": "left", "baseline": "bottom", "dx": 4, "dy": -4}
     line = shown.base.mark_line(strokeWidth=1.6)
     places = shown.telling(shown.base.mark_point(opacity=0, size=50), "epoch", "value", "event")
     layers = [

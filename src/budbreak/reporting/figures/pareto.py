@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import altair as alt
 
@@ -16,6 +17,8 @@ _DOT = 9.0  # the radius of the largest
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom."""
+Name = tuple[str, Box, Literal["left", "right"]]
+"""Where it stands, and on which side it begins at its dot."""
 
 
 def pareto(run: RunResult) -> list[Figure]:
@@ -38,27 +41,21 @@ def front(rows: Sequence[Row], *, higher: bool = True) -> list[Row]:
     return [row for row in rows if not any(beats(other, row) for other in rows)]
 
 
-def names(rows: Sequence[Row], best: Sequence[Row], ends: tuple[Box, Box]) -> list[Row]:
-    """Where the names of the best stand: beside their dots, on no other dot or name; without those that fit nowhere.
+def names(rows: Sequence[Row], best: Sequence[Row], size: tuple[float, float]) -> list[Name]:
+    """The names of the best, in a plot of a size, beside their dots and on no dot and no other name.
 
-    ``ends`` are those of the axes, and of the plot in pixels.
+    One that fits nowhere is left out. Rows have their places in pixels as x and y.
     """
-    axes, plot = ends
-
-    def pixel(row: Row) -> tuple[float, float]:
-        across = (row["latency"] - axes[0]) / ((axes[2] - axes[0]) or 1)
-        down = (row["value"] - axes[1]) / ((axes[3] - axes[1]) or -1)
-        return plot[0] + across * (plot[2] - plot[0]), plot[1] + down * (plot[3] - plot[1])
-
-    taken = [(x - _DOT, y - _DOT, x + _DOT, y + _DOT) for x, y in map(pixel, rows)]
-    found: list[Row] = []
+    taken = [(row["x"] - _DOT, row["y"] - _DOT, row["x"] + _DOT, row["y"] + _DOT) for row in rows]
+    found: list[Name] = []
     for row in best:
-        (x, y), wide = pixel(row), _LETTER * len(row["name"])
+        x, y, wide = row["x"], row["y"], _LETTER * len(row["name"])
         for left, top in ((x + _DOT, y + 2), (x - _DOT - wide, y - 2 - _LINE), (x + _DOT, y - 2 - _LINE)):
             box = (left, top, left + wide, top + _LINE)
-            if plot[0] <= left and box[2] <= plot[2] and not any(_overlap(box, other) for other in taken):
+            inside = left >= 0 and top >= 0 and box[2] <= size[0] and box[3] <= size[1]
+            if inside and not any(_overlap(box, other) for other in taken):
                 taken.append(box)
-                found.append({"name": row["name"], "x": left, "y": top})
+                found.append((row["name"], box, "left" if left > x else "right"))
                 break
     return found
 
@@ -68,26 +65,35 @@ def _overlap(one: Box, other: Box) -> bool:
 
 
 def _chart(shown: Shown, width: float) -> alt.LayerChart:
-    wide, high, margin = width - 62, min(260, 0.6 * width), _DOT + 3
-    best = front(shown.rows, higher=shown.finding.quantity.better != "lower")
-    along = sorted(best, key=lambda row: row["latency"])
+    wide, high = width - 62, min(260, 0.6 * width)
     latencies, values = ([row[column] for row in shown.rows] for column in ("latency", "value"))
+    first, last, top = min(latencies), max(latencies), max(values)
     low = 0.0 if near_zero(values) else min(values)
-    x, y = shown.x("latency"), shown.y()
-    x.scale = alt.Scale(domain=[min(latencies), max(latencies)], nice=False, zero=False, padding=margin)
-    y.scale = alt.Scale(domain=[low, max(values)], nice=False, zero=False, padding=margin)
-    axes = (min(latencies), max(values), max(latencies), low)
+    rows = [
+        {
+            **row,
+            "x": _DOT + (wide - 2 * _DOT) * (row["latency"] - first) / ((last - first) or 1),
+            "y": _DOT + (high - 2 * _DOT) * (top - row["value"]) / ((top - low) or 1),
+        }
+        for row in shown.rows
+    ]
+    best = front(rows, higher=shown.finding.quantity.better != "lower")
+    along = sorted(best, key=lambda row: row["latency"])
+    base = alt.Chart(alt.NamedData(shown.name)).encode(
+        x=shown.x("latency").scale(domain=[first, last], nice=False, zero=False, padding=_DOT),
+        y=shown.y().scale(domain=[low, top], nice=False, zero=False, padding=_DOT),
+    )
     size = alt.Size("size:Q", title=shown.title("size"), scale=alt.Scale(range=[30, 250]))
-    dots = alt.Chart(alt.NamedData(shown.name)).mark_circle(color="var(--s1)", opacity=0.75)
-    placed = names(shown.rows, along, (axes, (margin, margin, wide - margin, high - margin)))
-    layers: list[alt.Chart] = [
-        alt.Chart(alt.InlineData(values=along)).mark_line(color="var(--s0)", strokeDash=[4, 3]).encode(x=x, y=y),
-        shown.telling(dots, "name", "latency", "size", "value").encode(x=x, y=y, size=size),
+    dots = shown.telling(base.mark_circle(color="var(--s1)", opacity=0.75), "name", "latency", "size", "value")
+    texts = alt.Chart(alt.InlineData(values=[{}]))
+    layers = [
+        base.properties(data=alt.InlineData(values=along)).mark_line(color="var(--s0)", strokeDash=[4, 3]),
+        dots.encode(size=size),
         *(
-            alt.Chart(alt.InlineData(values=[{}]))
-            .mark_text(align="left", baseline="top")
-            .encode(x=alt.value(one["x"]), y=alt.value(one["y"]), text=alt.value(one["name"]))
-            for one in placed
+            texts.mark_text(align=align, baseline="top").encode(
+                x=alt.value(box[0] if align == "left" else box[2]), y=alt.value(box[1]), text=alt.value(name)
+            )
+            for name, box, align in names(rows, along, (wide, high))
         ),
     ]
     return alt.LayerChart(layer=layers, width=wide, height=high)

@@ -77,7 +77,7 @@ def _figure(run: RunResult, quantity: Quantity, every: Sequence[Row]) -> Figure:
 def _chart(quantity: Quantity, rows: Sequence[Row], arms: dict[str, int], width: float) -> alt.FacetChart:
     column, styles = column_of(quantity), arm_styles(arms)
     levels, epochs = (list(dict.fromkeys(row[name] for row in rows)) for name in ("level", "epoch"))
-    columns = -(-len(levels) // -(-len(levels) // max(2, int(width / 150))))  # as many in each line
+    columns = -(-len(levels) // -(-len(levels) // max(3, int(width / 150))))  # as many in each line
     across = (width - 50) / columns - 16
     base = alt.Chart().transform_filter(SHOWN).transform_filter(f"isValid(datum[{column!r}])")
     marks = alt.Axis(tickCount=3, tickMinStep=1, labelFlush=True)
