@@ -273,13 +273,11 @@ def test_hostile_names_stay_text(browser: Browser, tmp_path: Path) -> None:
         browser.wait(f"{marks(arm)}.length === 0")
 
 
-@pytest.mark.parametrize("name", ["constructor", "toString", "__proto__", "a.b[0]", "a'b\"", "<b>&amp;"])
-def test_hostile_names_are_drawn_on_paper(name: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_hostile_names_are_drawn_on_paper(capfd: pytest.CaptureFixture[str]) -> None:
     quantity = Quantity("constructor", "constructor")
-    run = fake_run((name, "b"), (0, 1), levels=2)
+    run = fake_run(HOSTILE, (0, 1), levels=2)
     levels = tuple(replace(row, numbers={"constructor": 0.1 * row.level}, layers=()) for row in run.levels)
-    run = replace(run, levels=levels, quantities=(quantity,), differences=())
-    for figure in figures_of(run):
+    for figure in figures_of(replace(run, levels=levels, quantities=(quantity,), differences=())):
         assert to_svg(figure, WIDTHS["1col"]).count("<path") > 10
     assert capfd.readouterr().err == ""
 

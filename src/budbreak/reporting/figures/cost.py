@@ -68,6 +68,6 @@ def _bars(kind: str, arms: Mapping[str, int], width: float) -> alt.LayerChart:
             y=alt.Y("arm:N", sort=list(map(arm_key, arms.values())), title=None, axis=axis),
         )
     )
-    bars = base.mark_bar(height=15).encode(color=arm_styles(arms)["color"].legend(None), tooltip="text:N")
-    texts = base.mark_text(align="left", dx=6).encode(text="text:N")
+    bars = base.mark_bar(height=15).encode(color=arm_styles(arms)["color"].legend(None), tooltip=alt.Tooltip("text:N"))
+    texts = base.mark_text(align="left", dx=6).encode(text=alt.Text("text:N"))
     return alt.LayerChart(layer=[bars, texts, heading(kind, above=4)], width=width - label - 120, height=22 * len(arms))

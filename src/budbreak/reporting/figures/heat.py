@@ -58,7 +58,7 @@ class Heat:
             letter = alt.condition(f"{value} > {dark}", alt.value("#ffffff"), alt.value("#1d2126"))
             short = alt.Text(f"{self.column}:Q", format=".2~r")
             layers.append(known.mark_text(fontSize=9).encode(text=short, color=letter))
-            layers.append(unknown.mark_text(fontSize=9, color="var(--muted)").encode(text=alt.value(MISSING)))
+            layers.append(unknown.mark_text(fontSize=9, color="var(--muted)").encode(text=alt.TextValue(MISSING)))
         across = "remaining weights (%)" if self.across == "density" else self.across
         return [*layers, heading(f"{named(self.quantity)}, by {across}", above=24)]
 

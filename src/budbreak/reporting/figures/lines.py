@@ -146,18 +146,18 @@ class Lines:
         y = alt.Y("y:Q", title=label, **self._y_axis(height))
         layers: list[alt.Chart] = []
         if self.differences:
-            layers.append(every.mark_rule(color="var(--ink)").encode(y=alt.datum(0)))
+            layers.append(every.mark_rule(color="var(--ink)").encode(y=alt.YDatum(0)))
         if any(len(point.values) > 1 for point in self.points):
             seeds = base.transform_filter("isValid(datum.seeds)").transform_flatten(["seeds"])
-            layers.append(seeds.mark_circle(size=10, opacity=0.45).encode(y="seeds:Q"))
+            layers.append(seeds.mark_circle(size=10, opacity=0.45).encode(y=alt.Y("seeds:Q")))
         layers.append(base.mark_line(strokeWidth=1.6).encode(y=y, strokeDash=styles["strokeDash"]))
         if self.has_intervals:
             known = base.transform_filter("isValid(datum.low)")
-            layers.append(known.mark_rule(strokeWidth=1.1).encode(y="low:Q", y2="high:Q"))
+            layers.append(known.mark_rule(strokeWidth=1.1).encode(y=alt.Y("low:Q"), y2=alt.Y2("high:Q")))
             caps = known.mark_tick(size=5, thickness=1.1, orient="horizontal")
-            layers += [caps.encode(y=end) for end in ("low:Q", "high:Q")]
+            layers += [caps.encode(y=alt.Y(end)) for end in ("low:Q", "high:Q")]
         points = base.mark_point(filled=True, size=44, opacity=1)
-        layers.append(points.encode(y=y, shape=styles["shape"], tooltip="tip:N"))
+        layers.append(points.encode(y=y, shape=styles["shape"], tooltip=alt.Tooltip("tip:N")))
         return alt.LayerChart(layer=[*layers, *([heading(self.label)] if titled else [])], width=width, height=height)
 
     def _y_axis(self, height: float) -> dict[str, Any]:

@@ -68,9 +68,8 @@ def arm_styles(arms: Mapping[str, int]) -> dict[str, Any]:
 
 def heading(text: str, above: float = 10) -> alt.Chart:
     """A title above a plot, at the same height whatever the labels of its axes."""
-    place: dict[str, Any] = {"x": alt.value(0), "y": alt.value(-above), "text": alt.value(safe(text))}
-    style: dict[str, Any] = {"align": "left", "baseline": "bottom", "fontWeight": 600}
-    return alt.Chart(alt.InlineData(values=[{}])).mark_text(**style).encode(**place)
+    base = alt.Chart(alt.InlineData(values=[{}])).mark_text(align="left", baseline="bottom", fontWeight=600)
+    return base.encode(x=alt.XValue(0), y=alt.YValue(-above), text=alt.TextValue(safe(text)))
 
 
 def telling(chart: alt.Chart, titles: Mapping[str, str]) -> alt.Chart:
@@ -80,4 +79,4 @@ def telling(chart: alt.Chart, titles: Mapping[str, str]) -> alt.Chart:
         value, start = f"datum[{column!r}]", json.dumps(f"{plain(title).strip()} ".lstrip())
         text = f"{start} + (isNumber({value}) ? format({value}, '.5~g') : {value}) + '\\n'"
         lines.append(f"(isValid({value}) ? {text} : '')")
-    return chart.transform_calculate(tip=" + ".join(lines)).encode(tooltip="tip:N")
+    return chart.transform_calculate(tip=" + ".join(lines)).encode(tooltip=alt.Tooltip("tip:N"))
