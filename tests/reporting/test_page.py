@@ -183,6 +183,9 @@ def test_panels_are_chosen_by_buttons_and_all_printed(browser: Browser, page: Pa
     assert visible(browser, "#run0-training-dead-units-dynamic") == 0
     browser.pdf(tmp_path / "page.pdf")
     browser.wait("[...document.querySelectorAll('.plot')].every(plot => plot.querySelector('svg'))")
+    browser.js("dispatchEvent(new Event('beforeprint'))")
+    static = "document.querySelector('#run0-training-dead-units-static .plot svg')"
+    browser.wait(f"{static}.viewBox.baseVal.width < 700")  # narrower than on the screen: text of 7 points on A4
     browser.cdp("Emulation.setEmulatedMedia", media="print")
     assert visible(browser, "[id^=run0-training] .plot svg") == 4
     assert visible(browser, "[id^=run0-layers] .plot svg") == 3

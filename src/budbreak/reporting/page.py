@@ -22,7 +22,8 @@ from budbreak.reporting.wording import count, density, duration, plain_lines
 from budbreak.studies import RunResult, distinct_names
 
 _FONT = "Helvetica, Arial, 'Liberation Sans', sans-serif"
-_WIDTHS = {"half": (500.0, 356.0), "full": (1028.0, 356.0), "aside": (500.0, 356.0)}  # on a laptop, and on a phone
+# On a laptop, on a phone, and the last one on paper.
+_WIDTHS = {"half": (500.0, 356.0), "full": (1028.0, 356.0, 680.0), "aside": (500.0, 356.0)}
 
 
 def to_html(runs: Sequence[RunResult]) -> str:
@@ -69,7 +70,7 @@ def typeset(text: str) -> Markup:
 
 
 def _as_json(shown: Mapping[str, Sequence[Figure]]) -> Markup:
-    """What the script draws: specifications for wide and narrow screens, and each table once, by columns."""
+    """What the script draws: specifications for each width, and each table once, by columns."""
     figures = {
         f"{prefix}-{figure.key}": {
             "specs": [_without_legends(specification(figure, width)) for width in _WIDTHS[figure.place]],

@@ -14,12 +14,14 @@
   const hiddenFor = (plot) => hidden.get(plot.closest("[data-scope]")) || [];
   const narrow = matchMedia("(max-width: 640px)");
   const drawn = new Map();
-  const draw = async (plot, place = narrow.matches ? 1 : 0) => {
+  let printing = false;
+  const draw = async (plot) => {
+    const { specs, widths, data } = report.figures[plot.dataset.figure];
+    const place = printing ? widths.length - 1 : narrow.matches ? 1 : 0;
     if (drawn.get(plot)?.place === place) return;
     drawn.get(plot)?.view?.finalize();
     const mine = { place };
     drawn.set(plot, mine);
-    const { specs, widths, data } = report.figures[plot.dataset.figure];
     const spec = structuredClone(specs[place]);
     spec.datasets ??= {};
     for (const [name, key] of Object.entries(data)) spec.datasets[name] = rowsOf(report.tables[key]);
@@ -43,8 +45,12 @@
   const plots = all(document, ".plot");
   plots.forEach((plot) => near.observe(plot));
   narrow.addEventListener("change", () => [...drawn.keys()].forEach((plot) => draw(plot)));
-  addEventListener("beforeprint", () => plots.forEach((plot) => draw(plot, plot.closest(".half, .aside") ? 1 : 0)));
-  addEventListener("afterprint", () => plots.forEach((plot) => draw(plot)));
+  for (const [when, now] of [["beforeprint", true], ["afterprint", false]]) {
+    addEventListener(when, () => {
+      printing = now;
+      plots.forEach((plot) => draw(plot));
+    });
+  }
 
   // A mark that has something to say, and where its middle is.
   const said = (mark) => mark.__data__?.tooltip;
