@@ -158,6 +158,8 @@ WRONG_RECIPES = [
     ("[arms.a]\n'prune.criterio' = 'taylor'\n", "did you mean 'criterion'?"),
     ("[arms.a]\n'train.epochs' = 0\n", "train.epochs is 0\nit must be at least 1"),
     ("[arms.'a b']\n", "an arm is named 'a b'"),
+    ("[arms.'[red]']\n", "write [arms.red]"),
+    ("[arms.'a/\u00e9.b']\n", 'write [arms."a-\u00e9.b"]'),
     ("[grid]\n'train.epochs' = 3\n", "it is a list of the values to try"),
     ("[grid]\n'train.epochs' = [3, 3]\n", "each value is in the list once"),
     ("[grid]\n'train.epoch' = [3]\n", "did you mean 'epochs'?"),

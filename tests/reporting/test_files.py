@@ -22,7 +22,7 @@ from budbreak.reporting import theme, write_report, writing
 from budbreak.reporting.drawing import WIDTHS, specification, to_svg
 from budbreak.reporting.figures import Figure, figures_of
 from budbreak.reporting.figures.layers import layers
-from budbreak.reporting.figures.pareto import front
+from budbreak.reporting.figures.pareto import front, names
 from budbreak.reporting.figures.search import search
 from budbreak.studies import RunResult
 from budbreak.testing import sample_findings
@@ -44,7 +44,7 @@ def test_one_run_gives_page_tables_and_figures(tmp_path: Path) -> None:
     page = write_report([fake_run(ARMS[:2], (0, 1), levels=3)], tmp_path, formats=EVERYTHING)
     assert page == tmp_path / "report.html"
     assert "Interrupted" not in page.read_text(encoding="utf-8")
-    names = ["accuracy", "cost", "difference", "dead-units-total", "layers-0", "layers-1"]
+    names = ["accuracy", "cost", "difference", "measured-dead-units-total", "layers-0", "layers-1"]
     names += [f"training-dead-units-{rate}" for rate in ("dynamic", "static", "total")]
     names += ["training-validation-accuracy"]
     drawn = [f"figures/{name}-{width}.svg" for name in names for width in ("1col", "2col")]
@@ -251,6 +251,26 @@ def test_a_front_is_what_no_other_beats() -> None:
     rows += [{"latency": 2.0, "size": 2.0, "value": 0.6}, {"latency": 1.0, "size": 1.0, "value": 0.5}]
     assert front(rows) == [rows[0], rows[2], rows[3]]
     assert front(rows, higher=False) == [rows[0], rows[3]]
+
+
+def test_names_in_a_front_never_overlap() -> None:
+    crowd = [{"name": f"a network {place}", "x": 100 + 4 * place, "y": 100 + 3 * place} for place in range(9)]
+    alone = {"name": "alone", "x": 300, "y": 20}
+    placed = names([*crowd, alone], [*crowd, alone], (400, 250))
+    assert 2 <= len(placed) < 10
+    assert "alone" in {name for name, *_ in placed}
+    dots = [(dot["x"] - 9, dot["y"] - 9, dot["x"] + 9, dot["y"] + 9) for dot in (*crowd, alone)]
+    boxes = [box for _, box, _ in placed]
+    for place, box in enumerate(boxes):
+        assert not any(overlap(box, other) for other in [*dots, *boxes[:place]])
+        assert 0 <= box[0] < box[2] <= 400
+    assert names([{"name": "x" * 99, "x": 9, "y": 9}], [{"name": "x" * 99, "x": 9, "y": 9}], (200, 200)) == []
+
+
+def overlap(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    """Whether two boxes share more than an edge, by the size of what they share."""
+    sizes = [min(one[2 + side], other[2 + side]) - max(one[side], other[side]) for side in (0, 1)]
+    return min(sizes) > 0
 
 
 def test_columns_of_a_finding_are_as_long_as_each_other() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,20 @@ from browser import Browser, find_browser
 from fake_runs import ARMS, eight_arms, fake_run
 from selenium.webdriver.common.keys import Keys
 
+from budbreak.diagnostics import Finding, Quantity
 from budbreak.reporting import write_report
+from budbreak.reporting.drawing import WIDTHS, to_svg
 from budbreak.reporting.estimate import arm_series
-from budbreak.studies import RunResult
+from budbreak.reporting.figures import figures_of
+from budbreak.studies import LayerResult, RunResult
+from budbreak.testing import sample_findings
 
-HOSTILE = ("host", "<script>document.title='owned'</script>", '"><img src=https://example.org/x onerror=alert(1)>')
-HOSTILE += ("a.b[c]\\'d", "__proto__")
+HOSTILE = (
+    "constructor",
+    "<script>document.title='owned'</script>",
+    '"><img src=https://example.org/x onerror=alert(1)>',
+)
+HOSTILE += ("a.b[c]\\'d\"`${1}`", "__proto__", "toString")
 
 
 @pytest.fixture(scope="session")
@@ -74,7 +83,7 @@ def tip(browser: Browser) -> list[str]:
 def test_figures_are_drawn_and_fit(browser: Browser, page: Path, width: int) -> None:
     browser.open(page, width)
     figures = browser.js("[...document.querySelectorAll('figure')].filter(f => f.offsetWidth).map(f => f.id)")
-    names = ["accuracy", "difference", "dead-units-total", "training-validation-accuracy", "layers-0", "cost"]
+    names = ["accuracy", "difference", "measured-dead-units-total", "training-validation-accuracy", "layers-0", "cost"]
     assert figures == [f"run0-{name}" for name in names]
     for key in figures:
         browser.draw(key)
@@ -86,7 +95,7 @@ def test_figures_are_drawn_and_fit(browser: Browser, page: Path, width: int) -> 
 
 def test_no_label_is_cut_off(browser: Browser, page: Path) -> None:
     browser.open(page, 1280)
-    for key in ("accuracy", "difference", "dead-units-total", "layers-0", "cost"):
+    for key in ("accuracy", "difference", "measured-dead-units-total", "layers-0", "cost"):
         browser.draw(f"run0-{key}")
         beyond = f"""(() => {{
             const svg = document.querySelector('#run0-{key} .plot svg'), frame = svg.getBoundingClientRect();
@@ -159,8 +168,8 @@ def test_an_arm_is_toggled_in_all_figures_of_its_run_by_mouse_and_key(browser: B
     assert browser.js(f"{marks(2)}.length") == 6
     pressed = "[...document.querySelectorAll('[data-arm=s1]')].map(b => b.ariaPressed)"
     assert set(browser.js(pressed)) == {"false"}
-    browser.draw("run0-dead-units-total")
-    assert browser.js(f"{marks(1, 'run0-dead-units-total')}.length") == 0
+    browser.draw("run0-measured-dead-units-total")
+    assert browser.js(f"{marks(1, 'run0-measured-dead-units-total')}.length") == 0
     browser.js(f"{button}.focus()")
     browser.keys(Keys.SPACE)
     browser.wait(f"{of[0]}.length === 6 && {of[1]}.length === 5")
@@ -174,6 +183,9 @@ def test_panels_are_chosen_by_buttons_and_all_printed(browser: Browser, page: Pa
     assert visible(browser, "#run0-training-dead-units-dynamic") == 0
     browser.pdf(tmp_path / "page.pdf")
     browser.wait("[...document.querySelectorAll('.plot')].every(plot => plot.querySelector('svg'))")
+    browser.js("dispatchEvent(new Event('beforeprint'))")
+    static = "document.querySelector('#run0-training-dead-units-static .plot svg')"
+    browser.wait(f"{static}.viewBox.baseVal.width < 700")  # narrower than on the screen: text of 7 points on A4
     browser.cdp("Emulation.setEmulatedMedia", media="print")
     assert visible(browser, "[id^=run0-training] .plot svg") == 4
     assert visible(browser, "[id^=run0-layers] .plot svg") == 3
@@ -215,23 +227,45 @@ def test_eight_arms_and_two_diagnostics_fit(browser: Browser, tmp_path: Path) ->
         browser.open(page, width)
         assert browser.js("document.documentElement.scrollWidth") <= width
     assert visible(browser, ".arms tbody tr") == 8
-    texts = browser.js("[...document.querySelectorAll('.arms tbody tr')].map(r => r.cells[3].innerText)")
+    texts = browser.js("[...document.querySelectorAll('.arms tbody tr')].map(r => r.cells[2].innerText)")
     assert texts == ["\u2013", "magnitude", "\u2013", "taylor", "\u2013", "gradient", "\u2013", "random"]
-    browser.draw("run0-gradient-norm")
+    browser.draw("run0-measured-gradient-norm")
     browser.draw("run0-difference")
     assert browser.js(f"{marks(0, 'run0-difference')}.length") == 0
     assert browser.js(f"{marks(1, 'run0-difference')}.length") == 2
 
 
+def hostile(run: RunResult) -> RunResult:
+    """The run with such names of layers, of a quantity and in findings."""
+
+    def renamed(finding: Finding) -> Finding:
+        texts = dict.fromkeys(v for column in finding.columns.values() for v in column if isinstance(v, str))
+        names = {text: f"{HOSTILE[place % 6]}{place // 6 or ''}" for place, text in enumerate(texts)}
+        columns = {name: tuple(names.get(v, v) for v in column) for name, column in finding.columns.items()}
+        return replace(finding, label="constructor", columns=columns)
+
+    def layer(place: int, found: LayerResult) -> LayerResult:
+        return replace(found, name=f"{HOSTILE[place % 6]}{place // 6 or ''}", numbers={"constructor": 0.5})
+
+    levels = tuple(
+        replace(row, numbers={**row.numbers, "constructor": 0.5}, layers=tuple(map(layer, range(22), row.layers)))
+        for row in run.levels
+    )
+    quantities = (*run.quantities, Quantity("constructor", "constructor"))
+    findings = tuple(map(renamed, sample_findings()))
+    return replace(run, levels=levels, quantities=quantities, findings=findings)
+
+
 def test_hostile_names_stay_text(browser: Browser, tmp_path: Path) -> None:
     run = fake_run(HOSTILE, (0, 1), levels=2, name="</title><script>alert(2)</script>", recipe={HOSTILE[1]: HOSTILE[2]})
-    page = write(tmp_path, run)
+    page = write(tmp_path, hostile(run))
     browser.open(page, 1280)
     assert browser.js("document.title") == "</title><script>alert(2)</script>"
     assert browser.js("document.scripts.length") == 3
     assert browser.js("document.images.length") == 0
     for key in browser.js("[...document.querySelectorAll('figure')].filter(f => f.offsetWidth).map(f => f.id)"):
         browser.draw(key)
+        assert browser.js(f"{marks(key=key)}.length"), key
     browser.draw("run0-accuracy")
     for arm, name in enumerate(HOSTILE):
         browser.point(*middle(browser, f"{marks(arm)}.at(-1)"))
@@ -240,6 +274,15 @@ def test_hostile_names_stay_text(browser: Browser, tmp_path: Path) -> None:
         assert browser.js(f"{button}.innerText") == name
         browser.js(f"{button}.click()")
         browser.wait(f"{marks(arm)}.length === 0")
+
+
+def test_hostile_names_are_drawn_on_paper(capfd: pytest.CaptureFixture[str]) -> None:
+    quantity = Quantity("constructor", "constructor")
+    run = fake_run(HOSTILE, (0, 1), levels=2)
+    levels = tuple(replace(row, numbers={"constructor": 0.1 * row.level}, layers=()) for row in run.levels)
+    for figure in figures_of(replace(run, levels=levels, quantities=(quantity,), differences=())):
+        assert to_svg(figure, WIDTHS["1col"]).count("<path") > 10
+    assert capfd.readouterr().err == ""
 
 
 def test_only_the_scripts_of_the_page_may_run(browser: Browser, page: Path) -> None:

@@ -97,7 +97,9 @@ def test_names_full_of_markup_are_text_in_latex(tmp_path: Path) -> None:
             "textbar",
         }
         assert text.count(r"\begin{table}") == text.count(r"\end{table}") > 0
-        assert len(set(re.findall(r"\\label\{(.*)\}", text))) == text.count(r"\label")
+        labels = re.findall(r"\\label\{(.*)\}", text)
+        assert len(set(labels)) == text.count(r"\label")
+        assert all(re.fullmatch(r"tab:[\w-]+", label) for label in labels)
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")

@@ -17,15 +17,15 @@ from scipy.stats import ttest_rel
 
 from budbreak.diagnostics import Quantity
 from budbreak.reporting import conclusion, terminal_table, write_report
-from budbreak.reporting.estimate import Axis, Series, arm_series, costs, difference_series, points
-from budbreak.reporting.figures.lines import line_table, line_words, x_axis
-from budbreak.reporting.figures.measure import Measure
+from budbreak.reporting.estimate import Axis, Series, arm_series, difference_series, points
+from budbreak.reporting.figures.lines import Lines
 from budbreak.reporting.summary import endings
-from budbreak.reporting.wording import percent
+from budbreak.reporting.tables import table_of
 from budbreak.studies import (
     Difference,
     RunResult,
     between,
+    costs,
     difference_rows,
     level_rows,
     paired_differences,
@@ -59,7 +59,7 @@ def test_a_tiny_run_on_a_wide_terminal() -> None:
     assert lines[6] == f"ap-lite   {100 * lite[0].estimate.mean:.2f}    {100 * lite[1].estimate.mean:.2f}*"
     assert difference.p_adjusted is not None
     assert difference.p_adjusted < 0.05
-    assert lines[8] == "at lambda = 80.0 %"
+    assert lines[8] == "Arms at lambda = 80.0 %"
     spread = statistics.stdev(value for _, value in host[1].values)
     assert lines[12].split()[:5] == ["host", f"{100 * host[1].estimate.mean:.2f}", "+-", f"{100 * spread:.2f}", "%"]
     said = f"{100 * difference.mean:+.2f} [{100 * difference.low:+.2f}, {100 * difference.high:+.2f}]"
@@ -71,7 +71,7 @@ def test_where_arms_end_is_stacked_on_80_columns() -> None:
     (difference,) = accuracy_differences(run)
     for columns in (80, 60):
         lines = terminal(run, columns).splitlines()
-        start = lines.index("at lambda = 80.0 %")
+        start = lines.index("Arms at lambda = 80.0 %")
         assert [line.split("  ")[0] or line[2:].split("  ")[0] for line in lines[start + 1 : start + 10]] == [
             *("host", "test accuracy, mean +- sd", "total DNR"),
             *(
@@ -104,10 +104,11 @@ def test_a_table_fits_and_nothing_is_cut(name: str, columns: int) -> None:
     assert max(map(len, text.splitlines())) <= columns
     assert "\u2026" not in text
     whole = "".join(text.split())
-    for ending in endings(run):
-        assert "".join(ending.accuracy_text.replace("\u00b1", "+-").split()) in whole or columns < 100
-        for value in (percent(ending.accuracy.estimate.mean)[:5], *([] if ending.difference is None else ["["])):
-            assert value in whole
+    table = endings(run)
+    for _, accuracy, *others in table.rows:
+        assert "".join(accuracy.replace("\u00b1", "+-").split()) in whole or columns < 100
+        assert accuracy[:5] in whole
+        assert "[" in whole or not any("[" in cell for cell in others)
     if columns >= 100 and name != "long":
         assert all(arm.name in text for arm in run.arms)
 
@@ -128,8 +129,8 @@ def test_what_is_no_accuracy_is_shown_in_its_own_unit() -> None:
     levels = tuple(replace(row, numbers={"error": values[row.arm][row.seed]}) for row in run.levels)
     rows = tuple(paired_differences(levels, run.arms, [loss]))
     text = terminal(replace(run, levels=levels, quantities=(loss,), differences=rows))
-    assert "\nerror\narm " in text
-    assert re.search(r"^ap-lite +0\.112 nats\*? +0\.112 nats\*", text, re.MULTILINE)
+    assert "\nerror (nats)\narm " in text
+    assert re.search(r"^ap-lite +0\.112\*? +0\.112\*", text, re.MULTILINE)
     assert "difference, nats [95 %]" in text
     assert "accuracy" not in text
 
@@ -137,7 +138,7 @@ def test_what_is_no_accuracy_is_shown_in_its_own_unit() -> None:
 def test_differences_between_groups_say_so() -> None:
     runs = [fake_run(ARMS[:2], seeds, levels=3, name=f"run{seeds[0]}") for seeds in ((0, 1, 2), (5, 6, 7))]
     text = terminal(between(runs)).split()
-    assert "differences are unpaired (Welch), as the dense trainings differ" in " ".join(text)
+    assert "Differences are unpaired (Welch), as the dense trainings differ" in " ".join(text)
 
 
 def test_names_are_no_markup_and_no_emoji() -> None:
@@ -154,7 +155,7 @@ def test_stars_stand_only_where_the_corrected_p_is_small(tmp_path: Path) -> None
     assert 0 < len(found) < sum(row.p is not None and row.p < 0.05 for row in rows)
     first, last = terminal(run, 140).split("\n\n")[1:3]
     assert first.count("*") == len(found)
-    marked = {line.split()[0] for line in last.splitlines() if "*" in line and line[0] != "*"}
+    marked = {line.split()[0] for line in last.splitlines() if "*" in line and "*:" not in line}
     assert marked == {row.arm for row in found if row.level == 5}
     page = write_report([run], tmp_path).read_text(encoding="utf-8")
     assert page.count("]*</td>") == len(marked) < 4
@@ -176,7 +177,7 @@ def test_pairs_that_show_nothing_share_a_sentence() -> None:
 
 def test_one_seed_has_no_interval() -> None:
     run = fake_run(ARMS[:2], (0,))
-    assert terminal(run).endswith("\nn=1: no interval")
+    assert terminal(run).endswith("\nn=1: no interval.")
     assert "*" not in terminal(run)
 
 
@@ -185,7 +186,7 @@ def test_arms_of_other_densities_are_told_apart() -> None:
     levels = tuple(replace(row, density=row.density / 2) if row.arm == "b" and row.level else row for row in run.levels)
     lines = terminal(replace(run, levels=levels), 100).splitlines()
     assert lines[3] == "arm  100.0 %  level 1  level 2"
-    assert lines[8] == "at the last level of each arm"
+    assert lines[8] == "Arms at their last level"
     assert [line.split()[1] for line in lines[12:14]] == ["64.0", "32.0"]
 
 
@@ -264,10 +265,11 @@ def test_a_series_runs_over_any_axis() -> None:
     found = points(loss, [(2, 2, 0, 0.25), (1, 1, 1, 0.5), (1, 1, 0, 1.0), (3, 3, 0, None)])
     assert [(point.place, point.x, point.estimate.mean) for point in found] == [(1, 1, 0.75), (2, 2, 0.25)]
     line = Series("host", 0, found, axis=Axis("trial", "trial"))
-    table = line_table([("host", line, Measure(loss))])
+    lines = Lines("loss", loss, (line,))
+    table = table_of(lines.columns)
     assert (table.header, [row[0] for row in table.rows]) == (("trial", "host"), ["1", "2"])
-    assert line_words([line], Measure(loss)).endswith("0.25 at trial 2.")
-    drawn = x_axis([line], 500).to_dict()
+    assert lines.words.endswith("0.25 at trial 2.")
+    drawn = lines.x_axis(500).to_dict()
     assert (drawn["title"], drawn["scale"]["type"], drawn["scale"]["reverse"]) == ("trial", "linear", False)
 
 

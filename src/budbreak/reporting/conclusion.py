@@ -6,10 +6,18 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from budbreak.reporting.estimate import Point, Series, arm_series, costs, diagnosed, difference_series, headline
-from budbreak.reporting.summary import family, pairing
+from budbreak.reporting.estimate import (
+    Point,
+    Series,
+    arm_series,
+    diagnosed,
+    difference_series,
+    family,
+    headline,
+    pairing,
+)
 from budbreak.reporting.wording import chance_words, count, density, interval, listed, number, plain_lines, with_unit
-from budbreak.studies import RunResult, estimate, is_ap, subject
+from budbreak.studies import RunResult, costs, estimate, is_ap, subject
 
 _LISTED = 4  # more densities or arms than this are counted, not listed
 _FEW = 3  # more pairs than this get no words about diagnostics and cost, and one for all that show nothing

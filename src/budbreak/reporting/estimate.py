@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from budbreak.diagnostics import Quantity
+from budbreak.reporting.wording import count, listed
 from budbreak.studies import TRAINING, Difference, Estimate, RunResult, estimate
 
 _CHANCE = 0.05
 _ENOUGH = 3  # seeds: fewer are no result, whatever their interval
+_LISTED = 4  # more arms than this are counted
 _POSSIBLE = {"share": (0.0, 1.0), "count": (0.0, math.inf), "seconds": (0.0, math.inf)}
 
 
@@ -29,6 +31,10 @@ class Axis:
     unit: str = ""
     log: bool = False
     falling: bool = False
+
+    def shown(self, x: float) -> float:
+        """A place on it as it is shown."""
+        return 100 * x if self.unit == "share" else x
 
 
 DENSITY = Axis("density", "remaining weights", "share", log=True, falling=True)
@@ -156,35 +162,20 @@ def diagnosed(run: RunResult) -> list[list[Quantity]]:
     return groups(quantity for quantity in run.quantities if quantity.name in measured)
 
 
-@dataclass(frozen=True)
-class Cost:
-    """What an arm took per seed over all levels, and in proportion to its reference on what both finished."""
+def family(run: RunResult, quantity: Quantity | None = None) -> str:
+    """What the p-values of a quantity are corrected for; unless it is given, of what the run is judged by.
 
-    arm: str
-    index: int
-    epochs: float
-    steps: float
-    seconds: float
-    epochs_ratio: float | None
-    seconds_ratio: float | None
+    Empty where there is none.
+    """
+    main = quantity or headline(run)
+    number = sum(row.p is not None for row in run.differences if row.quantity == main.name)
+    return f"corrected for all {number} differences of {main.label} (Holm)" if number else ""
 
 
-def costs(run: RunResult) -> tuple[Cost, ...]:
-    """The cost of each arm that finished a level."""
-    cells = {arm.name: {(row.seed, row.level): row for row in run.levels if row.arm == arm.name} for arm in run.arms}
-
-    def cost(index: int, arm: str, reference: str | None) -> Cost:
-        own, base = cells[arm], cells.get(reference or "", {})
-        both, seeds = own.keys() & base.keys(), len({seed for seed, _ in own})
-
-        def per_seed(field: str) -> float:
-            return math.fsum(getattr(row, field) for row in own.values()) / seeds
-
-        def ratio(field: str) -> float | None:
-            whole = math.fsum(getattr(base[key], field) for key in both)
-            return math.fsum(getattr(own[key], field) for key in both) / whole if whole > 0 else None
-
-        sums = (per_seed("epochs"), per_seed("steps"), per_seed("seconds"))
-        return Cost(arm, index, *sums, ratio("epochs"), ratio("seconds"))
-
-    return tuple(cost(index, arm.name, arm.reference) for index, arm in enumerate(run.arms) if cells[arm.name])
+def pairing(lines: Sequence[Series]) -> str:
+    """Whether differences are between pairs or between groups; empty where there is none."""
+    apart = [line.label for line in lines if not line.paired]
+    if len(apart) == len(lines):
+        return "unpaired (Welch), as the dense trainings differ" if apart else ""
+    who = listed(apart) if len(apart) <= _LISTED else count(len(apart), "arm")
+    return f"paired by seed, but for {who}: unpaired (Welch)" if apart else "paired by seed"

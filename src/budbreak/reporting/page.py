@@ -13,20 +13,17 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from budbreak.diagnostics import Quantity
 from budbreak.reporting import theme
 from budbreak.reporting.conclusion import conclude
 from budbreak.reporting.drawing import engine, specification
-from budbreak.reporting.estimate import difference_series, headline
 from budbreak.reporting.figures import Figure, compared, figures_of
-from budbreak.reporting.figures.figure import Row
-from budbreak.reporting.summary import Ending, endings, family, pairing
-from budbreak.reporting.tables import MISSING, Table
-from budbreak.reporting.wording import chance, count, density, duration, interval, number, plain_lines, unit_of_change
+from budbreak.reporting.summary import endings
+from budbreak.reporting.wording import count, density, duration, plain_lines
 from budbreak.studies import RunResult, distinct_names
 
 _FONT = "Helvetica, Arial, 'Liberation Sans', sans-serif"
-_WIDTHS = {"half": (500.0, 356.0), "full": (920.0, 356.0), "aside": (500.0, 356.0)}  # on a laptop, and on a phone
+# On a laptop, on a phone, and the last one on paper.
+_WIDTHS = {"half": (500.0, 356.0), "full": (1028.0, 356.0, 680.0), "aside": (500.0, 356.0)}
 
 
 def to_html(runs: Sequence[RunResult]) -> str:
@@ -73,7 +70,7 @@ def typeset(text: str) -> Markup:
 
 
 def _as_json(shown: Mapping[str, Sequence[Figure]]) -> Markup:
-    """What the script draws: specifications for wide and narrow screens, and each table of rows once."""
+    """What the script draws: specifications for each width, and each table once, by columns."""
     figures = {
         f"{prefix}-{figure.key}": {
             "specs": [_without_legends(specification(figure, width)) for width in _WIDTHS[figure.place]],
@@ -84,7 +81,7 @@ def _as_json(shown: Mapping[str, Sequence[Figure]]) -> Markup:
         for figure in found
     }
     tables = {
-        f"{prefix}-{name}": _columns(rows)
+        f"{prefix}-{name}": {column: [row[column] for row in rows] for column in rows[0]}
         for prefix, found in shown.items()
         for figure in found
         for name, rows in figure.data.items()
@@ -103,19 +100,8 @@ def _without_legends(part: Any) -> Any:
     return {key: _without_legends(one) for key, one in part.items()} | ({"legend": None} if arms else {})
 
 
-def _columns(rows: Sequence[Row]) -> dict[str, Any]:
-    """Rows as columns; those of text as places in a list of the different ones."""
-    found: dict[str, Any] = {}
-    for name in rows[0] if rows else ():
-        values = [row[name] for row in rows]
-        texts = list(dict.fromkeys(values)) if all(isinstance(value, str) for value in values) else []
-        places = {text: place for place, text in enumerate(texts)}
-        found[name] = [texts, [places[value] for value in values]] if texts else [None, values]
-    return found
-
-
 def _run(run: RunResult, name: str, prefix: str, figures: Sequence[Figure]) -> dict[str, Any]:
-    last, beside = endings(run), [figure for figure in figures if figure.place != "aside"]
+    beside = [figure for figure in figures if figure.place != "aside"]
     return {
         "name": name,
         "prefix": prefix,
@@ -123,15 +109,16 @@ def _run(run: RunResult, name: str, prefix: str, figures: Sequence[Figure]) -> d
         "complete": run.complete,
         "words": conclude(run),
         "tiles": list(_tiles(run)),
-        "arms": _arms(headline(run), last),
-        "arms_about": _arms_about(run, last),
+        "arms": endings(run),
         "figures": [(panel, list(found)) for panel, found in groupby(beside, lambda figure: figure.panel)],
         "aside": [figure for figure in figures if figure.place == "aside"],
-        "invariants": list(_invariants(run)),
-        "remarks": _remarks(run),
-        "compared_with": list(_compared_with(run)),
-        "recipe": list(_recipe(run)),
-        "environment": list(_flat(run.environment, "")),
+        "facts": {
+            "Invariants checked": list(_invariants(run)),
+            "Remarks": _remarks(run),
+            "Arms": [(arm.name, f"compared with {arm.reference or 'none'}") for arm in run.arms],
+            "Recipe, resolved": list(_recipe(run)),
+            "Environment": list(_flat(run.environment, "")),
+        },
     }
 
 
@@ -139,48 +126,15 @@ def _tiles(run: RunResult) -> Iterator[tuple[str, str]]:
     """The key numbers."""
     if not run.levels:
         return
-    levels = len({row.level for row in run.levels})
-    sparsest = min(row.density for row in run.levels)
-    yield density(sparsest), f"of the weights remain at the sparsest of {count(levels, 'level')}"
-    arms, seeds = len({row.arm for row in run.levels}), len({row.seed for row in run.levels})
+    levels, arms, seeds = (len({getattr(row, of) for row in run.levels}) for of in ("level", "arm", "seed"))
+    held = [held for row in run.levels for held in row.invariants.values()]
+    sparsest = density(min(row.density for row in run.levels))
+    yield sparsest, f"of the weights remain at the sparsest of {count(levels, 'level')}"
     yield count(arms, "arm"), f"under {count(seeds, 'seed')}"
-    broken = sum(not held for row in run.levels for held in row.invariants.values())
-    checks = sum(len(row.invariants) for row in run.levels)
-    yield (f"{broken} broken" if broken else "all held"), f"of {count(checks, 'check')} of invariants"
+    if held:
+        broken = held.count(False)
+        yield f"{broken} broken" if broken else "all held", f"of {count(len(held), 'check')} of invariants"
     yield duration(run.seconds), "in all"
-
-
-def _arms(main: Quantity, last: Sequence[Ending]) -> Table:
-    """Each arm at its last level, beside the arm that it is compared with."""
-    quantities = list(dict.fromkeys(quantity for ending in last for quantity in ending.others))
-    unit = unit_of_change(main)
-    header = ("arm", "\u03bb", main.label, "minus", f"difference ({unit})" if unit else "difference", "p, corrected")
-    rows: list[tuple[str, ...]] = []
-    for ending in last:
-        difference = ending.difference
-        star = "*" if difference is not None and difference.is_found else ""
-        others = (number(q, ending.others[q].estimate.mean) if q in ending.others else MISSING for q in quantities)
-        rows.append(
-            (
-                ending.arm,
-                density(ending.accuracy.x),
-                ending.accuracy_text,
-                ending.reference or MISSING,
-                interval(main, difference.estimate) + star if difference else MISSING,
-                MISSING if difference is None or difference.p is None else chance(difference.p),
-                *others,
-            )
-        )
-    return Table((*header, *(quantity.label for quantity in quantities)), tuple(rows))
-
-
-def _arms_about(run: RunResult, last: Sequence[Ending]) -> str:
-    how = "Mean \u00b1 standard deviation over seeds"
-    if any(ending.difference is not None for ending in last):
-        known = any(ending.difference and ending.difference.estimate.low is not None for ending in last)
-        lines = difference_series(run, headline(run).name)
-        how += f"; differences are {pairing(lines)}, " + ("with 95 % intervals" if known else "n=1: no interval")
-    return how + (f"; p is {family(run)}, * marks p < 0.05" if family(run) else "")
 
 
 def _invariants(run: RunResult) -> Iterator[tuple[Markup, str]]:
@@ -201,14 +155,6 @@ def _remarks(run: RunResult) -> list[tuple[str, str]]:
             places.setdefault(remark, []).append(f"{row.arm}, seed {row.seed}, level {row.level}")
     more = {remark: f"; and {len(where) - 4} more" if len(where) > 4 else "" for remark, where in places.items()}
     return [(remark, "; ".join(where[:4]) + more[remark]) for remark, where in places.items()]
-
-
-def _compared_with(run: RunResult) -> Iterator[tuple[str, str]]:
-    """What each arm is compared with, and where it differs from the recipe."""
-    for arm in run.arms:
-        yield arm.name, f"compared with {arm.reference or 'none'}"
-        for field, value in arm.overrides.items():
-            yield from _flat(value, f"{arm.name}: {field}")
 
 
 def _recipe(run: RunResult) -> Iterator[tuple[str, str]]:

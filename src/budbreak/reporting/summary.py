@@ -1,70 +1,70 @@
-"""Where each arm ends, and how its differences are to be read."""
+"""Where each arm ends, beside the arm that it is compared with: for the page and the terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import replace
 
 from budbreak.diagnostics import Quantity
-from budbreak.reporting.estimate import Point, Series, arm_series, diagnosed, difference_series, headline
-from budbreak.reporting.wording import listed, spread
+from budbreak.reporting.estimate import (
+    Point,
+    arm_series,
+    diagnosed,
+    difference_series,
+    family,
+    headline,
+    pairing,
+)
+from budbreak.reporting.tables import Table, pivot, star
+from budbreak.reporting.wording import chance, density, interval, number, spread, unit_of_change
 from budbreak.studies import RunResult
 
 
-@dataclass(frozen=True)
-class Ending:
-    """An arm at its last level.
-
-    Args:
-        index: its place among the arms.
-        accuracy: what the run is judged by, with its seeds; ``accuracy_text``: its mean and standard deviation.
-        difference: from the reference at this level, if there is one.
-        others: quantity -> what diagnostics measured, the first of each.
-    """
-
-    index: int
-    arm: str
-    reference: str | None
-    accuracy: Point
-    accuracy_text: str
-    difference: Point | None
-    others: Mapping[Quantity, Point]
-
-
-def endings(run: RunResult) -> list[Ending]:
-    """The arms that finished a level, in order."""
+def endings(run: RunResult) -> Table:
+    """The arms that finished a level, at their last; without columns that say nothing."""
     main = headline(run)
-    differences = {line.index: line for line in difference_series(run, main.name)}
-    measured = [(g[0], {line.index: line for line in arm_series(run, g[0].name)}) for g in diagnosed(run)]
+    last = {line.label: line.points[-1] for line in arm_series(run, main.name)}
+    base = {line.label: str(line.reference) for line in difference_series(run, main.name)}
+    compared = _at(run, main, last, differences=True)
+    shares = {density(point.x) for point in last.values()}
+    unit = unit_of_change(main)
+    columns = {
+        "\u03bb": {arm: density(point.x) for arm, point in last.items()} if len(shares) > 1 else {},
+        f"{main.label},\nmean \u00b1 sd": {
+            arm: spread(main, [value for _, value in point.values], unit=True) for arm, point in last.items()
+        },
+        "minus\nreference": {arm: base[arm] for arm in compared},
+        f"difference,\n{unit} [95 %]" if unit else "difference\n[95 %]": {
+            arm: interval(main, point.estimate) + star(point) for arm, point in compared.items()
+        },
+        "p,\nHolm": {arm: chance(point.p) for arm, point in compared.items() if point.p is not None},
+    }
+    for quantity in (group[0] for group in diagnosed(run)):
+        found = _at(run, quantity, last)
+        columns[quantity.label] = {arm: number(quantity, point.estimate.mean) for arm, point in found.items()}
+    cells = {((arm,), head): text for head, texts in columns.items() for arm, text in texts.items()}
+    table = pivot(("arm",), [head for head, texts in columns.items() if texts], cells)
+    where = "their last level" if len(shares) > 1 else f"lambda = {next(iter(shares), '')}"
+    return replace(table, heading=f"Arms at {where}", note=_reading(run))
 
-    def ending(line: Series) -> Ending:
-        last, compared = line.points[-1], differences.get(line.index)
-        others = {
-            q: point for q, lines in measured if line.index in lines and (point := lines[line.index].at(last.place))
-        }
-        text = spread(main, [value for _, value in last.values], unit=True)
-        difference = compared.at(last.place) if compared else None
-        return Ending(line.index, line.label, line.reference, last, text, difference, others)
 
-    return [ending(line) for line in arm_series(run, main.name)]
+def _at(
+    run: RunResult, quantity: Quantity, last: Mapping[str, Point], *, differences: bool = False
+) -> dict[str, Point]:
+    """A quantity, or differences in it, where arms end."""
+    lines = difference_series(run, quantity.name) if differences else arm_series(run, quantity.name)
+    found = {line.label: line.at(last[line.label].place) for line in lines if line.label in last}
+    return {arm: point for arm, point in found.items() if point is not None}
 
 
-def family(run: RunResult, quantity: Quantity | None = None) -> str:
-    """What the p-values of a quantity are corrected for; unless it is given, of what the run is judged by.
-
-    Empty where there is none.
-    """
-    main = quantity or headline(run)
-    number = sum(row.p is not None for row in run.differences if row.quantity == main.name)
-    return f"corrected for all {number} differences of {main.label} (Holm)" if number else ""
-
-
-def pairing(lines: Sequence[Series]) -> str:
-    """Whether differences are between pairs or between groups.
-
-    Empty where there is none.
-    """
-    apart = [line.label for line in lines if not line.paired]
-    if len(apart) == len(lines):
-        return "unpaired (Welch), as the dense trainings differ" if apart else ""
-    return "paired by seed" if not apart else f"paired by seed, but for {listed(apart)}: unpaired (Welch)"
+def _reading(run: RunResult) -> str:
+    """How differences are to be read."""
+    lines = difference_series(run, headline(run).name)
+    points = [point for line in lines for point in line.points]
+    if not points:
+        return ""
+    if all(point.estimate.low is None for point in points):
+        return "n=1: no interval."
+    found = "; *: p < 0.05" if any(point.is_found for point in points) else ""
+    corrected = f"; p is {family(run)}" if family(run) else ""
+    return f"Differences are {pairing(lines)}{corrected}{found}."

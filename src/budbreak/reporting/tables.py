@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from statistics import fmean
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from budbreak.diagnostics import Quantity
-from budbreak.reporting.estimate import DENSITY, Axis, Point, Series, arm_series, difference_series
-from budbreak.reporting.summary import family, pairing
-from budbreak.reporting.wording import UNITS, capital, count, interval, level_name, plain, spread, unit_of_change
+from budbreak.reporting.estimate import DENSITY, Point, Series, arm_series, difference_series, family, pairing
+from budbreak.reporting.wording import (
+    UNITS,
+    capital,
+    count,
+    interval,
+    level_names,
+    named,
+    plain,
+    spread,
+    titled,
+    unit_of_change,
+)
 from budbreak.studies import RunResult
 
 Column = tuple[str, Series, Callable[[Point], str]]
@@ -63,69 +72,61 @@ def tables(run: RunResult) -> list[Table]:
 def means(run: RunResult, quantity: Quantity) -> Table:
     """Mean and standard deviation of each arm at each density, with a star where its difference is found."""
     lines = arm_series(run, quantity.name)
-    note = f"Means and standard deviations over {_seeds(lines)}.{_legend(run, quantity)}"
-    heading = _heading(quantity.label, UNITS.get(quantity.unit, ""))
-    return table_of(mean_columns(run, quantity), quantity.name, heading, note)
-
-
-def mean_columns(run: RunResult, quantity: Quantity) -> list[Column]:
-    """Those of `means`."""
-    lines = arm_series(run, quantity.name)
     compared = {line.index: line for line in difference_series(run, quantity.name)}
     several = len({point.estimate.n for line in lines for point in line.points}) > 1
 
     def cell(line: Series, point: Point) -> str:
         other = compared[line.index].at(point.place) if line.index in compared else None
         size = f" (n = {point.estimate.n})" if several else ""
-        return spread(quantity, [value for _, value in point.values]) + _star(other) + size
+        return spread(quantity, [value for _, value in point.values]) + star(other) + size
 
-    return [(line.label, line, functools.partial(cell, line)) for line in lines]
+    table = table_of([(line.label, line, functools.partial(cell, line)) for line in lines])
+    note = f"Means and standard deviations over {_seeds(lines)}.{_legend(run, quantity)}"
+    return replace(table, key=quantity.name, heading=capital(named(quantity)), note=note)
 
 
 def differences(run: RunResult, quantity: Quantity) -> Table:
     """Each arm minus its reference at each density, with its interval, and a star where it is found."""
     lines = difference_series(run, quantity.name)
     known = any(point.estimate.low is not None for line in lines for point in line.points)
-    how = f"Means over {_seeds(lines)}, {pairing(lines)}" + (
-        ", with 95 % intervals." if known else "; n=1: no interval."
-    )
+    how = f"{pairing(lines)}, with 95 % intervals." if known else f"{pairing(lines)}; n=1: no interval."
     references = {str(line.reference) for line in lines}
     whose = f" from {references.pop()}" if len(references) == 1 else ""
-    heading = _heading(f"difference in {quantity.label}{whose}", unit_of_change(quantity))
+    table = table_of(difference_columns(lines, lambda point: interval(quantity, point.estimate) + star(point)))
+    return replace(
+        table,
+        key=f"{quantity.name}_difference",
+        heading=capital(titled(f"difference in {quantity.label}{whose}", unit_of_change(quantity))),
+        note=f"Means over {_seeds(lines)}, {how}{_legend(run, quantity)}",
+    )
 
-    def cell(point: Point) -> str:
-        return interval(quantity, point.estimate) + _star(point)
 
-    named = [(line.label if whose else f"{line.label} \u2212 {line.reference}", line, cell) for line in lines]
-    return table_of(named, f"{quantity.name}_difference", heading, f"{how}{_legend(run, quantity)}")
+def difference_columns(lines: Sequence[Series], cell: Callable[[Point], str]) -> list[Column]:
+    """A column per series, which says what it is compared with unless that is the same for all."""
+    alone = len({line.reference for line in lines}) == 1
+    return [(line.label if alone else f"{line.label} \u2212 {line.reference}", line, cell) for line in lines]
 
 
-def table_of(columns: Sequence[Column], key: str = "", heading: str = "", note: str = "") -> Table:
+def table_of(columns: Sequence[Column]) -> Table:
     """A row per place of any column; all lie on one axis."""
     axis = next((line.axis for _, line, _ in columns), DENSITY)
-    places: dict[int, list[float]] = {}
-    for point in (point for _, line, _ in columns for point in line.points):
-        places.setdefault(point.place, []).append(point.x)
-    rows = [
-        (
-            _place(axis, place, places[place]),
-            *(cell(p) if (p := line.at(place)) else MISSING for _, line, cell in columns),
-        )
-        for place in sorted(places)
-    ]
-    first = "\u03bb" if axis == DENSITY else _named(axis)
-    return Table((first, *(name for name, _, _ in columns)), tuple(rows), key, heading, note)
+    places = sorted({(point.place, point.x) for _, line, _ in columns for point in line.points})
+    names = level_names(places) if axis == DENSITY else {place: f"{axis.shown(x):g}" for place, x in places}
+    found = {
+        ((names[place],), name): cell(point)
+        for place in names
+        for name, line, cell in columns
+        if (point := line.at(place))
+    }
+    corner = "\u03bb" if axis == DENSITY else titled(axis.label, UNITS.get(axis.unit, ""))
+    return pivot((corner,), [name for name, *_ in columns], found)
 
 
-def _named(axis: Axis) -> str:
-    unit = UNITS.get(axis.unit, "")
-    return f"{axis.label} ({unit})" if unit else axis.label
-
-
-def _place(axis: Axis, place: int, xs: Sequence[float]) -> str:
-    if axis == DENSITY:
-        return level_name(place, xs)
-    return f"{fmean(xs) * (100 if axis.unit == 'share' else 1):.4g}"
+def pivot(corner: tuple[str, ...], columns: Sequence[str], found: Mapping[tuple[tuple[str, ...], str], str]) -> Table:
+    """Cells, by what names their row and by their column, in the order of their rows; gaps are marked."""
+    rows = dict.fromkeys(row for row, _ in found)
+    body = ((*row, *(found.get((row, column), MISSING) for column in columns)) for row in rows)
+    return Table((*corner, *columns), tuple(body))
 
 
 def _seeds(lines: Sequence[Series]) -> str:
@@ -133,11 +134,8 @@ def _seeds(lines: Sequence[Series]) -> str:
     return f"{found[0]} to {found[-1]} seeds" if len(found) > 1 else count(max(found, default=0), "seed")
 
 
-def _heading(label: str, unit: str) -> str:
-    return capital(f"{label} ({unit})" if unit else label)
-
-
-def _star(difference: Point | None) -> str:
+def star(difference: Point | None) -> str:
+    """What marks a difference that is told from chance."""
     return "*" if difference and difference.is_found else ""
 
 

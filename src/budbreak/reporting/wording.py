@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, stdev
 
@@ -20,33 +21,34 @@ def density(value: float) -> str:
     return f"{percent:.1f} %" if percent >= 1 else f"{percent:.2g} %"
 
 
-def level_name(level: int, densities: Iterable[float]) -> str:
-    """A level by its density, or by its number where arms have other densities at it.
+def level_names(levels: Iterable[tuple[int, float]]) -> dict[int, str]:
+    """Levels by their density, but by their number where that does not tell: other arms have another, or other levels.
 
-    >>> level_name(2, [0.64, 0.6401]), level_name(2, [0.64, 0.5])
-    ('64.0 %', 'level 2')
+    >>> level_names([(1, 0.64), (0, 1.0), (1, 0.6401)]), level_names([(1, 0.64), (1, 0.5)])
+    ({0: '100.0 %', 1: '64.0 %'}, {1: 'level 1'})
+    >>> level_names([(0, 1.0), (1, 0.9999), (2, 0.5)])
+    {0: 'level 0', 1: 'level 1', 2: '50.0 %'}
     """
-    texts = {density(value) for value in densities}
-    return texts.pop() if len(texts) == 1 else f"level {level}"
+    texts: dict[int, set[str]] = {}
+    for level, share in sorted(levels):
+        texts.setdefault(level, set()).add(density(share))
+    times = Counter(text for found in texts.values() for text in found)
+    alone = {level: text for level, found in texts.items() for text in found if len(found) == times[text] == 1}
+    return {level: alone.get(level, f"level {level}") for level in texts}
 
 
-def percent(value: float, digits: int = 2) -> str:
-    """A share as a percentage.
+def titled(label: str, unit: str) -> str:
+    """What an axis or a column is called.
 
-    >>> percent(0.91234)
-    '91.23 %'
+    >>> titled("time", "s"), titled("loss", "")
+    ('time (s)', 'loss')
     """
-    return f"{100 * value:.{digits}f} %"
+    return f"{label} ({unit})" if unit else label
 
 
-def signed(value: float, digits: int = 2) -> str:
-    """A difference of shares in points, always with its sign, never "-0.00".
-
-    >>> signed(0.00123), signed(-0.000001)
-    ('+0.12', '+0.00')
-    """
-    text = f"{100 * value:+.{digits}f}"
-    return text.replace("-", "+") if float(text) == 0 else text
+def named(quantity: Quantity) -> str:
+    """`titled` of a quantity."""
+    return titled(quantity.label, UNITS.get(quantity.unit, ""))
 
 
 def number(quantity: Quantity, value: float) -> str:
@@ -58,7 +60,7 @@ def number(quantity: Quantity, value: float) -> str:
     ('0.1235 nats', '1.235e+07')
     """
     if quantity.unit == "share":
-        return percent(value)
+        return f"{100 * value:.2f} %"
     if quantity.unit == "seconds":
         return duration(value)
     if quantity.unit == "count":
@@ -82,25 +84,16 @@ def spread(quantity: Quantity, values: Sequence[float], *, unit: bool = False) -
     return f"{text} {UNITS.get(quantity.unit, '')}".rstrip() if unit else text
 
 
-def short(value: float, digits: int = 6) -> str:
-    """A number where there is little room, without its unit.
-
-    >>> short(0.25), short(0.00025), short(0.001), short(-0.0), short(20.0)
-    ('0.25', '2.5e-4', '1e-3', '0', '20')
-    """
-    if value == 0 or not math.isfinite(value) or abs(value) >= 0.01:
-        return f"{value + 0.0:.{digits}g}"
-    power = math.floor(math.log10(abs(value)) + 1e-9)
-    return f"{value / 10.0**power:.2g}e{power}"
-
-
 def change(quantity: Quantity, value: float) -> str:
-    """A difference with its sign, without its unit; of shares in points.
+    """A difference with its sign, never "-0.00", without its unit; of shares in points.
 
     >>> change(Quantity("a", "a", "share"), 0.00123), change(Quantity("b", "b"), -0.00123456)
     ('+0.12', '-0.00123')
+    >>> change(Quantity("a", "a", "share"), -0.000001), change(Quantity("b", "b"), -0.0)
+    ('+0.00', '+0')
     """
-    return signed(value) if quantity.unit == "share" else f"{value + 0.0:+.3g}"
+    text = f"{100 * value:+.2f}" if quantity.unit == "share" else f"{value:+.3g}"
+    return text.replace("-", "+") if float(text) == 0 else text
 
 
 def unit_of_change(quantity: Quantity) -> str:

@@ -2,6 +2,7 @@
 
 from budbreak.studies.between import between, distinct_names
 from budbreak.studies.compare import paired_differences
+from budbreak.studies.costs import Cost, costs
 from budbreak.studies.executors import EXECUTORS, check_executor, open_executor, usual_executor
 from budbreak.studies.fields import Explained, recipe_fields, recipe_values
 from budbreak.studies.folder import TASKS, read_tasks
@@ -47,6 +48,7 @@ __all__ = [
     "Arm",
     "ArmResult",
     "Choice",
+    "Cost",
     "Difference",
     "EpochResult",
     "Estimate",
@@ -67,6 +69,7 @@ __all__ = [
     "Subject",
     "between",
     "check_executor",
+    "costs",
     "difference_rows",
     "distinct_names",
     "duration",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -15,7 +16,7 @@ from budbreak.studies.effects import check_effects
 from budbreak.studies.overrides import check_path, flattened, overridden, reaches
 from budbreak.studies.sections import SECTIONS, Setup, check_fields, make_setup
 from budbreak.studies.spelling import in_recipe_words
-from budbreak.values import shown_plain
+from budbreak.values import inline_key, shown_plain
 
 Plain = Mapping[str, Any]
 
@@ -230,10 +231,18 @@ def _tables(plain: object, where: str) -> Mapping[str, Plain]:
     for name in tables:
         if not name or not all(c.isalnum() or c in "-_." for c in name) or len(name) > 40 or name == NO_REFERENCE:
             rule = f"an arm is named by up to 40 letters, digits, '-', '_' and '.', and not {NO_REFERENCE!r}"
-            raise InvalidValue(
-                f"an arm is named {name!r}", rule, f"write [arms.{name.replace(' ', '-')[:40] or 'host'}]"
-            )
+            raise InvalidValue(f"an arm is named {name!r}", rule, f"write [arms.{inline_key(_allowed(name))}]")
     return tables
+
+
+def _allowed(name: str) -> str:
+    """The nearest name that an arm may have.
+
+    >>> _allowed("a b/c"), _allowed("[red]"), _allowed("none"), _allowed("")
+    ('a-b-c', 'red', 'none-', 'host')
+    """
+    near = re.sub(r"[^\w.-]+", "-", name).strip("-")[:40] or "host"
+    return f"{near}-" if near == NO_REFERENCE else near
 
 
 def _check_sections(given: Plain) -> None:

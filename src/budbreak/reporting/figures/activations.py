@@ -15,11 +15,6 @@ def activations(run: RunResult) -> list[Figure]:
 
 
 def _chart(shown: Shown, width: float) -> alt.LayerChart:
-    x, y, styles = shown.x("input"), shown.y(), shown.styles
-    line = shown.base.mark_line(strokeWidth=1.8)
-    place = shown.base.mark_point(opacity=0, size=40)
-    layers = [
-        line.encode(x=x, y=y, color=styles["color"], strokeDash=styles["strokeDash"]),
-        place.encode(x=x, y=y, color=styles["color"], tooltip=shown.tips("input", "value")),
-    ]
-    return alt.LayerChart(layer=layers, width=width - 62, height=min(260, 0.6 * width))
+    base = shown.base.encode(x=shown.x("input"), y=shown.y(), color=shown.styles["color"])
+    line = base.mark_line(strokeWidth=1.8).encode(strokeDash=shown.styles["strokeDash"])
+    return shown.sheet([line, shown.telling(base.mark_point(opacity=0, size=40), "input", "value")], width)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import altair as alt
 
-from budbreak.reporting.estimate import Cost, costs
-from budbreak.reporting.figures.bars import bar_chart
 from budbreak.reporting.figures.figure import Figure, Row
-from budbreak.reporting.figures.lines import arm_key
+from budbreak.reporting.figures.looks import SHOWN, arm_key, arm_labels, arm_styles, heading
 from budbreak.reporting.tables import MISSING, Table
 from budbreak.reporting.wording import duration
-from budbreak.studies import RunResult
+from budbreak.studies import Cost, RunResult, costs
 
 _KINDS = ("epochs per seed", "time per seed")
+_LETTER = 6.4  # pixels, roughly
 
 
 def cost(run: RunResult) -> list[Figure]:
@@ -34,28 +33,41 @@ def cost(run: RunResult) -> list[Figure]:
             f"{caption}.",
             f"{said}.",
             {"cost": [row for one in found for row in _rows(one)]},
-            lambda width: alt.vconcat(*(bar_chart("cost", kind, arms, width) for kind in _KINDS)),
-            Table(("arm", "epochs", "steps", "time", "epochs, ratio", "time, ratio"), _table(found)),
+            lambda width: alt.vconcat(*(_bars(kind, arms, width) for kind in _KINDS)),
+            Table(("arm", "epochs", "steps", "time", "epochs, ratio", "time, ratio"), tuple(map(_texts, found))),
             place="aside",
         )
     ]
 
 
-def _rows(one: Cost) -> list[Row]:
-    epochs, seconds = (f"  ({r:.2f}x)" if r is not None else "" for r in (one.epochs_ratio, one.seconds_ratio))
-    values = ((one.epochs, f"{one.epochs:g}{epochs}"), (round(one.seconds, 1), f"{duration(one.seconds)}{seconds}"))
+def _texts(one: Cost) -> tuple[str, ...]:
+    ratios = (MISSING if ratio is None else f"{ratio:.2f}x" for ratio in (one.epochs_ratio, one.seconds_ratio))
+    return (one.arm, f"{one.epochs:g}", f"{one.steps:g}", duration(one.seconds), *ratios)
+
+
+def _rows(one: Cost) -> Sequence[Row]:
+    _, epochs, _, seconds, *ratios = _texts(one)
+    epochs_ratio, seconds_ratio = ("" if ratio == MISSING else f"  ({ratio})" for ratio in ratios)
+    key = {"arm": arm_key(one.index)}
     return [
-        {"arm": arm_key(one.index), "kind": kind, "value": value, "text": text}
-        for kind, (value, text) in zip(_KINDS, values, strict=True)
+        {**key, "kind": _KINDS[0], "value": one.epochs, "text": f"{epochs}{epochs_ratio}"},
+        {**key, "kind": _KINDS[1], "value": round(one.seconds, 1), "text": f"{seconds}{seconds_ratio}"},
     ]
 
 
-def _table(found: Sequence[Cost]) -> tuple[tuple[str, ...], ...]:
-    def ratio(value: float | None) -> str:
-        return MISSING if value is None else f"{value:.2f}x"
-
-    def row(one: Cost) -> tuple[str, ...]:
-        sums = (f"{one.epochs:g}", f"{one.steps:g}", duration(one.seconds))
-        return (one.arm, *sums, ratio(one.epochs_ratio), ratio(one.seconds_ratio))
-
-    return tuple(map(row, found))
+def _bars(kind: str, arms: Mapping[str, int], width: float) -> alt.LayerChart:
+    """One bar per arm, with its number beside it."""
+    label = min(0.4 * width, 12 + _LETTER * max(map(len, arms)))
+    axis = alt.Axis(labelExpr=arm_labels(arms), labelLimit=label, domain=True)
+    base = (
+        alt.Chart(alt.NamedData("cost"))
+        .transform_filter(SHOWN)
+        .transform_filter(alt.FieldEqualPredicate(field="kind", equal=kind))
+        .encode(
+            x=alt.X("value:Q", axis=None, scale=alt.Scale(zero=True, nice=False)),
+            y=alt.Y("arm:N", sort=list(map(arm_key, arms.values())), title=None, axis=axis),
+        )
+    )
+    bars = base.mark_bar(height=15).encode(color=arm_styles(arms)["color"].legend(None), tooltip=alt.Tooltip("text:N"))
+    texts = base.mark_text(align="left", dx=6).encode(text=alt.Text("text:N"))
+    return alt.LayerChart(layer=[bars, texts, heading(kind, above=4)], width=width - label - 120, height=22 * len(arms))

@@ -7,15 +7,14 @@ from collections.abc import Sequence
 import altair as alt
 
 from budbreak.diagnostics import Quantity
-from budbreak.reporting.estimate import Series, arm_series, diagnosed
+from budbreak.reporting.estimate import arm_series, diagnosed
 from budbreak.reporting.figures.figure import Figure, slug
-from budbreak.reporting.figures.lines import arms_of, line_chart, line_rows, line_table, line_words
-from budbreak.reporting.figures.measure import Measure
+from budbreak.reporting.figures.lines import Lines
+from budbreak.reporting.tables import table_of
 from budbreak.reporting.wording import capital
 from budbreak.studies import RunResult
 
 _PANELS = 3  # of a diagnostic with more numbers the first ones are drawn; the tables of levels have all
-Part = tuple[Measure, tuple[Series, ...]]
 
 
 def diagnostics(run: RunResult) -> list[Figure]:
@@ -24,25 +23,23 @@ def diagnostics(run: RunResult) -> list[Figure]:
 
 
 def _figure(run: RunResult, group: Sequence[Quantity]) -> Figure:
-    every = [(Measure(quantity), arm_series(run, quantity.name)) for quantity in group]
-    parts: list[Part] = [(measure, series) for measure, series in every if series][:_PANELS]
-    columns = [(line, measure) for measure, series in parts for line in series]
-    first = group[0]
+    every = [Lines(f"measured-{slug(one.name)}", one, arm_series(run, one.name)) for one in group]
+    parts = [lines for lines in every if lines.series][:_PANELS]
+    columns = [(f"{name}, {lines.quantity.label}", line, cell) for lines in parts for name, line, cell in lines.columns]
     return Figure(
-        slug(first.name),
-        f"{capital(first.group or first.label)} against density",
-        " ".join(f"{capital(m.quantity.label)}: {m.quantity.about}" for m, _ in parts if m.quantity.about),
-        " ".join(f"{measure.label}: {line_words(series, measure)}" for measure, series in parts),
-        {slug(measure.quantity.name): line_rows(series, measure) for measure, series in parts},
+        f"measured-{slug(group[0].name)}",
+        f"{capital(group[0].group or group[0].label)} against density",
+        " ".join(f"{capital(p.quantity.label)}: {p.quantity.about}" for p in parts if p.quantity.about),
+        " ".join(f"{lines.label}: {lines.words}" for lines in parts),
+        {name: rows for lines in parts for name, rows in lines.data.items()},
         lambda width: _chart(parts, width),
-        line_table([(f"{line.label}, {measure.quantity.label}", line, measure) for line, measure in columns]),
-        {name: place for _, series in parts for name, place in arms_of(series).items()},
+        table_of(columns),
+        {name: place for lines in parts for name, place in lines.arms.items()},
         place="full" if len(parts) > 1 else "half",
     )
 
 
-def _chart(parts: Sequence[Part], width: float) -> alt.ConcatChart:
-    columns = len(parts) if width > 450 else 1
-    size = (width / columns - 50, 190 if width > 450 else 150)
-    panels = [line_chart(slug(measure.quantity.name), series, measure, size, titled=True) for measure, series in parts]
+def _chart(parts: Sequence[Lines], width: float) -> alt.ConcatChart:
+    columns, height = (len(parts), 190) if width > 450 else (1, 150)
+    panels = [lines.plot(width / columns - 50, height, titled=True) for lines in parts]
     return alt.concat(*panels, columns=columns, spacing=14)

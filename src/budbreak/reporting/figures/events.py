@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import altair as alt
 
 from budbreak.reporting.figures.figure import Figure
@@ -16,15 +18,16 @@ def events(run: RunResult) -> list[Figure]:
 
 def _chart(shown: Shown, width: float) -> alt.LayerChart:
     x, y, styles = shown.x("epoch"), shown.y(), shown.styles
-    tips = shown.tips("epoch", "value", "event")
     happened = shown.base.transform_filter("isValid(datum.event)")
-    names = happened.mark_text(angle=270, align="right", baseline="bottom", dx=-4, dy=-4, color="var(--muted)")
+    names = happened.encode(x=x, y=alt.value("height"), text="event:N")
+    way: dict[str, Any] = {"angle": 270, "align": "left", "baseline": "bottom", "dx": 4, "dy": -4}
     line = shown.base.mark_line(strokeWidth=1.6)
-    places = shown.base.mark_point(opacity=0, size=50)
+    places = shown.telling(shown.base.mark_point(opacity=0, size=50), "epoch", "value", "event")
     layers = [
         happened.mark_rule(strokeDash=[3, 3], color="var(--muted)").encode(x=x),
         line.encode(x=x, y=y, color=styles["color"], strokeDash=styles["strokeDash"]),
-        places.encode(x=x, y=y, tooltip=tips),
-        names.encode(x=x, y=alt.value(0), text="event:N"),
+        places.encode(x=x, y=y),
+        names.mark_text(**way, stroke="var(--paper)", strokeWidth=4),  # to be read across the line
+        names.mark_text(**way, color="var(--muted)"),
     ]
-    return alt.LayerChart(layer=layers, width=width - 62, height=min(260, 0.6 * width))
+    return shown.sheet(layers, width)

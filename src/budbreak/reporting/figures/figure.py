@@ -8,10 +8,9 @@ from typing import Any, Literal
 
 from budbreak.reporting.tables import Table
 
-SHOWN = "indexof(hidden, datum.arm) < 0"
-"""Keeps the arms that the legend shows: every specification has the parameter ``hidden``."""
-
 Row = Mapping[str, Any]
+Place = Literal["half", "full", "aside"]
+"""On a wide screen: half its width, all of it, or aside, among the facts at the end."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,6 @@ class Figure:
         table: the numbers.
         arms: label -> index of the style, of what its legend lists.
         panel: the heading under which it is one of several to choose from; "" for a figure on its own.
-        place: on a wide screen: half its width, all of it, or aside, among the facts at the end.
     """
 
     key: str
@@ -38,7 +36,7 @@ class Figure:
     table: Table
     arms: Mapping[str, int] = field(default_factory=dict[str, int])
     panel: str = ""
-    place: Literal["half", "full", "aside"] = "half"
+    place: Place = "half"
 
 
 def slug(name: str) -> str:

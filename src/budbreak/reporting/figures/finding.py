@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import altair as alt
 
 from budbreak.diagnostics import Finding
-from budbreak.reporting.figures.figure import SHOWN, Figure, Row
-from budbreak.reporting.figures.lines import arm_key, arm_styles
-from budbreak.reporting.figures.measure import Measure, near_zero
+from budbreak.reporting.figures.figure import Figure, Place, Row
+from budbreak.reporting.figures.looks import SHOWN, arm_key, arm_styles, drawn, near_zero, safe, telling
 from budbreak.reporting.tables import MISSING, Table
+from budbreak.reporting.wording import named
 from budbreak.studies import RunResult
 
 _VALUES = ("value", "low", "high")
@@ -39,38 +39,35 @@ class Shown:
         """Colour, dash and marker by arm."""
         return arm_styles(self.arms)
 
+    def different(self, column: str) -> list[Any]:
+        """The values of a column, in order."""
+        return list(dict.fromkeys(row[column] for row in self.rows))
+
     def title(self, column: str) -> str:
         """What the axis of a column is called."""
-        return Measure(self.finding.quantity).label if column == "value" else self.finding.labels.get(column, column)
+        return safe(named(self.finding.quantity) if column == "value" else self.finding.labels.get(column, column))
 
     def x(self, column: str) -> alt.X:
         """A linear axis that ends with the values."""
         return alt.X(f"{column}:Q", title=self.title(column), scale=alt.Scale(zero=False, nice=False, padding=8))
 
-    def y(self, column: str = "value") -> alt.Y:
-        """An axis that begins at zero where the values come near it."""
-        values = [row[name] for row in self.rows for name in {column, "low", "high"} & set(row)]
-        zero = near_zero([value for value in values if value is not None])
-        return alt.Y(f"{column}:Q", title=self.title(column), scale=alt.Scale(zero=zero), axis=alt.Axis(format="~r"))
+    def y(self) -> alt.Y:
+        """An axis of values that begins at zero where they come near it."""
+        values = [row[name] for row in self.rows for name in _VALUES if row.get(name) is not None]
+        scale = alt.Scale(zero=near_zero(values))
+        return alt.Y("value:Q", title=self.title("value"), scale=scale, axis=alt.Axis(format="~r"))
 
-    def tips(self, *columns: str) -> list[alt.Tooltip]:
-        """The values of columns as one reads them."""
-        texts = {name for name in columns if any(isinstance(row[name], str) for row in self.rows)}
-        return [
-            alt.Tooltip(f"{name}:N" if name in texts else f"{name}:Q", title=self.title(name))
-            if name in texts
-            else alt.Tooltip(f"{name}:Q", title=self.title(name), format=".4~g")
-            for name in columns
-        ]
+    def telling(self, chart: alt.Chart, *columns: str) -> alt.Chart:
+        """The chart, whose marks tell the values of columns."""
+        return telling(chart, {column: self.title(column) for column in columns})
+
+    def sheet(self, layers: Sequence[alt.Chart], width: float) -> alt.LayerChart:
+        """Layers on common axes."""
+        return alt.LayerChart(layer=list(layers), width=width - 62, height=min(260, 0.6 * width))
 
 
 def finding_figures(
-    run: RunResult,
-    kind: str,
-    draw: Callable[[Shown, float], Any],
-    *,
-    caption: str,
-    place: Literal["half", "full"] = "half",
+    run: RunResult, kind: str, draw: Callable[[Shown, float], Any], *, caption: str, place: Place = "half"
 ) -> list[Figure]:
     """A figure for each finding of a kind that has rows."""
     found = [finding for finding in run.findings if finding.kind == kind and finding.rows()]
@@ -78,36 +75,35 @@ def finding_figures(
 
 
 def _shown(run: RunResult, name: str, finding: Finding) -> Shown:
-    named = list(dict.fromkeys(map(str, finding.columns.get("arm", ()))))
-    others = [arm for arm in named if arm not in run.arm_names]
-    first = _OTHERS + (len(run.arms) if len(others) < len(named) else 0)
-    arms = {arm: first + others.index(arm) if arm in others else run.arm_names.index(arm) for arm in named}
-    measure = Measure(finding.quantity)
+    of_rows = list(dict.fromkeys(map(str, finding.columns.get("arm", ()))))
+    others = [arm for arm in of_rows if arm not in run.arm_names]
+    first = _OTHERS + (len(run.arms) if len(others) < len(of_rows) else 0)
+    arms = {arm: first + others.index(arm) if arm in others else run.arm_names.index(arm) for arm in of_rows}
 
     def cell(column: str, value: Any) -> Any:
         if column == "arm":
             return arm_key(arms[str(value)])
         if isinstance(value, float):
-            return measure.value(value) if column in _VALUES else float(f"{value:.5g}")
-        return value
+            return drawn(finding.quantity, value) if column in _VALUES else float(f"{value:.5g}")
+        return safe(value) if isinstance(value, str) else value
 
     rows = tuple({column: cell(column, value) for column, value in row.items()} for row in finding.rows())
     return Shown(name, finding, rows, arms)
 
 
-def _figure(shown: Shown, draw: Callable[[Shown, float], Any], caption: str, place: Literal["half", "full"]) -> Figure:
-    finding = shown.finding
-    about = f"{caption} {len(shown.rows)} rows of {', '.join(map(shown.title, finding.columns))}."
-    data = {shown.name: shown.rows}
-    table = Table(tuple(map(shown.title, finding.columns)), tuple(map(_texts, finding.rows())))
+def _figure(shown: Shown, draw: Callable[[Shown, float], Any], caption: str, place: Place) -> Figure:
+    titles, rows = (
+        tuple(shown.title(column).strip() for column in shown.finding.columns),
+        tuple(map(_texts, shown.finding.rows())),
+    )
     return Figure(
         shown.name,
-        finding.label,
+        shown.finding.label,
         caption,
-        about,
-        data,
+        f"{caption} {len(rows)} rows of {', '.join(titles)}.",
+        {shown.name: shown.rows},
         lambda width: draw(shown, width),
-        table,
+        Table(titles, rows),
         shown.arms,
         place=place,
     )

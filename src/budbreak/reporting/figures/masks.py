@@ -16,19 +16,15 @@ def masks(run: RunResult) -> list[Figure]:
 
 
 def _chart(shown: Shown, width: float) -> alt.FacetChart:
-    layers = list(dict.fromkeys(row["layer"] for row in shown.rows))
+    layers = shown.different("layer")
     columns = min(len(layers), max(2, int(width / 220)))
     side = width / columns - 20
     colours = alt.Scale(domain=[0, 1], range=["var(--grid)", theme.BLUES[5]])
-    tiles = (
-        alt.Chart(alt.NamedData(shown.name), width=side, height=side)
-        .mark_rect()
-        .encode(
-            x=alt.X("column:O", axis=None),
-            y=alt.Y("row:O", axis=None),
-            color=alt.Color("value:O", scale=colours, legend=None),
-            tooltip=shown.tips("layer", "row", "column", "value"),
-        )
+    tiles = alt.Chart(alt.NamedData(shown.name), width=side, height=side).mark_rect()
+    tiles = shown.telling(tiles, "layer", "row", "column", "value").encode(
+        x=alt.X("column:O", axis=None),
+        y=alt.Y("row:O", axis=None),
+        color=alt.Color("value:O", scale=colours, legend=None),
     )
     facets = tiles.facet(facet=alt.Facet("layer:N", sort=layers, title=None), columns=columns, spacing=16)
     return facets.resolve_scale(x="independent", y="independent")

@@ -6,7 +6,7 @@ import altair as alt
 
 from budbreak.reporting.figures.figure import Figure
 from budbreak.reporting.figures.finding import Shown, finding_figures
-from budbreak.reporting.figures.heat import heat_chart
+from budbreak.reporting.figures.heat import Heat
 from budbreak.studies import RunResult
 
 
@@ -17,4 +17,4 @@ def operators(run: RunResult) -> list[Figure]:
 
 
 def _chart(shown: Shown, width: float) -> alt.LayerChart:
-    return heat_chart(shown.name, shown.rows, shown.finding.quantity, ("site", "operator"), width, column="value")
+    return Heat(shown.name, shown.rows, shown.finding.quantity, "value", across="site", down="operator").draw(width)

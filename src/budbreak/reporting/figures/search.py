@@ -15,18 +15,18 @@ def search(run: RunResult) -> list[Figure]:
 
 
 def _chart(shown: Shown, width: float) -> alt.LayerChart:
-    best = "min" if shown.finding.quantity.better == "lower" else "max"
-    x, y, styles = shown.x("trial"), shown.y(), shown.styles
-    running = shown.base.transform_window(
+    styles, best = shown.styles, "min" if shown.finding.quantity.better == "lower" else "max"
+    base = shown.base.encode(x=shown.x("trial"), color=styles["color"])
+    running = base.transform_window(
         [{"op": best, "field": "value", "as": "best"}],  # pyright: ignore[reportArgumentType]
         sort=[alt.SortField("trial")],
         groupby=["arm"],
         frame=[None, 0],
     )
     line = running.mark_line(strokeWidth=1.8, interpolate="step-after")
-    dots = shown.base.mark_point(filled=True, size=26, opacity=0.5)
+    dots = shown.telling(base.mark_point(filled=True, size=26, opacity=0.5), "trial", "value")
     layers = [
-        line.encode(x=x, y=alt.Y("best:Q"), color=styles["color"], strokeDash=styles["strokeDash"]),
-        dots.encode(x=x, y=y, color=styles["color"], shape=styles["shape"], tooltip=shown.tips("trial", "value")),
+        line.encode(y="best:Q", strokeDash=styles["strokeDash"]),
+        dots.encode(y=shown.y(), shape=styles["shape"]),
     ]
-    return alt.LayerChart(layer=layers, width=width - 62, height=min(260, 0.6 * width))
+    return shown.sheet(layers, width)

@@ -16,13 +16,12 @@ def spectra(run: RunResult) -> list[Figure]:
 
 
 def _chart(shown: Shown, width: float) -> alt.FacetChart:
-    layers = list(dict.fromkeys(row["layer"] for row in shown.rows))
+    layers, styles = shown.different("layer"), shown.styles
     columns = min(len(layers), max(2, int(width / 220)))
     y = alt.Y("value:Q", title=None, scale=alt.Scale(type="log"), axis=alt.Axis(tickCount=4, format=".1~g"))
-    x, styles = shown.x("rank"), shown.styles
     base = shown.base.properties(data=alt.Undefined).transform_filter("datum.value > 0")
-    line = base.mark_line(strokeWidth=1.5).encode(x=x, y=y, color=styles["color"], strokeDash=styles["strokeDash"])
-    tips = shown.tips("layer", "rank", "value")
-    dots = base.mark_point(filled=True, size=14).encode(x=x, y=y, color=styles["color"], tooltip=tips)
+    base = base.encode(x=shown.x("rank"), y=y, color=styles["color"])
+    line = base.mark_line(strokeWidth=1.5).encode(strokeDash=styles["strokeDash"])
+    dots = shown.telling(base.mark_point(filled=True, size=14), "layer", "rank", "value")
     both = alt.layer(line, dots, data=alt.NamedData(shown.name), width=(width - 60) / columns - 16, height=120)
     return both.facet(facet=alt.Facet("layer:N", sort=layers, title=shown.title("value")), columns=columns, spacing=16)

@@ -6,29 +6,25 @@
   const report = JSON.parse(document.getElementById("report").textContent);
   document.documentElement.classList.add("js");
 
-  const rowsOf = (table) => {
-    const columns = Object.entries(table);
-    const count = columns.length ? columns[0][1][1].length : 0;
-    return Array.from({ length: count }, (_, row) =>
-      Object.fromEntries(columns.map(([name, [texts, values]]) => [name, texts ? texts[values[row]] : values[row]])));
-  };
-  const tables = {};
-  const table = (name) => (tables[name] ??= rowsOf(report.tables[name]));
+  const rowsOf = (columns) => Object.values(columns)[0].map((_, row) =>
+    Object.fromEntries(Object.entries(columns).map(([name, values]) => [name, values[row]])));
 
   // Arms that are not shown, by scope: a run, or the comparison of runs.
   const hidden = new Map();
   const hiddenFor = (plot) => hidden.get(plot.closest("[data-scope]")) || [];
   const narrow = matchMedia("(max-width: 640px)");
   const drawn = new Map();
-  const draw = async (plot, place = narrow.matches ? 1 : 0) => {
+  let printing = false;
+  const draw = async (plot) => {
+    const { specs, widths, data } = report.figures[plot.dataset.figure];
+    const place = printing ? widths.length - 1 : narrow.matches ? 1 : 0;
     if (drawn.get(plot)?.place === place) return;
     drawn.get(plot)?.view?.finalize();
     const mine = { place };
     drawn.set(plot, mine);
-    const { specs, widths, data } = report.figures[plot.dataset.figure];
     const spec = structuredClone(specs[place]);
     spec.datasets ??= {};
-    for (const [name, key] of Object.entries(data)) spec.datasets[name] = table(key);
+    for (const [name, key] of Object.entries(data)) spec.datasets[name] = rowsOf(report.tables[key]);
     spec.params.find((param) => param.name === "hidden").value = hiddenFor(plot);
     const options = {
       mode: "vega-lite", ast: true, renderer: "svg", actions: false, defaultStyle: false, logLevel: 1, tooltip: () => {},
@@ -49,8 +45,12 @@
   const plots = all(document, ".plot");
   plots.forEach((plot) => near.observe(plot));
   narrow.addEventListener("change", () => [...drawn.keys()].forEach((plot) => draw(plot)));
-  addEventListener("beforeprint", () => plots.forEach((plot) => draw(plot, plot.closest(".half, .aside") ? 1 : 0)));
-  addEventListener("afterprint", () => plots.forEach((plot) => draw(plot)));
+  for (const [when, now] of [["beforeprint", true], ["afterprint", false]]) {
+    addEventListener(when, () => {
+      printing = now;
+      plots.forEach((plot) => draw(plot));
+    });
+  }
 
   // A mark that has something to say, and where its middle is.
   const said = (mark) => mark.__data__?.tooltip;
@@ -58,11 +58,6 @@
   const middle = (mark) => {
     const box = mark.getBoundingClientRect();
     return [box.left + box.width / 2, box.top + box.height / 2];
-  };
-  const words = (found) => {
-    if (typeof found !== "object") return String(found);
-    const lines = Object.entries(found).filter(([, value]) => value !== "" && !/^(undefined|null|NaN)$/.test(value));
-    return lines.map(([name, value]) => `${name} ${value}`.trim()).join("\n");
   };
   let on = null;
   const hide = () => {
@@ -82,7 +77,7 @@
     hide();
     on = mark;
     mark.classList.add("on");
-    tip.textContent = words(said(mark));
+    tip.textContent = said(mark).trim();
     tip.hidden = false;
     place();
   };
