@@ -149,7 +149,7 @@ def _matrix(bundle: Bundle, nodes: Sequence[Node], mask: Mask) -> Tensor:
             "a mask fits only the architecture that it was made for",
             "trace the model that the mask was made for",
         )
-    grouped = flat.reshape(groups, -1, flat.shape[1])
+    grouped = flat.reshape(groups, len(flat) // groups, flat.shape[1])
     return grouped if by_rows else grouped.transpose(1, 2)
 
 
