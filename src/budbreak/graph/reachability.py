@@ -81,7 +81,7 @@ class _Step:
                 self.bundle.mixes and bool(reached[self.bundle.parents].any())
             )
             return found & self.open
-        begins = self.node.kind == Kind.INPUT or (self.bundle.is_token and bool(self.node.weights))
+        begins = self.node.kind == Kind.INPUT or (self.bundle.is_token and not self.node.zeros)
         made = torch.full((self.bundle.count,), begins)
         if self.passes:
             made[self.places[reached[self.entering]]] = True
