@@ -114,6 +114,12 @@ class Flow:
         self._constants[id(tensor)] = (weakref.ref(tensor), index)
         return self.add(node)
 
+    def note_asked(self, tensor: Tensor) -> None:
+        """The values of a tensor were asked for."""
+        known = self.tracker.find(tensor)
+        if known is not None and known.node is not None:
+            self.nodes[known.node] = replace(self.nodes[known.node], asked=True)
+
     def write(self, tensor: Tensor, node: int) -> None:
         """A node overwrote the memory of a tensor, and of all its views."""
         self._writers[storage(tensor)] = node

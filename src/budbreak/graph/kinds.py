@@ -17,7 +17,8 @@ QUERIES = words(
     "tolist data_ptr is_contiguous is_nested is_sparse __len__ __bool__ __format__ __repr__ __hash__"
 )
 """What is asked of a tensor and gives none."""
-
+NUMBERS = words("item tolist numpy __array__ __float__ __int__ __index__ __complex__ __bool__ __dlpack__")
+"""What gives the values of a tensor as something else."""
 SOFTMAXES = words("softmax log_softmax softmin gumbel_softmax special_softmax special_log_softmax")
 _PRODUCTS = PRODUCTS | words("addmm addbmm mv einsum tensordot inner sparse_mm grouped_mm scaled_mm")
 _KINDS = {

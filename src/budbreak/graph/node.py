@@ -84,6 +84,7 @@ class Node:
             slices lie: along which dimensions of the tensor, or of what a layer sums over.
         over: of a `NORM`, the dimensions, from the end, over which it takes means; () where it uses stored ones.
         zeros: of a `CONSTANT` that the code makes, whether it is all zeros, as padding and first states are.
+        asked: whether its values were asked for as numbers: by `item`, `tolist`, numpy, or a decision.
         part: which of several results it is.
         where: "file:line" of the call; "" inside a layer of torch.
         within: the function of torch that called it, if that is one into which the trace looks.
@@ -105,6 +106,7 @@ class Node:
     parts: tuple[Part, ...] = field(default=(), repr=False)
     over: tuple[int, ...] = ()
     zeros: bool = False
+    asked: bool = False
     part: int = 0
     where: str = ""
     within: str = ""
