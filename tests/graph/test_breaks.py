@@ -71,3 +71,13 @@ def test_numbers_that_may_come_back_are_told_from_what_nobody_takes():
     assert handed_out(lambda net, x: (net.a(x), net.b(x))[1]) == {"a": [], "b": []}, "nobody takes it"
     assert handed_out(lambda net, x: (net.a(x).norm().item(), net.a(net.b(x)))[1]) == {"a": [], "b": []}
     assert handed_out(lambda net, x: net.b(x + torch.from_numpy(net.a(x).numpy()))) == {"a": [], "b": []}
+
+
+def test_what_goes_on_as_numbers_is_fixed_and_a_number_of_all_is_not():
+    def why(run):
+        model = Net(run, a=nn.Linear(4, 4), b=nn.Linear(4, 4))
+        groups = bb.trace(model, torch.randn(2, 4)).groups()
+        return next(group.fixed for group in groups if group.members[0].name == "a.weight")
+
+    assert why(lambda net, x: net.b(torch.tensor(net.a(x).tolist()))).startswith("goes on as numbers from linear in a")
+    assert why(lambda net, x: net.b(net.a(x) / net.a(x).norm().item())) == ""

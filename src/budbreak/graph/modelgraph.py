@@ -79,10 +79,10 @@ class ModelGraph:
 
         A group is *fixed*, and says why, where a unit cannot be cut out of every tensor: what a model returns stays,
         and so does what enters a recurrent layer or anything that cannot be followed; what meets an input, padding, or
-        a constant that the code makes; one value for several units; and what is all that there is. What is inside of
-        something that nobody can look into is one fixed group. Of the others those are *inexact* over whose units a
-        norm takes a mean, which counts those that are zero. Those whose *sizes* were given to calls (``view(-1, 512)``)
-        can be removed if the code reads these sizes from what is cut.
+        a constant that the code makes; one value for several units; what goes on as numbers; and what is all that there
+        is. What is inside of something that nobody can look into is one fixed group. Of the others those are *inexact*
+        over whose units a norm takes a mean, which counts those that are zero. Those whose *sizes* were given to calls
+        (``view(-1, 512)``) can be removed if the code reads these sizes from what is cut.
         """
         return find_groups(self.nodes, self.channels, self.shapes)
 
