@@ -163,8 +163,8 @@ def _survivors(sparsity: float, total: int, alive: int) -> int:
     if keep > alive:
         raise InvalidValue(
             f"sparsity is {sparsity}: {keep} of {total} would stay, but only {alive} are alive",
-            "sparsity is a total, and what was pruned does not come back; exact zeros count as pruned unless a mask says "
-            "otherwise",
+            "sparsity is a total, and what was pruned does not come back; exact zeros count as pruned unless a mask "
+            "says otherwise",
             f"give at least {sparsity_of(alive, total)}" if alive else "give mask=bb.Mask.dense(model)",
         )
     return keep
