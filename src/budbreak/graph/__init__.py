@@ -16,6 +16,7 @@ from budbreak.graph.feeding import (
     to_device,
 )
 from budbreak.graph.groups import Group, Member
+from budbreak.graph.kinds import multiplies
 from budbreak.graph.links import Link, NormPassed
 from budbreak.graph.listening import opened, unseen_by_modes
 from budbreak.graph.macs import Macs, count_macs
@@ -61,6 +62,7 @@ __all__ = [
     "is_single",
     "loss_of",
     "may_be_activation",
+    "multiplies",
     "observing",
     "opened",
     "outlined",

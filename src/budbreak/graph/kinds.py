@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor
 
-from budbreak.graph.call import Call
+from budbreak.graph.call import Call, plain_name
 from budbreak.graph.layouts import CONVOLVING, KEEPING, MOVING, PRODUCTS, REDUCING
 from budbreak.graph.node import Kind
 from budbreak.graph.nonlinearities import FUNCTIONS, MAXIMA, RECURRENT
@@ -51,6 +53,12 @@ def kind_of(call: Call) -> Kind:
     if "pool" in call.name:
         return Kind.POOL
     return _BY_NAME.get(call.name, Kind.OPAQUE)
+
+
+def multiplies(func: Callable[..., object]) -> bool:
+    """Whether a function is a product of what it is given: a layer with its weight, or two matrices."""
+    name = plain_name(func)
+    return name in LAYERS or name in _PRODUCTS
 
 
 def makes_constants(name: str) -> bool:
