@@ -205,6 +205,7 @@ ROWS = (
     Row(diagnostics.DeadUnits, ({},), {"threshold": 0.0}, {"threshold": st.floats(0, 10)}),
     Row(diagnostics.DormantUnits, ({},), {"tau": 0.025}, {"tau": st.floats(0, 10)}),
     Row(diagnostics.GradientNorm),
+    Row(diagnostics.Rank),
     # probes
     Row(evidence.Weights),
     Row(evidence.StartWeights),
@@ -224,6 +225,7 @@ ROWS = (
     Row(evidence.InputNorms),
     Row(evidence.MeanActivations),
     Row(evidence.SynapticFlow, ({}, {"shape": (3, 8, 8)}), {"shape": None}, {"shape": Shape}),
+    Row(evidence.Unfoldings),
     Row(evidence.UnitCounts, ({}, {"threshold": 0.1}), {"threshold": 0.0}, {"threshold": st.floats(0, 10)}),
     Row(evidence.Unseen),
     Row(evidence.Wiring),

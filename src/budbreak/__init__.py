@@ -1,7 +1,7 @@
 """Activation-aware pruning of neural networks in PyTorch.
 
 The verbs, and the values that they take, are here. Families stay in their rooms: `criteria`, `schedules`, `evidence`,
-`diagnostics`; so do the types that are met along the way: `masks`, `graph`, `live`, `iteration`, `errors`.
+`diagnostics`; so do the types that are met along the way: `masks`, `graph`, `live`, `lowrank`, `iteration`, `errors`.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from budbreak import criteria, diagnostics, errors, evidence, graph, iteration, live, masks, schedules
+from budbreak import criteria, diagnostics, errors, evidence, graph, iteration, live, lowrank, masks, schedules
 from budbreak._version import __version__
 from budbreak.evidence import Evidence, probe
 from budbreak.graph import trace
 from budbreak.iteration import ActivateWhilePruning, Plan, Remove, Step, Train, iterate, load_level
 from budbreak.live import dead_neurons, hold, prune, rewind
+from budbreak.lowrank import ranks
 from budbreak.masks import NM, Block, Element, Mask, Scores, Unit, excluding, including, select
 
 if TYPE_CHECKING:
@@ -49,9 +50,11 @@ __all__ = [
     "iteration",
     "live",
     "load_level",
+    "lowrank",
     "masks",
     "probe",
     "prune",
+    "ranks",
     "report",
     "rewind",
     "schedules",

@@ -6,8 +6,10 @@ from budbreak.diagnostics.dormant_units import DormantUnits
 from budbreak.diagnostics.finding import Finding
 from budbreak.diagnostics.gradient_norm import GradientNorm
 from budbreak.diagnostics.measurement import Diagnostic, Measurement, Quantity, joined, needed, quantities_of
+from budbreak.diagnostics.rank import Rank
+from budbreak.diagnostics.spectra import spectra_finding
 
-ALL = (Connectivity, DeadUnits, DormantUnits, GradientNorm)
+ALL = (Connectivity, DeadUnits, DormantUnits, GradientNorm, Rank)
 
 __all__ = [
     "ALL",
@@ -20,9 +22,11 @@ __all__ = [
     "GradientNorm",
     "Measurement",
     "Quantity",
+    "Rank",
     "SiteRates",
     "dead_units",
     "joined",
     "needed",
     "quantities_of",
+    "spectra_finding",
 ]

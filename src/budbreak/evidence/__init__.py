@@ -16,6 +16,7 @@ from budbreak.evidence.probing import check_inputs, check_rereadable, probe
 from budbreak.evidence.reached import reached
 from budbreak.evidence.synaptic_flow import SynapticFlow
 from budbreak.evidence.traced import Graph
+from budbreak.evidence.unfoldings import Unfoldings
 from budbreak.evidence.unit_counts import SiteCounts, UnitCounts, count_active
 from budbreak.evidence.unseen import Unseen
 from budbreak.evidence.watch import States, Watch, rehearse
@@ -32,6 +33,7 @@ ALL = (
     InputNorms,
     MeanActivations,
     SynapticFlow,
+    Unfoldings,
     UnitCounts,
     Unseen,
     Wiring,
@@ -63,6 +65,7 @@ __all__ = [
     "States",
     "SynapticFlow",
     "Training",
+    "Unfoldings",
     "UnitActivity",
     "UnitCounts",
     "Unseen",

@@ -2,6 +2,7 @@
 
 from budbreak.graph.breaks import said_nodes
 from budbreak.graph.channels import groups_of
+from budbreak.graph.examples import call_example
 from budbreak.graph.feeding import (
     Batches,
     Forward,
@@ -54,6 +55,7 @@ __all__ = [
     "Site",
     "SiteWatcher",
     "as_written",
+    "call_example",
     "call_model",
     "calling_line",
     "count_macs",

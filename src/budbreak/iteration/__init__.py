@@ -14,7 +14,7 @@ from budbreak.iteration.followups import (
     watching,
 )
 from budbreak.iteration.identity import differences
-from budbreak.iteration.keeping import load_level
+from budbreak.iteration.keeping import load_level, mask_of_level, read_level
 from budbreak.iteration.levelrecord import LevelRecord
 from budbreak.iteration.levels import Level, Levels
 from budbreak.iteration.loop import iterate
@@ -48,6 +48,8 @@ __all__ = [
     "differences",
     "iterate",
     "load_level",
+    "mask_of_level",
+    "read_level",
     "read_records",
     "stages_of",
     "watching",

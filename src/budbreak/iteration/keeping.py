@@ -46,16 +46,21 @@ def load_level(model: nn.Module, store: str | Path, level: int) -> Mask:
         raise StoreMismatch(
             f"{opened.folder} holds no store", "a level is read from the store of an iteration", "give its folder"
         ) from None
-    weights, path = _read(opened, level)
-    mask = _mask_of(opened, weights)
+    weights, path = read_level(opened, level)
+    mask = mask_of_level(opened, weights)
     check_fits(model, weights.state)
     check_dtypes(weights.state, model, path, "give a model of the dtypes that was pruned: model.to(...)")
     load_state(model, weights.state, extra=weights.extra)
     return mask
 
 
-def _read(store: Store, level: int) -> tuple[LevelWeights, Path]:
-    """The weights, and the file that has them."""
+def read_level(store: Store, level: int) -> tuple[LevelWeights, Path]:
+    """The weights that a store has of a level, and the file that has them.
+
+    Raises:
+        MissingData: if it has not kept them; says which it has.
+        CorruptFile, StoreMismatch, CannotRead: if a file cannot be used.
+    """
     kept = store.load_weights(level)
     if kept is not None:
         return kept, store.weights_path(level)
@@ -72,7 +77,7 @@ def _read(store: Store, level: int) -> tuple[LevelWeights, Path]:
     )
 
 
-def _mask_of(store: Store, weights: LevelWeights) -> Mask:
+def mask_of_level(store: Store, weights: LevelWeights) -> Mask:
     """The mask of the same level.
 
     Raises:

@@ -30,6 +30,7 @@ from budbreak.masks.selection import competing, select
 from budbreak.masks.shares import ShareScore
 from budbreak.masks.sparing import Asked
 from budbreak.masks.targets import check_rounds, check_targets, keeps_one_number
+from budbreak.masks.unfolding import Unfolding, unfolding_of
 from budbreak.masks.units import UnitLayout, output_layout
 from budbreak.masks.zeroing import bits, factor_for, zero_pruned
 
@@ -56,6 +57,7 @@ __all__ = [
     "ScoreSlice",
     "Scores",
     "ShareScore",
+    "Unfolding",
     "Uniform",
     "Unit",
     "UnitLayout",
@@ -85,6 +87,7 @@ __all__ = [
     "select",
     "sparsity_of",
     "survivors",
+    "unfolding_of",
     "unwrap",
     "warn_of_uncovered",
     "zero_pruned",

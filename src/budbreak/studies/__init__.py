@@ -31,6 +31,7 @@ from budbreak.studies.result import (
 from budbreak.studies.rows import difference_rows, level_rows, to_csv, to_json
 from budbreak.studies.run import Choice, RunFailed, run
 from budbreak.studies.sections import Setup
+from budbreak.studies.stored import StoredWeights, stored_weights
 from budbreak.studies.subject import is_ap, subject
 from budbreak.studies.tasks import Place
 from budbreak.studies.watching import Event
@@ -62,6 +63,7 @@ __all__ = [
     "RunResult",
     "Setup",
     "StoredRun",
+    "StoredWeights",
     "Subject",
     "between",
     "check_executor",
@@ -93,6 +95,7 @@ __all__ = [
     "run_of_histories",
     "save_measurement",
     "share_cores",
+    "stored_weights",
     "subject",
     "to_csv",
     "to_json",

@@ -76,7 +76,7 @@ def find_subject(request: Request) -> Subject:
     Raises:
         BudbreakError: if something is missing, or does not fit.
     """
-    folder = _task_folder(request)
+    folder = task_folder(request)
     sections = _sections(request, folder)
     data, parts = _data(sections, request)
     stored = _stored(folder, request.weights)
@@ -99,7 +99,7 @@ def find_subject(request: Request) -> Subject:
 Sections = tuple[DataSection, NetworkSection]
 
 
-def _task_folder(request: Request) -> Path | None:
+def task_folder(request: Request) -> Path | None:
     """The folder of the task that is meant; None for a recipe or a factory."""
     path = Path(request.model)
     if path.is_dir() and (path / RUN_TASKS).is_file():
@@ -173,13 +173,19 @@ def _stored(folder: Path | None, weights: Path | None) -> _Stored | None:
     place = weights or folder
     if place is None:
         return None
-    checkpoint, store = _newest_checkpoint(place)
+    checkpoint, store = newest_checkpoint(place)
     stands = f"level {checkpoint.position.level}, epoch {checkpoint.position.epochs}"
     origin = f"weights of {weights}" if weights else stands
     return _Stored(checkpoint.model, origin, checkpoint.extra, checkpoint.mask, store.identity)
 
 
-def _newest_checkpoint(folder: Path) -> tuple[Checkpoint, Store]:
+def newest_checkpoint(folder: Path) -> tuple[Checkpoint, Store]:
+    """Where a store stands.
+
+    Raises:
+        MissingData: if there is none.
+        CorruptFile, StoreMismatch, CannotRead: if a file cannot be used.
+    """
     store = Store(folder)
     try:
         store.look()
