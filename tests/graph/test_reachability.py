@@ -384,3 +384,25 @@ def test_what_layers_compute_of_positions_and_coordinates_is_connected(image, hi
         assert bool(layer.weight.grad[:, -1].any()) == (where != "zeros")
         expected[f"{'image' if layer is model.image else 'hidden'}.weight"][:, -1] = where != "zeros"
     assert found == expected
+
+
+def test_positions_that_are_added_are_connected_where_that_leads_on():
+    class Added(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.aside, self.last = nn.Linear(3, 4), nn.Linear(3, 4), nn.Linear(4, 2)
+            self.positions, self.unseen = nn.Parameter(torch.ones(1, 5, 4)), nn.Parameter(torch.ones(1, 5, 4))
+
+        def forward(self, x):
+            (self.aside(x) + self.unseen).sum()
+            return self.last(torch.relu(self.first(x) + self.positions))
+
+    model = Added()
+    graph = bb.trace(model, torch.randn(2, 5, 3))
+    dense = Mask.dense(model, bb.including("*"))
+    found = graph.reachable(dense).connected
+    assert {name: bool(found[name].all()) for name in found} == {
+        "positions": True, "unseen": False, "first.weight": True, "aside.weight": False, "last.weight": True,
+    }  # fmt: skip
+    closed = Mask({**dense, "last.weight": torch.zeros(2, 4)})
+    assert graph.reachable(closed).connected.kept == 0

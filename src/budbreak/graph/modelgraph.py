@@ -91,12 +91,13 @@ class ModelGraph:
 
         A path leads from an input of the model, or from what else layers work on or is put beside inputs (learned
         tokens and queries, positions, coordinates; not zeros that the code makes), through kept elements of layers to
-        an output; biases, and other constants that are added, begin none. What a mask does not cover is kept. Units are
-        whole: a channel is reached where any of its positions is, through any element of a kernel. Exact so along
-        layers, BatchNorm, sites, sums, concatenation, pools, moves and heads of attention; a product of tensors passes
-        on what either brings. Norms over units let every unit reach every other one, by their mean or scale; and of
-        recurrent layers and what is opaque anything that goes in reaches anything that comes out, unless all of their
-        weights are pruned. What goes on as numbers ends there; see `handed_out`.
+        an output; biases, and other constants that are added, begin none, but count as connected where what they are
+        added to leads to an output. What a mask does not cover is kept. Units are whole: a channel is reached where any
+        of its positions is, through any element of a kernel. Exact so along layers, BatchNorm, sites, sums,
+        concatenation, pools, moves and heads of attention; a product of tensors passes on what either brings. Norms
+        over units let every unit reach every other one, by their mean or scale; and of recurrent layers and what is
+        opaque anything that goes in reaches anything that comes out, unless all of their weights are pruned. What goes
+        on as numbers ends there; see `handed_out`.
 
         Raises:
             InvalidValue: if the mask is none, or covers a weight twice, under two of its names.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -48,6 +48,9 @@ def find_reachable(nodes: Sequence[Node], channels: Channels, mask: Mask) -> Rea
         if node.kind == Kind.NORM and node.index not in bundled and node.weight in connected:
             label = channels.labels[node.index]
             connected[node.weight] |= mask[node.weight] & bool((reached[label] & wanted[label]).any())
+        if bool(wanted[channels.labels[node.index]].any()):
+            for name in connected.keys() & _added(node, nodes, bundled):
+                connected[name] |= mask[name]
     return Reachability(classes, Mask.owning(connected))
 
 
@@ -129,6 +132,12 @@ class _Step:
         found = torch.zeros(int(self.bundle.places.max()) + 1, dtype=torch.bool)
         found[places] = True
         return found
+
+
+def _added(node: Node, nodes: Sequence[Node], bundled: Container[int]) -> set[str]:
+    """The parameters of constants that a node adds, positions say: they lie on no path, and are seen all the same."""
+    constants = [nodes[source] for source in node.inputs if nodes[source].kind == Kind.CONSTANT]
+    return {name for added in constants if added.index not in bundled for name in added.weights}
 
 
 def _matrix(bundle: Bundle, nodes: Sequence[Node], mask: Mask) -> Tensor:
