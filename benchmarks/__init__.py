@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from benchmarks.activation_step import ActivationStep
 from benchmarks.ap_epoch import ApEpoch
 from benchmarks.between_levels import BetweenLevels
 from benchmarks.conv_epoch import ConvEpoch
@@ -29,6 +30,7 @@ ALL: tuple[Benchmark, ...] = (
     InputNormsProbe(),
     SynFlowRounds(),
     ObserverStep(),
+    ActivationStep(),
     SmallNetEpoch(),
     ConvEpoch(),
     ApEpoch(),

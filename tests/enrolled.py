@@ -13,7 +13,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from budbreak import criteria, diagnostics, evidence, masks, schedules, training
+from budbreak import activations, criteria, diagnostics, evidence, masks, schedules, training
 from budbreak.iteration import ActivateWhilePruning, Remove, Train
 
 Share = st.floats(0.001, 0.99)
@@ -48,7 +48,59 @@ class Row:
     oracle: Callable[[float, float, float], float] | None = None
 
 
+def activation(kind: type, *, trainable: bool, more: Mapping[str, Any] | None = None, **scalars: Any) -> Row:
+    """The row of an activation: ``scalars``: where each starts; ``more``: samples of other arguments."""
+    finite = st.floats(-1e6, 1e6)
+    arguments = {
+        name: st.lists(finite, min_size=1, max_size=3).map(tuple) if isinstance(start, tuple) else finite
+        for name, start in scalars.items()
+    }
+    return Row(
+        kind,
+        ({}, {"trainable": not trainable, "per": "unit"}, *([more] if more else [])),
+        {"trainable": trainable, "per": "site", **scalars},
+        {"trainable": st.booleans(), "per": st.sampled_from(["site", "unit"]), **arguments},
+    )
+
+
+BOTH = {"alpha": 1.0, "beta": 1.0}
+NUMERATOR = (0.0, 0.5, 0.24994455, 0.05268699, 0.00555048, 0.00024445)
+DENOMINATOR = (0.0, 0.10537399, 0.0, 0.0004889)
+
 ROWS = (
+    # activations
+    activation(activations.ACON, trainable=True, p1=1.0, p2=0.0, beta=1.0, more={"p1": 1.2, "p2": 0.8}),
+    activation(activations.ELiSH, trainable=False, **BOTH, more={"alpha": 0.5, "beta": -2.0}),
+    activation(activations.ELU, trainable=False, **BOTH),
+    activation(activations.FALU, trainable=True, order=0.0, beta=1.0, more={"order": 1.5}),
+    activation(activations.GELU, trainable=False, **BOTH, more={"alpha": 2.0}),
+    activation(activations.Hardswish, trainable=False, **BOTH),
+    activation(activations.Identity, trainable=False, alpha=1.0),
+    activation(activations.LeakyReLU, trainable=False, **BOTH, negative_slope=0.01, more={"negative_slope": 0.2}),
+    activation(activations.LogSigmoid, trainable=False, **BOTH),
+    activation(activations.Mish, trainable=False, **BOTH),
+    activation(activations.PReLU, trainable=True, slope=0.25, more={"slope": 0.5}),
+    activation(
+        activations.Rational,
+        trainable=True,
+        numerator=NUMERATOR,
+        denominator=DENOMINATOR,
+        more={"numerator": (0.1, 1.0, 0.2), "denominator": (-0.3,)},
+    ),
+    activation(activations.ReLU, trainable=False, **BOTH, more={"beta": -1.0}),
+    activation(activations.ReLU6, trainable=False, **BOTH),
+    activation(activations.SELU, trainable=False, **BOTH),
+    activation(activations.Sin, trainable=False, **BOTH, more={"beta": 3.0}),
+    activation(activations.Softplus, trainable=False, **BOTH),
+    activation(activations.SquaredReLU, trainable=False, **BOTH),
+    activation(activations.SReLU, trainable=True, left=0.0, left_slope=0.2, right=1.0, right_slope=1.0),
+    activation(activations.SRS, trainable=True, **BOTH, more={"alpha": 0.2, "beta": 3.0}),
+    activation(activations.Swish, trainable=False, **BOTH, more={"alpha": 2.0, "beta": 0.5}),
+    activation(activations.Symexp, trainable=False, **BOTH),
+    activation(activations.Symlog, trainable=False, **BOTH),
+    activation(activations.Tanh, trainable=False, **BOTH),
+    activation(activations.TanhSoft1, trainable=True, alpha=1.0),
+    activation(activations.TanhSoft2, trainable=True, beta=1.0, gamma=1.0),
     # criteria
     Row(
         criteria.ActivationCount,

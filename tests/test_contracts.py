@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from budbreak import criteria, diagnostics, evidence, schedules
+from budbreak import activations, criteria, diagnostics, evidence, schedules
 from budbreak.diagnostics import Measurement, Quantity
 from budbreak.errors import ContractBroken, MissingEvidence
 from budbreak.evidence import Gradients, Observer, Probe, StartWeights, UnitCounts, Weights
 from budbreak.masks import Score, Scores
 from budbreak.studies import families
 from budbreak.testing import (
+    check_activation,
     check_criterion,
     check_diagnostic,
     check_observer,
@@ -38,7 +39,9 @@ def cases(kinds):
     return [pytest.param(value, id=str(value)) for value in instances(kinds)]
 
 
-@pytest.mark.parametrize("package", [criteria, schedules, evidence, diagnostics], ids=lambda package: package.__name__)
+@pytest.mark.parametrize(
+    "package", [activations, criteria, schedules, evidence, diagnostics], ids=lambda package: package.__name__
+)
 def test_each_class_is_enrolled(package):
     for kind in package.ALL:
         assert row_of(kind).samples, f"{kind.__name__}: its row has no samples"
@@ -83,6 +86,11 @@ def test_diagnostics_keep_their_contract(diagnostic):
     check_diagnostic(diagnostic)
     check_diagnostic(diagnostic, toy_evidence(mlp(), probes=(Weights(), *diagnostic.needs), seed=3))
     assert isinstance(diagnostic, diagnostics.Diagnostic)
+
+
+@pytest.mark.parametrize("activation", cases(activations.ALL))
+def test_activations_keep_their_contract(activation):
+    check_activation(activation)
 
 
 def test_no_two_diagnostics_give_a_number_of_one_name():

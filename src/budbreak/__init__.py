@@ -1,7 +1,8 @@
 """Activation-aware pruning of neural networks in PyTorch.
 
 The verbs, and the values that they take, are here. Families stay in their rooms: `criteria`, `schedules`, `evidence`,
-`diagnostics`; so do the types that are met along the way: `masks`, `graph`, `live`, `lowrank`, `iteration`, `errors`.
+`diagnostics`, `activations`; so do the types that are met along the way: `masks`, `graph`, `live`, `lowrank`,
+`iteration`, `errors`.
 """
 
 from __future__ import annotations
@@ -10,12 +11,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from budbreak import criteria, diagnostics, errors, evidence, graph, iteration, live, lowrank, masks, schedules
+from budbreak import (
+    activations,
+    criteria,
+    diagnostics,
+    errors,
+    evidence,
+    graph,
+    iteration,
+    live,
+    lowrank,
+    masks,
+    schedules,
+)
 from budbreak._version import __version__
 from budbreak.evidence import Evidence, probe
 from budbreak.graph import trace
 from budbreak.iteration import ActivateWhilePruning, Plan, Remove, Step, Train, iterate, load_level
-from budbreak.live import dead_neurons, hold, prune, rewind
+from budbreak.live import dead_neurons, hold, prune, replace_activations, rewind
 from budbreak.lowrank import ranks
 from budbreak.masks import NM, Block, Element, Mask, Scores, Unit, excluding, including, select
 
@@ -37,6 +50,7 @@ __all__ = [
     "Train",
     "Unit",
     "__version__",
+    "activations",
     "criteria",
     "dead_neurons",
     "diagnostics",
@@ -55,6 +69,7 @@ __all__ = [
     "probe",
     "prune",
     "ranks",
+    "replace_activations",
     "report",
     "rewind",
     "schedules",

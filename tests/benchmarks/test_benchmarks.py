@@ -8,6 +8,7 @@ import torch
 from benchmarks import (
     ALL,
     Settings,
+    activation_step,
     ap_epoch,
     between_levels,
     conv_epoch,
@@ -37,6 +38,8 @@ ALONE = (mask_step.OURS, mask_step.HOOK, mask_step.BOOL, mask_step.FILL, mask_st
 PROBES = (dnr_probe.PLAIN, dnr_probe.AGAIN, dnr_probe.OURS, dnr_probe.COUNT, dnr_probe.MEAN)
 TRACES = (model_trace.PLAIN, model_trace.TRACED, model_trace.PRINTED)
 NORMS = (input_norms.PLAIN, input_norms.AGAIN, input_norms.OURS, input_norms.UNFOLDED)
+CLOSED = ("srs", f"srs, {activation_step.AUTOGRAD}", "mish", f"mish, {activation_step.AUTOGRAD}")
+OPERATORS = (activation_step.RELU, "swish", *CLOSED)
 PROMISED = {
     "mask-step": [ALONE, STEPS],
     "select": [
@@ -53,6 +56,7 @@ PROMISED = {
     "input-norms": [NORMS, NORMS, NORMS],
     "synflow": [(synflow_rounds.PASSES, synflow_rounds.OURS)],
     "observer-step": [(observer_step.BARE, observer_step.AGAIN, *observer_step.OBSERVERS)],
+    "activations": [OPERATORS, OPERATORS, OPERATORS],
     "small-net-epoch": [(small_net_epoch.OURS, small_net_epoch.ARRAYS, small_net_epoch.TENSORS)],
     "conv-epoch": [(conv_epoch.OURS, conv_epoch.FLOAT, conv_epoch.PLAIN)],
     "ap-epoch": [

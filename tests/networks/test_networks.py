@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from budbreak.errors import InvalidValue, UnknownName
 from budbreak.networks import INITIALISATIONS, NETWORKS, build
+from budbreak.networks.efficientnet import MBConv, SafsMBConv
 from budbreak.networks.factory import count_parameters
-from budbreak.networks.resnet import BasicBlock
+from budbreak.networks.resnet import BasicBlock, SafsBlock
 
 
 @dataclass(frozen=True)
@@ -43,28 +45,92 @@ def test_the_number_of_parameters(name: str, task: Task, parameters: int) -> Non
     assert count_parameters(build(name, task, seed=0)) == parameters
 
 
-@pytest.mark.parametrize("task", [MNIST, Task((3, 32, 32), 100), Task((3, 21, 17), 7)])
-@pytest.mark.parametrize("name", NETWORKS)
-def test_every_network_fits_every_shape(name: str, task: Task) -> None:
-    model = build(name, task, seed=0).eval()
-    assert model(torch.zeros(2, *task.shape)).shape == (2, task.classes)
+LARGE = {name for name in NETWORKS if name.startswith(("efficientnet", "resnet-18", "vgg"))}
+"""Without values, on the meta device, they take no time."""
+
+
+def outlined(name: str, task: Task) -> nn.Module:
+    """A network whose weights have shapes and no values."""
+    with torch.device("meta"):
+        return NETWORKS[name](task.shape, task.classes).eval()
 
 
 @pytest.mark.parametrize(
-    ("name", "relus"), [("lenet-300-100", 2), ("lenet-5", 4), ("bn-cnn", 4), ("mlp", 2), ("resnet-20", 19)]
+    ("name", "task", "parameters", "weights"),
+    [
+        # published, for three channels and 1000 classes; without 2 * 21,008 of norms, 9,340 biases of fc1 and fc2, fc's
+        ("efficientnet-b0", Task((3, 224, 224), 1000), 5_288_548, 5_236_192),
+        # 3.23 million, as the code of SAFS builds it
+        ("efficientnet-b0-safs", Task((3, 16, 16), 1000), 3_229_879, 3_187_168),
+        # 150 + 2,400 + 256 * 120 + 120 * 84 + 840, and 236 biases
+        ("lenet-5-safs", MNIST, 44_426, 44_190),
+        # 11.17 million; 9,600 in norms, 10 biases
+        ("resnet-18", Task(), 11_173_962, 11_164_352),
+        ("resnet-18-safs", Task(), 11_173_962, 11_164_352),
+        # 1,728 + 73,728 + 294,912 + 589,824 + 1,179,648 + 3 * 2,359,296 + 5,120; 3 * 2,752 of biases and norms, 10
+        ("vgg-11-bn", Task(), 9_231_114, 9_222_848),
+        # 14,710,464 of convolutions + 5,120; 3 * 4,224 of biases and norms, 10
+        ("vgg-16-bn", Task(), 14_728_266, 14_715_584),
+    ],
 )
-def test_each_activation_is_a_module_used_once(name: str, relus: int) -> None:
-    task = Task() if name == "resnet-20" else MNIST
-    model, calls = build(name, task, seed=0).eval(), list[nn.Module]()
+def test_the_number_of_parameters_and_of_weights(name: str, task: Task, parameters: int, weights: int) -> None:
+    model = outlined(name, task)
+    assert count_parameters(model) == parameters
+    assert sum(parameter.numel() for parameter in model.parameters() if parameter.dim() >= 2) == weights
+
+
+@pytest.mark.parametrize("task", [MNIST, Task((3, 32, 32), 100), Task((3, 21, 17), 7)])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_fits_every_shape(name: str, task: Task) -> None:
+    device = torch.device("meta" if name in LARGE else "cpu")
+    model = outlined(name, task) if name in LARGE else build(name, task, seed=0).eval()
+    assert model(torch.zeros(2, *task.shape, device=device)).shape == (2, task.classes)
+
+
+@pytest.mark.parametrize(
+    ("name", "activations"),
+    [
+        ("bn-cnn", 4), ("lenet-300-100", 2), ("lenet-5", 4), ("lenet-5-safs", 4), ("mlp", 2), ("resnet-20", 19),
+        ("resnet-18", 17), ("resnet-18-safs", 17), ("vgg-11-bn", 8), ("vgg-16-bn", 13),
+        ("efficientnet-b0-safs", 49), ("efficientnet-b0", 49),  # stem, head, 15 that expand, 16 depthwise, 16 excite
+    ],
+)  # fmt: skip
+def test_each_activation_is_a_module_used_once(name: str, activations: int) -> None:
+    task = MNIST if "lenet" in name or name in ("bn-cnn", "mlp") else Task()
+    model, calls = outlined(name, task), list[nn.Module]()
     for module in model.modules():
-        if isinstance(module, nn.ReLU):
+        if isinstance(module, nn.ReLU | nn.SiLU):
             module.register_forward_hook(lambda module, _inputs, _output: calls.append(module))
-    model(torch.zeros(1, *task.shape))
-    assert len(calls) == len(set(calls)) == relus
+    model(torch.zeros(1, *task.shape, device="meta"))
+    assert len(calls) == len(set(calls)) == activations
+
+
+def test_the_block_of_safs_has_its_second_activation_on_the_shortcut() -> None:
+    for block in (SafsBlock(3, 5, stride=2).eval(), SafsBlock(3, 3, stride=1).eval()):
+        x = torch.randn(2, 3, 6, 6)
+        inner = block.bn2(block.conv2(block.bn1(block.conv1(x)).clamp(min=0)))
+        torch.testing.assert_close(block(x), inner + block.shortcut(x).clamp(min=0))
+
+
+def test_the_block_of_efficientnet_excites_before_it_projects_and_that_of_safs_after() -> None:
+    x = torch.randn(2, 16, 5, 5)
+    block = MBConv(16, 16, 6, stride=1, kernel=5).eval()
+    inner = block.depthwise(block.expand(x))
+    factors = torch.sigmoid(block.se.fc2(functional.silu(block.se.fc1(inner.mean((2, 3), keepdim=True)))))
+    torch.testing.assert_close(block(x), block.project(inner * factors) + x)
+    for block in (
+        SafsMBConv(16, 16, 6, 1, 3).eval(),
+        SafsMBConv(16, 32, 6, 1, 3).eval(),
+        SafsMBConv(16, 32, 6, 2, 3).eval(),
+    ):
+        inner = block.project(block.depthwise(block.expand(x)))
+        factors = torch.sigmoid(block.se.fc2(functional.silu(block.se.fc1(inner.mean((2, 3), keepdim=True)))))
+        skip = inner if block.stride == 2 else block.shortcut(x)
+        torch.testing.assert_close(block(x), inner * factors + skip)
 
 
 @pytest.mark.parametrize("init", INITIALISATIONS)
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name not in LARGE])
 def test_the_seed_alone_decides_and_the_global_generator_stays(name: str, init: str) -> None:
     torch.manual_seed(1)
     first = build(name, MNIST, init=init, seed=4).state_dict()

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from budbreak import evidence, schedules
 from budbreak.studies.families import (
+    ACTIVATIONS,
     CRITERIA,
     DIAGNOSTICS,
     FOLLOW_UPS,
@@ -21,7 +22,18 @@ from enrolled import row_of
 
 PROBES = Family.of("probe", evidence.ALL, needs=("start",), call=False)
 OBSERVERS = Family.of("observer", evidence.OBSERVERS, needs=("watch", "result", "reset"), call=False)
-FAMILIES = (CRITERIA, SCHEDULES, FOLLOW_UPS, GRANULARITIES, OPTIMIZERS, RATES, DIAGNOSTICS, PROBES, OBSERVERS)
+FAMILIES = (
+    ACTIVATIONS,
+    CRITERIA,
+    SCHEDULES,
+    FOLLOW_UPS,
+    GRANULARITIES,
+    OPTIMIZERS,
+    RATES,
+    DIAGNOSTICS,
+    PROBES,
+    OBSERVERS,
+)
 
 
 def values_of(family):

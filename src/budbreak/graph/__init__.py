@@ -1,6 +1,7 @@
 """How a live model is wired, seen while it runs: activation sites, their units and feeds, MACs."""
 
 from budbreak.graph.breaks import said_nodes
+from budbreak.graph.call import plain_name
 from budbreak.graph.channels import groups_of
 from budbreak.graph.examples import call_example
 from budbreak.graph.feeding import (
@@ -17,31 +18,35 @@ from budbreak.graph.feeding import (
     to_device,
 )
 from budbreak.graph.groups import Group, Member
+from budbreak.graph.hooking import Hooks
 from budbreak.graph.kinds import multiplies
 from budbreak.graph.links import Link, NormPassed
 from budbreak.graph.listening import opened, unseen_by_modes
 from budbreak.graph.macs import Macs, count_macs
 from budbreak.graph.modelgraph import ModelGraph
 from budbreak.graph.node import Kind, Node, replay
-from budbreak.graph.nonlinearities import CLAMPS, RECURRENT, may_be_activation
+from budbreak.graph.nonlinearities import CLAMPS, MAXIMA, RECURRENT, may_be_activation
 from budbreak.graph.nonlinearities import FUNCTIONS as ACTIVATION_FUNCTIONS
 from budbreak.graph.parts import Axis, Part
 from budbreak.graph.places import calling_line
 from budbreak.graph.reachability import Reachability
 from budbreak.graph.site import Feed, Site
 from budbreak.graph.tracing import trace
+from budbreak.graph.tracking import tensors_of
 from budbreak.graph.undisturbed import observing, recurrent_backward, requiring_grad, restored, undisturbed
 from budbreak.graph.watching import SiteWatcher, as_written
 
 __all__ = [
     "ACTIVATION_FUNCTIONS",
     "CLAMPS",
+    "MAXIMA",
     "RECURRENT",
     "Axis",
     "Batches",
     "Feed",
     "Forward",
     "Group",
+    "Hooks",
     "Kind",
     "Link",
     "Loss",
@@ -69,12 +74,14 @@ __all__ = [
     "opened",
     "outlined",
     "outputs_of",
+    "plain_name",
     "recurrent_backward",
     "replay",
     "requiring_grad",
     "restored",
     "said_nodes",
     "target_of",
+    "tensors_of",
     "to_device",
     "trace",
     "undisturbed",

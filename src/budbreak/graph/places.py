@@ -9,7 +9,7 @@ from types import FrameType
 
 import torch
 
-_OURS = tuple(str(Path(__file__).parents[1] / room) for room in ("graph", "evidence"))
+_OURS = tuple(str(Path(__file__).parents[1] / room) for room in ("graph", "evidence", "live"))
 _TORCH = str(Path(torch.__file__).parent)
 _LAYERS = str(Path(_TORCH) / "nn" / "modules")
 _CALLING = str(Path(_LAYERS) / "module.py")

@@ -11,6 +11,7 @@ from budbreak.live.optimizers import groups_of, optimizers_of, steppers, unwrap_
 from budbreak.live.ownership import check_disjoint, check_own, check_ownership, held_by
 from budbreak.live.pruning import prune
 from budbreak.live.rewinding import Resettable, Snapshot, Stateful, TrainingState, check_resettable, rewind
+from budbreak.live.surgery import replace_activations
 
 __all__ = [
     "Hold",
@@ -40,6 +41,7 @@ __all__ = [
     "optimizers_of",
     "prune",
     "refreshed_norms",
+    "replace_activations",
     "rewind",
     "state_digest",
     "steppers",

@@ -13,19 +13,28 @@ from budbreak.checks import check_known, check_model
 from budbreak.errors import InvalidValue, UnknownName, did_you_mean, one_of
 from budbreak.foreign import call_foreign, find_callable
 from budbreak.networks.bn_cnn import bn_cnn
+from budbreak.networks.efficientnet import efficientnet_b0, efficientnet_b0_safs
 from budbreak.networks.initialisation import INITIALISATIONS, initialise
-from budbreak.networks.lenet import lenet_5, lenet_300_100, small_mlp
-from budbreak.networks.resnet import resnet_20
+from budbreak.networks.lenet import lenet_5, lenet_5_safs, lenet_300_100, small_mlp
+from budbreak.networks.resnet import resnet_18, resnet_18_safs, resnet_20
+from budbreak.networks.vgg import vgg_11_bn, vgg_16_bn
 
 Factory = Callable[[Sequence[int], int], nn.Module]
 """(shape of one image as (C, H, W), classes) -> a network whose every activation is a module of its own."""
 
 NETWORKS: Mapping[str, Factory] = {
     "bn-cnn": bn_cnn,
+    "efficientnet-b0": efficientnet_b0,
+    "efficientnet-b0-safs": efficientnet_b0_safs,
     "lenet-300-100": lenet_300_100,
     "lenet-5": lenet_5,
+    "lenet-5-safs": lenet_5_safs,
     "mlp": small_mlp,
+    "resnet-18": resnet_18,
+    "resnet-18-safs": resnet_18_safs,
     "resnet-20": resnet_20,
+    "vgg-11-bn": vgg_11_bn,
+    "vgg-16-bn": vgg_16_bn,
 }
 
 __all__ = ["INITIALISATIONS", "NETWORKS", "Task", "build", "check_init", "check_network", "count_parameters"]

@@ -1,4 +1,4 @@
-"""The two LeNets of the lottery ticket papers, and multilayer perceptrons in general."""
+"""The two LeNets of the lottery ticket papers, that of SAFS, and multilayer perceptrons in general."""
 
 from __future__ import annotations
 
@@ -53,21 +53,43 @@ def lenet_5(shape: Sequence[int], classes: int) -> nn.Sequential:
     Raises:
         InvalidValue: if the images are too small.
     """
+    return _lenet(shape, classes, padding=2, least=12, name="lenet-5")
+
+
+def lenet_5_safs(shape: Sequence[int], classes: int) -> nn.Sequential:
+    """The LeNet-5 of SAFS: without padding, so that fc1 has 256 inputs.
+
+    44,426 parameters on MNIST, 44,190 of them weights of convolutions and linear layers. Its images are divided by 255
+    and not normalised. Source: Loni et al. 2023 (SAFS), as its code builds it.
+
+    Args:
+        shape: of one input image, (C, H, W), at least 16 x 16.
+        classes: outputs.
+
+    Raises:
+        InvalidValue: if the images are too small.
+    """
+    return _lenet(shape, classes, padding=0, least=16, name="lenet-5-safs")
+
+
+def _lenet(shape: Sequence[int], classes: int, *, padding: int, least: int, name: str) -> nn.Sequential:
     channels, height, width = shape
-    if min(height, width) < 12:
+    if min(height, width) < least:
         raise InvalidValue(
-            f"lenet-5 on images of {height} x {width}", "two convolutions and poolings need 12 x 12", "use 'mlp'"
+            f"{name} on images of {height} x {width}",
+            f"two convolutions and poolings need {least} x {least}",
+            "use 'mlp'",
         )
-    features = 16 * ((height // 2 - 4) // 2) * ((width // 2 - 4) // 2)
+    rows, columns = (((size + 2 * padding - 4) // 2 - 4) // 2 for size in (height, width))
     layers: OrderedDict[str, nn.Module] = OrderedDict(
-        conv1=nn.Conv2d(channels, 6, 5, padding=2),
+        conv1=nn.Conv2d(channels, 6, 5, padding=padding),
         relu1=nn.ReLU(),
         pool1=nn.MaxPool2d(2),
         conv2=nn.Conv2d(6, 16, 5),
         relu2=nn.ReLU(),
         pool2=nn.MaxPool2d(2),
         flatten=nn.Flatten(),
-        fc1=nn.Linear(features, 120),
+        fc1=nn.Linear(16 * rows * columns, 120),
         relu3=nn.ReLU(),
         fc2=nn.Linear(120, 84),
         relu4=nn.ReLU(),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
+
+_WIDE = (64, 128, 256, 512)
 
 
 class BasicBlock(nn.Module):
@@ -26,10 +28,7 @@ class BasicBlock(nn.Module):
         self.relu1 = nn.ReLU()
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(outputs)
-        self.shortcut = nn.Sequential()
-        if stride != 1 or inputs != outputs:
-            convolution = nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False)
-            self.shortcut = nn.Sequential(OrderedDict(conv=convolution, bn=nn.BatchNorm2d(outputs)))
+        self.shortcut = _shortcut(inputs, outputs, stride)
         self.relu2 = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -38,31 +37,69 @@ class BasicBlock(nn.Module):
         return self.relu2(self.bn2(self.conv2(y)) + self.shortcut(x))
 
 
+class SafsBlock(nn.Module):
+    """The block of SAFS's ResNet-18: its second activation is on the shortcut, before the sum, and none comes after.
+
+    Args:
+        inputs, outputs: channels.
+        stride: of the first convolution and the shortcut.
+
+    Source: Loni et al. 2023 (SAFS), as its code builds it.
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.relu1 = nn.ReLU()
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.shortcut = _shortcut(inputs, outputs, stride)
+        self.relu2 = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Float [B, inputs, H, W] -> [B, outputs, H / stride, W / stride]."""
+        y = self.relu1(self.bn1(self.conv1(x)))
+        return self.bn2(self.conv2(y)) + self.relu2(self.shortcut(x))
+
+
 class ResNet(nn.Module):
-    """The ResNets for CIFAR: a stem, three stages of 16, 32 and 64 channels, mean pooling, one linear layer.
+    """ResNets for small images: a stem, stages of blocks that halve them but for the first, mean pooling, one Linear.
 
     Args:
         shape: of one input image, (C, H, W).
         classes: outputs.
-        blocks: in each stage; depth = 6 * blocks + 2.
+        blocks: in each stage; depth = 2 * blocks * stages + 2.
+        widths: channels of each stage, and of the stem.
+        block: (inputs, outputs, stride) -> a block.
     """
 
-    def __init__(self, shape: Sequence[int], classes: int, blocks: int) -> None:
+    def __init__(
+        self,
+        shape: Sequence[int],
+        classes: int,
+        blocks: int,
+        *,
+        widths: Sequence[int] = (16, 32, 64),
+        block: Callable[[int, int, int], nn.Module] = BasicBlock,
+    ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(shape[0], 16, 3, padding=1, bias=False)
-        self.bn = nn.BatchNorm2d(16)
+        self.conv = nn.Conv2d(shape[0], widths[0], 3, padding=1, bias=False)
+        self.bn = nn.BatchNorm2d(widths[0])
         self.relu = nn.ReLU()
-        self.stage1 = _stage(16, 16, 1, blocks)
-        self.stage2 = _stage(16, 32, 2, blocks)
-        self.stage3 = _stage(32, 64, 2, blocks)
+        self.stages = [f"stage{number}" for number in range(1, len(widths) + 1)]
+        for name, inputs, outputs in zip(self.stages, (widths[0], *widths), widths, strict=False):
+            first = block(inputs, outputs, 1 if name == "stage1" else 2)
+            self.add_module(name, nn.Sequential(first, *(block(outputs, outputs, 1) for _ in range(blocks - 1))))
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.flatten = nn.Flatten()
-        self.fc = nn.Linear(64, classes)
+        self.fc = nn.Linear(widths[-1], classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Float [B, C, H, W] -> logits [B, classes]."""
         y = self.relu(self.bn(self.conv(x)))
-        y = self.stage3(self.stage2(self.stage1(y)))
+        for name in self.stages:
+            y = self.get_submodule(name)(y)
         return self.fc(self.flatten(self.pool(y)))
 
 
@@ -71,6 +108,22 @@ def resnet_20(shape: Sequence[int], classes: int) -> ResNet:
     return ResNet(shape, classes, blocks=3)
 
 
-def _stage(inputs: int, outputs: int, stride: int, blocks: int) -> nn.Sequential:
-    first = BasicBlock(inputs, outputs, stride)
-    return nn.Sequential(first, *(BasicBlock(outputs, outputs, 1) for _ in range(blocks - 1)))
+def resnet_18(shape: Sequence[int], classes: int) -> ResNet:
+    """ResNet-18 for small images, with a 3 x 3 stem and no first pooling: 11,173,962 parameters on CIFAR-10.
+
+    Source: He et al. 2015, table 1, in the form that papers on CIFAR-10 use.
+    """
+    return ResNet(shape, classes, blocks=2, widths=_WIDE)
+
+
+def resnet_18_safs(shape: Sequence[int], classes: int) -> ResNet:
+    """ResNet-18 of SAFS: as many parameters, and 17 activations, of which those of blocks sit elsewhere."""
+    return ResNet(shape, classes, blocks=2, widths=_WIDE, block=SafsBlock)
+
+
+def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Sequential:
+    """Nothing, or a 1 x 1 convolution with batch normalisation where the shape changes."""
+    if stride == 1 and inputs == outputs:
+        return nn.Sequential()
+    convolution = nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False)
+    return nn.Sequential(OrderedDict(conv=convolution, bn=nn.BatchNorm2d(outputs)))

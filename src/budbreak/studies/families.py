@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from budbreak import diagnostics, schedules
+from budbreak.activations import FAMILY
 from budbreak.iteration import CRITERIA as CRITERIA
 from budbreak.iteration import FOLLOW_UPS as FOLLOW_UP_CLASSES
 from budbreak.iteration import ActivateWhilePruning
@@ -14,6 +15,7 @@ from budbreak.training import RATES as RATE_CLASSES
 from budbreak.training import AdamW
 from budbreak.values import Family
 
+ACTIVATIONS = FAMILY
 SCHEDULES = Family.of(
     "schedule", schedules.ALL, needs=("levels",), example='{is = "geometric", rate = 0.2, levels = 12}'
 )

@@ -1,5 +1,6 @@
 """For the tests of plug-ins: contracts to check, small networks and data to check them on."""
 
+from budbreak.testing.activating import check_activation
 from budbreak.testing.contracts import check_criterion, check_probe, check_schedule
 from budbreak.testing.diagnosing import check_diagnostic
 from budbreak.testing.observing import check_observer
@@ -9,6 +10,7 @@ from budbreak.testing.toys import ResidualCNN, mlp, residual_cnn, separable, toy
 
 __all__ = [
     "ResidualCNN",
+    "check_activation",
     "check_criterion",
     "check_diagnostic",
     "check_observer",

@@ -1,0 +1,19 @@
+"""Tanh."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from budbreak.activations.scaled import Scaled
+
+
+@dataclass(frozen=True)
+class Tanh(Scaled):
+    """alpha * tanh(beta * x)."""
+
+    def g(self, z: Tensor) -> Tensor:
+        """See `Scaled`."""
+        return torch.tanh(z)
