@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
-from budbreak.errors import InvalidValue, UnknownName, did_you_mean, one_of
+from budbreak.errors import InvalidValue, UnknownName, did_you_mean, nearest, one_of
 
 _LONGEST = 60
 _LARGEST = sys.float_info.max  # refuses infinity as well
@@ -88,7 +88,9 @@ def check_criterion(criterion: object, choices: Iterable[type] = ()) -> None:
     Raises:
         InvalidValue: with what to write.
     """
-    check_instance("criterion", criterion, ("needs",), "bb.criteria.Magnitude()", choices=choices)
+    choices = tuple(choices)
+    near = nearest(criterion, (choice.__name__ for choice in choices)) if isinstance(criterion, str) else None
+    check_instance("criterion", criterion, ("needs",), f"bb.criteria.{near or 'Magnitude'}()", choices=choices)
 
 
 def check_granularity(granularity: object, choices: Iterable[type] = ()) -> None:

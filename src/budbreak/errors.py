@@ -166,9 +166,21 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     >>> did_you_mean("fc9.weight", ["fc1.weight", "conv.weight"])
     "did you mean 'fc1.weight'?"
     """
+    near = nearest(name, known)
+    return f"did you mean {near!r}?" if near is not None else ""
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that is most like another one, whatever the case of its letters; None when none is near.
+
+    >>> nearest("wanda", ["Magnitude", "Wanda"])
+    'Wanda'
+    """
     names = list(known)
-    near = [match for text in (name, name.lower()) for match in difflib.get_close_matches(text, names, 1, cutoff=0.5)]
-    return f"did you mean {near[0]!r}?" if near else ""
+    lower = {known.lower(): known for known in reversed(names)}
+    near = difflib.get_close_matches(name, names, 1, cutoff=0.5)
+    near += [lower[match] for match in difflib.get_close_matches(name.lower(), lower, 1, cutoff=0.5)]
+    return near[0] if near else None
 
 
 def one_of(known: Iterable[str], *, most: int = 12) -> str:

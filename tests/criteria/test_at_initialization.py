@@ -6,7 +6,9 @@ import pytest
 import torch
 from small_networks import BATCHES, X, Y, images, scores_of, weights_of
 from torch import nn
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import cross_entropy
+from torch.utils.checkpoint import checkpoint
 
 import budbreak as bb
 from budbreak.criteria import GraSP, Snip, Taylor
@@ -154,3 +156,76 @@ def test_grasp_in_inference_mode_is_grasp():
     with torch.inference_mode():
         found = scores_of(GraSP(1.0), model)
     assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+class Doubling(torch.autograd.Function):
+    """A kernel of somebody's own."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x * 2
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * 2
+
+
+class DoublingOnce(Doubling):
+    """The same, with one derivative only."""
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient):
+        return gradient * 2
+
+
+class Failing(Doubling):
+    """Its derivative cannot be computed."""
+
+    @staticmethod
+    def backward(ctx, gradient):
+        raise ZeroDivisionError("no way back")
+
+
+class Through(nn.Module):
+    """Something happens between two layers."""
+
+    def __init__(self, middle):
+        super().__init__()
+        self.first, self.second, self.middle = nn.Linear(8, 6), nn.Linear(6, 3), middle
+        self.double()
+
+    def forward(self, x):
+        return self.second(torch.relu(self.middle(self.first(x))))
+
+
+def test_grasp_refuses_kernels_that_can_be_differentiated_once_only():
+    """Autograd leaves out what leads through them, without a word."""
+    model = Through(Doubling.apply)
+    plain = Through(lambda x: 2 * x)
+    plain.load_state_dict(model.state_dict())
+    found, expected = (scores_of(GraSP(), network) for network in (model, plain))
+    for name in expected:
+        torch.testing.assert_close(found[name], expected[name])
+    with pytest.raises(InvalidValue, match=r"marked once_differentiable\n.*would be 0\nlet its backward be made of"):
+        scores_of(GraSP(), Through(DoublingOnce.apply))
+    scores_of(Snip(), Through(DoublingOnce.apply))
+
+
+@pytest.mark.parametrize(
+    ("middle", "words"),
+    [
+        (Failing.apply, r"raised ZeroDivisionError: no way back \(.*test_at_initialization\.py, line \d+\)\n.*\nmend"),
+        (lambda x: x.sigmoid().mul_(2).exp().add_(1), r"raised RuntimeError: one of the variables .* inplace"),
+        (lambda x: checkpoint(torch.tanh, x, use_reentrant=True), "use_reentrant=True\n"),
+    ],
+    ids=["failing", "in place", "checkpoint"],
+)
+@pytest.mark.parametrize("criterion", [Taylor(), Snip(mode="train"), GraSP()], ids=["Taylor", "Snip", "GraSP"])
+def test_what_autograd_raises_is_said_in_words(criterion, middle, words):
+    model = Through(middle)
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(InvalidValue, match=words):
+        bb.prune(model, sparsity=0.5, criterion=criterion, batches=BATCHES, loss=cross_entropy)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters())

@@ -1,4 +1,4 @@
-"""Where what a weight computes is lost on its way to the outputs, Lookahead and SynFlow name it and the place."""
+"""Where what a weight computes is lost on its way to the outputs, whoever follows ways names it and the place."""
 
 import copy
 import inspect
@@ -11,8 +11,12 @@ from torch import nn
 from torch.nn.functional import relu
 
 import budbreak as bb
+from budbreak.contrib import DeadFirst
 from budbreak.criteria import Lookahead, SynFlow
-from budbreak.errors import InvalidValue
+from budbreak.diagnostics import Connectivity
+from budbreak.errors import InvalidValue, Unreached
+from budbreak.live import measure
+from budbreak.masks import Mask
 
 CRITERIA = [Lookahead(), SynFlow(rounds=2)]
 
@@ -143,3 +147,36 @@ def test_a_model_with_a_cut_that_cannot_be_traced_is_refused_without_the_place(m
     monkeypatch.setattr("budbreak.evidence.synaptic_flow.graph_of", fail)
     with pytest.raises(InvalidValue, match=r"^no output depends on 'first\.weight'\nSynFlow"):
         scores_of(SynFlow(), Through(numbers), [X], loss=None)
+
+
+BEHIND_NUMBERS = ["tolist", "item", "numpy copied"]  # what from_numpy makes is seen to share memory
+
+
+@pytest.mark.parametrize("kind", BEHIND_NUMBERS)
+def test_whether_a_weight_is_connected_is_not_told_behind_numbers(kind):
+    """It counted as dead, and was removed first."""
+    middle, _, function, line = LOST[kind]
+    model, place = Through(middle), rf"\(test_lost_ways\.py:{inspect.getsourcelines(function)[1] + line}\)"
+    mask, before = Mask.dense(model), copy.deepcopy(model.state_dict())
+    said = rf"^what 'first\.weight' computes goes on as numbers: .* {place}\n.*\nleave it out: .*'first\.weight'"
+    with pytest.raises(Unreached, match=said):
+        measure(model, [Connectivity()], batches=[X], mask=mask)
+    with pytest.raises(Unreached, match=said):
+        bb.prune(model, sparsity=0.5, criterion=DeadFirst(), batches=[X])
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    rest = bb.excluding("first.weight")
+    found = measure(model, [Connectivity()], batches=[X], mask=Mask.dense(model, rest), prunable=rest)
+    assert found.numbers["connected_weights"] == 1.0
+
+
+@pytest.mark.parametrize("kind", [*HARMLESS, "numpy"])
+def test_what_is_harmless_leaves_all_connected(kind):
+    model = Through(HARMLESS.get(kind, by_numpy))
+    assert measure(model, [Connectivity()], batches=[X], mask=Mask.dense(model)).numbers["connected_weights"] == 1.0
+
+
+def test_what_is_not_returned_is_not_connected():
+    model = Through(lambda x: x)
+    graph = bb.trace(model, X, forward=lambda net, x: net(x)[0])
+    assert graph.reachable(Mask.dense(model)).connected.kept_in("aside.weight") == 0
+    assert graph.handed_out("aside.weight") == ()

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 import budbreak as bb
 from budbreak.errors import EmptyBatches, InvalidValue, NotFinite
@@ -247,3 +248,50 @@ def test_tied_convolutions_meet_their_weight_each_in_its_own_way():
 def test_a_weight_that_is_tied_to_another_kind_of_layer_is_refused(model, x, words):
     with pytest.raises(InvalidValue, match=rf"^{words}\n.*\nleave it out: prunable=bb.excluding"):
         norms_of(model, [x])
+
+
+class Tied(nn.Module):
+    """A decoder that is the encoder, transposed, without a call of its layer."""
+
+    def __init__(self, decode):
+        super().__init__()
+        self.encode, self.decode = nn.Linear(4, 3), decode
+
+    def forward(self, x):
+        return self.decode(self.encode, torch.relu(self.encode(x)))
+
+
+ELSEWHERE = {
+    "linear": lambda layer, hidden: functional.linear(hidden, layer.weight.t()),
+    "product": lambda layer, hidden: hidden @ layer.weight,
+    "forward": lambda layer, hidden: layer.forward(hidden @ torch.ones(3, 4)),
+}
+
+
+@pytest.mark.parametrize("kind", ELSEWHERE)
+@pytest.mark.parametrize("criterion", [bb.criteria.Wanda(), bb.criteria.RIA()], ids=["Wanda", "RIA"])
+def test_a_weight_that_is_multiplied_outside_of_its_layer_is_refused(kind, criterion):
+    """Half of what it is multiplied with would not count."""
+    model, x = Tied(ELSEWHERE[kind]), torch.randn(5, 4)
+    with pytest.raises(InvalidValue, match=r"'encode\.weight' is multiplied outside of its layer, by \w+ \(.*py:\d+\)"):
+        bb.prune(model, sparsity=0.5, criterion=criterion, batches=[x])
+    harmless = Tied(lambda layer, hidden: hidden * layer.weight.norm() + layer.weight.detach().sum())
+    assert torch.equal(norms_of(harmless, [x])["encode.weight"].norms[0], x.norm(dim=0))
+
+
+@pytest.mark.parametrize("probes", [[], [bb.evidence.Gradients()]], ids=["alone", "with gradients"])
+def test_what_a_checkpoint_computes_again_is_heard_once(probes):
+    class Checkpointed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = nn.Linear(4, 3), nn.Linear(3, 2)
+
+        def forward(self, x):
+            return checkpoint(self.last, torch.relu(self.first(x)), use_reentrant=False)
+
+    model, x = Checkpointed(), torch.randn(5, 4)
+    seen = bb.probe(
+        model, [InputNorms(), *probes], batches=[(x, torch.zeros(5).long())], loss=functional.cross_entropy
+    )[InputNorms()]
+    assert torch.equal(seen["first.weight"].norms[0], x.norm(dim=0))
+    torch.testing.assert_close(seen["last.weight"].norms[0], torch.relu(model.first(x)).detach().norm(dim=0))

@@ -346,3 +346,63 @@ def test_a_row_that_is_cut_off_cuts_its_gain_off():
     mask["0.weight"][2] = False
     found = bb.trace(model, torch.randn(5, 3)).reachable(Mask(mask)).connected
     assert found["1.weight"].tolist() == [True, True, False, True]
+
+
+class Placed(nn.Module):
+    """Layers that work on what the code, and not the input, gives."""
+
+    def __init__(self, beside_image, beside_hidden):
+        super().__init__()
+        self.image, self.hidden, self.places = nn.Conv2d(2, 4, 1), nn.Conv2d(5, 4, 1), nn.Linear(1, 4)
+        self.table, self.last = nn.Embedding(3, 4), nn.Linear(4, 2)
+        self.register_buffer("coordinates", torch.linspace(-1, 1, 9).reshape(1, 1, 3, 3))
+        self.beside_image, self.beside_hidden = beside_image, beside_hidden
+
+    def forward(self, x):
+        image = torch.relu(self.image(torch.cat([x, self.beside_image(self)], 1)))
+        hidden = self.hidden(torch.cat([image, self.beside_hidden(self)], 1)).flatten(2).mT
+        counted = self.places(torch.arange(9.0)[:, None]) + self.table(torch.arange(9) % 3)
+        return self.last(torch.relu(hidden + counted)).mean(1)
+
+
+BESIDE = {
+    "coordinates": lambda model: model.coordinates,
+    "counted": lambda model: torch.arange(9.0).reshape(1, 1, 3, 3),
+    "ones": lambda model: torch.ones(1, 1, 3, 3),
+    "zeros": lambda model: torch.zeros(1, 1, 3, 3),
+}
+
+
+@pytest.mark.parametrize(("image", "hidden"), [("coordinates", "counted"), ("ones", "zeros"), ("zeros", "ones")])
+def test_what_layers_compute_of_positions_and_coordinates_is_connected(image, hidden):
+    """All weights are but those that meet the zeros which the code makes: they get no gradient either."""
+    model, x = Placed(BESIDE[image], BESIDE[hidden]), torch.randn(1, 1, 3, 3)
+    (model(x) * torch.tensor([1.0, 2.0])).sum().backward()
+    found = bb.trace(model, x).reachable(Mask.dense(model, every_weight)).connected
+    expected = Mask.dense(model, every_weight)
+    for layer, where in (model.image, image), (model.hidden, hidden):
+        assert bool(layer.weight.grad[:, -1].any()) == (where != "zeros")
+        expected[f"{'image' if layer is model.image else 'hidden'}.weight"][:, -1] = where != "zeros"
+    assert found == expected
+
+
+def test_positions_that_are_added_are_connected_where_that_leads_on():
+    class Added(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.aside, self.last = nn.Linear(3, 4), nn.Linear(3, 4), nn.Linear(4, 2)
+            self.positions, self.unseen = nn.Parameter(torch.ones(1, 5, 4)), nn.Parameter(torch.ones(1, 5, 4))
+
+        def forward(self, x):
+            (self.aside(x) + self.unseen).sum()
+            return self.last(torch.relu(self.first(x) + self.positions))
+
+    model = Added()
+    graph = bb.trace(model, torch.randn(2, 5, 3))
+    dense = Mask.dense(model, bb.including("*"))
+    found = graph.reachable(dense).connected
+    assert {name: bool(found[name].all()) for name in found} == {
+        "positions": True, "unseen": False, "first.weight": True, "aside.weight": False, "last.weight": True,
+    }  # fmt: skip
+    closed = Mask({**dense, "last.weight": torch.zeros(2, 4)})
+    assert graph.reachable(closed).connected.kept == 0

@@ -18,6 +18,8 @@ TAYLOR = {"criterion": bb.criteria.Taylor(), "batches": [BATCH], "loss": cross_e
 @pytest.mark.parametrize(
     ("options", "words"),
     [
+        ({"criterion": "wanda"}, r"criterion is 'wanda'\n.*\nwrite criterion=bb\.criteria\.Wanda\(\)"),
+        ({"criterion": "activation-count"}, r"\nwrite criterion=bb\.criteria\.ActivationCount\(\)"),
         ({"criterion": "magnitude"}, r"criterion is 'magnitude'\n.*\nwrite criterion=bb\.criteria\.Magnitude\(\)"),
         ({"criterion": bb.criteria.Taylor}, r"criterion is the class Taylor\n.*\nwrite criterion=Taylor\(\.\.\.\)"),
         ({"granularity": "unit"}, r"granularity is 'unit'\n.*\nwrite granularity=bb\.Unit\(\)"),

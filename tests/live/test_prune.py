@@ -197,3 +197,16 @@ def test_a_layer_that_was_empty_before_is_said_to_have_been():
         bb.prune(model, sparsity=0.5)
     assert "mask=bb.Mask.dense(model)" in str(caught.value)
     assert bb.prune(model, sparsity=0.5, mask=bb.Mask.dense(model), scope=bb.masks.Layer()).kept_in("2.weight") == 6
+
+
+def test_the_sparsity_that_is_advised_where_too_few_are_alive_is_one_that_can_be_reached():
+    model = nn.Linear(2000, 2000, bias=False)
+    with torch.no_grad():
+        model.weight.view(-1)[1_234_567:] = 0  # a density of 0.30864175
+    with pytest.raises(InvalidValue, match="only 1234567 are alive") as caught:
+        bb.prune(model, sparsity=0.5)
+    assert bb.prune(model, sparsity=float(caught.value.fix.removeprefix("give at least "))).kept == 1_234_567
+    with torch.no_grad():
+        model.weight.zero_()
+    with pytest.raises(InvalidValue, match=r"exact zeros count as pruned.*\ngive mask=bb\.Mask\.dense\(model\)"):
+        bb.prune(model, sparsity=0.5)

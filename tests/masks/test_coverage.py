@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
 import budbreak as bb
-from budbreak.errors import InvalidValue, LayerCollapsed, NothingToPrune, UncoveredWeights, UnknownName
+from budbreak.errors import InvalidValue, NothingToPrune, UncoveredWeights, UnknownName
 from budbreak.masks import coverage, prunable_parameters
 
 
@@ -266,8 +266,8 @@ def test_iterate_says_it_as_well_at_the_line_of_the_caller():
     assert [one.filename for one in caught] == [__file__]
 
 
-def test_a_model_whose_weights_are_all_of_size_zero_has_no_share_that_stays_dense():
+def test_a_model_whose_weights_are_all_of_size_zero_has_nothing_to_prune():
     with pytest.warns(UserWarning, match="zero-element"):
         model = nn.Sequential(nn.Linear(8, 0), nn.Linear(0, 3))
-    with pytest.raises(LayerCollapsed, match=r"'0\.weight' has no living weight"):
+    with pytest.raises(NothingToPrune, match=r"Sequential has no prunable weight.*\n.*\ngive a model with weights"):
         bb.prune(model, sparsity=0.5)

@@ -36,6 +36,14 @@ def test_each_count_is_the_formula_and_nothing_revives(alive, share, rounds):
     assert all(after <= before for before, after in zip((alive, *path), path, strict=False))
 
 
+def test_a_hundred_thousand_rounds_are_counted_at_once_and_halves_exactly():
+    path = exponential_path(1000, 10, 100_000)  # took minutes in whole numbers alone
+    assert path[:2] == (1000, 1000)
+    assert [path[place - 1] for place in (25_000, 50_000, 75_000)] == [316, 100, 32]
+    for n in (10, 10**5, 10**8):  # the root of n (n + 1) is n + 1/2 - 1 / (8 n)
+        assert exponential_path(n + 1, n, 2)[0] == n
+
+
 def test_counts_beyond_a_float_are_exact():
     alive = 10**18 + 57  # a float holds 53 bits of its 60
     assert exponential_path(alive, alive - 1, 1) == (alive - 1,)

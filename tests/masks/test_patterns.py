@@ -242,7 +242,7 @@ def test_scores_without_rank_and_scores_that_never_go():
         ((2.0, 4), r"n is 2\.0\n.*\nwrite 2"),
         ((1, 1), "of is 1"),
         ((2, 4, -1), "dim is -1"),
-        ((2, 4, 1, "keep"), "remainder is 'keep'"),
+        ((2, 4, 1, "keep"), r"remainder is 'keep'\nit is one of 'refuse', 'pad'\n"),
     ],
 )
 def test_what_is_no_pattern_is_refused(arguments, words):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from budbreak.checks import check_criterion
 from budbreak.criteria import ALL, Criterion, Magnitude
-from budbreak.evidence import Evidence, Graph, Need, Weights
+from budbreak.evidence import Evidence, Graph, Need, Weights, check_not_handed_out
 from budbreak.iteration import CRITERIA
 from budbreak.masks import Mask, Scope, Score, Scores, ScoreSlice
 
@@ -68,10 +68,12 @@ class DeadFirst:
 
         Raises:
             MissingEvidence: without what it needs.
+            Unreached: if what a weight computes goes on as numbers, behind which no path can be followed.
         """
-        scores = self.host(evidence)
+        scores, graph = self.host(evidence), evidence[Graph()]
         living = Mask({name: (weight != 0).cpu() for name, weight in evidence[Weights()].items()})
-        connected = evidence[Graph()].reachable(living).connected
+        check_not_handed_out(graph, living)
+        connected = graph.reachable(living).connected
         return Scores({name: _below(score, living[name] & ~connected[name]) for name, score in scores.items()})
 
 

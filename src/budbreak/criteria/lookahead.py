@@ -179,7 +179,8 @@ class _Around:
             squares = self.weights[name].detach().double().contiguous().square()  # summed in one order in any format
             units = layout.members(squares).sum(1).cpu()
             if layout.dim == 0:
-                columns = squares.reshape(groups, len(squares) // groups, squares.shape[1], -1).sum((1, 3)).flatten()
+                split = (groups, len(squares) // groups, squares.shape[1], squares.shape[2:].numel())  # may hold a 0
+                columns = squares.reshape(split).sum((1, 3)).flatten()
             else:
                 columns = squares.flatten(1).sum(1)
             self.known[key] = units, columns.cpu()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from budbreak.diagnostics.measurement import Measurement, Quantity
-from budbreak.evidence import Evidence, Graph
+from budbreak.evidence import Evidence, Graph, check_not_handed_out
 from budbreak.masks import Mask
 
 _GROUP = "connectivity"
@@ -50,8 +50,11 @@ class Connectivity:
 
         Raises:
             UnknownName, MaskMismatch: if the mask covers a weight that the graph does not know, or in another shape.
+            Unreached: if what one computes goes on as numbers, behind which no path can be followed.
         """
-        found = evidence[Graph()].reachable(mask)
+        graph = evidence[Graph()]
+        found = graph.reachable(mask)
+        check_not_handed_out(graph, mask)
         classes = torch.cat([torch.ones(0, dtype=torch.bool), *found.classes])
         layers = {
             name: {"connected_weights": _share(found.connected.kept_in(name), mask.kept_in(name))} for name in mask

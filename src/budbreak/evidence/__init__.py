@@ -4,6 +4,7 @@ from budbreak.evidence.activation_counts import ActivationCounts, Event, Increme
 from budbreak.evidence.averaging import WeightedMean
 from budbreak.evidence.evidence import Evidence, Need, Probe, ProbeContext, observers_of, probes_of
 from budbreak.evidence.examples import drawn, drawn_like
+from budbreak.evidence.following import check_not_handed_out
 from budbreak.evidence.gradients import Gradients
 from budbreak.evidence.hessian_gradients import HessianGradients
 from budbreak.evidence.input_norms import ColumnNorms, InputNorms
@@ -76,6 +77,7 @@ __all__ = [
     "Wired",
     "Wiring",
     "check_inputs",
+    "check_not_handed_out",
     "check_rereadable",
     "count_active",
     "drawn",

@@ -65,8 +65,9 @@ class ProbeContext(Protocol):
     def on_input(self, listener: Callable[[str, nn.Module, Tensor], None]) -> None:
         """Call ``listener(weight_name, layer, input)`` for each call of a layer that owns a prunable weight.
 
-        The input is the first tensor that the layer is called with. What is computed with the weight without a call
-        of its layer (nn.MultiheadAttention reads ``out_proj.weight`` so) is not heard.
+        The input is the first tensor that the layer is called with; what a checkpoint computes again is not heard
+        again. A weight that is multiplied without a call of its layer, as ``F.linear(x, self.fc.weight.t())`` does, is
+        refused; that nn.MultiheadAttention reads ``out_proj.weight`` so is not heard.
         """
         ...
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -37,6 +37,28 @@ def check_followed(graph: ModelGraph, names: Collection[str], model: nn.Module, 
             "and numpy end the way, and so does what is not returned",
             lost,
             "write it by functions of torch, and return what it gives",
+        )
+
+
+def check_not_handed_out(graph: ModelGraph, names: Iterable[str]) -> None:
+    """Refuse weights of which it cannot be told whether they are connected: what they compute goes on as numbers.
+
+    Args:
+        graph: of the model.
+        names: of weights in it, by any of their names.
+
+    Raises:
+        Unreached: with the weight, and where its numbers were asked for.
+    """
+    asked = {name: nodes for name in names if (nodes := graph.handed_out(graph.tied.get(name, name)))}
+    if asked:
+        lost = [*asked]
+        raise unreached(
+            f"what {listed(lost)} computes goes on as numbers: asked for in {said_nodes(asked[lost[0]])}",
+            "whether a weight is connected is told by the functions of torch that its outputs go through; behind "
+            "item(), tolist() and numpy nobody can follow",
+            lost,
+            "write it by functions of torch",
         )
 
 

@@ -13,6 +13,7 @@ from budbreak.evidence.dtypes import check_real, check_wide_enough
 from budbreak.evidence.evidence import ProbeContext
 from budbreak.evidence.examples import drawn_like
 from budbreak.evidence.gradients import Gradients
+from budbreak.evidence.losses import check_twice
 from budbreak.evidence.passes import gradients_of
 from budbreak.evidence.steps import Conditions
 
@@ -45,7 +46,7 @@ class HessianGradients:
         """See `Probe.start`.
 
         Raises:
-            InvalidValue: for weights that are complex, or float16.
+            InvalidValue: for weights that are complex, or float16; on a batch, if a kernel has one derivative only.
         """
         check_real(context.weights, "the Hessian times the gradient")
         check_wide_enough(context.weights, "the Hessian times the gradient")
@@ -69,6 +70,7 @@ def _product(value: Tensor, parameters: Mapping[str, nn.Parameter], vector: Mapp
     ]
     total: Tensor | int = sum(along)
     if isinstance(total, Tensor) and total.requires_grad:
+        check_twice(total)
         products = gradients_of(total, parameters, retain_graph=True)
     else:  # the loss is linear in all weights
         products = {}

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import Node
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
@@ -115,19 +116,39 @@ def check_reachable(value: Tensor) -> None:
     Raises:
         InvalidValue: with what to write.
     """
-    todo, seen = [value.grad_fn], set[object]()
+    if "CheckpointFunctionBackward" in _steps(value):
+        raise InvalidValue(
+            "the model calls torch.utils.checkpoint with use_reentrant=True",
+            "it hides the weights inside from torch.autograd.grad: their gradients would be 0",
+            "write use_reentrant=False, or checkpoint only while model.training",
+        )
+
+
+def check_twice(value: Tensor) -> None:
+    """Refuse a number made of gradients behind which a kernel of somebody's can be differentiated no more.
+
+    Autograd itself leaves out, without a word, what leads through its backward pass.
+
+    Raises:
+        InvalidValue: with what to write.
+    """
+    if "Error" in _steps(value):
+        raise InvalidValue(
+            "the model calls an autograd.Function whose backward is marked once_differentiable",
+            "the Hessian needs second derivatives, and those that lead through it would be 0",
+            "let its backward be made of functions of torch, without that mark; or choose another criterion",
+        )
+
+
+def _steps(value: Tensor) -> set[str]:
+    """The plain names of all steps of autograd back from a number."""
+    todo, seen = [value.grad_fn], set[Node]()
     while todo:
         node = todo.pop()
-        if node is None or node in seen:
-            continue
-        if node.name() == "CheckpointFunctionBackward":
-            raise InvalidValue(
-                "the model calls torch.utils.checkpoint with use_reentrant=True",
-                "it hides the weights inside from torch.autograd.grad: their gradients would be 0",
-                "write use_reentrant=False, or checkpoint only while model.training",
-            )
-        seen.add(node)
-        todo += [following for following, _ in node.next_functions]
+        if node is not None and node not in seen:
+            seen.add(node)
+            todo += [following for following, _ in node.next_functions]
+    return {node.name().rpartition("::")[2] for node in seen}
 
 
 def check_scalar(value: Any) -> Tensor:

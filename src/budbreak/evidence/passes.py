@@ -14,10 +14,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from budbreak.errors import InvalidValue, NotFinite
 from budbreak.evidence.calibration import Calibration, refuse_nothing
 from budbreak.evidence.context import Context, Network
-from budbreak.evidence.listening import hearing_inputs
+from budbreak.evidence.listening import InputHearing
 from budbreak.evidence.losses import LossCalls, check_reachable, check_scalar, tells_by_itself
 from budbreak.evidence.steps import Conditions
 from budbreak.evidence.weighing import Weigher
+from budbreak.foreign import described
 from budbreak.graph import (
     Loss,
     Site,
@@ -53,6 +54,8 @@ class Pass:
         self.wants_loss = any(context.wants_loss for context in contexts)
         self.weigher = Weigher(calibration.loss if self.wants_loss else None, calibration.samples)
         self.tracer: SiteWatcher | None = None
+        listeners = [listener for context in contexts for listener in context.input_listeners]
+        self.inputs = InputHearing(network.model, network.parameters, listeners)
         self.kind = ""
 
     def run(self) -> None:
@@ -93,18 +96,18 @@ class Pass:
     @contextlib.contextmanager
     def _hooks(self) -> Generator[None, None, None]:
         model, parameters = self.network.model, self.network.parameters
-        listeners = [listener for context in self.contexts for listener in context.input_listeners]
         if any(context.wants_sites for context in self.contexts):
             names = {id(parameter): name for name, parameter in parameters.items()}
             keep_inputs = any(context.preactivation_listeners for context in self.contexts)
             self.tracer = SiteWatcher(model, names, self._heard, keep_inputs=keep_inputs)
-        with self.tracer or contextlib.nullcontext(), hearing_inputs(model, parameters, listeners):
+        with self.tracer or contextlib.nullcontext(), self.inputs:
             yield
 
     @contextlib.contextmanager
     def _forward(self) -> Generator[None, None, None]:
         """Around each forward pass."""
-        with as_written(), self.tracer.following() if self.tracer is not None else contextlib.nullcontext():
+        sites = self.tracer.following() if self.tracer is not None else contextlib.nullcontext()
+        with as_written(), self.inputs.following(), sites:
             yield
 
     def _run(self) -> int:
@@ -202,11 +205,19 @@ def gradients_of(
     """The gradient of a number with respect to each parameter, dense; those that it does not depend on are left out.
 
     Raises:
-        InvalidValue: if a checkpoint of the old kind hides weights.
+        InvalidValue: if a checkpoint of the old kind hides weights, or autograd raises.
     """
     leaves = list(parameters.values())
-    kept = retain_graph or create_graph
-    found = torch.autograd.grad(value, leaves, retain_graph=kept, create_graph=create_graph, allow_unused=True)
+    options: dict[str, Any] = {"retain_graph": retain_graph or create_graph, "create_graph": create_graph}
+    try:
+        found = torch.autograd.grad(value, leaves, allow_unused=True, **options)
+    except Exception as error:
+        check_reachable(value)
+        raise InvalidValue(
+            f"autograd, going back from what the model gave, raised {described(error)}",
+            "gradients are those of torch.autograd.grad with respect to the prunable weights",
+            "mend what stands in its way, so that loss.backward() works; or choose a criterion without gradients",
+        ) from error
     derivatives = cast(Sequence[Tensor | None], found)
     if any(gradient is None for gradient in derivatives):  # `in` would compare tensors
         check_reachable(value)

@@ -41,7 +41,7 @@ class StartWeights:
             raise MissingEvidence(
                 "the weights at the start of the level are not known here",
                 "displacement is measured between the start and the end of one training",
-                "prune inside bb.iterate, or give start=<state_dict copied before the training>",
+                "prune inside bb.iterate, or look by bb.probe(..., start=<state_dict copied before the training>)",
             )
         return lambda: start
 

@@ -19,6 +19,7 @@ from budbreak.graph.feeding import (
 )
 from budbreak.graph.groups import Group, Member
 from budbreak.graph.hooking import Hooks
+from budbreak.graph.kinds import multiplies
 from budbreak.graph.layercalls import Entered, LayerCall
 from budbreak.graph.links import Link, NormPassed
 from budbreak.graph.listening import opened, unseen_by_modes
@@ -73,6 +74,7 @@ __all__ = [
     "is_single",
     "loss_of",
     "may_be_activation",
+    "multiplies",
     "observing",
     "opened",
     "outlined",

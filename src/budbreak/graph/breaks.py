@@ -31,6 +31,17 @@ def last_seen(nodes: Sequence[Node], weight: str, *, cut: bool = False) -> tuple
     return tuple(nodes[index] for index in sorted(ends or walked - used))
 
 
+def handed_out(nodes: Sequence[Node], weight: str) -> tuple[Node, ...]:
+    """See `ModelGraph.handed_out`."""
+    walked = {node.index for node in nodes if weight in node.weights}
+    for node in nodes:
+        if any(source in walked for source in node.inputs):
+            walked.add(node.index)
+    if any(nodes[index].kind == Kind.OUTPUT for index in walked):
+        return ()
+    return tuple(nodes[index] for index in sorted(walked) if nodes[index].asked)
+
+
 def said_nodes(nodes: Sequence[Node]) -> str:
     """Calls and their places in words: "relu in block2 (net.py:41)"."""
     places = list(dict.fromkeys(f"{node.call or node.kind} {said_place(node.owner, node.where)}" for node in nodes))

@@ -21,8 +21,9 @@ class Bundle:
 
     A layer makes one for each of its units; a sum, or a product, one for each combination of channels that meet in
     it; a norm one for each channel that enters; a mean over units one for each set of them. A constant that is put
-    beside units (a token) makes one for each of its values that lies beside another. Whatever cannot be followed, and
-    an input of the model, makes a single one, which stands for all its values.
+    beside units (a token) makes one for each of its values that lies beside another; one that a layer works on, one
+    for each column. Whatever cannot be followed, an input of the model, and any other constant that is put beside
+    something, makes a single one, which stands for all its values.
 
     Args:
         node: what makes them. Attention makes two bundles: its weights, then what it gives.

@@ -99,8 +99,7 @@ class Flow:
         entry = self._constants.get(id(tensor))
         if entry is not None and entry[0]() is tensor:
             return entry[1]
-        index = len(self.nodes)
-        shape = tuple(tensor.shape)
+        index, shape, parts = len(self.nodes), tuple(tensor.shape), parts_of(tensor, known)
         node = Node(
             index=index,
             kind=Kind.CONSTANT,
@@ -109,10 +108,17 @@ class Flow:
             inputs=(),
             shape=shape,
             weights=known.origins,
-            parts=parts_of(tensor, known),
+            parts=parts,
+            zeros=not any(part.name for part in parts) and _is_zeros(tensor),
         )
         self._constants[id(tensor)] = (weakref.ref(tensor), index)
         return self.add(node)
+
+    def note_asked(self, tensor: Tensor) -> None:
+        """The values of a tensor were asked for."""
+        known = self.tracker.find(tensor)
+        if known is not None and known.node is not None:
+            self.nodes[known.node] = replace(self.nodes[known.node], asked=True)
 
     def write(self, tensor: Tensor, node: int) -> None:
         """A node overwrote the memory of a tensor, and of all its views."""
@@ -147,3 +153,8 @@ class Flow:
         known = Known(self.add(node), Layout(dims) if dims is not None else None, weighted=kind == Kind.OPAQUE)
         self.tracker.note(tensor, known)
         return known
+
+
+def _is_zeros(tensor: Tensor) -> bool:
+    """Whether these are numbers, all 0: whole numbers may be the indices of something."""
+    return tensor.is_floating_point() and not bool(tensor.any())

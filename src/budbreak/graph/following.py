@@ -79,7 +79,7 @@ class _Follower:
         if dim is None:
             return None
         (source,) = node.inputs
-        self.tell_token(source, [dim] if not is_table(node) else [])
+        self.tell_token(source, [dim] if not is_table(node) else [], enters=True)
         labels = self.labels[source]
         if is_table(node):
             channels = labels[labels != 0].unique()
@@ -216,7 +216,10 @@ class _Follower:
         return joined(node, [(self.labels[source], self.nodes[source].shape) for source in node.inputs])
 
     def tell_tokens(self, node: Node) -> None:
-        """Constants that lie beside units have channels of their own, one for each that lies beside another."""
+        """Constants that lie beside units have channels of their own, one for each that lies beside another.
+
+        What lies beside none, as coordinates behind the channels of an image, has one for all of it; zeros have none.
+        """
         spans = spans_of(node, self.nodes) or ()
         beside = {
             dim - len(node.shape)
@@ -226,14 +229,23 @@ class _Follower:
         }
         for source, span in zip(node.inputs, spans, strict=True):
             self.tell_token(source, [own for own in (span[dim] for dim in beside) if own is not None])
+            constant = self.nodes[source]
+            if constant.kind == Kind.CONSTANT and not constant.zeros and not self.labels[source].any():
+                self.labels[source] = self.whole(constant)
 
-    def tell_token(self, source: int, dims: Collection[int]) -> None:
-        """A constant has a channel for each of its values along some dimensions, from the end."""
+    def tell_token(self, source: int, dims: Collection[int], *, enters: bool = False) -> None:
+        """A constant has a channel for each of its values along some dimensions, from the end.
+
+        Args:
+            source: the constant, if it is one.
+            dims: the dimensions.
+            enters: whether it is all that a layer works on.
+        """
         constant = self.nodes[source]
         if constant.kind != Kind.CONSTANT or bool(self.labels[source].any()):
             return
         shape = [constant.shape[dim] if dim in dims else 1 for dim in range(-len(constant.shape), 0)]
-        if math.prod(shape) > 1:
+        if enters or dims:
             self.labels[source] = self.make(Bundle(constant, self.next, math.prod(shape))).reshape(shape)
 
     def attention(self, node: Node) -> Tensor | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor
 
-from budbreak.graph.call import Call
+from budbreak.graph.call import Call, plain_name
 from budbreak.graph.layouts import CONVOLVING, KEEPING, MOVING, PRODUCTS, REDUCING
 from budbreak.graph.node import Kind
 from budbreak.graph.nonlinearities import FUNCTIONS, MAXIMA, RECURRENT
@@ -17,7 +19,8 @@ QUERIES = words(
     "tolist data_ptr is_contiguous is_nested is_sparse __len__ __bool__ __format__ __repr__ __hash__"
 )
 """What is asked of a tensor and gives none."""
-
+NUMBERS = words("item tolist numpy __array__ __float__ __int__ __index__ __complex__ __bool__ __dlpack__")
+"""What gives the values of a tensor as something else."""
 SOFTMAXES = words("softmax log_softmax softmin gumbel_softmax special_softmax special_log_softmax")
 _PRODUCTS = PRODUCTS | words("addmm addbmm mv einsum tensordot inner sparse_mm grouped_mm scaled_mm")
 _KINDS = {
@@ -50,6 +53,12 @@ def kind_of(call: Call) -> Kind:
     if "pool" in call.name:
         return Kind.POOL
     return _BY_NAME.get(call.name, Kind.OPAQUE)
+
+
+def multiplies(func: Callable[..., object]) -> bool:
+    """Whether a function is a product of what it is given: a layer with its weight, or two matrices."""
+    name = plain_name(func)
+    return name in LAYERS or name in _PRODUCTS
 
 
 def makes_constants(name: str) -> bool:

@@ -20,7 +20,9 @@ _NOT_FOR_LABELS = (RuntimeError, TypeError, ValueError, IndexError, AttributeErr
 
 
 def compact(labels: Tensor) -> Tensor:
-    """The same labels, of size 1 along each dimension in which they do not change."""
+    """The same labels, of size 1 along each dimension in which they do not change; none of a tensor without values."""
+    if not labels.numel():
+        return torch.zeros((1,) * labels.dim(), dtype=torch.int64)
     for dim in range(labels.dim()):
         first = labels.narrow(dim, 0, 1)
         if labels.stride(dim) == 0 or bool((labels == first).all()):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from budbreak.checks import check_known
 from budbreak.errors import InvalidValue, MaskMismatch
-from budbreak.graph.breaks import last_seen
+from budbreak.graph.breaks import handed_out, last_seen
 from budbreak.graph.channels import Channels
 from budbreak.graph.following import follow
 from budbreak.graph.groups import Group, find_groups
@@ -81,23 +81,25 @@ class ModelGraph:
 
         A group is *fixed*, and says why, where a unit cannot be cut out of every tensor: what a model returns stays,
         and so does what enters a recurrent layer or anything that cannot be followed; what meets an input, padding, or
-        a constant that the code makes; one value for several units; and what is all that there is. What is inside of
-        something that nobody can look into is one fixed group. Of the others those are *inexact* over whose units a
-        norm takes a mean, which counts those that are zero. Those whose *sizes* were given to calls (``view(-1, 512)``)
-        can be removed if the code reads these sizes from what is cut.
+        a constant that the code makes; one value for several units; what goes on as numbers; and what is all that there
+        is. What is inside of something that nobody can look into is one fixed group. Of the others those are *inexact*
+        over whose units a norm takes a mean, which counts those that are zero. Those whose *sizes* were given to calls
+        (``view(-1, 512)``) can be removed if the code reads these sizes from what is cut.
         """
         return find_groups(self.nodes, self.channels, self.shapes)
 
     def reachable(self, mask: Mask, silent: Tensor | None = None) -> Reachability:
         """Which outputs kept weights still connect to an input, and which weights lie on such a path.
 
-        A path leads from an input of the model, or from learned tokens and queries beside them, through kept elements
-        of layers to an output; biases, and other constants that are added, begin none. What a mask does not cover is
-        kept. Units are whole: a channel is reached where any of its positions is, through any element of a kernel.
-        Exact so along layers, BatchNorm, sites, sums, concatenation, pools, moves and heads of attention; a product of
-        tensors passes on what either brings. Norms over units let every unit reach every other one, by their mean or
-        scale; and of recurrent layers and what is opaque anything that goes in reaches anything that comes out, unless
-        all of their weights are pruned.
+        A path leads from an input of the model, or from what else layers work on or is put beside inputs (learned
+        tokens and queries, positions, coordinates; not zeros that the code makes), through kept elements of layers to
+        an output; biases, and other constants that are added, begin none, but count as connected where what they are
+        added to leads to an output. What a mask does not cover is kept. Units are whole: a channel is reached where any
+        of its positions is, through any element of a kernel. Exact so along layers, BatchNorm, sites, sums,
+        concatenation, pools, moves and heads of attention; a product of tensors passes on what either brings. Norms
+        over units let every unit reach every other one, by their mean or scale; and of recurrent layers and what is
+        opaque anything that goes in reaches anything that comes out, unless all of their weights are pruned. What goes
+        on as numbers ends there; see `handed_out`.
 
         Raises:
             InvalidValue: if the mask is none, or covers a weight twice, under two of its names.
@@ -155,6 +157,17 @@ class ModelGraph:
             cut: whether it is lost as well where autograd no longer follows: at ``detach()`` and ``.data``.
         """
         return last_seen(self.nodes, weight, cut=cut)
+
+    def handed_out(self, weight: str) -> tuple[Node, ...]:
+        """Where what a weight computes goes on as numbers, if it leads to no output else; () if it does.
+
+        Numbers are asked for by `item`, `tolist`, numpy and what decides the control flow; whether they come back, and
+        reach an output, nobody can tell. Other than in `lost` a way leads on through what is made outside of torch.
+
+        Args:
+            weight: its name in the graph.
+        """
+        return handed_out(self.nodes, weight)
 
     def consumers(self) -> Sequence[tuple[int, ...]]:
         """For each node the nodes that its tensor enters, each once."""

@@ -83,6 +83,8 @@ class Node:
         parts: the parameters and buffers that it uses beside its inputs, or that it is made from, each with where its
             slices lie: along which dimensions of the tensor, or of what a layer sums over.
         over: of a `NORM`, the dimensions, from the end, over which it takes means; () where it uses stored ones.
+        zeros: of a `CONSTANT` that the code makes, whether it is all zeros, as padding and first states are.
+        asked: whether its values were asked for as numbers: by `item`, `tolist`, numpy, or a decision.
         part: which of several results it is.
         where: "file:line" of the call; "" inside a layer of torch.
         within: the function of torch that called it, if that is one into which the trace looks.
@@ -103,6 +105,8 @@ class Node:
     options: tuple[tuple[str, Any], ...] = field(default=(), compare=False, repr=False)
     parts: tuple[Part, ...] = field(default=(), repr=False)
     over: tuple[int, ...] = ()
+    zeros: bool = False
+    asked: bool = False
     part: int = 0
     where: str = ""
     within: str = ""

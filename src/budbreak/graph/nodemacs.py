@@ -48,7 +48,7 @@ def _of_layer(node: Node, nodes: Sequence[Node], shapes: Shapes, mask: Mask) -> 
     if entry is None:
         return dense
     used = entry[weight_places(node, entry.shape)]
-    return dense * int(used.sum()) // used.numel()
+    return dense * int(used.sum()) // max(used.numel(), 1)
 
 
 def _of_product(node: Node, nodes: Sequence[Node]) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -54,6 +54,9 @@ def find_reachable(nodes: Sequence[Node], channels: Channels, mask: Mask, silent
         if node.kind == Kind.NORM and node.index not in bundled and node.weight in connected:
             label = channels.labels[node.index]
             connected[node.weight] |= mask[node.weight] & bool((reached[label] & wanted[label]).any())
+        if bool(wanted[channels.labels[node.index]].any()):
+            for name in connected.keys() & _added(node, nodes, bundled):
+                connected[name] |= mask[name]
     return Reachability(classes, Mask.owning(connected), reached, wanted)
 
 
@@ -87,7 +90,7 @@ class _Step:
                 self.bundle.mixes and bool(reached[self.bundle.parents].any())
             )
             return found & self.open
-        begins = self.node.kind == Kind.INPUT or (self.bundle.is_token and bool(self.node.weights))
+        begins = self.node.kind == Kind.INPUT or (self.bundle.is_token and not self.node.zeros)
         made = torch.full((self.bundle.count,), begins)
         if self.passes:
             made[self.places[reached[self.entering]]] = True
@@ -137,6 +140,12 @@ class _Step:
         return found
 
 
+def _added(node: Node, nodes: Sequence[Node], bundled: Container[int]) -> set[str]:
+    """The parameters of constants that a node adds, positions say: they lie on no path, and are seen all the same."""
+    constants = [nodes[source] for source in node.inputs if nodes[source].kind == Kind.CONSTANT]
+    return {name for added in constants if added.index not in bundled for name in added.weights}
+
+
 def _matrix(bundle: Bundle, nodes: Sequence[Node], mask: Mask) -> Tensor:
     """What a layer keeps, for each unit and column: bool [groups, units of a group, columns of a group]."""
     node, groups = bundle.node, groups_of(bundle.node)
@@ -155,7 +164,7 @@ def _matrix(bundle: Bundle, nodes: Sequence[Node], mask: Mask) -> Tensor:
             "a mask fits only the architecture that it was made for",
             "trace the model that the mask was made for",
         )
-    grouped = flat.reshape(groups, -1, flat.shape[1])
+    grouped = flat.reshape(groups, len(flat) // groups, flat.shape[1])
     return grouped if by_rows else grouped.transpose(1, 2)
 
 

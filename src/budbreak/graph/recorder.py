@@ -15,7 +15,7 @@ from budbreak.graph.call import Call, is_data, items, plain_name
 from budbreak.graph.composite import Pending
 from budbreak.graph.derivation import parts_after
 from budbreak.graph.flow import Flow
-from budbreak.graph.kinds import QUERIES, makes_constants
+from budbreak.graph.kinds import NUMBERS, QUERIES, makes_constants
 from budbreak.graph.layercalls import Entered
 from budbreak.graph.layouts import layouts_after
 from budbreak.graph.listening import Heard, opened
@@ -94,6 +94,8 @@ class Recorder(TorchFunctionMode, ModuleCalls):
         """Run the function, and note what it gave."""
         kwargs = kwargs or {}
         name = plain_name(func)
+        if name in NUMBERS and not self.is_resting:
+            self.flow.note_asked(args[0])
         if self.is_resting or name in QUERIES:
             return func(*args, **kwargs)
         if func is functional.multi_head_attention_forward:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -151,6 +152,8 @@ class Ties:
     def _tie_at(self, node: Node) -> None:
         """What a node ties without making channels; what a model returns is given."""
         labels = self.channels.labels[node.index]
+        if node.asked and math.prod(node.shape) > 1:
+            self.reasons.append((labels[labels != 0], f"goes on as numbers from {said(node)}"))
         if node.kind == Kind.OUTPUT:
             self.reasons.append((labels[labels != 0], "is an output of the model"))
         elif node.kind == Kind.CONCAT:

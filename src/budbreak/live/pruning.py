@@ -35,6 +35,7 @@ from budbreak.masks import (
     count_removable,
     exponential_path,
     prunable_parameters,
+    sparsity_of,
     survivors,
     warn_of_uncovered,
 )
@@ -162,7 +163,8 @@ def _survivors(sparsity: float, total: int, alive: int) -> int:
     if keep > alive:
         raise InvalidValue(
             f"sparsity is {sparsity}: {keep} of {total} would stay, but only {alive} are alive",
-            "sparsity is a total, and what was pruned does not come back",
-            f"give at least {1 - alive / total:.6g}",
+            "sparsity is a total, and what was pruned does not come back; exact zeros count as pruned unless a mask "
+            "says otherwise",
+            f"give at least {sparsity_of(alive, total)}" if alive else "give mask=bb.Mask.dense(model)",
         )
     return keep

@@ -98,8 +98,7 @@ def ranks(
         tolerance: where the other ranks cut.
 
     Raises:
-        NothingToPrune: if there is no such weight.
-        InvalidValue: if one has no elements.
+        NothingToPrune: if there is no such weight with elements.
         NotFinite: if one is NaN or infinite.
         UnknownName, MaskMismatch: if the mask does not fit the model, or covers what ``prunable`` leaves out.
 
@@ -124,7 +123,8 @@ def ranks_of(
         tolerance: see `ranks`.
 
     Raises:
-        InvalidValue, NotFinite: see `ranks`; or if there is no weight.
+        InvalidValue: if there is no weight, or one has no elements.
+        NotFinite: see `ranks`.
     """
     if not isinstance(tolerance, Tolerance):  # pyright: ignore[reportUnnecessaryIsInstance]
         fix = "write tolerance=bb.lowrank.Tolerance(absolute=1e-3)"

@@ -69,7 +69,7 @@ def coverage(model: nn.Module, covered: Container[str]) -> Coverage:
     prunable = sum({id(parameter): parameter.numel() for name, _, parameter in triples if name in covered}.values())
     uncovered: list[Uncovered] = []
     for name, layer, parameter in triples:
-        if id(parameter) not in seen and is_weight(name, layer, parameter):
+        if id(parameter) not in seen and parameter.numel() and is_weight(name, layer, parameter):
             seen.add(id(parameter))
             uncovered.append(Uncovered(name, _kind(name, layer), parameter.numel(), isinstance(layer, _EMBEDDINGS)))
     return Coverage(prunable, tuple(uncovered))

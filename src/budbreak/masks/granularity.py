@@ -232,7 +232,7 @@ class Unit(_Whole):
         parameters = dict(model.named_parameters(remove_duplicate=False))
         if self.outputs is None:
             producers = [weight for _, layer, weight in parameters_with_layers(model) if is_producer(layer)]
-            return _names(covered, [weight for weight in producers if weight.dim() >= 2][-1:])
+            return _names(covered, [weight for weight in producers if weight.dim() >= 2 and weight.numel()][-1:])
         for name in self.outputs:
             check_known(f"outputs names {name!r}", name, parameters)
         return _names(covered, [parameters[name] for name in self.outputs])

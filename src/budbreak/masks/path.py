@@ -7,6 +7,9 @@ import bisect
 from budbreak.checks import check_count
 from budbreak.errors import InvalidValue
 
+_ROUNDING = 1e-12
+"""Far more than the share by which the formula misses in floats, a few times 1e-16 times the logarithms of counts."""
+
 
 def exponential_path(alive: int, keep: int, rounds: int) -> tuple[int, ...]:
     """How many stay after each of ``rounds`` rounds that lead from ``alive`` to ``keep``.
@@ -39,7 +42,13 @@ def _nearest(alive: int, keep: int, place: int, rounds: int) -> int:
     """The whole number nearest to x = alive ** (1 - place / rounds) * keep ** (place / rounds).
 
     It is the least n with (2n + 1) ** rounds > (2x) ** rounds, both of which are whole. There are no ties: a root of
-    a whole number is whole or irrational.
+    a whole number is whole or irrational. Powers of many rounds take long, and are asked only where floats are too
+    near to a half to tell.
     """
+    if not keep:
+        return 0
+    x = alive * (keep / alive) ** (place / rounds)
+    if abs(x % 1 - 0.5) > _ROUNDING * (1 + x):
+        return round(x)
     power = 2**rounds * alive ** (rounds - place) * keep**place
     return keep + bisect.bisect_right(range(keep, alive), power, key=lambda n: (2 * n + 1) ** rounds)

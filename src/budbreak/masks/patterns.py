@@ -61,7 +61,7 @@ class NM:
             value = f"NM(n={self.n}, of={self.of})"
             raise InvalidValue(value, "n of each `of` consecutive weights stay: n is smaller", f"write {better}")
         if self.remainder not in ("refuse", "pad"):
-            rule = f"it is {one_of(('refuse', 'pad'))}"
+            rule = one_of(("refuse", "pad"))
             raise InvalidValue(f"remainder is {self.remainder!r}", rule, "write remainder='pad'")
 
     def __str__(self) -> str:

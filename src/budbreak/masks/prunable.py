@@ -138,6 +138,8 @@ def _is_wrapper(kind: type[nn.Module]) -> bool:
 def prunable_parameters(model: nn.Module, prunable: Prunable = conv_and_linear) -> Mapping[str, nn.Parameter]:
     """The parameters that a mask covers, by state_dict name, in state_dict order; a tied one appears once.
 
+    A weight of size zero, as of a layer without units, has nothing to prune and is left out, whatever the rule says.
+
     Raises:
         InvalidValue: if the model is no nn.Module, or has weights without a shape; if the rule is no function, or
             takes weights that are whole numbers, or behind a parametrization that undoes zeros.
@@ -152,7 +154,7 @@ def prunable_parameters(model: nn.Module, prunable: Prunable = conv_and_linear) 
     covered: dict[str, nn.Parameter] = {}
     seen = _excluded_by_any_name(unwrapped, prunable)
     for name, layer, parameter in parameters_with_layers(unwrapped):
-        if id(parameter) not in seen and _holds(prunable, name, layer, parameter):
+        if id(parameter) not in seen and parameter.numel() and _holds(prunable, name, layer, parameter):
             _check_can_be_zero(name, layer, parameter)
             covered[name] = parameter
             seen.add(id(parameter))
