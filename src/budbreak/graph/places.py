@@ -21,8 +21,8 @@ _GENERATED = "<eval_with_key>"
 def calling_line() -> str:
     """Where the nearest code outside of torch's functions, and of the rooms that watch it, stands, as file:line.
 
-    A layer of torch counts as code: what nn.TransformerEncoderLayer calls is found in its file. Code that torch.fx wrote
-    does, too, unless it was compiled on the way, as control flow is: then the line that called it counts.
+    A layer of torch counts as code: what nn.TransformerEncoderLayer calls is found in its file. Code that torch.fx
+    wrote does, too, unless it was compiled on the way, as control flow is: then the line that called it counts.
     """
     frame: FrameType | None = inspect.currentframe()
     written = ""
