@@ -107,7 +107,7 @@ class TrainSection(Section):
         description="epochs of each training, at most; with accuracy gates, of all together"
     )
     until: Annotated[EndingRule | None, read_optional(ENDINGS, "train.until")] = Field(
-        None, description='what ends a training before, e.g. {is = "accuracy-gates", prunings = 5}, "early-stop"'
+        None, description='what ends a training before, e.g. {is = "accuracy-gates", prunings = 5}, "early-stop", "none"'
     )
     batch_size: Annotated[int, Field(ge=1, le=_MOST_IMAGES)] = Field(128, description="images in an optimizer step")
     optimizer: Annotated[OptimizerValue, read_one(OPTIMIZERS, "train.optimizer")] = Field(
