@@ -68,3 +68,13 @@ def _reading(run: RunResult) -> str:
     found = "; *: p < 0.05" if any(point.is_found for point in points) else ""
     corrected = f"; p is {family(run)}" if family(run) else ""
     return f"Differences are {pairing(lines)}{corrected}{found}."
+
+
+def remarks(run: RunResult) -> list[tuple[str, str]]:
+    """What the run remarked, e.g. what was not reached, and where."""
+    places: dict[str, list[str]] = {}
+    for row in run.levels:
+        for remark in row.notes:
+            places.setdefault(remark, []).append(f"{row.arm}, seed {row.seed}, level {row.level}")
+    more = {remark: f"; and {len(where) - 4} more" if len(where) > 4 else "" for remark, where in places.items()}
+    return [(remark, "; ".join(where[:4]) + more[remark]) for remark, where in places.items()]

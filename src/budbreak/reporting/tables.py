@@ -21,7 +21,7 @@ from budbreak.reporting.wording import (
     titled,
     unit_of_change,
 )
-from budbreak.studies import RunResult
+from budbreak.studies import RunResult, is_compaction
 
 Column = tuple[str, Series, Callable[[Point], str]]
 """Its name, what it lists, and how a point is written."""
@@ -64,8 +64,12 @@ class Table:
 
 
 def tables(run: RunResult) -> list[Table]:
-    """For each quantity that was measured, its means, and its differences where arms have references."""
-    found = [table for quantity in run.quantities for table in (means(run, quantity), differences(run, quantity))]
+    """For each quantity that was measured, its means, and its differences where arms have references.
+
+    What compacted networks measure is a table of its own.
+    """
+    own = [quantity for quantity in run.quantities if not is_compaction(quantity.name)]
+    found = [table for quantity in own for table in (means(run, quantity), differences(run, quantity))]
     return [table for table in found if table.rows]
 
 
@@ -150,9 +154,9 @@ def to_latex(table: Table, name: str, label: str) -> str:
     return _render("table.tex", _latex, table=table, name=name, label=label)
 
 
-def to_markdown(runs: Sequence[RunResult]) -> str:
-    """The tables of all runs, each under its name."""
-    return _render("tables.md", _markdown, runs=[(run.name, tables(run)) for run in runs])
+def to_markdown(runs: Sequence[tuple[str, Sequence[Table]]]) -> str:
+    """The tables of runs, each under its name."""
+    return _render("tables.md", _markdown, runs=runs)
 
 
 def _render(template: str, escape: Callable[[object], str], **values: object) -> str:
@@ -180,7 +184,7 @@ def _latex(value: object) -> str:
     >>> _latex("50 % & a_b\\c -0.1 \u00b1 2")
     '50 \\% \\& a\\_b\\textbackslash{}c $-$0.1 $\\pm$ 2'
     """
-    signs = re.sub(r"(?<![\w.-])-(?=\d)", "\u2212", plain(str(value)))
+    signs = re.sub(r"(?<![\w.-])-(?=\d)", "\u2212", plain(str(value).replace("\n", " ")))
     return "".join(_LATEX.get(letter, letter) for letter in signs)
 
 
@@ -190,5 +194,5 @@ def _markdown(value: object) -> str:
     >>> _markdown("a|b_c [x](y) <i> 1*")
     'a\\|b\\_c [x\\](y) &lt;i> 1\\*'
     """
-    escaped = re.sub(r"[\\`*_|~#]|\](?=[(\[])", r"\\\g<0>", plain(str(value)))
+    escaped = re.sub(r"[\\`*_|~#]|\](?=[(\[])", r"\\\g<0>", plain(str(value).replace("\n", " ")))
     return escaped.replace("&", "&amp;").replace("<", "&lt;")

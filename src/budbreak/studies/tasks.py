@@ -141,14 +141,20 @@ def dense_of(setup: Setup) -> Setup:
     kept |= {"criterion": criterion, "then": then}
     dense = type(setup.prune).model_validate({"schedule": "dense"})
     once = type(setup.retrain).model_validate({})
-    return setup.model_copy(update={"prune": dense.model_copy(update=kept), "retrain": once})
+    measure = setup.measure.model_copy(update={"compact": False})
+    return setup.model_copy(update={"prune": dense.model_copy(update=kept), "retrain": once, "measure": measure})
 
 
 def distinct(tasks: Sequence[Task]) -> list[Task]:
-    """The first task of each identity: the arms of a seed have their dense training in common."""
+    """The first task of each identity, or the first whose network is compacted, too, which makes all of both.
+
+    The arms of a seed have their dense training in common.
+    """
     firsts: dict[str, Task] = {}
     for task in tasks:
-        firsts.setdefault(task.identity, task)
+        known = firsts.setdefault(task.identity, task)
+        if task.setup.measure.compact and not known.setup.measure.compact:
+            firsts[task.identity] = task
     return list(firsts.values())
 
 
@@ -164,7 +170,7 @@ def _told(setup: Setup, seed: int) -> dict[str, Any]:
         "network": network,
         "train": setup.train.told(),
         "prune": prune,
-        "measure": setup.measure.told(),
+        "measure": {name: value for name, value in setup.measure.told().items() if name != "compact"},
         **({"retrain": setup.retrain.told()} if setup.retrain.ways else {}),
     }
 

@@ -105,6 +105,7 @@ def _figure(shown: Shown, draw: Callable[[Shown, float], Any], caption: str, pla
         lambda width: draw(shown, width),
         Table(titles, rows),
         shown.arms,
+        panel=shown.finding.panel,
         place=place,
     )
 
