@@ -13,8 +13,8 @@ from budbreak.studies import BATCH_SIZES, TEST_ACCURACY, RunResult
 _KILO = 1e3
 _WAYS = {"": "", "_masked": ", retrained"}
 _NOTE = (
-    "Means over seeds; MACs of one image. Times are medians of wall time, measured while other tasks may run, and differ "
-    "from run to run; how many times as fast is measured side by side with the dense network."
+    "Means over seeds; MACs of one image. Times are medians of wall time, measured while other tasks may run, and "
+    "differ from run to run; how many times as fast is measured side by side with the dense network."
 )
 
 

@@ -73,9 +73,8 @@ def _of_arm(arm: str, task: Task, levels: Sequence[LevelResult]) -> Iterator[Fin
         return
     yield finding("events", arm, _RANK, list(_ranks(levels, noted)), panel="Ranks, seed 0")
     few = [one for _, one in evenly(prunings, _PRUNINGS)]
-    moments = {
-        f"{when} pruning {one.level}": getattr(one, when).significant for one in few for when in ("before", "after")
-    }
+    sides = [(f"{when} pruning {one.level}", getattr(one, when)) for one in few for when in ("before", "after")]
+    moments = {name: side.significant for name, side in sides}
     if (end := noted.get((last - 1, "end"))) is not None:
         moments["at the end"] = end.significant
     try:
