@@ -89,7 +89,7 @@ def _columns() -> dict[str, Callable[[_Row], str]]:
         "parameters": lambda row: f"{row.cost('parameters'):,.0f}",
         "MACs": lambda row: f"{row.cost('macs'):,.0f}",
         "kB": lambda row: f"{row.cost('bytes') / _KILO:,.1f}",
-        **{f"ms, batch\n{batch}": time(batch) for batch in BATCH_SIZES},
+        **{f"ms,\nbatch {batch}": time(batch) for batch in BATCH_SIZES},
         "output\ndifference": lambda row: MISSING if row.which == "dense" else f"{row.mean('compact_difference'):.1e}",
         "test\naccuracy": lambda row: MISSING if row.accuracy is None else number(TEST_ACCURACY, row.accuracy),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -18,6 +19,8 @@ from budbreak.reporting.estimate import (
 from budbreak.reporting.tables import Table, pivot, star
 from budbreak.reporting.wording import chance, density, interval, number, spread, unit_of_change
 from budbreak.studies import RunResult
+
+_WIDE = 18  # letters of a column's name in one line
 
 
 def endings(run: RunResult) -> Table:
@@ -41,7 +44,9 @@ def endings(run: RunResult) -> Table:
     }
     for quantity in (group[0] for group in diagnosed(run)):
         found = _at(run, quantity, last)
-        columns[quantity.label] = {arm: number(quantity, point.estimate.mean) for arm, point in found.items()}
+        columns[textwrap.fill(quantity.label, _WIDE)] = {
+            arm: number(quantity, point.estimate.mean) for arm, point in found.items()
+        }
     cells = {((arm,), head): text for head, texts in columns.items() for arm, text in texts.items()}
     table = pivot(("arm",), [head for head, texts in columns.items() if texts], cells)
     where = "their last level" if len(shares) > 1 else f"lambda = {next(iter(shares), '')}"

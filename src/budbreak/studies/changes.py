@@ -10,7 +10,7 @@ from budbreak.errors import BudbreakError
 from budbreak.lowrank import LayerRatio, spectrum_ratios
 from budbreak.studies.recipe import Arm
 from budbreak.studies.result import LevelResult
-from budbreak.studies.spectra import NotedSpectra, notes_spectra, read_spectra
+from budbreak.studies.spectra import Moment, NotedSpectra, notes_spectra, read_spectra
 from budbreak.studies.tasks import Task
 
 _PRUNINGS = 5  # of an arm, at even distances, have their spectra shown
@@ -87,11 +87,12 @@ def _of_arm(arm: str, task: Task, levels: Sequence[LevelResult]) -> Iterator[Fin
     yield finding("ratios", arm, _CHANGE, ratios, labels={"arm": "pruning"}, panel=panel)
 
 
-def _ranks(levels: Sequence[LevelResult], noted: Mapping[tuple[int, str], NotedSpectra]) -> Iterator[Row]:
+def _ranks(levels: Sequence[LevelResult], noted: Mapping[tuple[int, Moment], NotedSpectra]) -> Iterator[Row]:
     """The rank of each weight at the beginning and the end of each level, by epochs; pruning is an event."""
     before = 0
     for level in levels:
-        for moment, epoch in (("start", before), ("end", before + level.epochs)):
+        moments: tuple[tuple[Moment, int], ...] = (("start", before), ("end", before + level.epochs))
+        for moment, epoch in moments:
             here = noted.get((level.level, moment))
             for place, layer in enumerate(here.layers if here else ()):
                 pruned = moment == "start" and level.level > 0 and place == 0
