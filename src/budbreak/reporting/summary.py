@@ -80,6 +80,7 @@ def remarks(run: RunResult) -> list[tuple[str, str]]:
     places: dict[str, list[str]] = {}
     for row in run.levels:
         for remark in row.notes:
-            places.setdefault(remark, []).append(f"{row.arm}, seed {row.seed}, level {row.level}")
+            said = remark.removeprefix(f"level {row.level}: ")  # the place says it
+            places.setdefault(said, []).append(f"{row.arm}, seed {row.seed}, level {row.level}")
     more = {remark: f"; and {len(where) - 4} more" if len(where) > 4 else "" for remark, where in places.items()}
     return [(remark, "; ".join(where[:4]) + more[remark]) for remark, where in places.items()]

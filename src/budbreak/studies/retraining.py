@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from budbreak.diagnostics import Quantity
+from budbreak.iteration import Store, read_records
 from budbreak.studies.notes import Notes
 from budbreak.studies.result import LayerResult, LevelResult
 
@@ -38,7 +39,9 @@ def retrained_quantity(quantity: Quantity, way: str) -> Quantity:
 def with_retrained(level: LevelResult, folder: Path, identity: str, ways: Iterable[str]) -> LevelResult:
     """The last level of a task with the numbers of its retrainings, as far as they are over."""
     for way in ways:
-        notes = Notes(retrained_folder(folder, way), identity)
+        inside = retrained_folder(folder, way)
+        notes = Notes(inside, identity)
+        level = replace(level, notes=(*level.notes, *_endings(inside, way)))
         for end in notes.ends.values():
             layers = {layer.name: layer for layer in end.layers}
             kept, total = (sum(getattr(layer, name) for layer in end.layers) for name in ("kept", "total"))
@@ -49,6 +52,17 @@ def with_retrained(level: LevelResult, folder: Path, identity: str, ways: Iterab
                 layers=tuple(_with(layer, layers.get(layer.name), way) for layer in level.layers),
             )
     return level
+
+
+def _endings(folder: Path, way: str) -> list[str]:
+    """What was not reached."""
+    store = Store(folder)
+    try:
+        store.look()
+    except FileNotFoundError:
+        return []  # it has not begun
+    records = read_records(folder, store.identity)
+    return [f"{WORDS[way]}: {record.ending.removeprefix('level 0: ')}" for record in records if record.ending]
 
 
 def _with(layer: LayerResult, retrained: LayerResult | None, way: str) -> LayerResult:

@@ -81,11 +81,15 @@ def collect(task: Task, arm: str) -> list[LevelResult]:
     """
     dense = [level for need in task.needs for level in _levels(need, arm)]
     own = [level for level in _levels(task, arm) if not dense or level.level > 0]
-    if own:
-        own[-1] = with_retrained(own[-1], task.folder, task.identity, task.setup.retrain.ways)
-    if own and task.setup.measure.compact:
-        own[-1] = with_compacted(own[-1], task.folder, task.identity, task.setup.retrain.ways)
-    return [*(replace(level, shared=True) for level in dense), *own]
+    levels = [*(replace(level, shared=True) for level in dense), *own]
+    return [*levels[:-1], *(_after(level, task) for level in levels[-1:])]
+
+
+def _after(last: LevelResult, task: Task) -> LevelResult:
+    """The last level with what was retrained and compacted after it; level 0 where no gate was reached."""
+    ways = task.setup.retrain.ways
+    retrained = with_retrained(last, task.folder, task.identity, ways)
+    return with_compacted(retrained, task.folder, task.identity, ways) if task.setup.measure.compact else retrained
 
 
 def _levels(task: Task, arm: str) -> list[LevelResult]:
