@@ -49,7 +49,8 @@ def compacted(run: RunResult) -> Table:
 def tables_with(run: RunResult) -> list[Table]:
     """The tables of the quantities, and this one, if it has rows."""
     table = compacted(run)
-    return [*tables(run), *([table] if table.rows else [])]
+    one_line = replace(table, header=tuple(cell.replace("\n", " ") for cell in table.header))
+    return [*tables(run), *([one_line] if table.rows else [])]
 
 
 def _rows(run: RunResult, arm: str, suffix: str) -> list[_Row]:

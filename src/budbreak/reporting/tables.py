@@ -184,7 +184,7 @@ def _latex(value: object) -> str:
     >>> _latex("50 % & a_b\\c -0.1 \u00b1 2")
     '50 \\% \\& a\\_b\\textbackslash{}c $-$0.1 $\\pm$ 2'
     """
-    signs = re.sub(r"(?<![\w.-])-(?=\d)", "\u2212", plain(str(value).replace("\n", " ")))
+    signs = re.sub(r"(?<![\w.-])-(?=\d)", "\u2212", plain(str(value)))
     return "".join(_LATEX.get(letter, letter) for letter in signs)
 
 
@@ -194,5 +194,5 @@ def _markdown(value: object) -> str:
     >>> _markdown("a|b_c [x](y) <i> 1*")
     'a\\|b\\_c [x\\](y) &lt;i> 1\\*'
     """
-    escaped = re.sub(r"[\\`*_|~#]|\](?=[(\[])", r"\\\g<0>", plain(str(value).replace("\n", " ")))
+    escaped = re.sub(r"[\\`*_|~#]|\](?=[(\[])", r"\\\g<0>", plain(str(value)))
     return escaped.replace("&", "&amp;").replace("<", "&lt;")
