@@ -11,8 +11,8 @@ from budbreak.checks import check_known
 from budbreak.errors import BudbreakError
 from budbreak.files import write_text
 from reproductions import harvest, read_cells
-from reproductions.document import SCRIPTS, all_studies, document
-from reproductions.scripts import SEEDS, STUDIES, jobs_of, run_scripts
+from reproductions.ap.document import SCRIPTS, all_studies, document
+from reproductions.ap.scripts import SEEDS, STUDIES, jobs_of, run_scripts
 
 CELLS, RECIPES, PAGE = Path("reproductions/cells"), Path("recipes"), Path("docs/reproduction/ap.md")
 

@@ -7,7 +7,7 @@ from made_cells import made_cell
 
 from reproductions import read_cells, write_cell
 from reproductions.__main__ import main
-from reproductions.document import ABLATION, HOSTS, PRO, RECIPES, SCRIPTS, all_studies, document
+from reproductions.ap.document import ABLATION, HOSTS, PRO, RECIPES, SCRIPTS, all_studies, document
 
 ROOT = Path(__file__).parents[2]
 
