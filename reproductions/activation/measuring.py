@@ -1,0 +1,71 @@
+"""``python -m reproductions factors RUN``: all that is measured on the stored networks of a run, cell by cell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from reproductions.activation.factors import FactorJob, compute_factors, jobs_of
+from reproductions.activation.networks import measure_network
+from reproductions.activation.stored import (
+    STANDARD,
+    Stored,
+    network_name,
+    opened,
+    read_factors,
+    read_networks,
+    write_stored,
+)
+from reproductions.cells import Cell
+from reproductions.harvest import cells_of_run
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is measured of a run.
+
+    Args:
+        run: its folder; its tasks lie beside it.
+        data_dir: where the data sets are.
+        arms: only these; empty: all.
+        trained: whether factors are trained, too, which takes minutes a row.
+    """
+
+    run: Path
+    data_dir: Path | None
+    arms: Sequence[str] = ()
+    trained: bool = True
+
+
+def measure_run(wanted: Wanted, folder: Path) -> Iterator[Stored]:
+    """Measure what has no cell yet, and write each cell when it is over; the same call goes on after an interruption.
+
+    Raises:
+        BudbreakError: if a network is not there, or damaged.
+    """
+    cells = list(cells_of_run(wanted.run))
+    chosen = [cell for cell in cells if not wanted.arms or cell.arm in wanted.arms]
+    networks = {cell.file_name for cell in read_networks(folder)}
+    for stored in opened(chosen, wanted.run, wanted.data_dir):
+        if network_name(stored.cell.recipe, stored.cell.arm, stored.cell.seed) not in networks:
+            yield _written(folder, measure_network(stored))
+    factors = {cell.file_name for cell in read_factors(folder)}
+    for job in _jobs(cells, chosen, wanted):
+        if job.file_name not in factors:
+            yield _written(folder, compute_factors(job))
+
+
+def _jobs(cells: Sequence[Cell], chosen: Sequence[Cell], wanted: Wanted) -> Iterator[FactorJob]:
+    """The rows of all networks whose seed has its standard network, too."""
+    standards = {one.cell.seed: one for one in opened(cells, wanted.run, wanted.data_dir) if one.cell.arm == STANDARD}
+    for stored in opened(chosen, wanted.run, wanted.data_dir):
+        standard = standards.get(stored.cell.seed)
+        for job in jobs_of(stored, standard) if standard is not None else ():
+            if wanted.trained or job.method != "trained":
+                yield job
+
+
+def _written(folder: Path, cell: Stored) -> Stored:
+    write_stored(folder, cell)
+    return cell
