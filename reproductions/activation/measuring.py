@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from budbreak.measuring import Meter
 from reproductions.activation.factors import FactorJob, compute_factors, jobs_of
 from reproductions.activation.networks import measure_network
 from reproductions.activation.stored import (
@@ -30,12 +31,14 @@ class Wanted:
         data_dir: where the data sets are.
         arms: only these; empty: all.
         trained: whether factors are trained, too, which takes minutes a row.
+        meter: of latencies; None: that of `measure_gains`.
     """
 
     run: Path
     data_dir: Path | None
     arms: Sequence[str] = ()
     trained: bool = True
+    meter: Meter | None = None
 
 
 def measure_run(wanted: Wanted, folder: Path) -> Iterator[Stored]:
@@ -49,7 +52,7 @@ def measure_run(wanted: Wanted, folder: Path) -> Iterator[Stored]:
     networks = {cell.file_name for cell in read_networks(folder)}
     for stored in opened(chosen, wanted.run, wanted.data_dir):
         if network_name(stored.cell.recipe, stored.cell.arm, stored.cell.seed) not in networks:
-            yield _written(folder, measure_network(stored))
+            yield _written(folder, measure_network(stored, wanted.meter))
     factors = {cell.file_name for cell in read_factors(folder)}
     for job in _jobs(cells, chosen, wanted):
         if job.file_name not in factors:

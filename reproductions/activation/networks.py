@@ -8,10 +8,11 @@ from statistics import fmean
 import torch
 from torch import nn
 
-from budbreak.compaction import compact
+from budbreak.compaction import compact, measure_gains
 from budbreak.graph import ModelGraph, trace
 from budbreak.lowrank import LayerRatio, ranks_of, spectrum_ratios
 from budbreak.masks import Mask
+from budbreak.measuring import Meter
 from budbreak.training import environment
 from reproductions.activation.stored import NetworkCell, StoredNetwork, example_of
 
@@ -19,13 +20,13 @@ _PLACES = (0.0, 0.25, 0.5, 0.75, 1.0)
 _DIGITS = 4
 
 
-def measure_network(stored: StoredNetwork) -> NetworkCell:
-    """The cell of one stored network; some seconds."""
+def measure_network(stored: StoredNetwork, meter: Meter | None = None) -> NetworkCell:
+    """The cell of one stored network; some seconds, in which latencies are measured by ``meter``."""
     pruned, cell = stored.pruned(), stored.cell
     example = example_of(pruned.parts)
     mask = stored.mask(cell.levels[-1])
     compacted = compact(pruned.model.eval(), example, mask=mask)
-    gains = compacted.gains(pruned.model, example)
+    gains = measure_gains(pruned.model, compacted.model, example, meter=meter)
     ratios = first_ratios(stored)
     graph = trace(pruned.model, example[:1])
     return NetworkCell(
