@@ -44,9 +44,8 @@ class Measured:
     def ends(self) -> Study:
         """Each arm at its end, as level 1, and the standard network beside them."""
         cells = [_end(cell, -1) for cell in self.study.cells]
-        cells += [
-            replace(_end(cell, 0), arm=DENSE, reference=None) for cell in self.study.cells if cell.arm == STANDARD
-        ]
+        dense = [_end(cell, 0) for cell in self.study.cells if cell.arm == STANDARD]
+        cells += [replace(cell, arm=DENSE, reference=None, rewound={}) for cell in dense]  # it was never pruned
         planned = {**self.study.planned, DENSE: None}
         return Study(self.study.recipe, planned, self.study.seeds, tuple(cells), exact=False)
 
