@@ -49,19 +49,27 @@ def verdict(row: Difference) -> str:
 def comparable(studies: Studies) -> str:
     """Test accuracy at the end, of what counts activations minus magnitude and the standard network."""
     rows = [
-        [name, f"{row.arm} - {row.reference}", points(row), verdict(row)]
+        [name, f"{row.arm} - {row.reference}", _reached(measured, row), points(row), verdict(row)]
         for name, measured in studies.items()
         for row in measured.compared(PAIRS, TEST)
     ]
     if not rows:
         return _OPEN
-    counts = {word: sum(word in row[3].split(", ") for row in rows) for word in ("within 1 point", "above", "below")}
-    tested = sum("single seed" not in row[3] for row in rows)
+    counts = {word: sum(word in row[-1].split(", ") for row in rows) for word in ("within 1 point", "above", "below")}
+    tested = sum("single seed" not in row[-1] for row in rows)
     text = (
         f"Of {len(rows)} comparisons {tested} have an interval. {counts['within 1 point']} lie wholly within 1 point: "
         f"there the accuracies are comparable. {counts['above']} are shown to be above, {counts['below']} below."
     )
-    return f"{text}\n\n{table(('study', 'difference', 'test accuracy at the end, points [95 %]', 'so'), rows)}"
+    head = ("study", "difference", "sparsity reached, %", "test accuracy at the end, points [95 %]", "so")
+    return f"{text}\n\n{table(head, rows)}"
+
+
+def _reached(measured: Measured, row: Difference) -> str:
+    """The sparsities of both: an arm whose gate was not reached was pruned less."""
+    arms = (row.arm, row.reference)
+    cells = [[cell for cell in measured.ends.cells if cell.arm == arm] for arm in arms]
+    return " and ".join(with_spread([1 - cell.kept[-1] / cell.total for cell in own], digits=1) for own in cells)
 
 
 def low_rank(studies: Studies) -> str:
@@ -176,9 +184,7 @@ def _mechanism(counting: Sequence[Kept]) -> str:
         "is exactly the units that survived plus the dead ones with a positive bias, at most the full rank."
     )
     if exact == len(counting):
-        return (
-            f"{text} {known} So low rank is kept by dead biases; it is no property of the criterion that killed units."
-        )
+        return f"{text} {known} So low rank is kept as far as, and because, dead units have such biases."
     off = max((one.free - one.expected for one in counting), key=abs)
     return f"{text} {known} The largest difference in a layer is {off:+d}: there this does not explain all."
 
@@ -200,7 +206,7 @@ def nuclear_norm(studies: Studies) -> str:
     text = (
         "No equivalence is tested here: the claim is taken as what it says of numbers, that a pruning shrinks small "
         "singular values relatively more than large ones; right at the first pruning, with no training between. It "
-        f"holds in every layer for {listed(sorted(holds[True] - holds[False]))}, and not in every one for "
+        f"holds in every layer for {listed(sorted(holds[True] - holds[False]))}; not in every one: "
         f"{listed(sorted(holds[False]))}. How much is told by the last two columns: where whole rows vanish, the "
         "smallest values go to zero. What prunes computes no singular value, so that this is a description of what "
         "happens, not of why."

@@ -64,7 +64,7 @@ def bookkeeping_table(measured: Measured) -> str:
             exact = sum(one.free == one.expected for one in own)
             largest = max((one.free - one.expected for one in own), key=abs)
             sums = [_summed(own, name) for name in ("full", "survivors", "rank", "positive", "expected", "free")]
-            rows.append([arm, *sums, f"{exact} of {len(own)}", f"{largest:+d}"])
+            rows.append([arm, *sums, f"{exact} of {len(own)}", f"{largest:+d}" if largest else "0"])
     head = (
         "arm", "full rank", "units that survive", "rank at the end", "dead units of bias > 0", "survivors + these",
         "rank after mask-free retraining", "layers where these two agree", "largest difference in a layer",

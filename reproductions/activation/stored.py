@@ -206,9 +206,9 @@ class StoredNetwork:
 
 
 def opened(cells: Iterable[Cell], run: Path, data_dir: Path | None) -> Iterator[StoredNetwork]:
-    """The networks of a run of which there are cells."""
+    """The networks of a run of which there are cells; one whose first gate was not reached was never pruned."""
     for cell in cells:
-        if cell.run == run.name:
+        if cell.run == run.name and cell.levels[-1] > 0:
             yield StoredNetwork(cell, run, data_dir)
 
 

@@ -53,6 +53,7 @@ def test_what_is_within_a_point_is_comparable_and_what_is_not_is_said():
     assert near.endswith("| within 1 point |")
     (far,) = [line for line in answer.splitlines() if "| units - magnitude |" in line]
     assert far.endswith("| below |")
+    assert "| 75.0 +- 0.0 and 75.0 +- 0.0 |" in near  # 250 of 1,000 weights stay
     assert "Of 2 comparisons 2 have an interval. 1 lie wholly within 1 point" in answer
     assert "0 are shown to be above, 1 below." in answer
 
@@ -91,11 +92,11 @@ def test_the_books_of_ranks_agree_or_say_how_far_they_are_off():
     cells = ends(units=0.8)
     right = claim(text_of(cells, [made_network(cell) for cell in cells]), "retrained")
     assert "In 6 of 6 hidden layers" in right
-    assert "low rank is kept by dead biases" in right
+    assert "because, dead units have such biases" in right
     wrong = claim(text_of(cells, [made_network(cell, positive=5) for cell in cells]), "retrained")
     assert "In 0 of 6 hidden layers" in wrong
     assert "The largest difference in a layer is -2" in wrong
-    assert "low rank is kept by dead biases" not in wrong
+    assert "because, dead units have such biases" not in wrong
 
 
 def test_factors_are_paired_by_seed_and_corrected_together():
@@ -118,7 +119,7 @@ def test_which_arm_shrinks_small_singular_values_most_is_read_from_the_thirds():
     cells = ends(units=0.8, random=0.8)
     networks = [made_network(cell, third=-50.0 if cell.arm == "units" else -1.0) for cell in cells]
     answer = claim(text_of(cells, networks), "nuclear norm")
-    assert "It holds in every layer for units, and not in every one for random." in answer
+    assert "It holds in every layer for units; not in every one: random." in answer
     assert shrunk_more(networks[:3]) == (6, 6)
     assert shrunk_more(networks[3:]) == (0, 6)
 
