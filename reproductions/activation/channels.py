@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from statistics import fmean
 
 from budbreak.studies import TEST_ACCURACY, Estimate, estimate, holm
 from reproductions.activation.comparing import compact_table
 from reproductions.activation.studies import Measured
 from reproductions.prose import name_of
 from reproductions.study import ALPHA, Pair
-from reproductions.wording import NOTHING, listed, p_text, points, table, with_spread
+from reproductions.wording import NOTHING, listed, p_text, percent, points, table, with_spread
 
 SHARES = (0.7, 0.5, 0.3, 0.15)
 """Of the dense network's multiply-accumulates: where the arms are compared."""
@@ -27,7 +28,26 @@ def channels_section(measured: Measured) -> str:
     study = measured.study
     parts = [f"## Channels: {name_of(study)}", _setting(measured), sentence(found, name_of(study))]
     parts += [_accuracies(measured, found), _differences(found)]
-    return "\n\n".join([*parts, "### Shrunk at the last level", compact_table(measured) or "Not measured yet."])
+    shrunk = [compact_table(measured), _border(measured)] if measured.networks else ["Not measured yet."]
+    return "\n\n".join([*parts, "### Shrunk at the last level", *shrunk])
+
+
+def _border(measured: Measured) -> str:
+    """What compaction keeps beyond what is connected."""
+    more = {
+        arm: fmean(cell.compact_macs[1] / cell.macs[-1] - 1 for cell in found)
+        for arm in measured.arms
+        if (found := measured.networks_of(arm))
+    }
+    kept = [f"{arm} {percent(share, 1)} %" for arm, share in more.items() if share > 0]
+    if not kept:
+        return "Compaction computes exactly what is connected."
+    return (
+        f"Beyond what is connected, compaction still computes: {listed(kept)}. Dead units stay that give a constant to "
+        "a convolution with padding: it sees zeros instead at its borders, so that no bias takes the constant over "
+        "exactly. By what is really computed, the numbers above would belong to more multiply-accumulates, by so much "
+        "at the last level."
+    )
 
 
 def _setting(measured: Measured) -> str:

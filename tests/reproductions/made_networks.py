@@ -61,7 +61,7 @@ def made_network(cell: Cell, *, positive: int = 3, third: float = -50.0, macs: t
         thirds=dict.fromkeys(LAYERS, (-2.0, -10.0, third)),
         macs=macs or (1000, 500, 200),
         parameters=(1000, 250),
-        compact_macs=(1000, 200),
+        compact_macs=(1000, macs[-1] if macs else 200),
         latencies=((1, 2e-5, 1e-5, 2.0, 1.9, 2.1), (64, 3e-4, 1e-4, 3.0, 2.9, 3.1)),
         difference=1e-6,
         left=(),

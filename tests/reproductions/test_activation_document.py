@@ -1,5 +1,6 @@
 """The document on activation-based pruning: its numbers, and the sentences that judge by them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -154,7 +155,14 @@ def test_channels_are_compared_at_equal_macs():
     assert "| 66.67 +- 0.03 | - |" in row  # nothing is read below the last level
     assert "activation count was shown to be above" in part
     assert "| count - apoz |" in part
+    assert "Compaction computes exactly what is connected." in part
     assert "[`mnist-lenet5-channels`](../../recipes/mnist-lenet5-channels.toml): 15 of 25 cells" in part
+
+
+def test_what_compaction_keeps_beyond_what_is_connected_is_said():
+    cells, networks = channel_cells(("count", "apoz"))
+    networks = [replace(one, compact_macs=(1000, 2 * one.macs[-1])) if one.arm == "apoz" else one for one in networks]
+    assert "compaction still computes: apoz 100.0 %." in text_of(cells, networks)
 
 
 def test_channels_need_networks_to_be_compared():
