@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from budbreak.checks import check_known
 from budbreak.errors import BudbreakError
 from budbreak.files import write_text
@@ -75,6 +77,7 @@ def _script(options: argparse.Namespace) -> None:
 
 
 def _factors(options: argparse.Namespace) -> None:
+    torch.set_num_threads(1)  # latencies are those of one
     wanted = Wanted(options.run, options.data_dir, tuple(options.arms), trained=not options.untrained)
     for cell in measure_run(wanted, options.cells):
         print(f"new: {options.cells / cell.file_name}", flush=True)

@@ -8,9 +8,11 @@ from pathlib import Path
 from reproductions.activation.channels import channels_section, curves, sentence
 from reproductions.activation.claims import MARGIN, claims_section
 from reproductions.activation.comparing import bookkeeping_table, compact_table, factors_table, spectra_table
+from reproductions.activation.factors import BUDGETS, METHODS
 from reproductions.activation.stored import STANDARD, FactorCell, NetworkCell
-from reproductions.activation.studies import DENSE, Measured, channel_studies, measured_studies
+from reproductions.activation.studies import DENSE, Measured, channel_studies, last, measured_studies
 from reproductions.activation.tables import (
+    COUNTING,
     TEST,
     accuracy_table,
     differences_table,
@@ -41,9 +43,10 @@ most. Words: [glossary](../glossary.md)."""
 RULE = (
     "**The rule.** All numbers are means +- standard deviations over seeds; a number without one is of a single seed. "
     "Differences are paired by seed, with 95 % t-intervals. One is *shown* where p < "
-    f"{ALPHA:g} after Holm's correction over all rows of its table and column, and bold there. In all other cases no "
-    "difference is shown, which is not the same as none: the intervals say how large it could be. Accuracies are "
-    f"*comparable* where the whole interval lies within {100 * MARGIN:.0f} point of zero. A single seed shows nothing."
+    f"{ALPHA:g} after Holm's correction over all that is compared by the same number in its study, and bold in its "
+    "tables. In all other cases no difference is shown, which is not the same as none: the intervals say how large it "
+    f"could be. Accuracies are *comparable* where the whole interval lies within {100 * MARGIN:.0f} point of zero. A "
+    "single seed shows nothing."
 )
 
 
@@ -137,9 +140,18 @@ def _missing(planned: Mapping[str, Measured]) -> str:
         lacking = [cell for cell in one.study.cells if (cell.arm, cell.seed) not in _networks(one)]
         texts = listed(f"{cell.arm} seed {cell.seed}" for cell in lacking)
         lines += [f"- `{name}`, what is measured on stored networks: {texts}"] if lacking else []
+        short = listed(f"{cell.arm} seed {cell.seed}" for cell in one.study.cells if _lacks_forms(one, cell))
+        lines += [f"- `{name}`, the standard network as factors, in part or whole: {short}"] if short != "none" else []
     lines += ["- layer by layer, at 85 % and 90 %: no recipe has it; the setting of the other arms does not reach it"]
     return "\n".join(["## Not measured yet", "", *lines])
 
 
 def _networks(one: Measured) -> set[tuple[str, int]]:
     return {(cell.arm, cell.seed) for cell in one.networks}
+
+
+def _lacks_forms(one: Measured, cell: Cell) -> bool:
+    """Whether a network of lowered rank, pruned by counting, has fewer rows of factors than there are forms."""
+    lowered = any((last(columns, "rank") or 0) < (columns["rank"][0] or 0) for columns in cell.layers.values())
+    found = [form for form in one.factors if (form.arm, form.seed) == (cell.arm, cell.seed)]
+    return cell.arm in COUNTING and lowered and len(found) < len(METHODS) * len(BUDGETS)

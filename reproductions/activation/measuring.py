@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from budbreak.checks import check_known
+from budbreak.errors import InvalidValue
 from budbreak.measuring import Meter
 from reproductions.activation.factors import FactorJob, compute_factors, jobs_of
 from reproductions.activation.networks import measure_network
 from reproductions.activation.stored import (
     STANDARD,
     Stored,
+    StoredNetwork,
     network_name,
     opened,
     read_factors,
@@ -46,17 +49,30 @@ def measure_run(wanted: Wanted, folder: Path) -> Iterator[Stored]:
 
     Raises:
         BudbreakError: if a network is not there, or damaged.
+        UnknownName: for an arm of which the run has no finished task.
+        InvalidValue: if a cell of another task has the name of one of these.
     """
     cells = list(cells_of_run(wanted.run))
+    for arm in wanted.arms:
+        check_known(f"{wanted.run} has no finished task of an arm {arm!r}", arm, {cell.arm for cell in cells})
     chosen = [cell for cell in cells if not wanted.arms or cell.arm in wanted.arms]
-    networks = {cell.file_name for cell in read_networks(folder)}
+    there = {one.file_name: one.task for one in (*read_networks(folder), *read_factors(folder))}
     for stored in opened(chosen, wanted.run, wanted.data_dir):
-        if network_name(stored.cell.recipe, stored.cell.arm, stored.cell.seed) not in networks:
+        if not _is_there(network_name(stored.cell.recipe, stored.cell.arm, stored.cell.seed), stored, there):
             yield _written(folder, measure_network(stored, wanted.meter))
-    factors = {cell.file_name for cell in read_factors(folder)}
     for job in _jobs(cells, chosen, wanted):
-        if job.file_name not in factors:
+        if not _is_there(job.file_name, job.pruned, there):
             yield _written(folder, compute_factors(job))
+
+
+def _is_there(name: str, stored: StoredNetwork, there: Mapping[str, str]) -> bool:
+    if name in there and there[name] != stored.cell.task:
+        raise InvalidValue(
+            f"{name} is of {there[name]}, not of {stored.cell.task}",
+            "the arm of a recipe under a seed has one network: its setup has changed since",
+            "delete the file, and those of its arm and seed beside it",
+        )
+    return name in there
 
 
 def _jobs(cells: Sequence[Cell], chosen: Sequence[Cell], wanted: Wanted) -> Iterator[FactorJob]:

@@ -114,6 +114,8 @@ def test_factors_are_paired_by_seed_and_corrected_together():
     answer = claim(text_of(cells, [], factors), "by PCA")
     assert "against pca shown to be above in 2 of 2 rows, below in 0 (count-weights and units above)" in answer
     assert "against svd not measured yet" in answer
+    missing = text_of(cells, [], factors).split("## Not measured yet")[1]
+    assert "the standard network as factors, in part or whole: units seed 0, units seed 1, units seed 2" in missing
 
 
 def test_which_arm_shrinks_small_singular_values_most_is_read_from_the_thirds():

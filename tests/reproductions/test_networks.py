@@ -1,5 +1,6 @@
 """What is measured on the stored networks of a run, against numpy, and once."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -8,6 +9,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from budbreak.data import load
+from budbreak.errors import InvalidValue, UnknownName
 from budbreak.iteration import Store
 from budbreak.lowrank import factorize
 from budbreak.masks import Mask
@@ -16,7 +18,7 @@ from budbreak.studies import Choice, Place, make_recipe, run
 from reproductions.activation.comparing import bookkeeping
 from reproductions.activation.factors import weights_of
 from reproductions.activation.measuring import Wanted, measure_run
-from reproductions.activation.stored import read_factors, read_networks
+from reproductions.activation.stored import read_factors, read_networks, write_stored
 from reproductions.activation.studies import Measured
 from reproductions.harvest import cells_of_run
 from reproductions.study import Study
@@ -96,6 +98,16 @@ def test_only_what_has_no_cell_is_measured_again(measured):
     assert [line for line in gone.read_text().splitlines() if any(f'"{name}"' in line for name in same)] == [
         line for line in before.splitlines() if any(f'"{name}"' in line for name in same)
     ]
+
+
+def test_an_arm_that_is_not_there_and_a_cell_of_another_task_are_refused(measured, tmp_path):
+    folder, cells, _ = measured
+    with pytest.raises(UnknownName, match="did you mean 'units'"):
+        list(measure_run(Wanted(folder, None, ("unit",), meter=QUICK), tmp_path))
+    (network,) = [one for one in read_networks(cells) if one.arm == "units"]
+    write_stored(tmp_path, replace(network, task="levels-other"))
+    with pytest.raises(InvalidValue, match="is of levels-other, not of levels-"):
+        list(measure_run(Wanted(folder, None, ("units",), meter=QUICK), tmp_path))
 
 
 def test_survivors_and_dead_units_are_those_of_the_weights(units):
