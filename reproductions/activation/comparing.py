@@ -10,8 +10,9 @@ from budbreak.studies import TEST_ACCURACY, Estimate, estimate, holm
 from reproductions.activation.factors import BUDGETS, METHODS
 from reproductions.activation.stored import FactorCell, NetworkCell
 from reproductions.activation.studies import Measured, last
+from reproductions.prose import processor_of
 from reproductions.study import ALPHA
-from reproductions.wording import points, table, with_spread
+from reproductions.wording import listed, points, table, with_spread
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,8 @@ def compact_table(measured: Measured) -> str:
         "arm", "seeds", "hidden widths", "parameters, dense / compact", "MACs, dense / compact",
         "speedup, batch 1", "speedup, batch 64", "largest difference of an output",
     )  # fmt: skip
-    return table(head, rows) if rows else ""
+    places = listed(dict.fromkeys(processor_of(cell.environment) for cell in measured.networks))
+    return f"{table(head, rows)}\nLatencies were measured on {places}." if rows else ""
 
 
 def _compact(arm: str, found: Sequence[NetworkCell]) -> list[str]:

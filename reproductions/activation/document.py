@@ -125,8 +125,8 @@ _FACTORS = (
     "the largest rank whose factors hold no more weights than the mask keeps of it. p by Holm over this table."
 )
 _COMPACT = (
-    "`bb.compact` at the end: dense / compact. Speedups are of whole forward passes measured in turns, on the machine "
-    "named below, one thread."
+    "`bb.compact` at the end: dense / compact. Speedups are of whole forward passes measured in turns, each seed's the "
+    "median of neighbouring samples."
 )
 _SPECTRA = (
     "r = 100 (after / before - 1), the i-th largest against the i-th largest, right after the first pruning against "

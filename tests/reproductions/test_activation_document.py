@@ -158,6 +158,7 @@ def test_channels_are_compared_at_equal_macs():
     assert "activation count was shown to be above" in part
     assert "| count - apoz |" in part
     assert "Compaction computes exactly what is connected." in part
+    assert "Latencies were measured on P (c), 1 thread, torch 2, budbreak 0." in part
     assert "[`mnist-lenet5-channels`](../../recipes/mnist-lenet5-channels.toml): 15 of 25 cells" in part
 
 
