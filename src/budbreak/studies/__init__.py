@@ -32,9 +32,10 @@ from budbreak.studies.result import (
 )
 from budbreak.studies.rows import difference_rows, level_rows, to_csv, to_json
 from budbreak.studies.run import Choice, RunFailed, run
-from budbreak.studies.sections import Setup
+from budbreak.studies.sections import Setup, make_setup
 from budbreak.studies.stored import StoredWeights, stored_weights
 from budbreak.studies.subject import is_ap, subject
+from budbreak.studies.taskfolder import read_task
 from budbreak.studies.tasks import Place
 from budbreak.studies.watching import Event
 
@@ -95,6 +96,8 @@ __all__ = [
     "open_executor",
     "paired_differences",
     "parse_set",
+    "make_setup",
+    "read_task",
     "read_tasks",
     "recipe_fields",
     "recipe_values",
