@@ -27,7 +27,7 @@ from budbreak.iteration.plan import Plan
 from budbreak.iteration.preview import Preview
 from budbreak.iteration.removing import asked_of, check_last_level
 from budbreak.iteration.step import Step
-from budbreak.iteration.store import Store, check_folder, read_records, warn_of_changes
+from budbreak.iteration.store import IdentityFile, Store, check_folder, read_records, warn_of_changes
 from budbreak.iteration.targets import LevelTarget
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "Ending",
     "EndingRule",
     "FollowUp",
+    "IdentityFile",
     "Level",
     "LevelRecord",
     "LevelTarget",

@@ -65,7 +65,7 @@ class SearchSpace(Mapping[str, tuple[Activation, ...]]):
         graph = trace(unwrap(model), example, forward)
         check_any_site(graph, unwrap(model))
         if isinstance(choices, Mapping):
-            return _named(cls(cast("Mapping[str, Sequence[Activation]]", choices)), graph, unwrap(model))
+            return _named(cls(choices), graph, unwrap(model))
         if isinstance(choices, str):
             check_known(f"no space named {choices!r}", choices, SPACES)
             choices = named_space(choices)

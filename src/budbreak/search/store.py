@@ -9,19 +9,11 @@ from typing import Any
 
 from budbreak.errors import StoreMismatch
 from budbreak.files import FolderLock, corrupt, digest, read_json, sweep, write_json
-from budbreak.iteration import differences, numerical_environment, warn_of_changes
+from budbreak.iteration import IdentityFile, differences, numerical_environment, warn_of_changes
 from budbreak.search.space import SearchSpace
 from budbreak.search.trial import History, Trial
 
 SEARCH_KIND, TRIAL_KIND = "search 1", "trial 1"
-
-
-@dataclass(frozen=True)
-class SearchFile:
-    """What ``search.json`` holds."""
-
-    identity: dict[str, Any]
-    environment: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -77,7 +69,7 @@ class SearchStore:
     def _check(self, identity: dict[str, Any]) -> None:
         path = self.folder / "search.json"
         try:
-            stored = read_json(path, SEARCH_KIND, SearchFile)
+            stored = read_json(path, SEARCH_KIND, IdentityFile)
         except FileNotFoundError:
             body = {"identity": identity, "environment": numerical_environment()}
             write_json(path, body, SEARCH_KIND, store=self._identity)
