@@ -67,6 +67,8 @@ def test_findings_need_searches_of_one_network():
             operators_finding(wrong)
     with pytest.raises(InvalidValue, match="no searches"):
         search_finding({})
+    with pytest.raises(InvalidValue, match="all trials of all searches"):
+        search_finding({"a": DIVERGED})
 
 
 def test_the_best_is_the_earliest_of_equal_ones():

@@ -228,6 +228,11 @@ def spoil(model):
         model[0].weight.mul_(math.nan)
 
 
+def spoil_buffer(model):
+    train(model)
+    model.running.fill_(math.inf)
+
+
 def fail(error):
     def broken(model):
         raise error
@@ -260,6 +265,15 @@ def test_what_diverges_is_a_trial_without_a_score(changes, note, caplog):
 
 
 @pytest.mark.parametrize("sampler", [LateAcceptance(), Genetic(), Random(22)], ids=str)
+def test_buffers_count_but_those_that_were_never_finite_do_not():
+    model, mask = pruned()
+    model.register_buffer("hidden", torch.tensor([0.0, -math.inf]))
+    model.register_buffer("running", torch.zeros(2))
+    assert search(model, mask, trials=1).score > 0
+    (trial,) = search(model, mask, trials=1, train=spoil_buffer).history
+    assert trial.note == "'running' is not finite after the training"
+
+
 def test_a_search_survives_some_that_diverge(sampler):
     def fit(model):
         train(model)

@@ -8,7 +8,7 @@ from budbreak.search.findings import named, operators_finding, search_finding
 from budbreak.search.loop import search_activations
 from budbreak.search.objective import Evaluate, Objective, Outcome, Train
 from budbreak.search.result import SearchResult
-from budbreak.search.sampler import Sampler
+from budbreak.search.sampler import Sampler, drawn, generator, moved
 from budbreak.search.samplers import ALL, FAMILY, Genetic, LateAcceptance, Random, SimulatedAnnealing
 from budbreak.search.space import Candidate, Choices, SearchSpace
 from budbreak.search.trial import History, Trial
@@ -31,6 +31,9 @@ __all__ = [
     "SimulatedAnnealing",
     "Train",
     "Trial",
+    "drawn",
+    "generator",
+    "moved",
     "named",
     "operators_finding",
     "search_activations",

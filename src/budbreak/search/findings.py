@@ -28,9 +28,9 @@ def search_finding(
         The columns arm, trial (from 0) and value; None where a trial diverged.
 
     Raises:
-        InvalidValue: without any search.
+        InvalidValue: without any search, or any trial with a score.
     """
-    _check_some(searches)
+    _check_some(list(searches.values()))
     rows = [
         (name, number, trial.score) for name, result in searches.items() for number, trial in enumerate(result.history)
     ]
@@ -54,8 +54,6 @@ def operators_finding(searches: Sequence[SearchResult], label: str = "Operators 
     """
     _check_some(searches)
     plans = [result.plan for result in searches if result.history.best is not None]
-    if not plans:
-        raise InvalidValue("all trials of all searches diverged", "a figure shows what was chosen", "leave it out")
     sites = list(plans[0])
     for plan in plans:
         if list(plan) != sites:
@@ -85,6 +83,8 @@ def spelt(plan: Mapping[str, Activation]) -> str:
     return ", ".join(f"{site} {named(activation)}" for site, activation in plan.items())
 
 
-def _check_some(searches: Mapping[str, SearchResult] | Sequence[SearchResult]) -> None:
+def _check_some(searches: Sequence[SearchResult]) -> None:
     if not searches:
         raise InvalidValue("there are no searches", "a figure shows at least one", "give what search_activations gave")
+    if all(result.history.best is None for result in searches):
+        raise InvalidValue("all trials of all searches diverged", "a figure shows scores", "leave it out")

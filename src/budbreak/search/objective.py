@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from budbreak.activations import Activation
@@ -18,7 +17,7 @@ from budbreak.checks import as_number, shown
 from budbreak.errors import InvalidValue, InvariantBroken, NotFinite
 from budbreak.graph import Forward, undisturbed
 from budbreak.iteration import derive_seed, seed_everything
-from budbreak.live import check_zeros, held, replace_activations
+from budbreak.live import check_zeros, held, model_state, replace_activations
 from budbreak.masks import Mask
 
 Train = Callable[[nn.Module], object]
@@ -83,9 +82,9 @@ class Objective:
         seed_everything(derive_seed(self.seed, "trial"))
         try:
             self._train(model)
-            odd = _not_finite(model)
-            if odd is not None:
-                return None, f"{odd!r} is not finite after the training"
+            odd = [name for name in _not_finite(model) if name not in _not_finite(self.model)]
+            if odd:  # before the zeros: NaN that is multiplied by 0 stays NaN
+                return None, f"{odd[0]!r} is not finite after the training"
             self._check_zeros(model)
             score = score_of(self.evaluate(model))
         except (FloatingPointError, OverflowError, NotFinite) as error:
@@ -141,10 +140,7 @@ def _fix(value: object) -> str:
     return "return a float" if value is not None else "return the accuracy: is there a return at its end?"
 
 
-@torch.no_grad()
-def _not_finite(model: nn.Module) -> str | None:
-    """The first parameter that holds NaN or an infinity."""
-    for name, parameter in model.named_parameters():
-        if parameter.is_floating_point() and not bool(parameter.isfinite().all()):
-            return name
-    return None
+def _not_finite(model: nn.Module) -> list[str]:
+    """The parameters and buffers that hold NaN or an infinity, as masks of attention do from the start."""
+    state = model_state(model)
+    return [name for name, tensor in state.items() if tensor.is_floating_point() and not bool(tensor.isfinite().all())]
