@@ -264,7 +264,6 @@ def test_what_diverges_is_a_trial_without_a_score(changes, note, caplog):
             ask()
 
 
-@pytest.mark.parametrize("sampler", [LateAcceptance(), Genetic(), Random(22)], ids=str)
 def test_buffers_count_but_those_that_were_never_finite_do_not():
     model, mask = pruned()
     model.register_buffer("hidden", torch.tensor([0.0, -math.inf]))
@@ -274,6 +273,7 @@ def test_buffers_count_but_those_that_were_never_finite_do_not():
     assert trial.note == "'running' is not finite after the training"
 
 
+@pytest.mark.parametrize("sampler", [LateAcceptance(), Genetic(), Random(22)], ids=str)
 def test_a_search_survives_some_that_diverge(sampler):
     def fit(model):
         train(model)

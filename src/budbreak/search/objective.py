@@ -82,7 +82,8 @@ class Objective:
         seed_everything(derive_seed(self.seed, "trial"))
         try:
             self._train(model)
-            odd = [name for name in _not_finite(model) if name not in _not_finite(self.model)]
+            before = _not_finite(self.model)
+            odd = [name for name in _not_finite(model) if name not in before]
             if odd:  # before the zeros: NaN that is multiplied by 0 stays NaN
                 return None, f"{odd[0]!r} is not finite after the training"
             self._check_zeros(model)
