@@ -43,7 +43,7 @@ with tempfile.TemporaryDirectory() as folder:  # yours stays: the same call goes
 history = result.history
 print(f"{len(history)} trials, {history.epochs:.0f} epochs, {history.seconds:.1f} s; the best has {result.score:.1%}")
 for site, activation in result.plan.items():
-    print(f"  site {site}: {bb.search.named(activation)}")
+    print(f"  site {site}: {bb.search.activation_name(activation)}")
 
 for name, plan in {"ReLU": {}, "searched": result.plan}.items():
     final = bb.replace_activations(model, plan, example=x[:2])

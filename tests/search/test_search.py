@@ -4,6 +4,7 @@ import copy
 import logging
 import math
 import random
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -16,8 +17,16 @@ from torch.optim.optimizer import _global_optimizer_pre_hooks
 import budbreak as bb
 from budbreak.activations import PReLU, ReLU, Swish, Symlog, Tanh
 from budbreak.errors import InvalidValue, InvariantBroken, MaskMismatch, NoSites, NotFinite, UnknownName
+from budbreak.networks import build
+from budbreak.networks.efficientnet import MBConv
 from budbreak.search import Genetic, History, LateAcceptance, Random, Sampler, SearchResult, SearchSpace
 from budbreak.testing import mlp, residual_cnn
+
+
+@dataclass(frozen=True)
+class Task:
+    shape: tuple[int, int, int]
+    classes: int = 10
 
 
 def seed_all(seed):
@@ -413,6 +422,19 @@ def test_a_gate_is_no_site_unless_it_is_named():
     sites = list(SearchSpace.of(model, example=X[:2]))
     assert sites == ["hidden", "relu"]
     assert list(SearchSpace.of(model, {"sigmoid": CHOICES}, example=X[:2])) == ["sigmoid"]
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "sites"), [("lenet-5-safs", (1, 28, 28), 4), ("resnet-18-safs", (3, 32, 32), 17)]
+)
+def test_networks_have_as_many_sites_as_the_paper_counts(name, shape, sites):
+    space = SearchSpace.of(build(name, Task(shape), seed=0), example=torch.zeros(2, *shape))
+    assert space.size == 13**sites
+
+
+def test_a_gate_of_squeeze_and_excitation_is_no_site():
+    space = SearchSpace.of(MBConv(4, 4, 4, 1, 3), example=torch.zeros(2, 4, 6, 6))
+    assert list(space) == ["expand.act", "depthwise.act", "se.act"]
 
 
 def test_a_space_is_a_value():

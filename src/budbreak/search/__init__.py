@@ -4,7 +4,7 @@
 a plan is worth, and on `Sampler`, `History` and `Trial`, which know nothing of training.
 """
 
-from budbreak.search.findings import named, operators_finding, search_finding
+from budbreak.search.findings import activation_name, operators_finding, search_finding
 from budbreak.search.loop import search_activations
 from budbreak.search.objective import Evaluate, Objective, Outcome, Train
 from budbreak.search.result import SearchResult
@@ -31,10 +31,10 @@ __all__ = [
     "SimulatedAnnealing",
     "Train",
     "Trial",
+    "activation_name",
     "drawn",
     "generator",
     "moved",
-    "named",
     "operators_finding",
     "search_activations",
     "search_finding",

@@ -60,18 +60,18 @@ def operators_finding(searches: Sequence[SearchResult], label: str = "Operators 
             odd = [site for site in (*sites, *plan) if (site in sites) != (site in plan)]
             value = f"the searches differ in {odd[0]!r}" if odd else "the searches have their sites in another order"
             raise InvalidValue(value, "a figure counts over searches of one network", "give those of one network")
-    names = {site: Counter(named(plan[site]) for plan in plans) for site in sites}
+    names = {site: Counter(activation_name(plan[site]) for plan in plans) for site in sites}
     every = list(dict.fromkeys(name for count in names.values() for name in sorted(count)))
     rows = [(site, name, names[site][name] / len(plans)) for site in sites for name in every]
     columns = zip(*rows, strict=True)
     return Finding("operators", label, _CHOSEN, dict(zip(("site", "operator", "value"), columns, strict=True)))
 
 
-def named(activation: Activation) -> str:
+def activation_name(activation: Activation) -> str:
     """The short name of an activation; its repr where scalars are not at their defaults, or it is a user's own.
 
     >>> from budbreak.activations import Swish
-    >>> named(Swish()), named(Swish(alpha=2.0))
+    >>> activation_name(Swish()), activation_name(Swish(alpha=2.0))
     ('swish', "Swish(trainable=False, per='site', alpha=2.0, beta=1.0)")
     """
     usual = {kind(): name for name, kind in FAMILY.names.items()}
@@ -80,7 +80,7 @@ def named(activation: Activation) -> str:
 
 def spelt(plan: Mapping[str, Activation]) -> str:
     """A plan in one line."""
-    return ", ".join(f"{site} {named(activation)}" for site, activation in plan.items())
+    return ", ".join(f"{site} {activation_name(activation)}" for site, activation in plan.items())
 
 
 def _check_some(searches: Sequence[SearchResult]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,7 @@ def search_activations(
         model=pruned, mask=mask, train=train, evaluate=evaluate, example=example, forward=forward, seed=seed
     )
     _check_units(objective, choices)
-    search = _Search(choices, sampler, objective, epochs, report)
+    search = _Search(space=choices, sampler=sampler, objective=objective, epochs=epochs, report=report)
     if store is None:
         return search.run(History(), trials, None)
     folder = SearchStore(store)
@@ -108,19 +109,15 @@ def search_activations(
         folder.close()
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
 class _Search:
     """Proposes and tries."""
 
-    def __init__(
-        self,
-        space: SearchSpace,
-        sampler: Sampler,
-        objective: Objective,
-        epochs: float | None,
-        report: Callable[[History], object] | None,
-    ) -> None:
-        self.space, self.sampler, self.objective = space, sampler, objective
-        self.epochs, self.report = epochs, report
+    space: SearchSpace
+    sampler: Sampler
+    objective: Objective
+    epochs: float | None
+    report: Callable[[History], object] | None
 
     def run(self, history: History, trials: int | None, store: SearchStore | None) -> SearchResult:
         history = history[:trials]
@@ -169,8 +166,8 @@ class _Search:
 
 
 def _check_arguments(train: object, evaluate: object, sampler: object, report: object) -> None:
-    check_function("train", train, "train, a function of the model")
-    check_function("evaluate", evaluate, "evaluate, a function of the model")
+    check_function("train", train, "lambda model: fit(model)")
+    check_function("evaluate", evaluate, "lambda model: accuracy(model)")
     near = nearest(sampler, (kind.__name__ for kind in ALL)) if isinstance(sampler, str) else None
     example = f"bb.search.{near or 'LateAcceptance'}()"
     check_instance("sampler", sampler, ("propose",), example, call=False, choices=ALL)

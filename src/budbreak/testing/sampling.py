@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import cast
 
 import numpy as np
@@ -22,7 +22,7 @@ _FOUR: tuple[Activation, ...] = (ReLU(), Swish(), Tanh(), GELU())
 Score = Callable[[int, Candidate], float | None]
 """(number of the trial, candidate) -> its score."""
 
-LANDSCAPES: dict[str, Score] = {
+LANDSCAPES: Mapping[str, Score] = {
     "a smooth one": lambda number, candidate: 1 / (1 + sum(candidate)),
     "one in which all are equal": lambda number, candidate: 0.5,
     "one in which all trials diverge": lambda number, candidate: None,

@@ -21,13 +21,13 @@ class Genetic:
     With the probability ``crossover`` it has the sites before a place that is drawn from one parent, the rest from the
     other, else all from one; with the probability ``mutation`` one of its sites is then given another activation.
 
-    Source: Holland 1975; the numbers are those of SAFS's code, whose mutation writes 0 or 1 in the place of operators.
-
     Args:
         population: candidates in a generation, >= 2.
         generations: of which the first is drawn.
         crossover: a probability in [0, 1].
         mutation: a probability in [0, 1].
+
+    Source: Holland 1975; the numbers are those of SAFS's code, whose mutation writes 0 or 1 in the place of operators.
     """
 
     population: int = 5

@@ -22,13 +22,13 @@ class SimulatedAnnealing:
     distance from their median. A candidate that diverged is never accepted, unless the current one did. Moves are
     those of late acceptance.
 
-    Source: Kirkpatrick et al. 1983. Differs from SAFS's code, whose T goes from 1e4 to 10 whatever the energies are:
-    these differ by hundredths, so that it accepts everything, and is a random walk.
-
     Args:
         steps: n; there are as many trials, and the first.
         start: the temperature at first, > 0, in spreads.
         end: the temperature at last, > 0, at most ``start``.
+
+    Source: Kirkpatrick et al. 1983. Differs from SAFS's code, whose T goes from 1e4 to 10 whatever the energies are:
+    these differ by hundredths, so that it accepts everything, and is a random walk.
     """
 
     steps: int = 20
