@@ -62,7 +62,8 @@ def search_activations(
         mask: what is alive. None for a dense model.
         train: trains the model that it is given, in place, and makes its optimizer itself, say by
             ``torch.optim.SGD(bb.activations.parameter_groups(model), ...)``: scalars are among the parameters. What it
-            draws from beside the global generators (a `torch.Generator`, a loader that has one) it makes anew.
+            draws from beside the global generators (a `torch.Generator`, a loader that has one) it makes anew. What it
+            returns is not looked at. The model comes in the mode, of training or not, that it has now.
         evaluate: the accuracy of the model that it is given: a share in [0, 1], on data that are neither those of
             ``train`` nor the test set.
         example: one batch as the model takes it, see `trace`.
