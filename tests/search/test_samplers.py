@@ -161,6 +161,14 @@ def test_a_temperature_that_is_not_scaled_to_the_energies_is_a_random_walk():
     assert steps != [trial.candidate for trial in scaled[1:]]
 
 
+@pytest.mark.parametrize("score", [0.5, None], ids=str)
+def test_annealing_takes_what_is_no_worse_whatever_the_temperature(score):
+    among = sites(4)
+    walk = searched(SimulatedAnnealing(), among, lambda number, candidate: score)
+    steps = [moved(among, trial.candidate, generator(0, n + 1)) for n, trial in enumerate(walk[:-1])]
+    assert steps == [trial.candidate for trial in walk[1:]]
+
+
 def test_a_spread_is_not_moved_by_what_diverged_or_failed():
     assert _spread([1.0, 1.2, 1.1, math.inf]) == pytest.approx(0.1)
     assert _spread([1.0, 1.2, 1.1, 1.15, 40.0]) == pytest.approx(0.05)
