@@ -72,6 +72,14 @@ def test_trials_that_are_there_are_not_trained_again(tmp_path):
     assert told(more.history) == told(search(trials=9).history)
 
 
+def test_what_lies_at_pruned_places_does_not_matter(tmp_path):
+    model, mask = pruned()
+    first = search(model, mask, store=tmp_path)
+    with torch.no_grad():
+        model[0].weight.add_(mask["0.weight"].logical_not())
+    assert search(model, mask, store=tmp_path, train=killing(1)) == first
+
+
 def test_trials_that_diverged_are_kept(tmp_path):
     first = search(store=tmp_path, evaluate=lambda model: float("nan"))
     assert search(store=tmp_path, train=killing(1)).history == first.history
