@@ -112,8 +112,9 @@ OTHERS = {
 @pytest.mark.parametrize("name", OTHERS)
 def test_the_store_of_another_search_is_refused(tmp_path, name):
     search(store=tmp_path, trials=2)
-    with pytest.raises(StoreMismatch, match="another search: "):
+    with pytest.raises(StoreMismatch, match="another search: ") as kept:
         search(store=tmp_path, trials=2, **OTHERS[name])
+    assert kept.tb  # whose frames still hold the store: it was let go all the same
     assert len(search(store=tmp_path, train=killing(1), trials=2).history) == 2
 
 
@@ -147,6 +148,13 @@ def test_a_store_in_use_is_refused_and_let_go(tmp_path):
 
     search(store=tmp_path, train=nested, trials=1)
     FolderLock(tmp_path).take()
+
+
+def test_a_store_is_let_go_although_its_error_is_kept(tmp_path):
+    with pytest.raises(Killed) as kept:
+        search(store=tmp_path, train=killing(2))
+    assert kept.tb
+    assert len(search(store=tmp_path, trials=2).history) == 2
 
 
 def damage_missing(folder):
