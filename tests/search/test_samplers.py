@@ -121,13 +121,16 @@ def test_late_acceptance_goes_on_while_the_last_step_was_better():
 
 
 def test_it_accepts_what_is_worse_than_now_and_better_than_three_steps_ago():
-    # by hand: E is 1/score. h = [10, 10, 10]; step 0: 2 < 10, accepted, h[0] = 2. step 1: 5 < h[1] = 10, accepted
+    # by hand: E is 1/score. h = [10, 10, 10]. step 0: 2 < 10, accepted, h[0] = 2. step 1: 5 < h[1] = 10, accepted
     # though worse than 2, h[1] = 5. step 2: 10 is neither < h[2] = 10 nor <= 5: refused, h[2] = 5. step 3: 4 > h[0]
-    # = 2, but <= 5: accepted, h[0] stays 2. step 4: 5 is neither < h[1] = 5 nor <= 4: refused.
-    energies = (10, 2, 5, 10, 4, 5)
+    # = 2, but <= 5: accepted, h[0] stays 2. step 4: 5 is neither < h[1] = 5 nor <= 4: refused, h[1] = 4. step 5: 1 is
+    # accepted, h[2] = 1. step 6: 3 is neither < h[0] = 2 nor <= 1: refused, h[0] = 1. step 7: 8 is neither < h[1] = 4
+    # nor <= 1: refused, h[1] = 1. step 8: 1 is not < h[2] = 1, but <= 1: accepted, and idle all the same.
+    energies = (10, 2, 5, 10, 4, 5, 1, 3, 8, 1)
     history = History(tuple(Trial(candidate=(n,), score=1 / e, seconds=0.0) for n, e in enumerate(energies)))
     current = [LateAcceptance()._replay(history[: n + 1]) for n in range(len(energies))]
-    assert current == [((0,), 0), ((1,), 0), ((2,), 1), ((2,), 2), ((4,), 0), ((4,), 1)]
+    assert [candidate for (candidate,), _ in current] == [0, 1, 2, 2, 4, 4, 6, 6, 6, 9]
+    assert [idle for _, idle in current] == [0, 0, 1, 2, 0, 1, 0, 1, 2, 3]
 
 
 # --- the others --------------------------------------------------------------------------------------------
