@@ -5,7 +5,7 @@ import signal
 import sys
 
 import torch
-from small import search, train
+from small_searches import search, train
 
 
 def main(store, count):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-from small import CHOICES, X, Y, evaluate, pruned, search, told, train
+from small_searches import CHOICES, X, Y, evaluate, pruned, search, told, train
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.optim.optimizer import _global_optimizer_pre_hooks

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from small import CHOICES, pruned, search, told, train
+from small_searches import CHOICES, pruned, search, told, train
 
 import budbreak as bb
 from budbreak.errors import CorruptFile, InvalidValue, StoreBusy, StoreMismatch
