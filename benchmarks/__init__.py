@@ -8,6 +8,7 @@ from benchmarks.between_levels import BetweenLevels
 from benchmarks.compaction import Compaction
 from benchmarks.conv_epoch import ConvEpoch
 from benchmarks.dnr_probe import DnrProbe
+from benchmarks.count_select import CountPrune
 from benchmarks.document import document, text_of, with_goals
 from benchmarks.findings import read_all
 from benchmarks.global_select import GlobalSelect
@@ -25,6 +26,7 @@ ALL: tuple[Benchmark, ...] = (
     MaskStep(),
     GlobalSelect(),
     LampSelect(),
+    CountPrune(),
     BetweenLevels(),
     ModelTrace(),
     Compaction(),

