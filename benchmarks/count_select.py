@@ -141,8 +141,8 @@ class CountPrune:
         remarks = (
             "The table re-creates the cost structure of the method's published code, without its scan for redundant "
             "connections.",
-            "Memory: peak resident set beyond weights and counts, masks included (1 byte a weight), in a fresh process; "
-            "for budbreak the median of 5.",
+            "Memory: peak resident set beyond weights and counts, masks included (1 byte a weight), in a fresh "
+            "process; for budbreak the median of 5.",
         )
         return Findings(tables, goals, checks, remarks)
 
@@ -159,7 +159,7 @@ def _check(counted: Counted, mode: str) -> str:
     return f"{mode}: both ways give the same masks{within}."
 
 
-def _all_kept(mask: Mask, counted: Counted) -> bool:
+def _all_kept(mask: Mapping[str, Tensor], counted: Counted) -> bool:
     return all(bool(mask[name].all()) for name in counted.weights if name not in counted.counts)
 
 

@@ -127,7 +127,7 @@ def test_picked_scores_are_those_of_the_slices(weight):
 
 def test_a_formula_that_gives_too_few_numbers_is_refused_where_it_is_sampled():
     scores = Scores.elementwise(lambda w: w[:3], {"w": torch.ones(50_000)})
-    with pytest.raises(InvalidValue, match="3 scores for 32768 elements of 'w'.*as many numbers out as in"):
+    with pytest.raises(InvalidValue, match="3 scores for 32768 elements of 'w'"):
         select(scores, 10)
 
 
