@@ -66,7 +66,9 @@ class ActivationCount:
 
     def _score(self, weight: Tensor, frequency: Tensor | None) -> Score:
         """Of the weights that feed units of this frequency, broadcastable to them; spared where they feed none."""
-        frequency = weight.new_full((1,) * weight.dim(), math.inf, dtype=torch.float64) if frequency is None else frequency
+        frequency = (
+            weight.new_full((1,) * weight.dim(), math.inf, dtype=torch.float64) if frequency is None else frequency
+        )
         formula = _alone if not self.weighted else _finite if bool(frequency.isfinite().all()) else _unlimited
         return Scores.elementwise(formula, {"": weight}, {"": frequency.expand(weight.shape)})[""]
 
