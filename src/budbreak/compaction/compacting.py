@@ -18,10 +18,16 @@ from budbreak.compaction.compacted import Compacted
 from budbreak.compaction.gains import cost_of
 from budbreak.compaction.optimizing import check_can_follow, follow
 from budbreak.compaction.plan import CompactionPlan, shapes_of
-from budbreak.compaction.verifying import allowed, difference, finite, outputs
 from budbreak.compaction.wiring import Wiring, look
 from budbreak.errors import BudbreakError, InvariantBroken, LayerCollapsed
-from budbreak.graph import Forward, trace
+from budbreak.graph import (
+    Forward,
+    check_finite_outputs,
+    example_outputs,
+    largest_difference,
+    rounding_of,
+    trace,
+)
 from budbreak.live import apply_mask
 from budbreak.masks import Mask, check_mask, unwrap
 
@@ -104,8 +110,8 @@ class _Attempt:
         self.wiring, self.example, self.forward = wiring, example, forward
         self.columns: tuple[Columns, ...] = all_columns(wiring, cutting=True)
         self.shapes = shapes_of(wiring.model)
-        self.expected: list[Tensor] = finite(outputs(wiring.model, example, forward))
-        self.allowed = allowed(self.expected, tolerance)
+        self.expected: list[Tensor] = check_finite_outputs(example_outputs(wiring.model, example, forward))
+        self.allowed = rounding_of(self.expected) if tolerance is None else tolerance
         if approximate and tolerance is None:
             self.allowed = float("inf")
 
@@ -131,7 +137,7 @@ class _Attempt:
 
     def apart(self, smaller: nn.Module) -> float:
         """The largest difference of an output."""
-        return difference(self.expected, outputs(smaller, self.example, self.forward))
+        return largest_difference(self.expected, example_outputs(smaller, self.example, self.forward))
 
     def trouble(self, smaller: nn.Module) -> str:
         """What is wrong with a smaller model, in words; "" if nothing is."""
@@ -149,8 +155,8 @@ class _Attempt:
     def _refusal(self, choices: Sequence[Choice], trouble: str) -> InvariantBroken:
         with torch.random.fork_rng():
             torch.manual_seed(len(trouble))  # any other than before
-            again = outputs(self.wiring.model, self.example, self.forward)
-        if difference(self.expected, again) > self.allowed:
+            again = example_outputs(self.wiring.model, self.example, self.forward)
+        if largest_difference(self.expected, again) > self.allowed:
             return InvariantBroken(
                 f"{type(self.wiring.model).__name__} gives other outputs when it is run again on the same example",
                 "a compact model is compared with the dense one, which must give the same each time in eval mode",

@@ -14,10 +14,9 @@ from budbreak.compaction.building import copied
 from budbreak.compaction.choosing import Left
 from budbreak.compaction.columns import SAID, Columns, Slot, Verdict, all_columns, by_slot, is_normed
 from budbreak.compaction.folding import folded
-from budbreak.compaction.verifying import allowed, difference, finite, outputs
 from budbreak.compaction.wiring import Wiring, look
 from budbreak.errors import InvariantBroken, MaskMismatch
-from budbreak.graph import Forward
+from budbreak.graph import Forward, check_finite_outputs, example_outputs, largest_difference, rounding_of
 from budbreak.live import apply_mask
 from budbreak.masks import Mask, check_mask, unwrap
 
@@ -100,10 +99,10 @@ def propagate(
     cut = {slot: (found <= Verdict.FOLDED).nonzero().flatten() for slot, found in verdicts.items()}
     sizes = {name: shape[0] for name, shape in wiring.graph.shapes.items() if shape}
     draft = Propagation(new, folded(columns, cut, sizes), mask.sparsity, 0.0, _left(verdicts))
-    expected = finite(outputs(dense, example, forward))
+    expected = check_finite_outputs(example_outputs(dense, example, forward))
     draft.apply(dense)
-    apart = difference(expected, outputs(dense, example, forward))
-    if apart > allowed(expected, None):
+    apart = largest_difference(expected, example_outputs(dense, example, forward))
+    if apart > rounding_of(expected):
         raise InvariantBroken(
             f"an output of {type(own).__name__} differs by {apart:.3g} without its dead connections",
             "what is dead has no say in any output; the model is as it was",

@@ -1,4 +1,4 @@
-"""Whether a smaller model gives what the dense one gives."""
+"""Whether two models give the same for an example."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from budbreak.errors import InvariantBroken, NotFinite
-from budbreak.graph import Forward, call_example, observing, outputs_of, tensors_of, to_device
+from budbreak.graph.examples import call_example
+from budbreak.graph.feeding import Forward, outputs_of, to_device
+from budbreak.graph.tracking import tensors_of
+from budbreak.graph.undisturbed import observing
 
 
-def outputs(model: nn.Module, example: Any, forward: Forward | None) -> list[Tensor]:
+def example_outputs(model: nn.Module, example: Any, forward: Forward | None = None) -> list[Tensor]:
     """The tensors that a model gives for an example, in eval mode.
 
     Raises:
@@ -24,7 +27,7 @@ def outputs(model: nn.Module, example: Any, forward: Forward | None) -> list[Ten
     return [tensor.detach().clone() for tensor in tensors_of(given)]
 
 
-def finite(given: list[Tensor]) -> list[Tensor]:
+def check_finite_outputs(given: list[Tensor]) -> list[Tensor]:
     """The same outputs.
 
     Raises:
@@ -41,15 +44,13 @@ def finite(given: list[Tensor]) -> list[Tensor]:
     return given
 
 
-def allowed(given: list[Tensor], tolerance: float | None) -> float:
+def rounding_of(given: list[Tensor]) -> float:
     """The difference that rounding may make: the root of the precision, times the largest output where that is > 1."""
-    if tolerance is not None:
-        return tolerance
     floats = [tensor for tensor in given if tensor.is_floating_point() and tensor.numel()]
     return max((max(1.0, float(one.abs().max())) * torch.finfo(one.dtype).eps ** 0.5 for one in floats), default=0.0)
 
 
-def difference(given: list[Tensor], other: list[Tensor]) -> float:
+def largest_difference(given: list[Tensor], other: list[Tensor]) -> float:
     """The largest difference.
 
     Raises:
