@@ -13,11 +13,11 @@ export OMP_WAIT_POLICY ?= passive
 demo: .venv/installed  ## prune an MLP on scikit-learn's digits without and with AP, five seeds each
 	$(BIN)/budbreak run recipes/digits-mlp.toml
 
-test: .venv/installed  ## the whole suite
-	$(BIN)/python -m pytest -n 2
+test: .venv/installed  ## the whole suite; halves of the list, so that few modules are set up twice
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 fast: .venv/installed  ## the tests that take less than five seconds each
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 lint: .venv/installed
 	$(BIN)/ruff check .

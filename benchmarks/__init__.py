@@ -7,6 +7,7 @@ from benchmarks.ap_epoch import ApEpoch
 from benchmarks.between_levels import BetweenLevels
 from benchmarks.compaction import Compaction
 from benchmarks.conv_epoch import ConvEpoch
+from benchmarks.count_select import CountPrune
 from benchmarks.dnr_probe import DnrProbe
 from benchmarks.document import document, text_of, with_goals
 from benchmarks.findings import read_all
@@ -25,6 +26,7 @@ ALL: tuple[Benchmark, ...] = (
     MaskStep(),
     GlobalSelect(),
     LampSelect(),
+    CountPrune(),
     BetweenLevels(),
     ModelTrace(),
     Compaction(),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import ALL, Benchmark, Settings, document, find, read_all, run, text_of, with_goals
-from budbreak.errors import UnknownName
+from budbreak.errors import MissingData, UnknownName
 from budbreak.files import write_text
 
 _RESULTS, _PAGE = Path("benchmarks/results"), Path("docs/benchmarks.md")
@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, store; run from the root of the repository.
 
     Returns:
-        The exit code, 0; 2 for a wrong command line.
+        The exit code, 0; 2 for a wrong command line, or where a peer is not installed.
     """
     parser = _parser()
     options = parser.parse_args(arguments)
@@ -31,7 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\n".join(f"{benchmark.name:<{width}}  {benchmark.about}" for benchmark in chosen))
         return 0
     if options.names or options.write_docs is None:
-        _measure(chosen, options)
+        try:
+            _measure(chosen, options)
+        except MissingData as error:
+            parser.error(str(error))
     if options.write_docs is not None:
         _write_page(options.out, options.write_docs)
     return 0

@@ -113,7 +113,7 @@ def _goal(goal: Goal) -> str:
 
 
 def _value(goal: Goal) -> str:
-    return f"{goal.value:.2f}x" if goal.value < 10 else f"{goal.value:.0f}x"
+    return f"{goal.value:.2f}{goal.unit}" if goal.value < 10 else f"{goal.value:.0f}{goal.unit}"
 
 
 def _not_measured(results: Sequence[Stored]) -> str:

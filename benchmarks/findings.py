@@ -81,6 +81,7 @@ class Goal:
         at_least: whether more is better; otherwise less.
         noise: what the same work against itself deviates from 1, in this run.
         not_judged: why the goal does not hold here; empty where it does.
+        unit: of the value, as it stands behind the number.
     """
 
     aim: str
@@ -89,6 +90,7 @@ class Goal:
     at_least: bool = True
     noise: float = 0.0
     not_judged: str = ""
+    unit: str = "x"
 
     @property
     def verdict(self) -> str:

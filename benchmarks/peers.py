@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from budbreak.data import Images
+from budbreak.errors import MissingData
 
 
 class PerSample(Dataset[tuple[Tensor, int]]):
@@ -52,6 +54,19 @@ class PerSample(Dataset[tuple[Tensor, int]]):
 def has_pil() -> bool:
     """Whether Pillow is installed here."""
     return find_spec("PIL") is not None
+
+
+def pandas() -> Any:
+    """The library of data frames, which is no dependency of budbreak.
+
+    Raises:
+        MissingData: if it is not installed.
+    """
+    if find_spec("pandas") is None:
+        raise MissingData(
+            "pandas is not installed", "budbreak is measured against tables", "pip install 'budbreak[dev]'"
+        )
+    return import_module("pandas")
 
 
 def per_sample_loader(

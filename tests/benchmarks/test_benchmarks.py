@@ -13,6 +13,7 @@ from benchmarks import (
     between_levels,
     compaction,
     conv_epoch,
+    count_select,
     dnr_probe,
     find,
     global_select,
@@ -21,6 +22,7 @@ from benchmarks import (
     mask_step,
     model_trace,
     observer_step,
+    peers,
     run,
     small_net_epoch,
     synflow_rounds,
@@ -50,6 +52,7 @@ PROMISED = {
         (global_select.OURS, global_select.PRUNE, global_select.READ),
     ],
     "lamp": [(lamp_select.MAGNITUDE, lamp_select.LAMP, lamp_select.SORTING)],
+    "count-prune": [(count_select.OURS, count_select.TABLE)] * 2,
     "between-levels": [
         (between_levels.LEVEL, between_levels.TRAINING, "host", "ap-lite", "ap-lite" + between_levels.STORED),
     ],
@@ -166,6 +169,32 @@ def test_cases_of_weights_are_what_they_say():
     assert 0.79 < float((ties == 0).float().mean()) < 0.82  # drawn, and what rounds to zero
     assert len(ties.unique()) < 600
     assert {w.dtype for w in global_select.weights_of("bf16", 800).values()} == {torch.bfloat16}
+
+
+@pytest.mark.parametrize("weighted", [True, False])
+def test_the_table_removes_the_lowest_scores(weighted):
+    weights = {"a": torch.tensor([[1.0, -4.0, 2.0], [-5.0, 6.0, 3.0]]), "b": torch.ones(1, 2)}
+    counted = count_select.Counted(
+        weights, {"a": torch.tensor([[4], [2]])}
+    )  # products 4 16 8, 10 12 6; one of six goes
+    masks = count_select.by_table(counted, weighted=weighted)
+    assert list(masks) == ["a"]
+    gone = (~masks["a"]).nonzero().tolist()
+    assert gone == [[0, 0]] if weighted else [row for row, _ in gone] == [1]  # the unit that fires less
+
+
+def test_a_count_prune_that_is_not_the_same_is_not_timed(monkeypatch):
+    ours = count_select.by_budbreak
+    monkeypatch.setattr(count_select, "by_budbreak", lambda counted, weighted: ours(counted, weighted=not weighted))
+    with pytest.raises(InvariantBroken, match=r"the masks differ at units of \d+ counts"):
+        run(find(["count-prune"])[0], SMOKE)
+
+
+def test_a_peer_that_is_missing_is_named_with_what_to_install(monkeypatch, capsys):
+    monkeypatch.setattr(peers, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit, match="2"):
+        main(["count-prune", "--smoke"])
+    assert "pandas is not installed" in capsys.readouterr().err
 
 
 def test_networks_are_equal_at_each_call():

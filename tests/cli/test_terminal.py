@@ -17,6 +17,12 @@ from budbreak.cli.data import _bars
 from budbreak.errors import InvalidValue
 
 BUDBREAK = [sys.executable, "-P", "-m", "budbreak"]
+IN_TURN = [
+    *(sys.executable, "-P", "-c"),
+    "import sys; from budbreak.cli import main; turn = sys.argv.index('then');"
+    "sys.exit(main(sys.argv[1:turn]) or print('then') or main(sys.argv[turn + 1 :]))",
+]
+"""One command and then another, in one process: what is loaded takes longer than both."""
 PLAIN = {**os.environ, "TERM": "xterm", "NO_COLOR": "1"}
 for name in ("COLUMNS", "LINES", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
     PLAIN.pop(name, None)
@@ -33,9 +39,13 @@ def terminal(request):
 @pytest.mark.slow
 @pytest.mark.parametrize("terminal", [60, 80, 140], indirect=True)
 def test_a_run_and_the_list_of_runs(terminal, tmp_path):
-    process = terminal.start([*BUDBREAK, "run", DIGITS, *QUICK, "--out", "out"], cwd=tmp_path, env=PLAIN)
+    process = terminal.start(
+        [*IN_TURN, "run", DIGITS, *QUICK, "--out", "out", "then", "runs", "out"], cwd=tmp_path, env=PLAIN
+    )
     assert process.wait(120) == 0
-    lines = terminal.lines()
+    shown = terminal.lines()
+    turn = shown.index("then")
+    lines, listed = shown[:turn], shown[turn + 1 :]
     at_work = re.compile(r"host seed [01] +(\d+\.\d %)? +(starting|\d+\.\d\d %) +[012]/2 *$", re.MULTILINE)
     assert at_work.search(without_moves(terminal.written))
     log = [line for line in lines if ": test " in line]
@@ -44,10 +54,6 @@ def test_a_run_and_the_list_of_runs(terminal, tmp_path):
     assert max(map(len, lines)) <= terminal.columns
     assert ("  difference, points [95 %]" in "\n".join(lines)) is (terminal.columns <= 80)
     assert any(line.startswith("run: out/digits-mlp-") for line in lines)
-
-    process = terminal.start([*BUDBREAK, "runs", "out"], cwd=tmp_path, env=PLAIN)
-    assert process.wait(60) == 0
-    listed = terminal.lines()[len(lines) - 1 :]
     (run,) = (path.parent for path in (tmp_path / "out").glob("*/results.json"))
     assert any(line.startswith(f"out/{run.name}") for line in listed)
     assert any(line.split()[:2] == ["folder", "recipe"] for line in listed) is (terminal.columns > 80)

@@ -25,7 +25,12 @@ def streaming(chunk, blocks, block):
         patch.setattr(source, "_SAMPLE_BLOCK", block)
         if block < 512:
             patch.setattr(source, "_FEW", 0)  # by default so few weights are not sampled
+            patch.setattr(source, "spread_places", _middle)
         yield
+
+
+def _middle(size, wanted):
+    return torch.arange(wanted) + (size - wanted) // 2
 
 
 def brute_force(tensors, keep, within=None):

@@ -10,7 +10,20 @@ from torch import nn
 from torch.nn.utils import prune
 
 from budbreak.errors import InvalidValue, MaskMismatch, NotFinite, UnknownName
-from budbreak.masks import Element, Global, Layer, Mask, Score, Scores, Uniform, Unit, competing, select, threshold
+from budbreak.masks import (
+    Element,
+    Global,
+    Layer,
+    Mask,
+    Score,
+    Scores,
+    Uniform,
+    Unit,
+    competing,
+    select,
+    source,
+    threshold,
+)
 
 
 @pytest.mark.parametrize("stream", STREAMS)
@@ -44,14 +57,17 @@ def test_every_rank_of_a_tensor_that_misleads_the_sample(stream, order, levels):
             assert torch.equal(select(Scores.of(tensors), keep)["w"].reshape(-1), torch.tensor(expected))
 
 
+@pytest.mark.parametrize("pick", [True, False])
 @pytest.mark.parametrize(("order", "keep"), [("low middle", 300), ("high middle", 900)])
-def test_a_missed_bracket_costs_passes_but_not_exactness(order, keep, monkeypatch):
+def test_a_missed_bracket_costs_passes_but_not_exactness(order, keep, pick, monkeypatch):
     values = arrange(np.arange(1200.0), order)
+    score = Scores.of({"w": torch.tensor(values)})["w"]
+    scores = Scores({"w": score if pick else Score(score.shape, score.open)})
     passes = []
     real = threshold._look
     monkeypatch.setattr(threshold, "_look", lambda *args: passes.append(args[1:]) or real(*args))
     with streaming(100, 1, 400):  # 400 of 1200: the bracket is 2 * (3 * 20 + 2) wide, well inside the sample
-        mask = select(Scores.of({"w": torch.tensor(values)}), keep)
+        mask = select(scores, keep)
     assert len(passes) > 1
     assert torch.equal(mask["w"], torch.tensor(values) >= 1200 - keep)
 
@@ -66,6 +82,53 @@ def test_a_good_sample_needs_one_pass(keep, monkeypatch):
         select(Scores.of({"w": torch.tensor(values)}), keep)
     assert len(passes) == 1
     assert len(passes[0].values) < 1200  # it gathered a bracket, not everything
+
+
+@pytest.mark.parametrize("dim", [0, 1])
+def test_scores_that_are_equal_in_rows_or_columns_need_one_pass(dim, monkeypatch):
+    rows = torch.randn(256, 1, generator=torch.Generator().manual_seed(0)).expand(256, 512)
+    values = rows if dim == 0 else rows.T.contiguous()  # blocks lie within few rows, and steps within few columns
+    passes = []
+    real = threshold._look
+    monkeypatch.setattr(threshold, "_look", lambda *args: passes.append(real(*args)) or passes[-1])
+    mask = select(Scores.of({"w": values}), 100_000)
+    assert len(passes) == 1
+    assert len(passes[0].values) < 20_000
+    assert mask == brute_force({"w": values}, 100_000)
+
+
+@given(size=st.integers(1, 5000), share=st.floats(0.01, 1.0))
+def test_a_sample_has_one_place_in_each_of_equal_parts(size, share):
+    wanted = max(1, int(share * size))
+    places = source.spread_places(size, wanted)
+    lows = torch.arange(wanted, dtype=torch.float64) * size / wanted
+    assert places.dtype == torch.int64
+    assert bool((places >= lows.floor()).all())
+    assert bool((places < lows + size / wanted).all())
+    assert bool((places.diff() >= 0).all())
+    assert len(places) == wanted
+
+
+@pytest.mark.parametrize(
+    "weight",
+    [
+        torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last),
+        torch.randn(6, 1).expand(6, 20),
+        torch.randn(20, 6).T,
+        torch.randn(120).bfloat16(),
+    ],
+    ids=["channels last", "expanded", "transposed", "bfloat16"],
+)
+def test_picked_scores_are_those_of_the_slices(weight):
+    score = Scores.elementwise(lambda w, v: w - 2 * v, {"w": weight}, {"w": weight.abs()})["w"]
+    places = torch.tensor([0, 3, 17, 60, 118, 119])
+    assert torch.equal(score.pick(places), score.open()(0, 120)[places])
+
+
+def test_a_formula_that_gives_too_few_numbers_is_refused_where_it_is_sampled():
+    scores = Scores.elementwise(lambda w: w[:3], {"w": torch.ones(50_000)})
+    with pytest.raises(InvalidValue, match="3 scores for 32768 elements of 'w'"):
+        select(scores, 10)
 
 
 @given(

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from budbreak.evidence import ActivationCounts, Event, Evidence, Increment, Reset, UnitActivity, Weights
-from budbreak.masks import Scores
+from budbreak.evidence import ActivationCounts, Event, Evidence, Increment, Reset, Weights
+from budbreak.masks import Score, Scores
 
 
 @dataclass(frozen=True)
@@ -62,20 +61,26 @@ class ActivationCount:
         """
         of_weights, of_units = self.needs
         weights, activity = evidence[of_weights], evidence[of_units]
-        frequencies = {name: _spread(activity, name, weight) for name, weight in weights.items()}
-        return Scores.elementwise(_weighted if self.weighted else _alone, weights, frequencies)
+        frequencies = {name: activity[name].frequency for name in weights if name in activity}
+        return Scores({name: self._score(weight, frequencies.get(name)) for name, weight in weights.items()})
 
-
-def _spread(activity: Mapping[str, UnitActivity], name: str, weight: Tensor) -> Tensor:
-    """The frequency of the unit that each weight feeds, without a copy; +inf where it feeds none."""
-    frequency = activity[name].frequency if name in activity else torch.tensor(math.inf, dtype=torch.float64)
-    return frequency.expand(weight.shape)
+    def _score(self, weight: Tensor, frequency: Tensor | None) -> Score:
+        """Of the weights that feed units of this frequency, broadcastable to them; spared where they feed none."""
+        frequency = (
+            weight.new_full((1,) * weight.dim(), math.inf, dtype=torch.float64) if frequency is None else frequency
+        )
+        formula = _alone if not self.weighted else _finite if bool(frequency.isfinite().all()) else _unlimited
+        return Scores.elementwise(formula, {"": weight}, {"": frequency.expand(weight.shape)})[""]
 
 
 def _alone(w: Tensor, frequency: Tensor) -> Tensor:
     return frequency
 
 
-def _weighted(w: Tensor, frequency: Tensor) -> Tensor:
+def _finite(w: Tensor, frequency: Tensor) -> Tensor:
+    return w.abs().double().mul_(frequency)  # a third less time than a product of two dtypes
+
+
+def _unlimited(w: Tensor, frequency: Tensor) -> Tensor:
     # not w * inf, which is NaN for a weight of 0
-    return torch.where(frequency.isinf(), frequency, w.abs() * frequency)
+    return torch.where(frequency.isinf(), frequency, _finite(w, frequency))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -23,10 +23,13 @@ class Score:
         shape: the shape of the weight.
         open: makes the slicer; called once for each pass over the weight, so that what it prepares (a
             contiguous copy of a channels_last weight, say) lives no longer than that pass.
+        pick: ``pick(places)``: the scores of single elements, at int64 flat indices; None where few of them would cost
+            as much as all. A sample is taken by it, instead of blocks that may lie within few rows.
     """
 
     shape: torch.Size
     open: Callable[[], ScoreSlice]
+    pick: Callable[[Tensor], Tensor] | None = field(default=None, kw_only=True)
 
     def tensor(self) -> Tensor:
         """All scores of this weight at once, in its shape."""
@@ -100,7 +103,10 @@ def _entry(formula: Callable[..., Tensor], tensors: list[Tensor]) -> Score:
         slicers = [_slices(tensor.detach()) for tensor in tensors]
         return lambda lo, hi: formula(*(_at_least_float32(values(lo, hi)) for values in slicers))
 
-    return Score(tensors[0].shape, open_slices)
+    def pick(places: Tensor) -> Tensor:
+        return formula(*(_at_least_float32(tensor.detach().take(places.to(tensor.device))) for tensor in tensors))
+
+    return Score(tensors[0].shape, open_slices, pick=pick)
 
 
 def _slices(tensor: Tensor) -> ScoreSlice:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ _CHUNK = {"cpu": 1 << 17}  # 512 KiB of float32 stay in a core's cache; 2^18 too
 _CHUNK_ELSEWHERE = 1 << 26
 _SAMPLE_BLOCKS, _FEWEST_BLOCKS, _SAMPLE_BLOCK = 512, 64, 512
 _FEW = 1 << 15  # of so many, all may be near the threshold
+_GOLDEN = (math.sqrt(5) - 1) / 2
 _WEIGHTS_PER_BLOCK = 1 << 16  # sorting a larger sample costs more than the narrower bracket saves (1e7 weights)
 
 
@@ -43,12 +44,7 @@ class Source:
         for lo in range(0, size, step):
             hi = min(lo + step, size)
             chunk = self._array(read(lo, hi))
-            if len(chunk) != hi - lo:
-                raise InvalidValue(
-                    f"{len(chunk)} scores for elements {lo} to {hi} of {name!r}",
-                    "a criterion scores each weight once",
-                    "mend its formula: as many numbers out as in",
-                )
+            _check_length(chunk, hi - lo, f"elements {lo} to {hi} of {name!r}")
             yield lo, hi, chunk
             del chunk
 
@@ -81,19 +77,32 @@ class Source:
                 del chunk
 
     def sample(self) -> np.ndarray[Any, Any]:
-        """2^15 to 2^18 scores, sorted: blocks spread evenly over all weights; without NaN. Of few weights none."""
+        """2^15 to 2^18 scores, sorted: spread evenly over all weights; without NaN. Of few weights none."""
         total = sum(score.shape.numel() for score in self.scores.values())
         if total <= _FEW:
             return np.empty(0, dtype=np.float32)
         wanted = min(max(total // _WEIGHTS_PER_BLOCK, _FEWEST_BLOCKS), _SAMPLE_BLOCKS)
         parts: list[Array] = []
         for name, score in self.scores.items():
-            size = score.shape.numel()
-            for lo, hi, chunk in self.blocks(name, max(1, round(wanted * size / total))):
-                limit = self.limit(name, lo, hi, chunk)
-                parts.append(cpu(chunk if limit is None else chunk[limit]))
+            if not score.shape.numel():
+                continue
+            blocks = max(1, round(wanted * score.shape.numel() / total))
+            parts += self._blocks_of(name, blocks) if score.pick is None else [self._picked(name, score.pick, blocks)]
         sample = np.concatenate(parts)
         return np.sort(sample[~np.isnan(sample)])
+
+    def _picked(self, name: str, pick: Callable[[Tensor], Tensor], blocks: int) -> np.ndarray[Any, Any]:
+        """As many scores as so many blocks hold, each of another place."""
+        size = self.scores[name].shape.numel()
+        places = spread_places(size, min(blocks * _SAMPLE_BLOCK, size))
+        picked = cpu(self._array(pick(places)))
+        _check_length(picked, len(places), f"{len(places)} elements of {name!r}")
+        return picked if self.limits is None else picked[self.limits[name].cpu().take(places).numpy()]
+
+    def _blocks_of(self, name: str, wanted: int) -> Iterator[np.ndarray[Any, Any]]:
+        for lo, hi, chunk in self.blocks(name, wanted):
+            limit = self.limit(name, lo, hi, chunk)
+            yield cpu(chunk if limit is None else chunk[limit])
 
     def blocks(self, name: str, wanted: int) -> Iterator[tuple[int, int, Array]]:
         """(lo, hi, scores of lo..hi) of so many blocks, or of all there are, spread evenly over one weight."""
@@ -110,6 +119,26 @@ class Source:
             raise InvalidValue(f"scores of dtype {chunk.dtype}", "scores are floating point numbers")
         chunk = chunk.detach().to(self.dtype)
         return chunk.numpy() if chunk.device.type == "cpu" else chunk
+
+
+def spread_places(size: int, wanted: int) -> Tensor:
+    """Flat indices, ascending: one in each of ``wanted`` equal parts, 1 to ``size`` of them.
+
+    >>> spread_places(20, 5)
+    tensor([ 0,  6,  8, 15, 17])
+    """
+    numbers = torch.arange(wanted, dtype=torch.float64)
+    within = (numbers * _GOLDEN).frac()  # never in step with rows and columns, as the middles of the parts may be
+    return (numbers + within).mul_(size / wanted).long().clamp_(max=size - 1)
+
+
+def _check_length(scores: Array, wanted: int, words: str) -> None:
+    if len(scores) != wanted:
+        raise InvalidValue(
+            f"{len(scores)} scores for {words}",
+            "a criterion scores each weight once",
+            "mend its formula: as many numbers out as in",
+        )
 
 
 def _first_score(name: str, score: Score) -> Tensor:
