@@ -1,6 +1,7 @@
 """Recipes, arms and seeds: what the command runs, and how it is compared."""
 
 from budbreak.studies.between import between, distinct_names
+from budbreak.studies.compacting import BATCH_SIZES, COMPACTION, is_compaction
 from budbreak.studies.compare import paired_differences
 from budbreak.studies.costs import Cost, costs
 from budbreak.studies.executors import EXECUTORS, check_executor, open_executor, usual_executor
@@ -40,6 +41,8 @@ from budbreak.studies.watching import Event
 
 __all__ = [
     "BATCH",
+    "BATCH_SIZES",
+    "COMPACTION",
     "EXECUTORS",
     "TASKS",
     "TEST_ACCURACY",
@@ -80,6 +83,7 @@ __all__ = [
     "holm",
     "import_folders",
     "is_ap",
+    "is_compaction",
     "level_rows",
     "list_runs",
     "load_recipe",
