@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -18,7 +17,7 @@ from budbreak.compaction.compacted import Compacted
 from budbreak.compaction.gains import cost_of
 from budbreak.compaction.optimizing import check_can_follow, follow
 from budbreak.compaction.plan import CompactionPlan, shapes_of
-from budbreak.compaction.verifying import allowed, difference, finite, outputs
+from budbreak.compaction.verifying import difference, finite, outputs, too_far
 from budbreak.compaction.wiring import Wiring, look
 from budbreak.errors import BudbreakError, InvariantBroken, LayerCollapsed
 from budbreak.graph import Forward, trace
@@ -58,8 +57,8 @@ def compact(
         keep: names of weights whose units all stay.
         approximate: whether constants are folded where it is not exact, too: their mean over positions, and as if
             convolutions had no borders. Then outputs differ, and a difference is refused by ``tolerance`` alone.
-        tolerance: the largest difference of an output that is accepted; unless given the root of the outputs'
-            precision (3e-4 in float32), times the largest output where that is over 1.
+        tolerance: the largest difference of an output that is accepted; unless given the root of the output's
+            precision (3e-4 in float32) times its largest value.
 
     Raises:
         InvalidValue: if the model does not take the example, or cannot be copied.
@@ -105,9 +104,7 @@ class _Attempt:
         self.columns: tuple[Columns, ...] = all_columns(wiring, cutting=True)
         self.shapes = shapes_of(wiring.model)
         self.expected: list[Tensor] = finite(outputs(wiring.model, example, forward))
-        self.allowed = allowed(self.expected, tolerance)
-        if approximate and tolerance is None:
-            self.allowed = float("inf")
+        self.tolerance = float("inf") if approximate and tolerance is None else tolerance
 
     def best(self, choices: Sequence[Choice]) -> tuple[CompactionPlan, nn.Module, float, list[Left]]:
         """With all choices; or, if that does not run, without those whose sizes the code spells out.
@@ -136,11 +133,9 @@ class _Attempt:
     def trouble(self, smaller: nn.Module) -> str:
         """What is wrong with a smaller model, in words; "" if nothing is."""
         try:
-            apart = self.apart(smaller)
+            return too_far(self.expected, outputs(smaller, self.example, self.forward), self.tolerance)
         except BudbreakError as error:
             return str(error).split("\n", 1)[0]
-        fits = math.isfinite(apart) and apart <= self.allowed
-        return "" if fits else f"an output differs by {apart:.3g}, over {self.allowed:.3g}"
 
     def _alone(self, choice: Choice) -> str:
         one, _ = spared([choice], self.shapes)
@@ -150,7 +145,7 @@ class _Attempt:
         with torch.random.fork_rng():
             torch.manual_seed(len(trouble))  # any other than before
             again = outputs(self.wiring.model, self.example, self.forward)
-        if difference(self.expected, again) > self.allowed:
+        if too_far(self.expected, again, self.tolerance):
             return InvariantBroken(
                 f"{type(self.wiring.model).__name__} gives other outputs when it is run again on the same example",
                 "a compact model is compared with the dense one, which must give the same each time in eval mode",

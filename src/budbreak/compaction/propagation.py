@@ -14,7 +14,7 @@ from budbreak.compaction.building import copied
 from budbreak.compaction.choosing import Left
 from budbreak.compaction.columns import SAID, Columns, Slot, Verdict, all_columns, by_slot, is_normed
 from budbreak.compaction.folding import folded
-from budbreak.compaction.verifying import allowed, difference, finite, outputs
+from budbreak.compaction.verifying import difference, finite, outputs, too_far
 from budbreak.compaction.wiring import Wiring, look
 from budbreak.errors import InvariantBroken, MaskMismatch
 from budbreak.graph import Forward
@@ -102,14 +102,14 @@ def propagate(
     draft = Propagation(new, folded(columns, cut, sizes), mask.sparsity, 0.0, _left(verdicts))
     expected = finite(outputs(dense, example, forward))
     draft.apply(dense)
-    apart = difference(expected, outputs(dense, example, forward))
-    if apart > allowed(expected, None):
+    found = outputs(dense, example, forward)
+    if trouble := too_far(expected, found, None):
         raise InvariantBroken(
-            f"an output of {type(own).__name__} differs by {apart:.3g} without its dead connections",
+            f"without the dead connections of {type(own).__name__} {trouble}",
             "what is dead has no say in any output; the model is as it was",
             "give an example on which the model does not depend on anything but its inputs",
         )
-    return replace(draft, difference=apart)
+    return replace(draft, difference=difference(expected, found))
 
 
 def _needed(wiring: Wiring, columns: Sequence[Columns], verdicts: Mapping[Slot, Tensor], name: str) -> Tensor:
