@@ -324,3 +324,12 @@ def broken():
 def test_wrong_arguments(make, error, words):
     with pytest.raises(error, match=words):
         make()
+
+
+def test_of_a_split_layer_that_was_cut_the_product_is_read():
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 5))
+    model[2].weight.data[:, [1, 6]] = 0
+    twin = factorize(model, {"0.weight": 4, "5.weight": 4})
+    smaller = bb.compact(twin, torch.randn(2, 3, 8, 8)).model
+    assert smaller[0].weight.shape == (6, 3, 3, 3)
+    assert torch.equal(smaller[0].weight, twin[0].weight[[0, 2, 3, 4, 5, 7]])

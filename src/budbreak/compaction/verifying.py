@@ -46,7 +46,8 @@ def too_far(given: list[Tensor], other: list[Tensor], tolerance: float | None) -
     """By how much an output differs that differs by more than is accepted, in words; "" if none does.
 
     Args:
-        given, other: outputs, in the same order.
+        given: outputs.
+        other: those that should be the same.
         tolerance: the largest difference; unless given what rounding may make of each output: the root of its
             precision times its largest value. Small outputs are held to it as large ones are.
 
