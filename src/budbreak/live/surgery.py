@@ -42,8 +42,8 @@ def replace_activations(
     taken. Names in the state_dict are those of before, and next to them scalars, where these are trainable.
 
     The copy keeps its classes' names and methods. A ``forward`` that was written anew takes the arguments that choose
-    what it does (None, True, a text) as the example gave them, and refuses others; such a copy cannot be pickled: build
-    it, replace, and load its state.
+    what it does (None, True, a text) as the example gave them, and refuses others, as it does other values of the plain
+    attributes (numbers, texts) that it reads; such a copy cannot be pickled: build it, replace, and load its state.
 
     Proven on the example before it is returned: with the operators that were there, in the new places, the copy gives
     what the model gives.
