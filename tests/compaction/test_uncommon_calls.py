@@ -130,3 +130,22 @@ def test_the_places_of_what_is_not_zero_are_no_product():
     model = Counting()
     model.last.weight.data[:, 2] = 0
     assert bb.compact(model, torch.randn(2, 3)).model.first.out_features == 4
+
+
+def pruned_by_torch():
+    model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2))
+    nn.utils.prune.ln_structured(model[0], "weight", 0.5, 2, 0)  # its weight has a history until the next call
+    return model
+
+
+def test_of_a_model_that_torch_pruned_or_trains_its_computed_weights_are_copied():
+    model, inputs = pruned_by_torch(), torch.randn(3, 4)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    smaller = bb.compact(model, inputs, optimizer=optimizer).model
+    assert smaller[0].weight_orig.shape == smaller[0].weight_mask.shape == (3, 4)
+    smaller(inputs).sum().backward()
+    optimizer.step()
+    kept = model[0].weight_mask.any(1)
+    assert not torch.equal(smaller[2].weight, model[2].weight[:, kept])
+    assert bb.replace_activations(pruned_by_torch(), {}, example=inputs)(inputs).shape == (3, 2)
+    assert bb.lowrank.reconstruct(pruned_by_torch(), {"2.weight": 1})(inputs).shape == (3, 2)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from budbreak.checks import check_known, check_model, check_number, check_optimizer
-from budbreak.compaction.building import build, copied
+from budbreak.checks import check_known, check_model, check_number, check_optimizer, shown
+from budbreak.compaction.building import build
 from budbreak.compaction.choosing import Choice, Left, choose, spared, tables_of
 from budbreak.compaction.columns import Columns, all_columns, by_slot
 from budbreak.compaction.compacted import Compacted
@@ -19,10 +19,10 @@ from budbreak.compaction.optimizing import check_can_follow, follow
 from budbreak.compaction.plan import CompactionPlan, shapes_of
 from budbreak.compaction.verifying import difference, finite, outputs, too_far
 from budbreak.compaction.wiring import Wiring, look
-from budbreak.errors import BudbreakError, InvariantBroken, LayerCollapsed
+from budbreak.errors import BudbreakError, InvalidValue, InvariantBroken, LayerCollapsed
 from budbreak.graph import Forward, trace
 from budbreak.live import apply_mask
-from budbreak.masks import Mask, check_mask, unwrap
+from budbreak.masks import Mask, check_mask, copied, unwrap
 
 
 def compact(
@@ -70,6 +70,8 @@ def compact(
         InvariantBroken: if outputs would differ: with the layer whose units cannot go.
     """
     _check(model, mask, optimizer, tolerance)
+    if not isinstance(approximate, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidValue(f"approximate is {shown(approximate)}", "it is True or False", "write approximate=True")
     own = unwrap(model)
     dense = copied(own)
     if mask is not None:
@@ -188,6 +190,8 @@ def _check_alive(wiring: Wiring) -> None:
 
 
 def _asked(model: nn.Module, keep: Collection[str]) -> Mapping[str, str]:
+    if isinstance(keep, str):
+        raise InvalidValue(f"keep is {keep!r}", "it holds names of weights", f"write keep=[{keep!r}]")
     names = [name for name, _ in model.named_parameters(remove_duplicate=False)]
     for name in keep:
         check_known(f"keep names {name!r}, which is no parameter of {type(model).__name__}", name, names)

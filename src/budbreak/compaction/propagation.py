@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from budbreak.checks import check_model
-from budbreak.compaction.building import copied
 from budbreak.compaction.choosing import Left
 from budbreak.compaction.columns import SAID, Columns, Slot, Verdict, all_columns, by_slot, is_normed
 from budbreak.compaction.folding import folded
@@ -19,7 +18,7 @@ from budbreak.compaction.wiring import Wiring, look
 from budbreak.errors import InvariantBroken, MaskMismatch
 from budbreak.graph import Forward
 from budbreak.live import apply_mask
-from budbreak.masks import Mask, check_mask, unwrap
+from budbreak.masks import Mask, check_mask, copied, unwrap
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +27,7 @@ from budbreak.graph import (
 )
 from budbreak.live.callers import Slot, callers_of, choices_of, holders_of, keep_plain, put, stand_in
 from budbreak.live.rewriting import Calls, Wanted, rewrite
-from budbreak.masks import unwrap
+from budbreak.masks import copied, unwrap
 
 
 def replace_activations(
@@ -66,7 +65,7 @@ def replace_activations(
     original = unwrap(model)
     graph = trace(original, example, forward)
     _check_sites(plan, graph, original)
-    surgery = _Surgery(copy.deepcopy(original), plan, graph, _Pass(example, forward))
+    surgery = _Surgery(copied(original), plan, graph, _Pass(example, forward))
     surgery.operate()
     surgery.check(original)
     return surgery.model
