@@ -9,7 +9,7 @@ from torch.nn import functional
 
 import budbreak as bb
 from budbreak.activations import Swish
-from budbreak.errors import InvalidValue
+from budbreak.errors import InvalidValue, InvariantBroken
 
 X = torch.randn(3, 4)
 
@@ -92,3 +92,16 @@ def test_attributes_that_a_forward_read_are_held_and_a_change_is_told():
     copy.share = 0.25
     copy(X)
     assert type(model) is Dropping
+
+
+class Counted(Base):
+    """Gives other, small outputs where gradients are off, which a graph does not hold."""
+
+    def forward(self, x):
+        y = functional.relu(self.fc(x)) * 1e-8
+        return (y, y > 0) if torch.is_grad_enabled() else (y * 2, y > 0)
+
+
+def test_small_outputs_are_compared_as_large_ones_are():
+    with pytest.raises(InvariantBroken, match="gives other outputs"):
+        bb.replace_activations(Counted(), {"relu": Swish()}, example=X)

@@ -333,3 +333,12 @@ def test_of_a_split_layer_that_was_cut_the_product_is_read():
     smaller = bb.compact(twin, torch.randn(2, 3, 8, 8)).model
     assert smaller[0].weight.shape == (6, 3, 3, 3)
     assert torch.equal(smaller[0].weight, twin[0].weight[[0, 2, 3, 4, 5, 7]])
+
+
+def test_small_outputs_are_compared_as_large_ones_are():
+    class Small(Unsteady):
+        def forward(self, x):
+            return super().forward(x)["out"][0] * 1e-6
+
+    with pytest.raises(InvariantBroken, match="the outputs differ by"):
+        factorize(Small(), {"fc.weight": 4}, example=torch.randn(2, 4))

@@ -120,7 +120,7 @@ class _Surgery:
         if missed:
             raise _no_effect(missed[0], self.nodes)
         for one, other in zip(tensors_of(expected), tensors_of(found), strict=True):
-            if not torch.allclose(one, other, rtol=1e-4, atol=1e-6, equal_nan=True):
+            if not torch.allclose(one, other, rtol=1e-4, atol=1e-6 * _scale(one), equal_nan=True):
                 raise InvariantBroken(
                     f"{type(original).__name__} gives other outputs with its own operators in the new places",
                     "surgery changes nothing but the operators",
@@ -220,6 +220,13 @@ def _check_sites(plan: ActivationPlan, graph: ModelGraph, model: nn.Module) -> N
         if site not in names:
             rule = f"{one_of(names)}, as bb.trace(model, example) prints them"
             raise UnknownName(f"no site {site!r} in {type(model).__name__}", rule, did_you_mean(site, names))
+
+
+def _scale(output: torch.Tensor) -> float:
+    """The largest finite value of an output; 1 for what has none."""
+    if not output.is_floating_point() or not output.numel():
+        return 1.0
+    return float(output.abs().nan_to_num(nan=0.0, posinf=0.0).max())
 
 
 def _no_effect(slot: Slot, nodes: Mapping[str, Node]) -> InvalidValue:
