@@ -50,7 +50,7 @@ campaigns: .venv/installed  ## a short round of each; more: python tests/campaig
 bench: .venv/installed  ## measure against the peers; a part, or a look: make bench ARGS="mask-step --quick"
 	$(BIN)/python -m benchmarks $(ARGS)
 
-reproduction: .venv/installed  ## write docs/reproduction/ap.md from the stored cells; new ones: python -m reproductions harvest runs/NAME
+reproduction: .venv/installed  ## write the pages of docs/reproduction from the stored cells; new ones: python -m reproductions harvest runs/NAME
 	$(BIN)/python -m reproductions write
 
 clean:

@@ -1,4 +1,4 @@
-"""``python -m reproductions harvest RUN...``: runs to cells; ``... script``: train; ``... write``: cells to a page."""
+"""``python -m reproductions harvest RUN...``: runs to cells; ``factors RUN``, ``script``: more; ``write``: pages."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from budbreak.checks import check_known
 from budbreak.errors import BudbreakError
 from budbreak.files import write_text
-from reproductions import harvest, read_cells
-from reproductions.document import SCRIPTS, all_studies, document
-from reproductions.scripts import SEEDS, STUDIES, jobs_of, run_scripts
+from reproductions import harvest
+from reproductions.activation.measuring import Wanted, measure_run
+from reproductions.ap.document import SCRIPTS
+from reproductions.ap.scripts import SEEDS, STUDIES, jobs_of, run_scripts
+from reproductions.documents import documents
 
-CELLS, RECIPES, PAGE = Path("reproductions/cells"), Path("recipes"), Path("docs/reproduction/ap.md")
+CELLS, RECIPES, PAGES = Path("reproductions/cells"), Path("recipes"), Path("docs/reproduction")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,8 +49,14 @@ def _parser() -> argparse.ArgumentParser:
     script.add_argument("--seeds", type=int, default=SEEDS, help=f"seeds 0 to N-1 (default: {SEEDS})")
     script.add_argument("--workers", type=int, default=2, help="trainings at a time (default: 2)")
     script.set_defaults(execute=_script)
-    page = commands.add_parser("write", help="write the document from the cells")
-    page.add_argument("--page", type=Path, default=PAGE, help=f"where it goes (default: {PAGE})")
+    networks = commands.add_parser("factors", help="measure the stored networks of a run: survivors, factors, compact")
+    networks.add_argument("run", type=Path, metavar="RUN", help="the folder of a run of activation-based pruning")
+    networks.add_argument("--data-dir", type=Path, help="where the data sets are")
+    networks.add_argument("--arms", nargs="+", default=(), metavar="ARM", help="only these (default: all)")
+    networks.add_argument("--untrained", action="store_true", help="leave out factors that are trained: minutes a row")
+    networks.set_defaults(execute=_factors)
+    page = commands.add_parser("write", help="write the documents from the cells")
+    page.add_argument("--pages", type=Path, default=PAGES, help=f"the folder where they go (default: {PAGES})")
     page.set_defaults(execute=_write)
     return parser
 
@@ -66,9 +76,17 @@ def _script(options: argparse.Namespace) -> None:
         print(f"new: {options.cells / cell.file_name}", flush=True)
 
 
+def _factors(options: argparse.Namespace) -> None:
+    torch.set_num_threads(1)  # latencies are those of one
+    wanted = Wanted(options.run, options.data_dir, tuple(options.arms), trained=not options.untrained)
+    for cell in measure_run(wanted, options.cells):
+        print(f"new: {options.cells / cell.file_name}", flush=True)
+
+
 def _write(options: argparse.Namespace) -> None:
-    write_text(options.page, document(all_studies(read_cells(options.cells), RECIPES)))
-    print(f"written: {options.page}")
+    for name, text in documents(options.cells, RECIPES).items():
+        write_text(options.pages / name, text)
+        print(f"written: {options.pages / name}")
 
 
 if __name__ == "__main__":

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from budbreak.errors import InvalidValue
 from budbreak.files import conform, corrupt, write_text
@@ -19,6 +19,7 @@ REWOUND = "rewound_"
 DURING = "during_"
 """The same of the mean over the epochs of a level's last training, without what is before the first."""
 
+T = TypeVar("T")
 Columns = Mapping[str, tuple[float | None, ...]]
 
 
@@ -27,7 +28,8 @@ class Cell:
     """One arm under one seed, level by level: every tuple has an entry for each level.
 
     Args:
-        recipe: its name; ``run``: the folder of the run, which ends in the beginning of the recipe's identity.
+        recipe: its name, with the setting behind it where that is not the recipe's own.
+        run: the folder of the run, which ends in the beginning of the recipe's identity.
         task: the folder of the task, which ends in the beginning of its identity.
         arm, reference: of the recipe; the arm that it is compared with.
         setup: all sections of the arm, every field spelt out.
@@ -38,6 +40,8 @@ class Cell:
         rewound: the same right after the last rewinding of each level, before its training.
         during: the same as means over the epochs of that training.
         notes: remarks on levels.
+        layers: state_dict name -> "kept", "total" and the ranks of that weight at the ends of the levels, where ranks
+            were measured; those after retraining end in its way.
     """
 
     recipe: str
@@ -59,6 +63,7 @@ class Cell:
     rewound: Columns
     during: Columns
     notes: tuple[tuple[int, str], ...]
+    layers: Mapping[str, Columns] = field(default_factory=dict[str, Columns])
 
     @property
     def file_name(self) -> str:
@@ -119,10 +124,16 @@ def write_cell(folder: Path, cell: Cell) -> bool:
                 "delete the file, and those of the other seeds and arms that it is compared with",
             )
         return False
-    lines = [f" {json.dumps(name)}: {json.dumps(value)}" for name, value in {"kind": KIND, **asdict(cell)}.items()]
+    fields = {name: value for name, value in asdict(cell).items() if name != "layers" or value}
+    write_lines(path, {"kind": KIND, **fields})
+    return True
+
+
+def write_lines(path: Path, fields: Mapping[str, object]) -> None:
+    """Write an object as JSON, atomically, one line for each field: so that a difference of two versions is read."""
+    lines = [f" {json.dumps(name)}: {json.dumps(value)}" for name, value in fields.items()]
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, "{\n" + ",\n".join(lines) + "\n}\n")
-    return True
 
 
 def read_cell(path: Path) -> Cell:
@@ -131,14 +142,22 @@ def read_cell(path: Path) -> Cell:
     Raises:
         CorruptFile: if it is not that.
     """
-    remedy = "restore it, or delete it and harvest it again"
+    return read_lines(path, KIND, Cell, "restore it, or delete it and harvest it again")
+
+
+def read_lines(path: Path, kind: str, schema: type[T], remedy: str) -> T:
+    """What `write_lines` wrote of a frozen dataclass, with its kind before its fields.
+
+    Raises:
+        CorruptFile: if it is not that, with what to do about it.
+    """
     try:
         plain = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise corrupt(path, f"it is not JSON ({error})", remedy) from None
-    if not isinstance(plain, dict) or plain.pop("kind", None) != KIND:
-        raise corrupt(path, f"it is no {KIND!r}", remedy)
-    return conform(Cell, plain, path, remedy)
+    if not isinstance(plain, dict) or plain.pop("kind", None) != kind:
+        raise corrupt(path, f"it is no {kind!r}", remedy)
+    return conform(schema, plain, path, remedy)
 
 
 def read_cells(folder: Path) -> list[Cell]:

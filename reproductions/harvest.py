@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from budbreak.errors import InvalidValue
-from budbreak.studies import EpochResult, LevelResult, RunResult, load_result, read_tasks
+from budbreak.studies import TEST_ACCURACY, EpochResult, LevelResult, RunResult, load_result, read_tasks
 from reproductions.cells import Cell, columns, write_cell
+from reproductions.settings import study_of
+
+_RANK = "rank"
 
 
 def harvest(runs: Sequence[Path], folder: Path) -> list[Cell]:
@@ -32,11 +36,22 @@ def cells_of_run(run: Path) -> Iterator[Cell]:
     """A cell for each arm and seed of a run that is over."""
     result, tasks = load_result(run), read_tasks(run)
     for arm in result.arms:
-        last = result.recipe["arms"][arm.name]["prune"]["schedule"]
+        setup = result.recipe["arms"][arm.name]
         for seed in result.seeds:
             levels = [level for level in result.levels if (level.arm, level.seed) == (arm.name, seed)]
-            if levels and levels[-1].level == _levels_of(last, result):
+            if levels and _is_over(levels[-1], setup, result):
                 yield _cell(result, run, arm.name, tasks[f"{arm.name} seed {seed}"], levels)
+
+
+def _is_over(level: LevelResult, setup: Mapping[str, Any], result: RunResult) -> bool:
+    """Whether the newest level of an arm is its last one.
+
+    Where it is retrained, all of that is there: a run whose gate was not reached ends before the last level, too.
+    """
+    ways = setup.get("retrain", {}).get("ways", [])
+    if ways:
+        return all(f"{TEST_ACCURACY.name}_{way}" in level.numbers for way in ways)
+    return level.level == _levels_of(setup["prune"]["schedule"], result)
 
 
 def _levels_of(schedule: object, result: RunResult) -> int:
@@ -51,7 +66,7 @@ def _cell(result: RunResult, run: Path, arm: str, task: str, levels: Sequence[Le
     (reference,) = [other.reference for other in result.arms if other.name == arm]
     curves = [_last_training(level.curve) for level in levels]
     return Cell(
-        recipe=result.name,
+        recipe=study_of(result),
         run=run.name,
         task=task,
         arm=arm,
@@ -70,7 +85,24 @@ def _cell(result: RunResult, run: Path, arm: str, task: str, levels: Sequence[Le
         rewound=columns([curve[0].numbers if curve else {} for curve in curves]),
         during=columns([_means(curve[1:]) for curve in curves]),
         notes=tuple((level.level, note) for level in levels for note in level.notes),
+        layers=_layers(levels),
     )
+
+
+def _layers(levels: Sequence[LevelResult]) -> dict[str, dict[str, tuple[float | None, ...]]]:
+    """The ranks of each weight, where there are any, with how much of it is kept."""
+    names = dict.fromkeys(layer.name for level in levels for layer in level.layers if _RANK in layer.numbers)
+    return {name: columns([_numbers(level, name) for level in levels]) for name in names}
+
+
+def _numbers(level: LevelResult, name: str) -> dict[str, float]:
+    found = [layer for layer in level.layers if layer.name == name]
+    return {
+        key: number
+        for layer in found
+        for key, number in {"kept": layer.kept, "total": layer.total, **layer.numbers}.items()
+        if key in ("kept", "total") or key.startswith((f"{_RANK}_masked", f"{_RANK}_free")) or key == _RANK
+    }
 
 
 def _last_training(curve: Sequence[EpochResult]) -> Sequence[EpochResult]:

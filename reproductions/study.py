@@ -104,7 +104,7 @@ class Study:
         own = [level for level in self._numbers.values() if level.arm in pair]
         if not self.exact:  # as if each kept what the reference keeps
             base = {(level.seed, level.level): level for level in own if level.arm == reference}
-            own = [replace(level, kept=base.get((level.seed, level.level), level).kept) for level in own]
+            own = [_counted_as(level, base.get((level.seed, level.level), level)) for level in own]
         what = Quantity(quantity, quantity, "share", "higher")
         return paired_differences(own, [ArmResult(arm, reference, {})], [what])
 
@@ -159,6 +159,10 @@ def _study(name: str, cells: Sequence[Cell], recipe: Path) -> Study:
     references = {arm: table.get("reference", None if arm == first else first) for arm, table in tables.items()}
     planned = {arm: None if reference == "none" else reference for arm, reference in references.items()}
     return Study(name, planned, int(plain.get("seeds", 5)), own)
+
+
+def _counted_as(level: LevelResult, other: LevelResult) -> LevelResult:
+    return replace(level, kept=other.kept, total=other.total, counted=other.counted)
 
 
 def _corrected(rows: Sequence[Difference]) -> list[Difference]:

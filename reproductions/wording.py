@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from statistics import fmean, stdev
 
 from budbreak.studies import Difference, Estimate
 
@@ -16,6 +17,18 @@ def percent(share: float | None, digits: int = 2) -> str:
     ('98.21', '-')
     """
     return NOTHING if share is None else f"{100 * share:.{digits}f}"
+
+
+def with_spread(values: Sequence[float], *, factor: float = 100.0, digits: int = 2) -> str:
+    """The mean of some numbers, with their standard deviation where there are two or more.
+
+    >>> with_spread([0.87, 0.89]), with_spread([0.87]), with_spread([]), with_spread([46.0, 47.0], factor=1, digits=1)
+    ('88.00 +- 1.41', '87.00', '-', '46.5 +- 0.7')
+    """
+    if not values:
+        return NOTHING
+    mean = f"{factor * fmean(values):.{digits}f}"
+    return mean if len(values) == 1 else f"{mean} +- {factor * stdev(values):.{digits}f}"
 
 
 def density(share: float) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from budbreak import activations, criteria, diagnostics, evidence, masks, schedules, training
+from budbreak import activations, criteria, diagnostics, evidence, masks, schedules, search, training
 from budbreak.iteration import AccuracyGates, ActivateWhilePruning, EarlyStop, Remove, Train
 
 Share = st.floats(0.001, 0.99)
@@ -301,6 +301,26 @@ ROWS = (
     Row(diagnostics.DormantUnits, ({},), {"tau": 0.025}, {"tau": st.floats(0, 10)}),
     Row(diagnostics.GradientNorm),
     Row(diagnostics.Rank),
+    # samplers
+    Row(
+        search.Genetic,
+        ({}, {"population": 3, "generations": 6, "crossover": 0.4, "mutation": 1.0}),
+        {"population": 5, "generations": 2, "crossover": 0.8, "mutation": 0.3},
+        {"population": st.integers(2, 9), "generations": st.integers(1, 9), "crossover": Share, "mutation": Share},
+    ),
+    Row(
+        search.LateAcceptance,
+        ({}, {"history": 1}, {"history": 5, "steps": 0, "idle": 0.3}),
+        {"history": 3, "steps": 20, "idle": 0.02},
+        {"history": st.integers(1, 9), "steps": st.integers(0, 99), "idle": Share},
+    ),
+    Row(search.Random, ({},), {"trials": 20}, {"trials": st.integers(1, 99)}),
+    Row(
+        search.SimulatedAnnealing,
+        ({}, {"steps": 30, "start": 5.0, "end": 5.0}),
+        {"steps": 20, "start": 1.0, "end": 0.05},
+        {"steps": st.integers(1, 99), "start": st.floats(1, 9), "end": Share},
+    ),
     # probes
     Row(evidence.Weights),
     Row(evidence.StartWeights),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from budbreak import activations, criteria, diagnostics, evidence, schedules
+from budbreak import activations, criteria, diagnostics, evidence, schedules, search
 from budbreak.diagnostics import Measurement, Quantity
 from budbreak.errors import ContractBroken, MissingEvidence
 from budbreak.evidence import Gradients, Observer, Probe, StartWeights, UnitCounts, Weights
@@ -20,6 +20,7 @@ from budbreak.testing import (
     check_diagnostic,
     check_observer,
     check_probe,
+    check_sampler,
     check_schedule,
     check_value,
     mlp,
@@ -40,7 +41,7 @@ def cases(kinds):
 
 
 @pytest.mark.parametrize(
-    "package", [activations, criteria, schedules, evidence, diagnostics], ids=lambda package: package.__name__
+    "package", [activations, criteria, schedules, evidence, diagnostics, search], ids=lambda package: package.__name__
 )
 def test_each_class_is_enrolled(package):
     for kind in package.ALL:
@@ -65,6 +66,12 @@ def test_criteria_keep_their_contract(criterion):
 def test_schedules_keep_their_contract(schedule):
     check_schedule(schedule)
     check_schedule(schedule, {"accuracy": 0.1})
+
+
+@pytest.mark.parametrize("sampler", cases(search.ALL))
+def test_samplers_keep_their_contract(sampler):
+    check_sampler(sampler)
+    assert isinstance(sampler, search.Sampler)
 
 
 @pytest.mark.parametrize("probe", cases(evidence.ALL))

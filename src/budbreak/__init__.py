@@ -2,7 +2,7 @@
 
 The verbs, and the values that they take, are here. Families stay in their rooms: `criteria`, `schedules`, `evidence`,
 `diagnostics`, `activations`; so do the types that are met along the way: `masks`, `graph`, `live`, `compaction`,
-`lowrank`, `iteration`, `errors`.
+`lowrank`, `iteration`, `search`, `errors`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from budbreak import (
     lowrank,
     masks,
     schedules,
+    search,
 )
 from budbreak._version import __version__
 from budbreak.compaction import compact, load_compact
@@ -33,6 +34,7 @@ from budbreak.iteration import ActivateWhilePruning, Plan, Remove, Step, Train, 
 from budbreak.live import dead_neurons, hold, prune, replace_activations, rewind
 from budbreak.lowrank import ranks
 from budbreak.masks import NM, Block, Element, Mask, Scores, Unit, excluding, including, select
+from budbreak.search import search_activations
 
 if TYPE_CHECKING:
     from budbreak.diagnostics import Quantity
@@ -78,6 +80,8 @@ __all__ = [
     "report",
     "rewind",
     "schedules",
+    "search",
+    "search_activations",
     "select",
     "trace",
 ]

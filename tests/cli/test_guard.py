@@ -153,13 +153,16 @@ def test_streams_do_not_stop_a_run(redirected, code, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.1, 0.3, 0.6])
 def test_an_interrupt_during_the_imports_shows_no_traceback(seconds, tmp_path):
+    start = [part.replace("; sys.exit", "; print('begun', flush=True); sys.exit") for part in START]
     process = subprocess.Popen(
-        [*START, "run", DIGITS, *TINY, "--out", str(tmp_path)],
+        [*start, "run", DIGITS, *TINY, "--out", str(tmp_path)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"  # what comes before is Python's own
     time.sleep(seconds)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)

@@ -1,5 +1,9 @@
 """Tensors that are not plain: transformed by torch.func, nested, sparse, written to through .data."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -133,3 +137,10 @@ def test_a_sparse_product_with_a_weight_is_a_layer(dense):
 def test_what_runs_inside_of_control_flow_is_named():
     graph = bb.trace(net(lambda net, x: net.b(torch.cond(x.sum() > 0, lambda t: t.relu(), torch.tanh, (net.a(x),)))), X)
     assert any(said.startswith("what cond computes in the model itself (test_foreign") for said in graph.unseen)
+
+
+def test_control_flow_is_traced_in_a_new_process_too():
+    """The first time, it is compiled, and the recorder itself must not be."""
+    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import {Path(__file__).stem} as tests"
+    code += "; tests.test_what_runs_inside_of_control_flow_is_named()"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -15,7 +15,7 @@ AP = bb.ActivateWhilePruning(q=0.02)
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"schedule": "geometric"}, r"'geometric'\n.* Geometric\(\.\.\.\), OneShot\(\.\.\.\) or your own"),
+        ({"schedule": "geometric"}, r"'geometric'\n.* Geometric\(\.\.\.\),.* OneShot\(\.\.\.\) or your own"),
         ({"criterion": "magnitude"}, r"'magnitude'\n.* Random\(\.{3}\), .* or your own"),
         ({"criterion": bb.criteria.Magnitude}, r"the class Magnitude\n.*\nwrite criterion=Magnitude\(\.\.\.\), an"),
         ({"granularity": "unit"}, r"granularity is 'unit'\n.*Element.*, Unit.*, Block\(\.{3}\) or your own"),

@@ -182,7 +182,12 @@ def wrong(tree, *keys):
 
 POSITION = [field.name for field in dataclasses.fields(Position) if "introduced" not in field.metadata]
 LATER = [field.name for field in dataclasses.fields(Position) if "introduced" in field.metadata]
-RECORD = [field.name for field in dataclasses.fields(bb.iteration.LevelRecord)]
+RECORD = [field.name for field in dataclasses.fields(bb.iteration.LevelRecord) if field.default is dataclasses.MISSING]
+RECORDED_LATER = {
+    field.name: field.default
+    for field in dataclasses.fields(bb.iteration.LevelRecord)
+    if field.default is not dataclasses.MISSING
+}
 CHECKPOINT = ["position", "mask", "records", "model", "start_weights", "extra", "optimizers", "resets", "generators"]
 REWIND = ["step", "state", "digest", "extra", "optimizers", "resets", "ranks"]
 
@@ -237,6 +242,21 @@ def test_a_position_with_a_field_more_less_or_of_a_wrong_type_is_refused(stores,
 @pytest.mark.parametrize(("how", "key"), changes(RECORD))
 def test_a_record_with_a_field_more_less_or_of_a_wrong_type_is_refused(stores, how, key):
     forged(stores / "0" / "checkpoint.safetensors", "checkpoint 1", how, "records", 1, key)
+
+
+@pytest.mark.parametrize("key", RECORDED_LATER)
+def test_a_record_from_before_a_field_is_read_and_one_of_a_wrong_type_refused(stores, key):
+    path = stores / "0" / "records.json"
+    store = digest(read_identity(path.parent).identity)
+    body = json.loads(path.read_text())
+    for record in body["records"]:
+        del record[key]
+    del body["sha256"]
+    path.write_text(json.dumps({**body, "sha256": digest(body)}))
+    assert [getattr(one, key) for one in read_records(path.parent, store)] == [RECORDED_LATER[key]] * len(
+        body["records"]
+    )
+    forged(stores / "0" / "checkpoint.safetensors", "checkpoint 1", wrong, "records", 1, key)
 
 
 @pytest.mark.parametrize("how", [less, more, wrong])

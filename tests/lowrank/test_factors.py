@@ -264,7 +264,7 @@ def test_an_example_finds_what_reads_a_layer_or_looks_at_it():
     x = torch.randn(2, 4)
     with pytest.raises(InvalidValue, match="with layers replaced, the model does not take the example"):
         factorize(Asking(), {"fc.weight": 2}, example=x)
-    with pytest.raises(InvariantBroken, match="the outputs differ by 1, with layers replaced"):
+    with pytest.raises(InvariantBroken, match="with layers replaced, an output differs by 1, over"):
         factorize(Unsteady(), {"fc.weight": 2}, example=x)
     with pytest.raises(InvalidValue, match=r"^the model does not take the example"):
         factorize(mlp(), {"0.weight": 2}, example=torch.randn(2, 5))
@@ -340,5 +340,5 @@ def test_small_outputs_are_compared_as_large_ones_are():
         def forward(self, x):
             return super().forward(x)["out"][0] * 1e-6
 
-    with pytest.raises(InvariantBroken, match="the outputs differ by"):
+    with pytest.raises(InvariantBroken, match="an output differs by"):
         factorize(Small(), {"fc.weight": 4}, example=torch.randn(2, 4))

@@ -229,7 +229,7 @@ def test_the_wheel_carries_the_style_sheet_and_the_script() -> None:
 def test_every_kind_of_finding_is_drawn_on_paper_from_its_sample() -> None:
     run = replace(fake_run(ARMS[:2], (0, 1), levels=2), findings=sample_findings())
     drawn = [figure for figure in figures_of(run) if figure.key.endswith("-0") and figure.panel == ""]
-    kinds = ["search", "activations", "operators", "spectra", "masks", "events", "pareto", "hosts"]
+    kinds = ["search", "activations", "operators", "spectra", "ratios", "masks", "events", "pareto", "hosts"]
     assert [figure.key for figure in drawn] == [f"{kind}-0" for kind in kinds]
     for figure in drawn:
         assert len(re.findall("<(path|text|line)", to_svg(figure, WIDTHS["1col"]))) > 20

@@ -177,7 +177,8 @@ def test_pairs_that_show_nothing_share_a_sentence() -> None:
 
 def test_one_seed_has_no_interval() -> None:
     run = fake_run(ARMS[:2], (0,))
-    assert terminal(run).endswith("\nn=1: no interval.")
+    assert "\nn=1: no interval.\n" in terminal(run)
+    assert terminal(run).endswith("level 12: AP found too few candidates: the host took 12 more")
     assert "*" not in terminal(run)
 
 

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 from made_cells import made_cell
 
-from reproductions import read_cells, write_cell
+from reproductions import write_cell
 from reproductions.__main__ import main
-from reproductions.document import ABLATION, HOSTS, PRO, RECIPES, SCRIPTS, all_studies, document
+from reproductions.ap.document import ABLATION, HOSTS, PRO, RECIPES, SCRIPTS, all_studies, document
+from reproductions.documents import documents
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,10 +27,9 @@ def full_cells(name, seeds=3):
     return cells
 
 
-def test_the_committed_document_is_that_of_the_committed_cells():
-    cells = read_cells(ROOT / "reproductions/cells")
-    text = document(all_studies(cells, ROOT / "recipes"))
-    assert (ROOT / "docs/reproduction/ap.md").read_text(encoding="utf-8") == text, "run make reproduction"
+def test_the_committed_documents_are_those_of_the_committed_cells():
+    for name, text in documents(ROOT / "reproductions/cells", ROOT / "recipes").items():
+        assert (ROOT / "docs/reproduction" / name).read_text(encoding="utf-8") == text, "run make reproduction"
 
 
 def test_without_cells_everything_is_missing():

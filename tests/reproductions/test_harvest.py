@@ -5,11 +5,13 @@ from dataclasses import replace
 import pytest
 from made_cells import made_cell
 
+from budbreak.diagnostics import Quantity
 from budbreak.errors import CorruptFile, InvalidValue
 from budbreak.studies import Choice, Place, make_recipe, run
 from reproductions import harvest, read_cells, write_cell
 from reproductions.cells import DURING, REWOUND
 from reproductions.harvest import cells_of_run
+from reproductions.settings import study_of
 
 RECIPE = {
     "name": "tiny",
@@ -76,6 +78,34 @@ def test_what_is_not_over_is_left_out(ran, tmp_path):
     some.save(tmp_path)
     (tmp_path / "tasks.json").write_bytes((ran[0] / "tasks.json").read_bytes())
     assert [(cell.arm, cell.seed) for cell in cells_of_run(tmp_path)] == [("host", 0), ("host", 1), ("pro", 0)]
+
+
+def test_a_run_that_closed_early_is_over_when_it_was_retrained(ran, tmp_path):
+    _, result = ran
+    arms = {**result.recipe["arms"], "host": {**result.recipe["arms"]["host"], "retrain": {"ways": ["free"]}}}
+    free = Quantity("test_accuracy_free", "test accuracy without mask", "share")
+    ended = replace(result.levels[1], numbers={**result.levels[1].numbers, "test_accuracy_free": 0.5})
+    levels = (result.levels[0], ended, *result.levels[3:])  # host, seed 0, has no level 2; seed 1 was not retrained
+    recipe, quantities = {**result.recipe, "arms": arms}, (*result.quantities, free)
+    replace(result, recipe=recipe, levels=levels, quantities=quantities, differences=()).save(tmp_path)
+    (tmp_path / "tasks.json").write_bytes((ran[0] / "tasks.json").read_bytes())
+    found = {(cell.arm, cell.seed): cell.levels for cell in cells_of_run(tmp_path)}
+    assert found == {("host", 0): (0, 1), ("pro", 0): (0, 1, 2), ("pro", 1): (0, 1, 2)}
+
+
+@pytest.mark.parametrize(
+    ("name", "sparsity", "levels", "study"),
+    [
+        ("mnist-activation", 0.8, 5, "mnist-activation"),
+        ("mnist-activation", 0.9, 5, "mnist-activation-90-5"),
+        ("mnist-activation", 0.8, 10, "mnist-activation-80-10"),
+        ("another", 0.9, 10, "another"),
+    ],
+)
+def test_another_setting_of_a_recipe_is_another_study(ran, name, sparsity, levels, study):
+    schedule = {"is": "decaying", "sparsity": sparsity, "levels": levels}
+    recipe = {"arms": {"first": {"prune": {"schedule": schedule}}, "second": {"prune": {"schedule": {}}}}}
+    assert study_of(replace(ran[1], name=name, recipe=recipe)) == study
 
 
 def test_a_broken_invariant_is_no_result(ran, tmp_path):

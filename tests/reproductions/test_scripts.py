@@ -3,7 +3,7 @@
 import pytest
 
 from reproductions import read_cells
-from reproductions.scripts import DRIFT, NONZERO, SCRIPTS, STUDIES, ScriptStudy, compute, jobs_of, run_scripts
+from reproductions.ap.scripts import DRIFT, NONZERO, SCRIPTS, STUDIES, ScriptStudy, compute, jobs_of, run_scripts
 
 RECIPE = """
 [data]

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 from small import Stopped, choose, digests, small, stop_at, trained
 
-from budbreak.errors import InvalidValue
+from budbreak.errors import InvalidValue, UnknownName
 from budbreak.reporting import terminal_table, write_report
 from budbreak.studies import look_ahead, run
 
@@ -63,24 +63,51 @@ def check_retrained(level, result):
 
 
 def check_page(result, folder):
-    kinds = [(one.kind, one.label) for one in result.findings]
+    kinds = [(one.kind, one.panel.partition(",")[0], one.label) for one in result.findings]
+    changes = [
+        (kind, panel, arm)
+        for arm in ("counts", "units")
+        for kind, panel in (("events", "Ranks"), ("spectra", "Spectra around prunings"), ("ratios", "Singular values"))
+    ]
     assert kinds == [
-        ("events", "Training of counts, seed 0"),
-        ("events", "Training of units, seed 0"),
-        ("events", "Sparsity, scheduled and reached"),
-        ("masks", "Masks of counts, seed 0, thinned out"),
-        ("masks", "Masks of units, seed 0, thinned out"),
+        ("events", "Training", "counts"),
+        ("events", "Training", "units"),
+        *changes,
+        ("events", "", "Sparsity, scheduled and reached"),
+        ("masks", "Masks", "counts"),
+        ("masks", "Masks", "units"),
     ]
     events = [row["event"] for row in result.findings[0].rows() if row["event"]]
     assert events == ["pruned to 55.6 %", "pruned to 20 %"]
-    kept = [row["value"] for row in result.findings[3].rows() if row["layer"] == "fc3.weight"]
+    kept = [row["value"] for row in result.findings[9].rows() if row["layer"] == "fc3.weight"]
     assert kept == [1] * 10 * 20
-    scheduled = [row for row in result.findings[2].rows() if "scheduled" in row["arm"]]
+    scheduled = [row for row in result.findings[8].rows() if "scheduled" in row["arm"]]
     assert [row["value"] for row in scheduled] == pytest.approx([0, 0.8 / 1.8, 0.8] * 2)
+    check_changes(result)
     write_report([result], folder / "page")
     console = Console(file=io.StringIO(), width=120)
     console.print(terminal_table(result))
     assert (folder / "page").stat()
+
+
+def check_changes(result):
+    ranks, spectra, ratios = (one.rows() for one in result.findings[5:8])  # of the units
+    assert [row["event"] for row in ranks if row["event"]] == ["pruned to 55.2 %", "pruned to 19.8 %"]
+    assert {row["arm"] for row in spectra} == {
+        "before pruning 1", "after pruning 1", "before pruning 2", "after pruning 2", "at the end",
+    }  # fmt: skip
+    (level,) = (level for level in result.levels if (level.arm, level.level) == ("units", 2))
+    for layer in level.layers:  # what is drawn ends where the rank of the records ends
+        last = [row for row in spectra if (row["arm"], row["layer"]) == ("at the end", layer.name)]
+        assert max(row["rank"] for row in last) == layer.numbers["rank"]
+        ends = [row["value"] for row in ranks if row["arm"] == layer.name]
+        assert ends[-1] == layer.numbers["rank"] <= ends[0]
+
+    def first(when):
+        return next(row["value"] for row in spectra if (row["arm"], row["layer"]) == (when, "fc2.weight"))
+
+    change = next(row for row in ratios if (row["arm"], row["layer"]) == ("pruning 2", "fc2.weight"))
+    assert change["value"] == pytest.approx(100 * (first("after pruning 2") / first("before pruning 2") - 1))
 
 
 def test_it_goes_on_where_it_was_stopped(tmp_path):
@@ -92,6 +119,7 @@ def test_it_goes_on_where_it_was_stopped(tmp_path):
     resumed = run(again)
     assert digests(tmp_path / "again") == digests(tmp_path / "straight")
     assert [level.numbers for level in resumed.levels] == [level.numbers for level in straight.levels]
+    assert resumed.findings == straight.findings
 
 
 def test_a_gate_that_is_not_reached_ends_an_arm_and_is_said(tmp_path):
@@ -104,7 +132,29 @@ def test_a_gate_that_is_not_reached_ends_an_arm_and_is_said(tmp_path):
     assert note.startswith("level 0: the gate 0.98 was not reached")
     assert note.endswith("all 3 epochs are done; no further pruning")
     assert trained(choice)[1] == {}
-    write_report([result], tmp_path / "page")
+    page = write_report([result], tmp_path / "page").read_text()
+    assert "the gate 0.98 was not reached" in page[: page.index("data-figure")]
+    console = Console(file=io.StringIO(), width=200)
+    console.print(terminal_table(result))
+    assert "host, seed 0, level 0: the gate 0.98 was not reached" in console.file.getvalue()
+
+
+def test_what_a_retraining_does_not_reach_is_said(tmp_path):
+    until = {**GATED["train.until"], "start": 0.3, "final": 1.0, "early_stop": "none"}
+    result = run(choose(gated({"train.until": until, "train.epochs": 3}, retrain={"ways": ["masked"]}), tmp_path))
+    said = [note for level in result.levels for note in level.notes if note.startswith("after retraining: ")]
+    assert [note.partition(",")[0] for note in said] == ["after retraining: the final accuracy 1 was not reached"]
+
+
+def test_the_early_stop_is_switched_off_in_a_recipe():
+    until = {**GATED["train.until"], "early_stop": "none"}
+    setup = gated({"train.until": until}).arms[0].setup
+    assert setup.train.until.early_stop is None
+    assert setup.plain()["train"]["until"]["early_stop"] == "none"
+    (arm,) = gated(arms={"plain": {"train.until": "none"}}).arms
+    assert arm.setup.train.until is None
+    with pytest.raises(UnknownName, match="early_stop"):
+        gated({"train.until": {**until, "early_stop": "nothing"}})
 
 
 def test_gradual_pruning_trains_some_steps_after_each_pruning(tmp_path):

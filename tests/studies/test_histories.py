@@ -59,6 +59,13 @@ def test_arms_are_paired_by_the_dense_training_that_they_share(arms) -> None:
     assert rows[-1].p == pytest.approx(stats.ttest_rel(ours, theirs).pvalue)
 
 
+def test_what_was_not_reached_is_a_remark_of_its_level(arms) -> None:
+    records = [
+        replace(record, ending=f"level {record.level}: late" * (record.level == 2)) for record in arms["host"][0]
+    ]
+    assert [level.notes for level in run_of_histories(records).levels] == [(), (), ("level 2: late",)]
+
+
 def test_what_a_level_cost_is_summed_over_its_trainings(arms) -> None:
     one = next(level for level in run_of_histories(arms).levels if (level.arm, level.level) == ("ap", 1))
     stages = [record for record in arms["ap"][0] if record.level == 1]

@@ -12,12 +12,13 @@ ARMS = {
     "movement": {"prune.criterion": "movement"},
     "movement-ap": {"reference": "movement", "prune.criterion": "movement", "prune.then": ["ap"]},
     "counts": {"prune.criterion": {"is": "activation-count", "weighted": True}},
+    "units": {"reference": "counts", "prune.criterion": "activation-count"},
 }
 
 
 def test_arms_that_watch_the_same_share_a_dense_training_of_the_same_bits(tmp_path):
     choice = choose(small(arms=ARMS), tmp_path)
-    assert look_ahead(choice).cost.tasks == 7
+    assert look_ahead(choice).cost.tasks == 8
     result, counts = trained(choice)
     dense = {name: done for name, done in counts.items() if name.startswith("dense")}
     assert dense == {f"dense of {arm} seed 0": 2 for arm in ("host", "movement", "counts")}
@@ -25,6 +26,7 @@ def test_arms_that_watch_the_same_share_a_dense_training_of_the_same_bits(tmp_pa
     assert len(firsts) == 1  # who watches changes nothing
     assert {(row.arm, row.reference, row.level) for row in result.differences} == {
         ("movement", "host", 1), ("movement-ap", "movement", 1), ("counts", "host", 1),
+        ("units", "counts", 1),
     }  # fmt: skip
     lasts = {level.arm: level.numbers["test_accuracy"] for level in result.levels if level.level == 1}
     assert set(lasts) == set(ARMS)

@@ -15,6 +15,7 @@ from budbreak.studies.families import (
     GRANULARITIES,
     OPTIMIZERS,
     RATES,
+    SAMPLERS,
     SCHEDULES,
 )
 from budbreak.values import Family
@@ -31,6 +32,7 @@ FAMILIES = (
     OPTIMIZERS,
     RATES,
     DIAGNOSTICS,
+    SAMPLERS,
     PROBES,
     OBSERVERS,
 )

@@ -17,10 +17,9 @@ from budbreak.compaction.compacted import Compacted
 from budbreak.compaction.gains import cost_of
 from budbreak.compaction.optimizing import check_can_follow, follow
 from budbreak.compaction.plan import CompactionPlan, shapes_of
-from budbreak.compaction.verifying import difference, finite, outputs, too_far
 from budbreak.compaction.wiring import Wiring, look
 from budbreak.errors import BudbreakError, InvalidValue, InvariantBroken, LayerCollapsed
-from budbreak.graph import Forward, trace
+from budbreak.graph import Forward, check_finite_outputs, example_outputs, largest_difference, too_far, trace
 from budbreak.live import apply_mask
 from budbreak.masks import Mask, check_mask, copied, unwrap
 
@@ -105,7 +104,7 @@ class _Attempt:
         self.wiring, self.example, self.forward = wiring, example, forward
         self.columns: tuple[Columns, ...] = all_columns(wiring, cutting=True)
         self.shapes = shapes_of(wiring.model)
-        self.expected: list[Tensor] = finite(outputs(wiring.model, example, forward))
+        self.expected: list[Tensor] = check_finite_outputs(example_outputs(wiring.model, example, forward))
         self.tolerance = float("inf") if approximate and tolerance is None else tolerance
 
     def best(self, choices: Sequence[Choice]) -> tuple[CompactionPlan, nn.Module, float, list[Left]]:
@@ -130,12 +129,12 @@ class _Attempt:
 
     def apart(self, smaller: nn.Module) -> float:
         """The largest difference of an output."""
-        return difference(self.expected, outputs(smaller, self.example, self.forward))
+        return largest_difference(self.expected, example_outputs(smaller, self.example, self.forward))
 
     def trouble(self, smaller: nn.Module) -> str:
         """What is wrong with a smaller model, in words; "" if nothing is."""
         try:
-            return too_far(self.expected, outputs(smaller, self.example, self.forward), self.tolerance)
+            return too_far(self.expected, example_outputs(smaller, self.example, self.forward), self.tolerance)
         except BudbreakError as error:
             return str(error).split("\n", 1)[0]
 
@@ -146,7 +145,7 @@ class _Attempt:
     def _refusal(self, choices: Sequence[Choice], trouble: str) -> InvariantBroken:
         with torch.random.fork_rng():
             torch.manual_seed(len(trouble))  # any other than before
-            again = outputs(self.wiring.model, self.example, self.forward)
+            again = example_outputs(self.wiring.model, self.example, self.forward)
         if too_far(self.expected, again, self.tolerance):
             return InvariantBroken(
                 f"{type(self.wiring.model).__name__} gives other outputs when it is run again on the same example",

@@ -13,10 +13,9 @@ from budbreak.checks import check_model
 from budbreak.compaction.choosing import Left
 from budbreak.compaction.columns import SAID, Columns, Slot, Verdict, all_columns, by_slot, is_normed
 from budbreak.compaction.folding import folded
-from budbreak.compaction.verifying import difference, finite, outputs, too_far
 from budbreak.compaction.wiring import Wiring, look
 from budbreak.errors import InvariantBroken, MaskMismatch
-from budbreak.graph import Forward
+from budbreak.graph import Forward, check_finite_outputs, example_outputs, largest_difference, too_far
 from budbreak.live import apply_mask
 from budbreak.masks import Mask, check_mask, copied, unwrap
 
@@ -99,16 +98,16 @@ def propagate(
     cut = {slot: (found <= Verdict.FOLDED).nonzero().flatten() for slot, found in verdicts.items()}
     sizes = {name: shape[0] for name, shape in wiring.graph.shapes.items() if shape}
     draft = Propagation(new, folded(columns, cut, sizes), mask.sparsity, 0.0, _left(verdicts))
-    expected = finite(outputs(dense, example, forward))
+    expected = check_finite_outputs(example_outputs(dense, example, forward))
     draft.apply(dense)
-    found = outputs(dense, example, forward)
+    found = example_outputs(dense, example, forward)
     if trouble := too_far(expected, found, None):
         raise InvariantBroken(
             f"without the dead connections of {type(own).__name__} {trouble}",
             "what is dead has no say in any output; the model is as it was",
             "give an example on which the model does not depend on anything but its inputs",
         )
-    return replace(draft, difference=difference(expected, found))
+    return replace(draft, difference=largest_difference(expected, found))
 
 
 def _needed(wiring: Wiring, columns: Sequence[Columns], verdicts: Mapping[Slot, Tensor], name: str) -> Tensor:

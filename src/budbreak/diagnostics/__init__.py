@@ -7,7 +7,7 @@ from budbreak.diagnostics.finding import Finding
 from budbreak.diagnostics.gradient_norm import GradientNorm
 from budbreak.diagnostics.measurement import Diagnostic, Measurement, Quantity, joined, needed, quantities_of
 from budbreak.diagnostics.rank import Rank
-from budbreak.diagnostics.spectra import spectra_finding
+from budbreak.diagnostics.spectra import evenly, spectra_finding
 
 ALL = (Connectivity, DeadUnits, DormantUnits, GradientNorm, Rank)
 
@@ -25,6 +25,7 @@ __all__ = [
     "Rank",
     "SiteRates",
     "dead_units",
+    "evenly",
     "joined",
     "needed",
     "quantities_of",

@@ -21,6 +21,7 @@ class Finding:
         quantity: what the column ``value`` holds.
         columns: name -> one value per row; ``arm`` names what rows belong to.
         labels: column -> how its axis is called, with the unit; its name if absent.
+        panel: the heading under which it is one of several to choose from; "" for one on its own.
 
     Raises:
         InvalidValue: if columns differ in length.
@@ -31,6 +32,7 @@ class Finding:
     quantity: Quantity
     columns: Mapping[str, tuple[Cell, ...]]
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    panel: str = ""
 
     def __post_init__(self) -> None:
         lengths = {name: len(column) for name, column in self.columns.items()}

@@ -52,10 +52,12 @@ class Measurement:
         numbers: quantity name -> the number for the whole network.
         layers: weight name -> quantity name -> the number for that weight; {} where nothing is measured per layer,
             and without the weights for which there is no answer.
+        spectra: weight name -> its singular values in falling order, from a diagnostic that has looked at them.
     """
 
     numbers: Mapping[str, float]
     layers: Mapping[str, Mapping[str, float]] = field(default_factory=dict[str, Mapping[str, float]])
+    spectra: Mapping[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]])
 
 
 @runtime_checkable
@@ -117,8 +119,10 @@ def joined(measurements: Iterable[Measurement]) -> Measurement:
     """
     numbers: dict[str, float] = {}
     layers: dict[str, dict[str, float]] = {}
+    spectra: dict[str, tuple[float, ...]] = {}
     for measurement in measurements:
         numbers |= measurement.numbers
+        spectra |= measurement.spectra
         for name, of_layer in measurement.layers.items():
             layers.setdefault(name, {}).update(of_layer)
-    return Measurement(numbers, layers)
+    return Measurement(numbers, layers, spectra)

@@ -63,7 +63,8 @@ class Rank:
         unfoldings = evidence[Unfoldings()]
         kept = {name: _kept(name, weights.get(name), mask) for name in mask}
         layers = ranks_of(kept, unfoldings).layers if kept else ()
-        return Measurement(_numbers(layers), {layer.weight: _numbers([layer]) for layer in layers})
+        numbers = {layer.weight: _numbers([layer]) for layer in layers}
+        return Measurement(_numbers(layers), numbers, {layer.weight: layer.spectrum for layer in layers})
 
 
 def _numbers(layers: Sequence[LayerRank]) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from budbreak.graph.breaks import said_nodes
 from budbreak.graph.call import plain_name
 from budbreak.graph.channels import Bundle, groups_of
+from budbreak.graph.comparing import check_finite_outputs, example_outputs, largest_difference, too_far
 from budbreak.graph.examples import call_example, count_samples
 from budbreak.graph.feeding import (
     Batches,
@@ -67,11 +68,14 @@ __all__ = [
     "call_example",
     "call_model",
     "calling_line",
+    "check_finite_outputs",
     "count_macs",
     "count_samples",
+    "example_outputs",
     "groups_of",
     "holds_samples",
     "is_single",
+    "largest_difference",
     "loss_of",
     "may_be_activation",
     "multiplies",
@@ -88,6 +92,7 @@ __all__ = [
     "target_of",
     "tensors_of",
     "to_device",
+    "too_far",
     "trace",
     "trace_entering",
     "undisturbed",

@@ -13,19 +13,29 @@ _OURS = tuple(str(Path(__file__).parents[1] / room) for room in ("graph", "evide
 _TORCH = str(Path(torch.__file__).parent)
 _LAYERS = str(Path(_TORCH) / "nn" / "modules")
 _CALLING = str(Path(_LAYERS) / "module.py")
+_DYNAMO = str(Path(_TORCH) / "_dynamo")
+_GENERATED = "<eval_with_key>"
+"""What torch.fx calls the code that it writes."""
 
 
 def calling_line() -> str:
     """Where the nearest code outside of torch's functions, and of the rooms that watch it, stands, as file:line.
 
-    A layer of torch counts as code: what nn.TransformerEncoderLayer calls is found in its file.
+    A layer of torch counts as code: what nn.TransformerEncoderLayer calls is found in its file. Code that torch.fx
+    wrote does, too, unless it was compiled on the way, as control flow is: then the line that called it counts.
     """
     frame: FrameType | None = inspect.currentframe()
+    written = ""
     while frame is not None:
-        if name := _code_file(frame.f_code.co_filename):
-            return f"{name}:{frame.f_lineno}"
+        path = frame.f_code.co_filename
+        if path.startswith(_DYNAMO):
+            written = ""
+        elif path.startswith(_GENERATED):
+            written = written or f"{path}:{frame.f_lineno}"
+        elif name := _code_file(path):
+            return written or f"{name}:{frame.f_lineno}"
         frame = frame.f_back
-    return ""
+    return written
 
 
 @functools.cache

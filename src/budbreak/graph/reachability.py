@@ -23,8 +23,8 @@ class Reachability:
         classes: for each output of the model, in order, bool [classes]: whether a path leads there from an input.
             Classes lie along the last dimension that tells channels apart.
         connected: what the mask keeps and what lies on a path from an input to an output.
-        reached: bool [channels of the graph]: whether a path leads there from an input. One that is not is the same
-            whatever goes in.
+        reached: bool [channels of the graph]: whether a path leads there from an input, or a constant that layers work
+            on. One that is not is the same whatever goes in.
         wanted: the same of paths to an output. One that is not has no say in any.
     """
 

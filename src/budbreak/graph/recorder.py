@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
@@ -93,6 +94,8 @@ class Recorder(TorchFunctionMode, ModuleCalls):
     ) -> Any:
         """Run the function, and note what it gave."""
         kwargs = kwargs or {}
+        if torch.compiler.is_dynamo_compiling():  # control flow is compiled as it runs: nothing is computed then
+            return func(*args, **kwargs)
         name = plain_name(func)
         if name in NUMBERS and not self.is_resting:
             self.flow.note_asked(args[0])

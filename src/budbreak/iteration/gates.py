@@ -85,7 +85,7 @@ class AccuracyGates:
     Args:
         prunings: of the plan; 0: one training up to ``final``.
         start, final: accuracies, start < final.
-        early_stop: looks at each training alone, so that a pruning resets it; None: none.
+        early_stop: looks at each training alone, so that a pruning resets it; None (in recipes "none"): none.
         order: "recover": each pruning is followed by one epoch at least, and an epoch that opens a gate stops nothing.
             "official": as in the authors' repository, the early stop looks at all epochs without a reset, and one that
             comes (or ``final``) in an epoch that opens a gate does not prevent its pruning, after which nothing is

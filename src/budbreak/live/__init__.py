@@ -3,6 +3,7 @@
 from budbreak.live.averages import check_averages, mask_averages
 from budbreak.live.dead_units import dead_neurons
 from budbreak.live.emptying import emptying
+from budbreak.live.held import held
 from budbreak.live.holding import Hold, apply_mask, check_zeros, hold
 from budbreak.live.measuring import measure
 from budbreak.live.modelstate import (
@@ -19,7 +20,7 @@ from budbreak.live.optimizers import groups_of, nested, optimizers_of, steppers,
 from budbreak.live.ownership import check_disjoint, check_own, check_ownership, held_by
 from budbreak.live.pruning import prune
 from budbreak.live.rewinding import Resettable, Snapshot, Stateful, TrainingState, check_resettable, rewind
-from budbreak.live.surgery import replace_activations
+from budbreak.live.surgery import check_any_site, replace_activations
 
 __all__ = [
     "Hold",
@@ -28,6 +29,7 @@ __all__ = [
     "Stateful",
     "TrainingState",
     "apply_mask",
+    "check_any_site",
     "check_averages",
     "check_disjoint",
     "check_fits",
@@ -39,6 +41,7 @@ __all__ = [
     "emptying",
     "extra_states",
     "groups_of",
+    "held",
     "held_by",
     "hold",
     "load_state",

@@ -207,15 +207,24 @@ def _unit_shape(activation: Activation, node: Node) -> tuple[int, ...]:
     return tuple(node.shape[dim] if dim in dims else 1 for dim in range(min(dims), 0))
 
 
-def _check_sites(plan: ActivationPlan, graph: ModelGraph, model: nn.Module) -> None:
-    names = [site.name for site in graph.sites]
-    if not names:
+def check_any_site(graph: ModelGraph, model: nn.Module) -> None:
+    """Refuse a model that calls no activation.
+
+    Raises:
+        NoSites: with what there was instead.
+    """
+    if not graph.sites:
         unseen = f"; instead there was: {'; '.join(graph.unseen[:5])}" if graph.unseen else ""
         raise NoSites(
             f"{type(model).__name__} calls no activation on the example",
             f"sites are where a nonlinearity is called, an nn.ReLU or F.relu, say{unseen}",
             "give a model that calls one, or look at its bb.trace(model, example)",
         )
+
+
+def _check_sites(plan: ActivationPlan, graph: ModelGraph, model: nn.Module) -> None:
+    check_any_site(graph, model)
+    names = [site.name for site in graph.sites]
     for site in plan:
         if site not in names:
             rule = f"{one_of(names)}, as bb.trace(model, example) prints them"

@@ -18,7 +18,7 @@ from budbreak.graph import calling_line, restored, undisturbed
 
 _TORCH, _OURS = str(Path(torch.__file__).parent), str(Path(__file__).parent)
 _LAYERS = str(Path(nn.modules.__file__).parent)
-_PLAIN = (bool, int, float, str, tuple, type(None))
+_PLAIN = (bool, int, float, str, type(None))
 
 
 class _Tracer(fx.Tracer):
@@ -90,7 +90,7 @@ def _reading(owner: nn.Module) -> Generator[Read, None, None]:
     kind, read = type(owner), Read()
 
     def reading(self: nn.Module, name: str) -> Any:
-        value = object.__getattribute__(self, name)
+        value = kind.__getattribute__(self, name)
         if self is owner and name != "training" and isinstance(value, _PLAIN) and name in vars(self):
             read[name] = value
         return value

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from budbreak.errors import BudbreakError, InvalidValue, InvariantBroken
-from budbreak.graph import call_example, undisturbed
+from budbreak.graph import check_finite_outputs, example_outputs, too_far
 
 
 def check_same(reference: nn.Module, other: nn.Module, example: Any) -> None:
@@ -20,41 +18,17 @@ def check_same(reference: nn.Module, other: nn.Module, example: Any) -> None:
     Raises:
         InvalidValue: if one of them does not take the example.
         InvariantBroken: if they differ by more.
+        NotFinite: if outputs of the reference are NaN or infinite.
     """
-    wanted = _outputs(reference, example)
+    wanted = check_finite_outputs(example_outputs(reference, example))
     try:
-        found = _outputs(other, example)
+        found = example_outputs(other, example)
     except BudbreakError as error:
         rule = "a layer that is replaced must be called, and nothing of it be read"
         raise InvalidValue(f"with layers replaced, {error.value}", rule, "leave that layer out") from error
-    if len(found) != len(wanted):
-        raise InvariantBroken(f"{len(found)} outputs, not {len(wanted)}", "replaced layers give what they gave")
-    for one, two in zip(wanted, found, strict=True):
-        _check_near(one, two)
-
-
-def _check_near(wanted: Tensor, found: Tensor) -> None:
-    bound = torch.finfo(wanted.dtype).eps ** 0.5 * float(wanted.abs().max())
-    far = float((wanted - found).abs().max()) if found.shape == wanted.shape else float("inf")
-    if not far <= bound:
+    if trouble := too_far(wanted, found, None):
         raise InvariantBroken(
-            f"the outputs differ by {far:.3g}, with layers replaced",
-            f"rounding explains up to {bound:.3g}",
+            f"with layers replaced, {trouble}",
+            "the difference is more than rounding",
             "leave out the layer that is used in another way than by calling it",
         )
-
-
-@torch.no_grad()
-def _outputs(model: nn.Module, example: Any) -> list[Tensor]:
-    with undisturbed(model):
-        model.eval()
-        return [one for one in _tensors(call_example(model, example)) if one.is_floating_point() and one.numel()]
-
-
-def _tensors(output: Any) -> list[Tensor]:
-    """The tensors of an output, nested or not."""
-    if isinstance(output, Tensor):
-        return [output]
-    if isinstance(output, Mapping):
-        output = list(cast("Mapping[str, Any]", output).values())
-    return [one for part in output for one in _tensors(part)] if isinstance(output, list | tuple) else []

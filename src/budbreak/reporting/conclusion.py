@@ -22,6 +22,7 @@ from budbreak.studies import RunResult, costs, estimate, is_ap, subject
 _LISTED = 4  # more densities or arms than this are counted, not listed
 _FEW = 3  # more pairs than this get no words about diagnostics and cost, and one for all that show nothing
 _MEASURES = 3  # numbers of each diagnostic
+_GROUPS = 2  # of more than this only the first number is told
 _WORDS = {
     r"(?<![\w@+-])host(?![\w@+-])": "the criterion that prunes",
     r"lambda = [\d.e-]+ %|\bdensit(y|ies)\b": "the density: the share of the prunable weights that is kept",
@@ -197,7 +198,9 @@ def _sparsest(run: RunResult, series: Series) -> str:
 
 def _measured(run: RunResult, series: Series) -> str:
     words: list[str] = []
-    for quantity in [quantity for group in diagnosed(run) for quantity in group[:_MEASURES]]:
+    found = diagnosed(run)
+    most = _MEASURES if len(found) <= _GROUPS else 1
+    for quantity in [quantity for group in found for quantity in group[:most]]:
         for line in difference_series(run, quantity.name):
             point = line.at(series.points[-1].place)
             if line.label == series.label and point is not None:

@@ -14,10 +14,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from budbreak.reporting import theme
+from budbreak.reporting.compacted import compacted
 from budbreak.reporting.conclusion import conclude
 from budbreak.reporting.drawing import engine, specification
 from budbreak.reporting.figures import Figure, compared, figures_of
-from budbreak.reporting.summary import endings
+from budbreak.reporting.summary import endings, remarks
 from budbreak.reporting.wording import count, density, duration, plain_lines
 from budbreak.studies import RunResult, distinct_names
 
@@ -109,12 +110,12 @@ def _run(run: RunResult, name: str, prefix: str, figures: Sequence[Figure]) -> d
         "complete": run.complete,
         "words": conclude(run),
         "tiles": list(_tiles(run)),
-        "arms": endings(run),
+        "arms": [table for table in (endings(run), compacted(run)) if table.rows],
+        "remarks": remarks(run),
         "figures": [(panel, list(found)) for panel, found in groupby(beside, lambda figure: figure.panel)],
         "aside": [figure for figure in figures if figure.place == "aside"],
         "facts": {
             "Invariants checked": list(_invariants(run)),
-            "Remarks": _remarks(run),
             "Arms": [(arm.name, f"compared with {arm.reference or 'none'}") for arm in run.arms],
             "Recipe, resolved": list(_recipe(run)),
             "Environment": list(_flat(run.environment, "")),
@@ -145,16 +146,6 @@ def _invariants(run: RunResult) -> Iterator[tuple[Markup, str]]:
         said = f"broken in {len(where)} of {len(checked)}: {'; '.join(where)}" if where else ""
         mark = Markup('<span class="{}">{}</span>').format("broken" if where else "held", plain_lines(name))
         yield mark, said or f"held in all {len(checked)} checks"
-
-
-def _remarks(run: RunResult) -> list[tuple[str, str]]:
-    """What the run remarked, with the places."""
-    places: dict[str, list[str]] = {}
-    for row in run.levels:
-        for remark in row.notes:
-            places.setdefault(remark, []).append(f"{row.arm}, seed {row.seed}, level {row.level}")
-    more = {remark: f"; and {len(where) - 4} more" if len(where) > 4 else "" for remark, where in places.items()}
-    return [(remark, "; ".join(where[:4]) + more[remark]) for remark, where in places.items()]
 
 
 def _recipe(run: RunResult) -> Iterator[tuple[str, str]]:

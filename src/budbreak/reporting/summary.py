@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -18,6 +19,8 @@ from budbreak.reporting.estimate import (
 from budbreak.reporting.tables import Table, pivot, star
 from budbreak.reporting.wording import chance, density, interval, number, spread, unit_of_change
 from budbreak.studies import RunResult
+
+_WIDE = 18  # letters of a column's name in one line
 
 
 def endings(run: RunResult) -> Table:
@@ -41,7 +44,9 @@ def endings(run: RunResult) -> Table:
     }
     for quantity in (group[0] for group in diagnosed(run)):
         found = _at(run, quantity, last)
-        columns[quantity.label] = {arm: number(quantity, point.estimate.mean) for arm, point in found.items()}
+        columns[textwrap.fill(quantity.label, _WIDE)] = {
+            arm: number(quantity, point.estimate.mean) for arm, point in found.items()
+        }
     cells = {((arm,), head): text for head, texts in columns.items() for arm, text in texts.items()}
     table = pivot(("arm",), [head for head, texts in columns.items() if texts], cells)
     where = "their last level" if len(shares) > 1 else f"lambda = {next(iter(shares), '')}"
@@ -68,3 +73,14 @@ def _reading(run: RunResult) -> str:
     found = "; *: p < 0.05" if any(point.is_found for point in points) else ""
     corrected = f"; p is {family(run)}" if family(run) else ""
     return f"Differences are {pairing(lines)}{corrected}{found}."
+
+
+def remarks(run: RunResult) -> list[tuple[str, str]]:
+    """What the run remarked, e.g. what was not reached, and where."""
+    places: dict[str, list[str]] = {}
+    for row in run.levels:
+        for remark in row.notes:
+            said = remark.removeprefix(f"level {row.level}: ")  # the place says it
+            places.setdefault(said, []).append(f"{row.arm}, seed {row.seed}, level {row.level}")
+    more = {remark: f"; and {len(where) - 4} more" if len(where) > 4 else "" for remark, where in places.items()}
+    return [(remark, "; ".join(where[:4]) + more[remark]) for remark, where in places.items()]

@@ -21,7 +21,7 @@ from budbreak.reporting.wording import (
     titled,
     unit_of_change,
 )
-from budbreak.studies import RunResult
+from budbreak.studies import RunResult, is_compaction
 
 Column = tuple[str, Series, Callable[[Point], str]]
 """Its name, what it lists, and how a point is written."""
@@ -64,8 +64,12 @@ class Table:
 
 
 def tables(run: RunResult) -> list[Table]:
-    """For each quantity that was measured, its means, and its differences where arms have references."""
-    found = [table for quantity in run.quantities for table in (means(run, quantity), differences(run, quantity))]
+    """For each quantity that was measured, its means, and its differences where arms have references.
+
+    What compacted networks measure is a table of its own.
+    """
+    own = [quantity for quantity in run.quantities if not is_compaction(quantity.name)]
+    found = [table for quantity in own for table in (means(run, quantity), differences(run, quantity))]
     return [table for table in found if table.rows]
 
 
@@ -150,9 +154,9 @@ def to_latex(table: Table, name: str, label: str) -> str:
     return _render("table.tex", _latex, table=table, name=name, label=label)
 
 
-def to_markdown(runs: Sequence[RunResult]) -> str:
-    """The tables of all runs, each under its name."""
-    return _render("tables.md", _markdown, runs=[(run.name, tables(run)) for run in runs])
+def to_markdown(runs: Sequence[tuple[str, Sequence[Table]]]) -> str:
+    """The tables of runs, each under its name."""
+    return _render("tables.md", _markdown, runs=runs)
 
 
 def _render(template: str, escape: Callable[[object], str], **values: object) -> str:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from budbreak.reporting.compacted import compacted
 from budbreak.reporting.estimate import Point, Series, arm_series, difference_series, headline
 from budbreak.reporting.layout import NARROW, Stacked
-from budbreak.reporting.summary import endings
+from budbreak.reporting.summary import endings, remarks
 from budbreak.reporting.tables import MISSING, Table, star, table_of
 from budbreak.reporting.wording import count, named, plain_lines
 from budbreak.studies import RunResult
@@ -17,6 +18,7 @@ from budbreak.studies import RunResult
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
+_MOST_REMARKS = 8
 _LEAST = 2  # levels of a table that leaves others out: the first and the last
 _SIGNS = {"\u00b1": "+-", "\u03bb": "lambda", "\u2212": "-", MISSING: ""}  # not every terminal has them
 
@@ -41,10 +43,33 @@ def terminal_table(run: RunResult) -> RenderableType:
         Text(_text(heading if run.complete else f"{heading}\nINTERRUPTED: tasks are missing"), "bold", overflow="fold"),
         "",
         _Levels(_text(named(headline(run))), _means(run, judged)),
-        Text(f"\n{_text(last.heading)}", "bold"),
-        Stacked(tuple(map(_text, last.header)), tuple(tuple(map(_text, row)) for row in last.rows), NARROW),
-        *([Text(_text(last.note), overflow="fold")] if last.note else []),
+        *_stacked(last),
+        *_stacked(compacted(run)),
+        *_remarks(run),
     )
+
+
+def _stacked(table: Table) -> list[RenderableType]:
+    """A table under its heading; nothing without rows."""
+    from rich.text import Text
+
+    if not table.rows:
+        return []
+    rows = tuple(tuple(map(_text, row)) for row in table.rows)
+    heading, note = Text(f"\n{_text(table.heading)}", "bold"), Text(_text(table.note), overflow="fold")
+    return [heading, Stacked(tuple(map(_text, table.header)), rows, NARROW), *([note] if table.note else [])]
+
+
+def _remarks(run: RunResult) -> list[RenderableType]:
+    """The first of them, each with its places."""
+    from rich.text import Text
+
+    found = remarks(run)
+    lines = [f"{where}: {text}" for text, where in found[:_MOST_REMARKS]]
+    if len(found) > len(lines):
+        lines.append(f"and {len(found) - len(lines)} more; the report has all")
+    heading = [Text("\nRemarks", "bold")] if lines else []
+    return [*heading, *(Text(_text(line), overflow="fold") for line in lines)]
 
 
 def _text(text: str) -> str:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from budbreak.checks import check_known
 from budbreak.errors import InvalidValue, one_of
 from budbreak.files import write_bytes, write_json, write_text
-from budbreak.reporting.tables import tables, to_latex, to_markdown
+from budbreak.reporting.compacted import tables_with
+from budbreak.reporting.tables import to_latex, to_markdown
 from budbreak.studies import RunResult, between, difference_rows, level_rows, to_csv, to_json
 
 if TYPE_CHECKING:
@@ -96,10 +97,10 @@ def _write_records(runs: Sequence[RunResult], folder: Path, formats: Sequence[st
 def _write_tables(runs: Sequence[RunResult], folder: Path, formats: Sequence[str]) -> None:
     shown = with_comparison(runs)
     if "md" in formats:
-        write_text(folder / "tables.md", to_markdown(shown))
+        write_text(folder / "tables.md", to_markdown([(run.name, tables_with(run)) for run in shown]))
     for place, run in enumerate(shown) if "tex" in formats else ():
         prefix = f"{place}-{_slug(run.name)}-" if place else "compared-" if len(runs) > 1 else ""
-        for table in tables(run):
+        for table in tables_with(run):
             name = f"{prefix}{table.key.replace('_', '-')}"
             write_text(folder / "tables" / f"{name}.tex", to_latex(table, run.name, name))
 

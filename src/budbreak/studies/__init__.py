@@ -1,6 +1,7 @@
 """Recipes, arms and seeds: what the command runs, and how it is compared."""
 
 from budbreak.studies.between import between, distinct_names
+from budbreak.studies.compacting import BATCH_SIZES, COMPACTION, is_compaction
 from budbreak.studies.compare import paired_differences
 from budbreak.studies.costs import Cost, costs
 from budbreak.studies.executors import EXECUTORS, check_executor, open_executor, usual_executor
@@ -31,14 +32,17 @@ from budbreak.studies.result import (
 )
 from budbreak.studies.rows import difference_rows, level_rows, to_csv, to_json
 from budbreak.studies.run import Choice, RunFailed, run
-from budbreak.studies.sections import Setup
+from budbreak.studies.sections import Setup, make_setup
 from budbreak.studies.stored import StoredWeights, stored_weights
 from budbreak.studies.subject import is_ap, subject
+from budbreak.studies.taskfolder import read_task
 from budbreak.studies.tasks import Place
 from budbreak.studies.watching import Event
 
 __all__ = [
     "BATCH",
+    "BATCH_SIZES",
+    "COMPACTION",
     "EXECUTORS",
     "TASKS",
     "TEST_ACCURACY",
@@ -79,6 +83,7 @@ __all__ = [
     "holm",
     "import_folders",
     "is_ap",
+    "is_compaction",
     "level_rows",
     "list_runs",
     "load_recipe",
@@ -86,11 +91,13 @@ __all__ = [
     "look_ahead",
     "make_plan",
     "make_recipe",
+    "make_setup",
     "measure",
     "measure_subject",
     "open_executor",
     "paired_differences",
     "parse_set",
+    "read_task",
     "read_tasks",
     "recipe_fields",
     "recipe_values",

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from budbreak.diagnostics import Quantity
 from budbreak.errors import InvalidValue
+from budbreak.studies.compacting import is_compaction
 from budbreak.studies.intervals import estimate, holm, welch
 from budbreak.studies.result import ArmResult, Counted, Difference, LevelResult
 
@@ -93,8 +94,8 @@ def _compared(levels: Sequence[LevelResult], arms: Sequence[ArmResult], paired: 
 
 
 def _same_training(base: LevelResult, own: LevelResult) -> bool:
-    """Whether all that was measured of both is the same."""
-    both = base.numbers.keys() & own.numbers.keys()
+    """Whether all that was measured of both is the same; times, which never are, are not looked at."""
+    both = {name for name in base.numbers.keys() & own.numbers.keys() if not is_compaction(name)}
     return base.steps == own.steps and bool(both) and all(base.numbers[name] == own.numbers[name] for name in both)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from budbreak import diagnostics, schedules
-from budbreak.activations import FAMILY
+from budbreak.activations import FAMILY as ACTIVATION_FAMILY
 from budbreak.iteration import CRITERIA as CRITERIA
 from budbreak.iteration import ENDING_RULES as ENDING_CLASSES
 from budbreak.iteration import FOLLOW_UPS as FOLLOW_UP_CLASSES
@@ -11,12 +11,14 @@ from budbreak.iteration import ActivateWhilePruning
 from budbreak.masks import ALLOCATIONS as ALLOCATION_CLASSES
 from budbreak.masks import GRANULARITIES as GRANULARITY_CLASSES
 from budbreak.masks import SCOPES as SCOPE_CLASSES
+from budbreak.search import FAMILY as SAMPLER_FAMILY
 from budbreak.training import OPTIMIZERS as OPTIMIZER_CLASSES
 from budbreak.training import RATES as RATE_CLASSES
 from budbreak.training import AdamW
 from budbreak.values import Family
 
-ACTIVATIONS = FAMILY
+ACTIVATIONS = ACTIVATION_FAMILY
+SAMPLERS = SAMPLER_FAMILY
 SCHEDULES = Family.of(
     "schedule", schedules.ALL, needs=("levels",), example='{is = "geometric", rate = 0.2, levels = 12}'
 )

@@ -1,4 +1,7 @@
-"""What a run with gates shows beside its levels: accuracy through training, sparsity, masks. Of the first seed."""
+"""What a run shows beside its levels, of the first seed: accuracy through training, sparsity, masks; and what follows.
+
+What prunings do to ranks and spectra says `changes_of`, what compacted networks cost `fronts`.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from budbreak.diagnostics import Finding, Quantity
 from budbreak.errors import BudbreakError
 from budbreak.iteration import Store
 from budbreak.schedules import LayerByLayer, NotForeseen, Schedule, foresee
+from budbreak.studies.changes import Row, changes_of, finding
+from budbreak.studies.fronts import fronts
 from budbreak.studies.recipe import Arm
 from budbreak.studies.result import VALIDATION_ACCURACY, LevelResult
 from budbreak.studies.tasks import Task
@@ -18,11 +23,9 @@ _SIDE = 20  # of a mask, as it is shown: some kilobytes for an arm
 _SPARSITY = Quantity("sparsity", "sparsity", "share", about="pruned / prunable.")
 _KEPT = Quantity("kept", "kept")
 
-Row = Mapping[str, str | float | None]
-
 
 def findings_of(shown: Sequence[tuple[Arm, Task]], levels: Sequence[LevelResult]) -> tuple[Finding, ...]:
-    """The findings of the arms whose trainings end by a rule, of seed 0.
+    """The findings of a run; course, sparsity and masks of arms whose trainings end by a rule.
 
     Args:
         shown: arms with their tasks, which may be under way.
@@ -31,20 +34,15 @@ def findings_of(shown: Sequence[tuple[Arm, Task]], levels: Sequence[LevelResult]
     gated = [(arm, task) for arm, task in shown if task.seed == 0 and arm.setup.train.until is not None]
     own = {arm.name: [one for one in levels if (one.arm, one.seed) == (arm.name, 0)] for arm, _ in gated}
     courses = [
-        _finding("events", f"Training of {name}, seed 0", VALIDATION_ACCURACY, _course(own[name])) for name in own
+        finding("events", name, VALIDATION_ACCURACY, _course(own[name]), panel="Training, seed 0") for name in own
     ]
     reached = [row for arm, _ in gated for row in _sparsities(arm, own[arm.name])]
-    sparsity = _finding("events", "Sparsity, scheduled and reached", _SPARSITY, reached, epoch="level")
-    masks = [
-        _finding("masks", f"Masks of {arm.name}, seed 0, thinned out", _KEPT, list(_tiles(task))) for arm, task in gated
-    ]
-    return tuple(one for one in (*courses, sparsity, *masks) if one is not None)
-
-
-def _finding(kind: str, label: str, quantity: Quantity, rows: Sequence[Row], **labels: str) -> Finding | None:
-    if not rows:
-        return None
-    return Finding(kind, label, quantity, {name: tuple(row[name] for row in rows) for name in rows[0]}, labels)
+    sparsity = finding("events", "Sparsity, scheduled and reached", _SPARSITY, reached, labels={"epoch": "level"})
+    panel = "Masks, seed 0, thinned out"
+    masks = [finding("masks", arm.name, _KEPT, list(_tiles(task)), panel=panel) for arm, task in gated]
+    pruned = changes_of(shown, levels)
+    found = (*courses, *pruned, sparsity, *masks, *fronts(levels))
+    return tuple(one for one in found if one is not None)
 
 
 def _course(levels: Sequence[LevelResult]) -> list[Row]:

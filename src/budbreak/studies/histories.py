@@ -147,6 +147,7 @@ def _level(arm: str, seed: int, stages: Sequence[LevelRecord]) -> LevelResult:
         invariants=last.invariants,
         layers=(),
         curve=(),
+        notes=tuple(stage.ending for stage in stages if stage.ending),
         counted=None if last.counted == "weights" else Counted(last.counted_kept, last.counted_total, last.counted),
     )
 

@@ -18,8 +18,8 @@ def read_one(family: Family[Any], where: str) -> PlainValidator:
 
 
 def read_optional(family: Family[Any], where: str) -> PlainValidator:
-    """A field that holds one value of a family, or none."""
-    return PlainValidator(lambda plain: None if plain is None else decode(plain, family, field=where))
+    """A field that holds one value of a family, or None, "none" in a recipe."""
+    return PlainValidator(lambda plain: None if plain in (None, "none") else decode(plain, family, field=where))
 
 
 def read_many(family: Family[Any], where: str, *, twice: bool = False) -> PlainValidator:

@@ -7,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from budbreak.diagnostics import Quantity
+from budbreak.iteration import Store, read_records
 from budbreak.studies.notes import Notes
 from budbreak.studies.result import LayerResult, LevelResult
 
-_WORDS = {"masked": "after retraining", "free": "after retraining without mask"}
+WORDS = {"masked": "after retraining", "free": "after retraining without mask"}
 _NONZERO = Quantity("nonzero", "remaining weights", "share", about="weights that are not zero, of the prunable ones.")
 
 
@@ -26,37 +27,53 @@ def is_retrained(folder: Path, ways: Iterable[str]) -> bool:
 
 def retrained_quantities(ways: Iterable[str], quantities: Sequence[Quantity]) -> tuple[Quantity, ...]:
     """The numbers of retrained networks: those of a level once more, and how many weights are not zero."""
-    return tuple(
-        replace(one, name=_named(one.name, way), label=f"{one.label} {_WORDS[way]}", group=one.group and _WORDS[way])
-        for way in ways
-        for one in (*quantities, _NONZERO)
-    )
+    return tuple(retrained_quantity(one, way) for way in ways for one in (*quantities, _NONZERO))
+
+
+def retrained_quantity(quantity: Quantity, way: str) -> Quantity:
+    """A number of a retrained network; all of them are drawn together."""
+    label = f"{quantity.label} {WORDS[way]}"
+    return replace(quantity, name=_named(quantity.name, way), label=label, group=WORDS[way])
 
 
 def with_retrained(level: LevelResult, folder: Path, identity: str, ways: Iterable[str]) -> LevelResult:
     """The last level of a task with the numbers of its retrainings, as far as they are over."""
     for way in ways:
-        notes = Notes(retrained_folder(folder, way), identity)
+        inside = retrained_folder(folder, way)
+        notes = Notes(inside, identity)
+        level = replace(level, notes=(*level.notes, *_endings(inside, way)))
         for end in notes.ends.values():
             layers = {layer.name: layer for layer in end.layers}
             kept, total = (sum(getattr(layer, name) for layer in end.layers) for name in ("kept", "total"))
             numbers = {**end.numbers, _NONZERO.name: kept / total}
             level = replace(
                 level,
-                numbers={**level.numbers, **_suffixed(numbers, way)},
+                numbers={**level.numbers, **suffixed(numbers, way)},
                 layers=tuple(_with(layer, layers.get(layer.name), way) for layer in level.layers),
             )
     return level
+
+
+def _endings(folder: Path, way: str) -> list[str]:
+    """What was not reached."""
+    store = Store(folder)
+    try:
+        store.look()
+    except FileNotFoundError:
+        return []  # it has not begun
+    records = read_records(folder, store.identity)
+    return [f"{WORDS[way]}: {record.ending.removeprefix('level 0: ')}" for record in records if record.ending]
 
 
 def _with(layer: LayerResult, retrained: LayerResult | None, way: str) -> LayerResult:
     if retrained is None:
         return layer
     numbers = {**retrained.numbers, _NONZERO.name: retrained.kept / retrained.total}
-    return replace(layer, numbers={**layer.numbers, **_suffixed(numbers, way)})
+    return replace(layer, numbers={**layer.numbers, **suffixed(numbers, way)})
 
 
-def _suffixed(numbers: Mapping[str, float], way: str) -> dict[str, float]:
+def suffixed(numbers: Mapping[str, float], way: str) -> dict[str, float]:
+    """Numbers under the names that they have of a retrained network."""
     return {_named(name, way): number for name, number in numbers.items()}
 
 

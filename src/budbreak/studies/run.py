@@ -10,6 +10,7 @@ from typing import Any
 
 from budbreak.diagnostics import quantities_of
 from budbreak.errors import BudbreakError
+from budbreak.studies.compacting import compaction_quantities, is_compaction
 from budbreak.studies.compare import paired_differences
 from budbreak.studies.executors import open_executor
 from budbreak.studies.findings import findings_of
@@ -236,6 +237,8 @@ def _collect_run(choice: Choice, cells: Cells, shown: Shown, seconds: float) -> 
     quantities = (*TRAINING, *too, *quantities_of(_diagnostics(finished)))
     ways = dict.fromkeys(way for arm in finished for way in arm.setup.retrain.ways)
     quantities = (*quantities, *retrained_quantities(ways, quantities))
+    if any(arm.setup.measure.compact for arm in finished):
+        quantities = (*quantities, *compaction_quantities(ways))
     order = {arm.name: index for index, arm in enumerate(finished)}
     levels.sort(key=lambda level: (order[level.arm], level.seed, level.level))
     return RunResult(
@@ -249,7 +252,7 @@ def _collect_run(choice: Choice, cells: Cells, shown: Shown, seconds: float) -> 
         seconds=seconds,
         quantities=quantities,
         levels=tuple(levels),
-        differences=tuple(paired_differences(levels, arms, quantities)),
+        differences=tuple(paired_differences(levels, arms, [one for one in quantities if not is_compaction(one.name)])),
         findings=findings_of(shown, levels),
     )
 

@@ -107,7 +107,8 @@ class TrainSection(Section):
         description="epochs of each training, at most; with accuracy gates, of all together"
     )
     until: Annotated[EndingRule | None, read_optional(ENDINGS, "train.until")] = Field(
-        None, description='what ends a training before, e.g. {is = "accuracy-gates", prunings = 5}, "early-stop"'
+        None,
+        description='what ends one early, e.g. {is = "accuracy-gates", prunings = 5}, "early-stop"; or "none"',
     )
     batch_size: Annotated[int, Field(ge=1, le=_MOST_IMAGES)] = Field(128, description="images in an optimizer step")
     optimizer: Annotated[OptimizerValue, read_one(OPTIMIZERS, "train.optimizer")] = Field(
@@ -195,6 +196,9 @@ class MeasureSection(Section):
     images: Images = Field(2000, description="training images (not augmented) that they look at; 0: all")
     every: Annotated[int, Field(ge=0, le=_MOST_EPOCHS)] = Field(
         1, description="measure every N epochs as well as at the ends; 0: only at the ends"
+    )
+    compact: bool = Field(
+        False, description="compact the final network (and a retrained one with its mask), and measure what that gives"
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from budbreak.errors import StoreMismatch
 from budbreak.files import read_json, write_json
 from budbreak.iteration import LevelRecord, Store, differences, read_records
+from budbreak.studies.compacting import is_compacted, with_compacted
 from budbreak.studies.notes import Notes
 from budbreak.studies.result import Counted, LevelResult
 from budbreak.studies.retraining import is_retrained, with_retrained
@@ -56,6 +57,7 @@ def is_complete(task: Task) -> bool:
     last = task.setup.prune.schedule.levels
     whole = all((task.folder / name).is_file() for name in (WEIGHTS, "identity.json"))  # not one that was moved away
     whole = whole and is_retrained(task.folder, task.setup.retrain.ways)
+    whole = whole and (not task.setup.measure.compact or is_compacted(task.folder, task.setup.retrain.ways))
     return whole and any((record.level == last or record.closes) and record.last_stage for record in _records(task))
 
 
@@ -79,9 +81,15 @@ def collect(task: Task, arm: str) -> list[LevelResult]:
     """
     dense = [level for need in task.needs for level in _levels(need, arm)]
     own = [level for level in _levels(task, arm) if not dense or level.level > 0]
-    if own:
-        own[-1] = with_retrained(own[-1], task.folder, task.identity, task.setup.retrain.ways)
-    return [*(replace(level, shared=True) for level in dense), *own]
+    levels = [*(replace(level, shared=True) for level in dense), *own]
+    return [*levels[:-1], *(_after(level, task) for level in levels[-1:])]
+
+
+def _after(last: LevelResult, task: Task) -> LevelResult:
+    """The last level with what was retrained and compacted after it; level 0 where no gate was reached."""
+    ways = task.setup.retrain.ways
+    retrained = with_retrained(last, task.folder, task.identity, ways)
+    return with_compacted(retrained, task.folder, task.identity, ways) if task.setup.measure.compact else retrained
 
 
 def _levels(task: Task, arm: str) -> list[LevelResult]:

@@ -12,9 +12,10 @@ from typing import Any, Literal
 
 from budbreak.data import find
 from budbreak.errors import StoreMismatch
+from budbreak.evidence import observers_of
 from budbreak.files import digest
 from budbreak.foreign import find_callable
-from budbreak.iteration import watching
+from budbreak.iteration import criteria_of, watching
 from budbreak.live import state_digest
 from budbreak.studies.making import epochs_before, epochs_in_all, make_network
 from budbreak.studies.sections import Setup, make_setup
@@ -140,21 +141,27 @@ def dense_of(setup: Setup) -> Setup:
     kept |= {"criterion": criterion, "then": then}
     dense = type(setup.prune).model_validate({"schedule": "dense"})
     once = type(setup.retrain).model_validate({})
-    return setup.model_copy(update={"prune": dense.model_copy(update=kept), "retrain": once})
+    measure = setup.measure.model_copy(update={"compact": False})
+    return setup.model_copy(update={"prune": dense.model_copy(update=kept), "retrain": once, "measure": measure})
 
 
 def distinct(tasks: Sequence[Task]) -> list[Task]:
-    """The first task of each identity: the arms of a seed have their dense training in common."""
+    """The first task of each identity, or the first whose network is compacted, too, which makes all of both.
+
+    The arms of a seed have their dense training in common.
+    """
     firsts: dict[str, Task] = {}
     for task in tasks:
-        firsts.setdefault(task.identity, task)
+        known = firsts.setdefault(task.identity, task)
+        if task.setup.measure.compact and not known.setup.measure.compact:
+            firsts[task.identity] = task
     return list(firsts.values())
 
 
 def _told(setup: Setup, seed: int) -> dict[str, Any]:
-    """What tells a training that begins with a fresh network from others; of a dense one the schedule says nothing."""
+    """What tells a training that begins with a fresh network from others."""
     dense = setup.prune.schedule.levels == 0
-    prune = {key: value for key, value in setup.prune.told().items() if not (dense and key == "schedule")}
+    prune = _told_of_dense(setup) if dense else setup.prune.told()
     network = {**setup.network.told(), "init": setup.network.initialisation, **_factory(setup, seed)}
     return {
         "schema": SCHEMA,
@@ -163,9 +170,18 @@ def _told(setup: Setup, seed: int) -> dict[str, Any]:
         "network": network,
         "train": setup.train.told(),
         "prune": prune,
-        "measure": setup.measure.told(),
+        "measure": {name: value for name, value in setup.measure.told().items() if name != "compact"},
         **({"retrain": setup.retrain.told()} if setup.retrain.ways else {}),
     }
+
+
+def _told_of_dense(setup: Setup) -> dict[str, Any]:
+    """Of what prunes later, a dense training is told by what watches it, whichever criterion reads that."""
+    needs = (need for criterion in criteria_of(setup.prune.criterion, setup.prune.then) for need in criterion.needs)
+    observers = sorted(observers_of(needs), key=repr)
+    watched = {"watched": [telling(one) for one in dict.fromkeys(observers)]} if observers else {}
+    later = ("schedule", "criterion", "then")
+    return {key: value for key, value in setup.prune.told().items() if key not in later} | watched
 
 
 def _factory(setup: Setup, seed: int) -> dict[str, Any]:

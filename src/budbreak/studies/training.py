@@ -19,6 +19,7 @@ from budbreak.files import FolderLock
 from budbreak.iteration import EndingRule, Level, Plan, iterate
 from budbreak.masks import Mask
 from budbreak.schedules import Dense
+from budbreak.studies.compacting import compact_once
 from budbreak.studies.making import (
     Data,
     epochs_of,
@@ -36,6 +37,7 @@ from budbreak.studies.notes import NotedEnd, NotedEpoch, Notes
 from budbreak.studies.result import TRAIN_ACCURACY, VALIDATION_LOSS, EpochResult
 from budbreak.studies.retraining import retrained_folder
 from budbreak.studies.sections import WATCHED
+from budbreak.studies.spectra import Moment, note_spectra, notes_spectra
 from budbreak.studies.taskfolder import is_complete, write_task
 from budbreak.studies.tasks import Task, check_identity
 from budbreak.studies.weights import WEIGHTS, read_state, save_weights
@@ -115,6 +117,8 @@ def _train(task: Task, tell: Tell) -> None:
         for level in levels:
             trainer.train(level, optimizer, rates)
         save_weights(task.folder, model)
+    if setup.measure.compact:
+        compact_once(task.folder, task.identity, model, data.parts.train)
     for way in setup.retrain.ways:
         model.load_state_dict(read_state(task.folder / WEIGHTS), strict=False)  # without extra state
         _retrain(trainer, levels.mask, way)
@@ -142,6 +146,8 @@ def _retrain(trainer: _Trainer, mask: Mask, way: str) -> None:
         own = replace(trainer, notes=notes, until=lambda level: until, free=free)
         for level in levels:
             own.train(level, optimizer, rates)
+    if task.setup.measure.compact and not free:
+        compact_once(folder, task.identity, model, trainer.data.parts.train)
 
 
 def _parts(task: Task, model: nn.Module, steps: int) -> tuple[Optimizer, RateScheduler, Plan]:
@@ -206,7 +212,10 @@ class _Trainer:
         measured = {**numbers, "validation_accuracy": seen.accuracy, **loss}
         before = sum(record.epochs for record in level.history if record.level == level.number)
         if self._is_measured(level, epoch):
-            measured |= self._measure(level, fresh=epoch == 0).numbers
+            found = self._measure(level, fresh=epoch == 0)
+            measured |= found.numbers
+            if epoch == 0 and level.stage == 0:
+                self._note_spectra(level, "start", found)
         result = EpochResult(before + epoch, measured)
         self.notes.add_epoch(NotedEpoch(level.number, level.stage, epoch, level.density, result))
         self.tell()
@@ -223,6 +232,7 @@ class _Trainer:
         epochs = level.epochs_done
         last = self.notes.last_epoch(level.number, level.stage, epochs)
         measured = self._measure(level)
+        self._note_spectra(level, "end", measured)
         result = replace(last, numbers={**last.numbers, **measured.numbers})
         self.notes.add_epoch(NotedEpoch(level.number, level.stage, epochs, level.density, result))
         numbers = {"test_accuracy": self._accuracy(self.data.parts.test), **result.numbers}
@@ -230,6 +240,10 @@ class _Trainer:
         layers = layer_results(self._mask(level), measured.layers)
         self.notes.add_end(NotedEnd(level.number, level.stage, level.density, numbers, layers))
         self.tell()
+
+    def _note_spectra(self, level: Level, moment: Moment, measured: Measurement) -> None:
+        if notes_spectra(self.task.setup, self.task.seed):
+            note_spectra(self.notes.path.parent, self.task.identity, level.number, moment, measured)
 
     def _measure(self, level: Level, *, fresh: bool = False) -> Measurement:
         diagnostics = self.task.setup.measure.diagnostics

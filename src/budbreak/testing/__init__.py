@@ -6,6 +6,7 @@ from budbreak.testing.diagnosing import check_diagnostic
 from budbreak.testing.observing import check_observer
 from budbreak.testing.promises import check_value
 from budbreak.testing.samples import sample_findings
+from budbreak.testing.sampling import check_sampler
 from budbreak.testing.toys import ResidualCNN, mlp, residual_cnn, separable, toy_evidence
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "check_diagnostic",
     "check_observer",
     "check_probe",
+    "check_sampler",
     "check_schedule",
     "check_value",
     "mlp",

@@ -13,13 +13,14 @@ _OPERATORS = ("relu", "gelu", "swish", "tanh")
 
 
 def sample_findings() -> tuple[Finding, ...]:
-    """A search, its operators, their curves, spectra, masks, events, a front and bars."""
+    """A search, its operators, their curves, spectra, their ratios, masks, events, a front and bars."""
     draw = random.Random(0)
     return (
         _search(draw),
         _activations(),
         _operators(draw),
         _spectra(),
+        _ratios(),
         _masks(draw),
         _events(draw),
         _pareto(draw),
@@ -82,6 +83,22 @@ def _spectra() -> Finding:
         for rank in range(1, 33)
     ]
     return _finding("spectra", "Spectra before and after", Quantity("singular", "singular value"), rows)
+
+
+def _ratios() -> Finding:
+    rows = [
+        {
+            "arm": f"pruning {pruning}",
+            "layer": f"layer{layer}.weight",
+            "rank": rank,
+            "value": -pruning * (2 + rank / (1 + layer)),
+            "remaining": f"{32 - 4 * pruning} of 32",
+        }
+        for layer in range(4)
+        for pruning in (1, 2, 3)
+        for rank in range(1, 33 - 4 * pruning)
+    ]
+    return _finding("ratios", "After against before", Quantity("change", "change of the singular value (%)"), rows)
 
 
 def _masks(draw: random.Random) -> Finding:

@@ -21,14 +21,15 @@ _WORDS: Mapping[Any, str] = {
     int: "a whole number",
     float: "a finite number",
     str: "a string",
-    NoneType: "nothing",
+    NoneType: "'none'",
 }
 
 
 def coerce(plain: object, hint: Any, where: str, inner: Inner = None) -> object:
     """A plain form as an annotation wants it.
 
-    A whole number serves as a float and a list as a tuple; nothing else bends, and true is no number.
+    A whole number serves as a float and a list as a tuple; "none" is None where a field may hold None and no string, as
+    TOML has no null. Nothing else bends, and true is no number.
 
     Args:
         plain: strings, finite numbers, None; lists and mappings of these.
@@ -71,9 +72,10 @@ def _is_list(hint: Any) -> bool:
 
 
 def _coerce_union(plain: object, hint: Any, where: str, inner: Inner) -> object:
-    if plain is None and NoneType in get_args(hint):
+    parts = get_args(hint)
+    if NoneType in parts and (plain is None or (plain == "none" and not any(_fits("none", part) for part in parts))):
         return None
-    members = [member for member in get_args(hint) if member is not NoneType]
+    members = [member for member in parts if member is not NoneType]
     if len(members) == 1:
         return coerce(plain, members[0], where, inner)
     for member in members:
@@ -128,7 +130,7 @@ def wanted(hint: Any) -> str:
     """What an annotation asks for, in words.
 
     >>> wanted(float | None), wanted(tuple[int, ...]), wanted(Literal["lite", "pro"])
-    ('a finite number or nothing', 'a list, each a whole number', "'lite' or 'pro'")
+    ("a finite number or 'none'", 'a list, each a whole number', "'lite' or 'pro'")
     """
     origin, parts = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):

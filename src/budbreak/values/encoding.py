@@ -53,6 +53,8 @@ def _plain(value: object, family: Callable[[], Family[Any]] | None, where: str) 
         return [_plain(item, family, f"{where}[{index}]") for index, item in enumerate(cast("list[object]", value))]
     if isinstance(value, float):
         return float(value)  # of numpy's, which is a float too
+    if value is None and family is not None:
+        return "none"  # TOML has no null
     if isinstance(value, str | int | None):
         return value
     if isinstance(value, FunctionType | BuiltinFunctionType | type):

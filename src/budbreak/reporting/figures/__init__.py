@@ -15,6 +15,7 @@ from budbreak.reporting.figures.layers import layers
 from budbreak.reporting.figures.masks import masks
 from budbreak.reporting.figures.operators import operators
 from budbreak.reporting.figures.pareto import pareto
+from budbreak.reporting.figures.ratios import ratios
 from budbreak.reporting.figures.search import search
 from budbreak.reporting.figures.spectra import spectra
 from budbreak.reporting.figures.training import training
@@ -31,6 +32,7 @@ FIGURES: tuple[Callable[[RunResult], list[Figure]], ...] = (
     activations,
     operators,
     spectra,
+    ratios,
     masks,
     events,
     pareto,

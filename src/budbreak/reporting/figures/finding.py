@@ -48,8 +48,11 @@ class Shown:
         return safe(named(self.finding.quantity) if column == "value" else self.finding.labels.get(column, column))
 
     def x(self, column: str) -> alt.X:
-        """A linear axis that ends with the values."""
-        return alt.X(f"{column}:Q", title=self.title(column), scale=alt.Scale(zero=False, nice=False, padding=8))
+        """A linear axis that ends with the values; whole numbers, as of epochs, have ticks at whole numbers."""
+        whole = all(float(row[column]).is_integer() for row in self.rows)
+        axis = alt.Axis(tickMinStep=1) if whole else alt.Axis()
+        scale = alt.Scale(zero=False, nice=False, padding=8)
+        return alt.X(f"{column}:Q", title=self.title(column), scale=scale, axis=axis)
 
     def y(self) -> alt.Y:
         """An axis of values that begins at zero where they come near it."""
@@ -105,7 +108,8 @@ def _figure(shown: Shown, draw: Callable[[Shown, float], Any], caption: str, pla
         lambda width: draw(shown, width),
         Table(titles, rows),
         shown.arms,
-        place=place,
+        panel=shown.finding.panel,
+        place="full" if shown.finding.panel else place,
     )
 
 

@@ -13,6 +13,7 @@ from budbreak.reporting.figures.looks import near_zero
 from budbreak.studies import RunResult
 
 _LETTER, _LINE = 6.4, 13.0  # pixels of a letter and of a line, roughly
+_FEW = 10  # networks: the names of all of them are tried
 _DOT = 9.0  # the radius of the largest
 
 Box = tuple[float, float, float, float]
@@ -23,8 +24,8 @@ Name = tuple[str, Box, Literal["left", "right"]]
 
 def pareto(run: RunResult) -> list[Figure]:
     """Of the columns name, latency, size and value."""
-    caption = "Large marks are large networks; those on the line are beaten in latency, size and accuracy by none, "
-    return finding_figures(run, "pareto", _chart, caption=f"{caption}and named where there is room.")
+    caption = "Large marks are large networks; those on the line are beaten in latency, size and accuracy by none. "
+    return finding_figures(run, "pareto", _chart, caption=f"{caption}They are named where there is room.")
 
 
 def front(rows: Sequence[Row], *, higher: bool = True) -> list[Row]:
@@ -42,13 +43,14 @@ def front(rows: Sequence[Row], *, higher: bool = True) -> list[Row]:
 
 
 def names(rows: Sequence[Row], best: Sequence[Row], size: tuple[float, float]) -> list[Name]:
-    """The names of the best, in a plot of a size, beside their dots and on no dot and no other name.
+    """The names of the best, or of all where they are few, in a plot of a size, on no dot and no other name.
 
     One that fits nowhere is left out. Rows have their places in pixels as x and y.
     """
     taken = [(row["x"] - _DOT, row["y"] - _DOT, row["x"] + _DOT, row["y"] + _DOT) for row in rows]
     found: list[Name] = []
-    for row in best:
+    others = [row for row in rows if row not in best] if len(rows) <= _FEW else []
+    for row in [*best, *others]:
         x, y, wide = row["x"], row["y"], _LETTER * len(row["name"])
         for left, top in ((x + _DOT, y + 2), (x - _DOT - wide, y - 2 - _LINE), (x + _DOT, y - 2 - _LINE)):
             box = (left, top, left + wide, top + _LINE)

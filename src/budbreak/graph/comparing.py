@@ -1,4 +1,4 @@
-"""Whether a smaller model gives what the dense one gives."""
+"""Whether two models give the same for an example."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from budbreak.errors import InvariantBroken, NotFinite
-from budbreak.graph import Forward, call_example, observing, outputs_of, tensors_of, to_device
+from budbreak.graph.examples import call_example
+from budbreak.graph.feeding import Forward, outputs_of, to_device
+from budbreak.graph.tracking import tensors_of
+from budbreak.graph.undisturbed import observing
 
 
-def outputs(model: nn.Module, example: Any, forward: Forward | None) -> list[Tensor]:
+def example_outputs(model: nn.Module, example: Any, forward: Forward | None = None) -> list[Tensor]:
     """The tensors that a model gives for an example, in eval mode.
 
     Raises:
@@ -25,7 +28,7 @@ def outputs(model: nn.Module, example: Any, forward: Forward | None) -> list[Ten
     return [tensor.detach().clone() for tensor in tensors_of(given)]
 
 
-def finite(given: list[Tensor]) -> list[Tensor]:
+def check_finite_outputs(given: list[Tensor]) -> list[Tensor]:
     """The same outputs.
 
     Raises:
@@ -70,7 +73,7 @@ def _rounding(given: Tensor) -> float:
     return float(given.abs().max()) * torch.finfo(given.dtype).eps ** 0.5
 
 
-def difference(given: list[Tensor], other: list[Tensor]) -> float:
+def largest_difference(given: list[Tensor], other: list[Tensor]) -> float:
     """The largest difference.
 
     Raises:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from budbreak.studies import TEST_ACCURACY, Difference
 from reproductions.cells import REWOUND
 from reproductions.judging import Verdict, judge
-from reproductions.sections import name_of
+from reproductions.prose import name_of
 from reproductions.study import Pair, Study
 from reproductions.tables import DYNAMIC
 from reproductions.wording import density, listed, points

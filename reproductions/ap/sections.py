@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from budbreak.studies import TEST_ACCURACY
+from reproductions.ap.scripts import DRIFT, NONZERO
 from reproductions.cells import REWOUND, Cell
 from reproductions.judging import Verdict, expected_by_chance, judge, sentence, verdict_table
-from reproductions.scripts import DRIFT, NONZERO
+from reproductions.prose import name_of
 from reproductions.study import Pair, Study
 from reproductions.tables import DYNAMIC, STATIC, accuracy_table, dead_unit_table, difference_table
 from reproductions.wording import density, listed, percent, table
 
 _ACCURACY = TEST_ACCURACY.name
-_NETWORKS = {"lenet-300-100": "LeNet-300-100", "lenet-5": "LeNet-5", "bn-cnn": "a small CNN with BatchNorm"}
-_DATA = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "digits": "digits"}
-
-
-def name_of(study: Study) -> str:
-    """Network and data of a study that has cells, e.g. "LeNet-5 on MNIST"."""
-    setup = study.cells[0].setup
-    network, data = str(setup["network"]["name"]), str(setup["data"]["name"])
-    limit = int(setup["data"]["limit"])
-    part = f"{limit:,} images of " if limit else ""
-    return f"{_NETWORKS.get(network, network)} on {part}{_DATA.get(data, data)}"
 
 
 def verdicts_on_hosts(study: Study) -> list[Verdict]:
@@ -204,19 +194,3 @@ _SCRIPT = (
     "once more; *thresholds*: cuts at a percentile, and one more and all ties by AP. *whole-script* has them all, "
     "*rewound-script* all but redraw. Arms that count differently do not keep exactly equally many weights."
 )
-
-
-def missing_section(studies: Mapping[str, Study]) -> str:
-    """What was planned and is not there."""
-    lines = [f"- `{name}`: {_missing(study)}" for name, study in studies.items() if study.missing]
-    return "\n".join(["## Not measured yet", "", *(lines or ["Everything that was planned is there."])])
-
-
-def _missing(study: Study) -> str:
-    if not study.cells:
-        return f"all of it ({len(study.planned)} arms, {study.seeds} seeds)"
-    texts = [
-        arm if len(seeds) == study.seeds else f"{arm} (seed{'s' * (len(seeds) > 1)} {listed(map(str, seeds))})"
-        for arm, seeds in study.missing
-    ]
-    return listed(texts)

@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from reproductions.cells import Cell
-from reproductions.claims import claims_section
-from reproductions.judging import RULE, sentence
-from reproductions.reasons import reasons_section
-from reproductions.scripts import SEEDS, STUDIES
-from reproductions.sections import (
+from reproductions.ap.claims import claims_section
+from reproductions.ap.reasons import reasons_section
+from reproductions.ap.scripts import SEEDS, STUDIES
+from reproductions.ap.sections import (
     ablation_section,
     evidence_section,
     hosts_section,
-    missing_section,
-    name_of,
     pro_section,
     script_section,
     verdicts_on_hosts,
 )
+from reproductions.cells import Cell
+from reproductions.judging import RULE, sentence
+from reproductions.prose import missing_section, name_of, places_section, tidy
 from reproductions.study import Study, studies_of
 
 HOSTS = ("mnist-lenet300-hosts", "fashion-lenet300-hosts", "mnist-lenet5-hosts", "mnist-bncnn-hosts")
@@ -70,45 +69,10 @@ def document(studies: Mapping[str, Study]) -> str:
     parts += [evidence_section(found[name]) for name in EVIDENCE if name in found]
     parts += [script_section(found[name]) for name in SCRIPTS if name in found]
     planned = {name: studies[name] for name in (*RECIPES, *SCRIPTS) if name in studies}
-    parts += [missing_section(planned), _places(found)]
-    return _tidy("\n\n".join(parts))
+    parts += [missing_section(planned), places_section(found)]
+    return tidy("\n\n".join(parts))
 
 
 def _short(hosts: Sequence[Study]) -> str:
     lines = [f"- {sentence(verdicts_on_hosts(study), name_of(study))}" for study in hosts]
     return "\n".join(["## In short", "", *(lines or ["Nothing was measured yet."])])
-
-
-def _places(found: Mapping[str, Study]) -> str:
-    """Where the cells were computed, and what they cost."""
-    lines = [f"- `{name}`: {'; '.join(_machines(study.cells))}" for name, study in found.items()]
-    return "\n".join(["## Where this was computed", "", *lines])
-
-
-def _machines(cells: Sequence[Cell]) -> list[str]:
-    counts: dict[str, list[float]] = {}
-    for cell in cells:
-        counts.setdefault(_machine(cell), []).append(sum(cell.seconds[1:]))  # level 0 is shared by the arms of a seed
-    return [f"{len(times)} cells, {sum(times) / 3600:.1f} hours, on {machine}" for machine, times in counts.items()]
-
-
-def _machine(cell: Cell) -> str:
-    where = cell.environment
-    features = ", ".join(where["capabilities"])
-    device = f"{listed_devices(where)}{where['processor']} ({features})"
-    return (
-        f"{device}, {where['threads']} thread, torch {where['torch']}, budbreak {where['budbreak']}, run `{cell.run}`"
-    )
-
-
-def listed_devices(environment: Mapping[str, object]) -> str:
-    """The GPUs of an environment, before the processor; empty if there is none."""
-    devices = environment.get("cuda")
-    return f"{', '.join(map(str, devices))}, " if isinstance(devices, list | tuple) and devices else ""
-
-
-def _tidy(text: str) -> str:
-    """One empty line between parts, one line end at the end."""
-    while "\n\n\n" in text:
-        text = text.replace("\n\n\n", "\n\n")
-    return text.strip() + "\n"

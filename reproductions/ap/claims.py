@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from budbreak.studies import Difference
+from reproductions.ap.sections import verdicts_on_hosts
 from reproductions.cells import DURING, REWOUND
 from reproductions.judging import Verdict, judge
-from reproductions.sections import name_of, verdicts_on_hosts
+from reproductions.prose import name_of
 from reproductions.study import ALPHA, Study
 from reproductions.tables import DYNAMIC
 from reproductions.wording import density, listed, percent, points, table

@@ -1,0 +1,1 @@
+"""Activation-based pruning and what it does to rank, measured: docs/reproduction/activation_based_pruning.md."""

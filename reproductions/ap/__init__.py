@@ -1,0 +1,1 @@
+"""What AP is said to do, measured: docs/reproduction/ap.md."""

@@ -1,0 +1,97 @@
+"""What was tried: a candidate, its score and what it cost; and all trials of a search, in order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import overload
+
+from budbreak.search.space import Candidate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One candidate, and what came of it; all of it as JSON holds it.
+
+    Args:
+        candidate: the place of the activation that each site had.
+        score: a share in [0, 1], higher is better; None where the training diverged, which is worse than any score.
+        seconds: that training and scoring took; 0 where another trial's score is taken over.
+        epochs: of the training, if it was said; 0 where another trial's score is taken over.
+        same_as: the number of the earlier trial of the same candidate, whose score this is; None for one that was
+            trained.
+        note: why it diverged; else "".
+    """
+
+    candidate: Candidate
+    score: float | None
+    seconds: float
+    epochs: float | None = None
+    same_as: int | None = None
+    note: str = ""
+
+    @property
+    def diverged(self) -> bool:
+        """Whether there is no score."""
+        return self.score is None
+
+    @property
+    def energy(self) -> float:
+        """What samplers lower: 1 / score, in [1, inf]; inf for a score of 0 or none."""
+        return 1 / self.score if self.score else math.inf
+
+
+@dataclass(frozen=True)
+class History(Sequence[Trial]):
+    """All trials of a search, in the order in which they were proposed."""
+
+    trials: tuple[Trial, ...] = ()
+
+    @property
+    def best(self) -> int | None:
+        """The number of the trial with the highest score, the earliest of equal ones; None while there is no score."""
+        scored = [(trial.score, -number) for number, trial in enumerate(self) if trial.score is not None]
+        return -max(scored)[1] if scored else None
+
+    @property
+    def best_so_far(self) -> tuple[float | None, ...]:
+        """The highest score up to each trial; None before the first."""
+        reached, best = list[float | None](), None
+        for trial in self:
+            if trial.score is not None and (best is None or trial.score > best):
+                best = trial.score
+            reached.append(best)
+        return tuple(reached)
+
+    @property
+    def seconds(self) -> float:
+        """What all trials took."""
+        return sum(trial.seconds for trial in self)
+
+    @property
+    def epochs(self) -> float | None:
+        """Of all trials; None where it was not said of one."""
+        every = [trial.epochs for trial in self]
+        return None if None in every else sum(epochs for epochs in every if epochs is not None)
+
+    def first_of(self, candidate: Candidate) -> int | None:
+        """The number of the first trial of a candidate, if there is one."""
+        return next((number for number, trial in enumerate(self) if trial.candidate == candidate), None)
+
+    def then(self, trial: Trial) -> History:
+        """The history with one trial more."""
+        return History((*self.trials, trial))
+
+    def __len__(self) -> int:
+        return len(self.trials)
+
+    def __iter__(self) -> Iterator[Trial]:
+        return iter(self.trials)
+
+    @overload
+    def __getitem__(self, index: int) -> Trial: ...
+    @overload
+    def __getitem__(self, index: slice) -> History: ...
+    def __getitem__(self, index: int | slice) -> Trial | History:
+        return History(self.trials[index]) if isinstance(index, slice) else self.trials[index]
