@@ -41,6 +41,20 @@ def test_a_file_has_the_ranks_of_its_network(tmp_path, capsys):
     assert {row["weight"]: float(row["stable"]) for row in rows} == {n: one.stable for n, one in ranks.items()}
 
 
+def test_a_compact_model_has_the_ranks_of_its_weights(tmp_path, capsys):
+    model = mlp()
+    model[0].weight.data[:3] = 0
+    compacted = bb.compact(model, torch.randn(2, model[0].in_features))
+    compacted.save(tmp_path)
+    assert printed(capsys, tmp_path) == bb.ranks(compacted.model).rows
+
+
+def test_weights_without_elements_are_left_out(tmp_path, capsys):
+    save_file({"a": torch.zeros(0, 3), "b": torch.ones(2, 2)}, tmp_path / "net.safetensors")
+    (row,) = printed(capsys, tmp_path / "net.safetensors")
+    assert (row["weight"], row["numerical"]) == ("b", 1)
+
+
 def test_the_table_fits_80_columns_and_says_what_the_numbers_are(tmp_path, capsys):
     path = tmp_path / "net.safetensors"
     save_file(mlp().state_dict(), path)
@@ -123,7 +137,7 @@ def test_a_recipe_measures_ranks():
     ("make", "words"),
     [
         (lambda path: {"w": torch.tensor([[1.0, float("nan")]])}, "'w' holds NaN"),
-        (lambda path: {"w": torch.zeros(0, 3)}, "'w' has the shape (0, 3)"),
+        (lambda path: {"w": torch.zeros(0, 3)}, "of two dimensions or more, with elements"),
         (lambda path: {"b": torch.zeros(3)}, "holds 1 tensors, and no weight among them"),
     ],
 )

@@ -76,3 +76,76 @@ def test_a_model_that_draws_at_random_is_told_apart():
     model.last.weight.data[:, 0] = 0
     with pytest.raises(bb.errors.InvariantBroken, match="gives other outputs when it is run again"):
         bb.compact(model, torch.randn(4, 3))
+
+
+class Turned(nn.Module):
+    """Units change places between two layers, by numbers that the code spells out; outputs may be small."""
+
+    def __init__(self, turn, scale):
+        super().__init__()
+        self.first, self.last, self.turn, self.scale = nn.Linear(3, 6), nn.Linear(6, 2), turn, scale
+
+    def forward(self, x):
+        return self.last(self.turn(self.first(x).relu())) * self.scale, x * 100
+
+
+TURNS = {
+    "roll": lambda h: h.roll(2, -1),
+    "halves": lambda h: torch.cat([h[:, 3:], h[:, :3]], -1),
+    "from-the-end": lambda h: torch.cat([h[:, -3:], h[:, :-3]], -1),
+}
+
+
+@pytest.mark.parametrize("scale", [1, 1e-9])
+@pytest.mark.parametrize("name", TURNS)
+def test_places_that_are_spelt_out_leave_units_however_small_outputs_are(name, scale):
+    torch.manual_seed(0)
+    model = Turned(TURNS[name], scale).double()
+    with torch.no_grad():
+        model.last.weight[:, [0, 3]] = 0
+    inputs = torch.randn(4, 3, dtype=torch.float64)
+    compacted = bb.compact(model, inputs)
+    assert "sizes were given to" in str(compacted.left[0])
+    assert compacted.model.first.out_features == 6
+    assert torch.equal(compacted.model(inputs)[0], model(inputs)[0])
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_scripted_modules_inside_stay():
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 5), torch.jit.script(nn.Tanh()), nn.Linear(5, 2))
+    model[2].weight.data[:, 1] = 0
+    assert bb.compact(model, torch.randn(2, 3)).model[0].out_features == 3
+
+
+def test_the_places_of_what_is_not_zero_are_no_product():
+    class Counting(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = nn.Linear(3, 4), nn.Linear(4, 2)
+
+        def forward(self, x):
+            h = self.first(x)
+            return self.last(h.relu()) + torch.where(h > 0)[1].sum()
+
+    model = Counting()
+    model.last.weight.data[:, 2] = 0
+    assert bb.compact(model, torch.randn(2, 3)).model.first.out_features == 4
+
+
+def pruned_by_torch():
+    model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2))
+    nn.utils.prune.ln_structured(model[0], "weight", 0.5, 2, 0)  # its weight has a history until the next call
+    return model
+
+
+def test_of_a_model_that_torch_pruned_or_trains_its_computed_weights_are_copied():
+    model, inputs = pruned_by_torch(), torch.randn(3, 4)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    smaller = bb.compact(model, inputs, optimizer=optimizer).model
+    assert smaller[0].weight_orig.shape == smaller[0].weight_mask.shape == (3, 4)
+    smaller(inputs).sum().backward()
+    optimizer.step()
+    kept = model[0].weight_mask.any(1)
+    assert not torch.equal(smaller[2].weight, model[2].weight[:, kept])
+    assert bb.replace_activations(pruned_by_torch(), {}, example=inputs)(inputs).shape == (3, 2)
+    assert bb.lowrank.reconstruct(pruned_by_torch(), {"2.weight": 1})(inputs).shape == (3, 2)

@@ -28,12 +28,26 @@ X = torch.randn(2, 3, dtype=torch.float64)
         (lambda: bb.compact(mlp(3, 4, 2), X, mask={}), InvalidValue, "it must be a Mask"),
         (lambda: bb.compact(mlp(3, 4, 2), X, mask=bb.Mask.dense(mlp(3, 5, 2))), MaskMismatch, "only the architecture"),
         (lambda: bb.compact(mlp(3, 4, 2), X, keep=["0.wieght"]), UnknownName, "'0.weight'"),
+        (lambda: bb.compact(mlp(3, 4, 2), X, keep="0.weight"), InvalidValue, r"write keep=\['0.weight'\]"),
+        (lambda: bb.compact(mlp(3, 4, 2), X, approximate="no"), InvalidValue, "approximate is 'no'"),
         (lambda: bb.compact(mlp(3, 4, 2), X, tolerance=-1), InvalidValue, "tolerance is -1"),
         (lambda: bb.compact(mlp(3, 4, 2), X * torch.nan), NotFinite, "output 0 of the model has 4 values"),
         (lambda: bb.compact(torch.jit.script(mlp(3, 4, 2)), X), CannotTrace, "cannot be traced"),
         (lambda: measure_gains(mlp(3, 4, 2), mlp(3, 2, 2), X, batches=[0]), InvalidValue, "batches is 0"),
     ],
-    ids=["class", "example", "mask", "other-mask", "keep", "tolerance", "nan", "script", "batches"],
+    ids=[
+        "class",
+        "example",
+        "mask",
+        "other-mask",
+        "keep",
+        "keep-text",
+        "approximate",
+        "tolerance",
+        "nan",
+        "script",
+        "batches",
+    ],
 )
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 def test_wrong_arguments(call, error, words):

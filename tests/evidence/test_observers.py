@@ -304,6 +304,24 @@ def test_what_is_computed_again_is_counted_once(reentrant):
         assert {counts.seen for counts in loop.result(ActivationCounts()).values()} == {3 * 6}
 
 
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_a_checkpoint_of_the_whole_model_is_counted_once(reentrant):
+    model = mlp()
+    with Loop(model, ActivationCounts()) as loop:
+        x, y = loop.batch()
+        cross_entropy(checkpoint(model, x.requires_grad_(), use_reentrant=reentrant), y).backward()
+        loop.optimizer.step()
+        assert {counts.seen for counts in loop.result(ActivationCounts()).values()} == {6}
+
+
+def test_transforms_of_torch_func_are_refused_in_words():
+    model = mlp()
+    with Loop(model, ActivationCounts()) as loop:
+        x, _ = loop.batch()
+        with pytest.raises(InvalidValue, match=r"is called within a transform of torch\.func"):
+            torch.func.grad(lambda given: model(given).sum())(x)
+
+
 @pytest.mark.parametrize("smooth", [nn.GELU, nn.Sigmoid])
 def test_a_network_without_exact_zeros_needs_a_threshold(smooth):
     model = nn.Sequential(nn.Linear(8, 5), smooth(), nn.Linear(5, 3))

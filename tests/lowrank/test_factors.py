@@ -264,7 +264,7 @@ def test_an_example_finds_what_reads_a_layer_or_looks_at_it():
     x = torch.randn(2, 4)
     with pytest.raises(InvalidValue, match="with layers replaced, the model does not take the example"):
         factorize(Asking(), {"fc.weight": 2}, example=x)
-    with pytest.raises(InvariantBroken, match="the outputs differ by 1, with layers replaced"):
+    with pytest.raises(InvariantBroken, match="with layers replaced, an output differs by 1, over"):
         factorize(Unsteady(), {"fc.weight": 2}, example=x)
     with pytest.raises(InvalidValue, match=r"^the model does not take the example"):
         factorize(mlp(), {"0.weight": 2}, example=torch.randn(2, 5))
@@ -324,3 +324,21 @@ def broken():
 def test_wrong_arguments(make, error, words):
     with pytest.raises(error, match=words):
         make()
+
+
+def test_of_a_split_layer_that_was_cut_the_product_is_read():
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 5))
+    model[2].weight.data[:, [1, 6]] = 0
+    twin = factorize(model, {"0.weight": 4, "5.weight": 4})
+    smaller = bb.compact(twin, torch.randn(2, 3, 8, 8)).model
+    assert smaller[0].weight.shape == (6, 3, 3, 3)
+    assert torch.equal(smaller[0].weight, twin[0].weight[[0, 2, 3, 4, 5, 7]])
+
+
+def test_small_outputs_are_compared_as_large_ones_are():
+    class Small(Unsteady):
+        def forward(self, x):
+            return super().forward(x)["out"][0] * 1e-6
+
+    with pytest.raises(InvariantBroken, match="an output differs by"):
+        factorize(Small(), {"fc.weight": 4}, example=torch.randn(2, 4))

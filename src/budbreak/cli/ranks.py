@@ -27,7 +27,8 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "model",
         help="a safetensors file with a state dict, such as networks/ of a run holds; the folder of a run (with "
-        "--arm), of a task, or a store of bb.iterate. Weights are read as [first dimension, all others]",
+        "--arm), of a task, of a compact model, or a store of bb.iterate. Weights are read as [first dimension, all "
+        "others]",
     )
     parser.add_argument("--arm", help="of the run")
     parser.add_argument("--seed", type=whole, help="of the run (default: 0)")

@@ -7,7 +7,7 @@ from budbreak.compaction.gains import Cost, Gains, Latency, measure_gains
 from budbreak.compaction.heads import FewerHeads
 from budbreak.compaction.plan import CompactionPlan
 from budbreak.compaction.propagation import Propagation, propagate
-from budbreak.compaction.storing import load_compact
+from budbreak.compaction.storing import holds_compact, load_compact, read_compact
 from budbreak.compaction.surgery import Kept, Setting
 
 __all__ = [
@@ -22,7 +22,9 @@ __all__ = [
     "Propagation",
     "Setting",
     "compact",
+    "holds_compact",
     "load_compact",
     "measure_gains",
     "propagate",
+    "read_compact",
 ]

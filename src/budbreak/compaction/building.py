@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -14,23 +13,7 @@ from budbreak.compaction.folding import folded
 from budbreak.compaction.headcounts import head_settings
 from budbreak.compaction.plan import CompactionPlan, shapes_of
 from budbreak.compaction.surgery import Kept, add_biases, cut_tensors, put_settings, settings_of, tensor_of
-from budbreak.errors import InvalidValue
-
-
-def copied(model: nn.Module) -> nn.Module:
-    """A copy of a model.
-
-    Raises:
-        InvalidValue: if it holds what cannot be copied.
-    """
-    try:
-        return copy.deepcopy(model)
-    except (RuntimeError, TypeError, ValueError, AttributeError) as error:
-        raise InvalidValue(
-            f"{type(model).__name__} cannot be copied: {error}",
-            "the compact model is a copy, and the model stays as it is",
-            "take off what copy.deepcopy does not take: tensors with a history, hooks on open files, ...",
-        ) from error
+from budbreak.masks import copied
 
 
 def build(model: nn.Module, columns: Sequence[Columns], choices: Sequence[Choice]) -> tuple[CompactionPlan, nn.Module]:

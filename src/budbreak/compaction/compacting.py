@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -10,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from budbreak.checks import check_known, check_model, check_number, check_optimizer
-from budbreak.compaction.building import build, copied
+from budbreak.checks import check_known, check_model, check_number, check_optimizer, shown
+from budbreak.compaction.building import build
 from budbreak.compaction.choosing import Choice, Left, choose, spared, tables_of
 from budbreak.compaction.columns import Columns, all_columns, by_slot
 from budbreak.compaction.compacted import Compacted
@@ -19,17 +18,10 @@ from budbreak.compaction.gains import cost_of
 from budbreak.compaction.optimizing import check_can_follow, follow
 from budbreak.compaction.plan import CompactionPlan, shapes_of
 from budbreak.compaction.wiring import Wiring, look
-from budbreak.errors import BudbreakError, InvariantBroken, LayerCollapsed
-from budbreak.graph import (
-    Forward,
-    check_finite_outputs,
-    example_outputs,
-    largest_difference,
-    rounding_of,
-    trace,
-)
+from budbreak.errors import BudbreakError, InvalidValue, InvariantBroken, LayerCollapsed
+from budbreak.graph import Forward, check_finite_outputs, example_outputs, largest_difference, too_far, trace
 from budbreak.live import apply_mask
-from budbreak.masks import Mask, check_mask, unwrap
+from budbreak.masks import Mask, check_mask, copied, unwrap
 
 
 def compact(
@@ -64,8 +56,8 @@ def compact(
         keep: names of weights whose units all stay.
         approximate: whether constants are folded where it is not exact, too: their mean over positions, and as if
             convolutions had no borders. Then outputs differ, and a difference is refused by ``tolerance`` alone.
-        tolerance: the largest difference of an output that is accepted; unless given the root of the outputs'
-            precision (3e-4 in float32), times the largest output where that is over 1.
+        tolerance: the largest difference of an output that is accepted; unless given the root of the output's
+            precision (3e-4 in float32) times its largest value.
 
     Raises:
         InvalidValue: if the model does not take the example, or cannot be copied.
@@ -77,6 +69,8 @@ def compact(
         InvariantBroken: if outputs would differ: with the layer whose units cannot go.
     """
     _check(model, mask, optimizer, tolerance)
+    if not isinstance(approximate, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidValue(f"approximate is {shown(approximate)}", "it is True or False", "write approximate=True")
     own = unwrap(model)
     dense = copied(own)
     if mask is not None:
@@ -111,9 +105,7 @@ class _Attempt:
         self.columns: tuple[Columns, ...] = all_columns(wiring, cutting=True)
         self.shapes = shapes_of(wiring.model)
         self.expected: list[Tensor] = check_finite_outputs(example_outputs(wiring.model, example, forward))
-        self.allowed = rounding_of(self.expected) if tolerance is None else tolerance
-        if approximate and tolerance is None:
-            self.allowed = float("inf")
+        self.tolerance = float("inf") if approximate and tolerance is None else tolerance
 
     def best(self, choices: Sequence[Choice]) -> tuple[CompactionPlan, nn.Module, float, list[Left]]:
         """With all choices; or, if that does not run, without those whose sizes the code spells out.
@@ -142,11 +134,9 @@ class _Attempt:
     def trouble(self, smaller: nn.Module) -> str:
         """What is wrong with a smaller model, in words; "" if nothing is."""
         try:
-            apart = self.apart(smaller)
+            return too_far(self.expected, example_outputs(smaller, self.example, self.forward), self.tolerance)
         except BudbreakError as error:
             return str(error).split("\n", 1)[0]
-        fits = math.isfinite(apart) and apart <= self.allowed
-        return "" if fits else f"an output differs by {apart:.3g}, over {self.allowed:.3g}"
 
     def _alone(self, choice: Choice) -> str:
         one, _ = spared([choice], self.shapes)
@@ -156,7 +146,7 @@ class _Attempt:
         with torch.random.fork_rng():
             torch.manual_seed(len(trouble))  # any other than before
             again = example_outputs(self.wiring.model, self.example, self.forward)
-        if largest_difference(self.expected, again) > self.allowed:
+        if too_far(self.expected, again, self.tolerance):
             return InvariantBroken(
                 f"{type(self.wiring.model).__name__} gives other outputs when it is run again on the same example",
                 "a compact model is compared with the dense one, which must give the same each time in eval mode",
@@ -199,6 +189,8 @@ def _check_alive(wiring: Wiring) -> None:
 
 
 def _asked(model: nn.Module, keep: Collection[str]) -> Mapping[str, str]:
+    if isinstance(keep, str):
+        raise InvalidValue(f"keep is {keep!r}", "it holds names of weights", f"write keep=[{keep!r}]")
     names = [name for name, _ in model.named_parameters(remove_duplicate=False)]
     for name in keep:
         check_known(f"keep names {name!r}, which is no parameter of {type(model).__name__}", name, names)

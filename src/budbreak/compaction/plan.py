@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -15,7 +14,7 @@ from budbreak.compaction.surgery import Kept, Setting, add_biases, cut_tensors, 
 from budbreak.errors import CorruptFile, InvalidValue, MaskMismatch
 from budbreak.files import conform, read_json, write_json
 from budbreak.live import model_state, transient_state
-from budbreak.masks import unwrap
+from budbreak.masks import copied, unwrap
 
 KIND = "compaction plan 1"
 _REMEDY = "give what plan.save(path) or compacted.save(folder) wrote"
@@ -71,7 +70,7 @@ class CompactionPlan:
         check_model(model)
         own = unwrap(model)
         self.check(own)
-        smaller = copy.deepcopy(own)
+        smaller = copied(own)
         cut_tensors(smaller, self.kept)
         put_settings(smaller, self.settings)
         add_biases(smaller, self.biases)

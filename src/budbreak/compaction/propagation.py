@@ -10,15 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from budbreak.checks import check_model
-from budbreak.compaction.building import copied
 from budbreak.compaction.choosing import Left
 from budbreak.compaction.columns import SAID, Columns, Slot, Verdict, all_columns, by_slot, is_normed
 from budbreak.compaction.folding import folded
 from budbreak.compaction.wiring import Wiring, look
 from budbreak.errors import InvariantBroken, MaskMismatch
-from budbreak.graph import Forward, check_finite_outputs, example_outputs, largest_difference, rounding_of
+from budbreak.graph import Forward, check_finite_outputs, example_outputs, largest_difference, too_far
 from budbreak.live import apply_mask
-from budbreak.masks import Mask, check_mask, unwrap
+from budbreak.masks import Mask, check_mask, copied, unwrap
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,14 +100,14 @@ def propagate(
     draft = Propagation(new, folded(columns, cut, sizes), mask.sparsity, 0.0, _left(verdicts))
     expected = check_finite_outputs(example_outputs(dense, example, forward))
     draft.apply(dense)
-    apart = largest_difference(expected, example_outputs(dense, example, forward))
-    if apart > rounding_of(expected):
+    found = example_outputs(dense, example, forward)
+    if trouble := too_far(expected, found, None):
         raise InvariantBroken(
-            f"an output of {type(own).__name__} differs by {apart:.3g} without its dead connections",
+            f"without the dead connections of {type(own).__name__} {trouble}",
             "what is dead has no say in any output; the model is as it was",
             "give an example on which the model does not depend on anything but its inputs",
         )
-    return replace(draft, difference=apart)
+    return replace(draft, difference=largest_difference(expected, found))
 
 
 def _needed(wiring: Wiring, columns: Sequence[Columns], verdicts: Mapping[Slot, Tensor], name: str) -> Tensor:

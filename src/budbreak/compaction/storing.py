@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -13,6 +14,7 @@ from budbreak.errors import MaskMismatch, MissingData
 from budbreak.files import corrupt, digest, read_json, read_tree, write_json, write_tree
 from budbreak.live import extra_states, load_state, model_state
 
+_PLAN, _TENSORS = "plan.json", "weights.safetensors"
 _WEIGHTS = "compact weights 1"
 _REMEDY = "give a folder that compacted.save(folder) wrote"
 
@@ -21,8 +23,8 @@ def save_compact(model: nn.Module, plan: CompactionPlan, folder: Path) -> None:
     """See `Compacted.save`: the plan comes last, and names the weights that belong to it."""
     plain = asdict(plan)
     state: dict[str, Any] = {"state": model_state(model), "extra": extra_states(model)}
-    write_tree(folder / "weights.safetensors", state, _WEIGHTS, store=digest(plain))
-    write_json(folder / "plan.json", plain, KIND)
+    write_tree(folder / _TENSORS, state, _WEIGHTS, store=digest(plain))
+    write_json(folder / _PLAN, plain, KIND)
 
 
 def load_compact(folder: str | Path, model: nn.Module) -> nn.Module:
@@ -40,21 +42,31 @@ def load_compact(folder: str | Path, model: nn.Module) -> nn.Module:
         CorruptFile, StoreMismatch: if a file was changed, or is of another compact model.
         MaskMismatch: if the model is of another architecture, or has other dtypes.
     """
-    folder = Path(folder)
-    try:
-        plan = read_json(folder / "plan.json", KIND, CompactionPlan, remedy=_REMEDY)
-        stores = {digest(asdict(plan))}
-        tree = read_tree(folder / "weights.safetensors", _WEIGHTS, stores=stores, remedy=_REMEDY)
-    except FileNotFoundError as error:
-        rule = "a compact model is a folder with plan.json and weights.safetensors"
-        raise MissingData(f"no file {error.filename or folder}", rule, "check the path") from None
-    if not isinstance(tree, dict) or set(tree) != {"state", "extra"}:
-        raise corrupt(folder / "weights.safetensors", "it holds no state of a model", _REMEDY)
+    plan, tree = read_compact(Path(folder))
     smaller = plan.apply(model)
     state = cast("dict[str, Tensor]", tree["state"])
     _check_dtypes(smaller, state)
     load_state(smaller, state, extra=cast("dict[str, Any]", tree["extra"]))
     return smaller
+
+
+def holds_compact(folder: Path) -> bool:
+    """Whether a folder has the files of a compact model."""
+    return (folder / _PLAN).is_file() and (folder / _TENSORS).is_file()
+
+
+def read_compact(folder: Path) -> tuple[CompactionPlan, Mapping[str, Any]]:
+    """The plan, and what "state" and "extra" hold; see `load_compact` for what is raised."""
+    try:
+        plan = read_json(folder / _PLAN, KIND, CompactionPlan, remedy=_REMEDY)
+        stores = {digest(asdict(plan))}
+        tree = read_tree(folder / _TENSORS, _WEIGHTS, stores=stores, remedy=_REMEDY)
+    except FileNotFoundError as error:
+        rule = "a compact model is a folder with plan.json and weights.safetensors"
+        raise MissingData(f"no file {error.filename or folder}", rule, "check the path") from None
+    if not isinstance(tree, dict) or set(tree) != {"state", "extra"}:
+        raise corrupt(folder / _TENSORS, "it holds no state of a model", _REMEDY)
+    return plan, cast("Mapping[str, Any]", tree)
 
 
 def _check_dtypes(model: nn.Module, state: dict[str, Tensor]) -> None:

@@ -67,7 +67,8 @@ def cut_tensors(model: nn.Module, kept: Sequence[Kept]) -> None:
     for module in model.modules():
         for own in (module._parameters, module._buffers):  # pyright: ignore[reportPrivateUsage]
             table = cast("dict[str, Tensor | None]", own)
-            table.update({key: smaller[id(tensor)] for key, tensor in table.items() if id(tensor) in smaller})
+            if changed := {key: smaller[id(tensor)] for key, tensor in table.items() if id(tensor) in smaller}:
+                table.update(changed)  # scripted modules, of which nothing is cut, cannot be updated
 
 
 def tensor_of(model: nn.Module, name: str) -> Tensor:

@@ -48,7 +48,8 @@ class ActivationCounts:
     """How often each unit is active during training: name of the weight that feeds it -> `UnitActivity`.
 
     active = |output of the nonlinearity| > threshold; of a ReLU, whose outputs are never below 0, that is output > 0.
-    Counted in the training's own forward passes, in training mode, before each step; over several processes, added up.
+    Counted in all forward passes in training mode while a training runs, those under no_grad(), too, but not in what
+    checkpoints compute again; over several processes, added up.
     Weights that alone feed no nonlinearity are not there: those of the network's outputs, and those whose units a
     residual sum mixes with others.
 

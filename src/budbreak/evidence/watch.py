@@ -31,6 +31,8 @@ from budbreak.graph import call_model as usual_call
 from budbreak.masks import Prunable, conv_and_linear, prunable_parameters, unwrap
 from budbreak.processes import Processes
 
+_transform = torch._C._functorch.peek_interpreter_stack  # pyright: ignore
+
 T = TypeVar("T")
 States = dict[str, ObserverState]
 """The observer as Python writes it -> its state."""
@@ -208,8 +210,14 @@ class _Sites:
     def _begin(self, module: nn.Module) -> None:
         if torch.compiler.is_compiling() or self._outermost is not None:
             return
-        if not self.inner.training or not self.is_on():
+        if not self.inner.training or not self.is_on() or _is_computed_again():
             return
+        if _transform() is not None:
+            raise InvalidValue(
+                f"{type(self.inner).__name__} is called within a transform of torch.func (grad, vmap, ...)",
+                "what its units do is added up over calls, which a transform forbids",
+                "train by loss.backward(), or prune by what need not be watched",
+            )
         self._listening = [listener for when, listener in self.listeners if when()]
         self.passes += 1
         if self._listening:
@@ -224,6 +232,11 @@ class _Sites:
         seen = output.detach()
         for listener in self._listening:
             listener(site, seen)
+
+
+def _is_computed_again() -> bool:
+    """Whether this is within a backward pass, where a checkpoint of the whole model calls it a second time."""
+    return torch._C._current_graph_task_id() != -1  # pyright: ignore[reportPrivateUsage]
 
 
 def _gradients(parameters: Mapping[str, nn.Parameter], optimizer: Optimizer) -> Mapping[str, Tensor] | None:

@@ -3,7 +3,7 @@
 from budbreak.graph.breaks import said_nodes
 from budbreak.graph.call import plain_name
 from budbreak.graph.channels import Bundle, groups_of
-from budbreak.graph.comparing import check_finite_outputs, example_outputs, largest_difference, rounding_of
+from budbreak.graph.comparing import check_finite_outputs, example_outputs, largest_difference, too_far
 from budbreak.graph.examples import call_example, count_samples
 from budbreak.graph.feeding import (
     Batches,
@@ -88,11 +88,11 @@ __all__ = [
     "replay",
     "requiring_grad",
     "restored",
-    "rounding_of",
     "said_nodes",
     "target_of",
     "tensors_of",
     "to_device",
+    "too_far",
     "trace",
     "trace_entering",
     "undisturbed",

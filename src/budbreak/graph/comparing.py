@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -44,10 +45,32 @@ def check_finite_outputs(given: list[Tensor]) -> list[Tensor]:
     return given
 
 
-def rounding_of(given: list[Tensor]) -> float:
-    """The difference that rounding may make: the root of the precision, times the largest output where that is > 1."""
-    floats = [tensor for tensor in given if tensor.is_floating_point() and tensor.numel()]
-    return max((max(1.0, float(one.abs().max())) * torch.finfo(one.dtype).eps ** 0.5 for one in floats), default=0.0)
+def too_far(given: list[Tensor], other: list[Tensor], tolerance: float | None) -> str:
+    """By how much an output differs that differs by more than is accepted, in words; "" if none does.
+
+    Args:
+        given: outputs.
+        other: those that should be the same.
+        tolerance: the largest difference; unless given what rounding may make of each output: the root of its
+            precision times its largest value. Small outputs are held to it as large ones are.
+
+    Raises:
+        InvariantBroken: if the shapes are others.
+    """
+    _check_shapes(given, other)
+    for one, two in zip(given, other, strict=True):
+        apart = _apart(one, two) if one.numel() else 0.0
+        limit = _rounding(one) if tolerance is None else tolerance
+        if not (math.isfinite(apart) and apart <= limit):
+            return f"an output differs by {apart:.3g}, over {limit:.3g}"
+    return ""
+
+
+def _rounding(given: Tensor) -> float:
+    """The difference that rounding may make of an output; of whole numbers none."""
+    if not (given.is_floating_point() or given.is_complex()) or not given.numel():
+        return 0.0
+    return float(given.abs().max()) * torch.finfo(given.dtype).eps ** 0.5
 
 
 def largest_difference(given: list[Tensor], other: list[Tensor]) -> float:
@@ -56,11 +79,15 @@ def largest_difference(given: list[Tensor], other: list[Tensor]) -> float:
     Raises:
         InvariantBroken: if the shapes are others.
     """
+    _check_shapes(given, other)
+    pairs = [(one, two) for one, two in zip(given, other, strict=True) if one.numel()]
+    return max((_apart(one, two) for one, two in pairs), default=0.0)
+
+
+def _check_shapes(given: list[Tensor], other: list[Tensor]) -> None:
     shapes = [[tuple(tensor.shape) for tensor in tensors] for tensors in (given, other)]
     if shapes[0] != shapes[1]:
         raise InvariantBroken(f"the outputs have shapes {shapes[1]}, and had {shapes[0]}", "they are the same")
-    pairs = [(one, two) for one, two in zip(given, other, strict=True) if one.numel()]
-    return max((_apart(one, two) for one, two in pairs), default=0.0)
 
 
 def _apart(one: Tensor, two: Tensor) -> float:

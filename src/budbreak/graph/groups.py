@@ -138,7 +138,9 @@ def _in_groups(ties: Ties, found: Found, frozen: Mapping[str, str], resizing: Re
     for numbers in alike.values():
         members = _members([units[number] for number in numbers], made, read)
         said_fixed, said_inexact = ("; ".join(why.get(numbers[0], ())) for why in (fixed, inexact))
-        yield Group(len(numbers), members, said_fixed, said_inexact, resizing.without(first[numbers[0]]))
+        # sizes that are counted from the end fit without the first unit, and those from the start without the last
+        sizes = [call for number in (numbers[0], numbers[-1]) for call in resizing.without(first[number])]
+        yield Group(len(numbers), members, said_fixed, said_inexact, tuple(dict.fromkeys(sizes)))
 
 
 def _units(ties: Ties, component: Tensor) -> dict[int, _Unit]:

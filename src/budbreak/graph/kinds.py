@@ -50,6 +50,8 @@ def kind_of(call: Call) -> Kind:
         return Kind.OPAQUE
     if call.name == "view" and len(call.args) == 2 and not isinstance(call.args[1], int | list | tuple):
         return Kind.OPAQUE  # as another dtype
+    if call.name == "where" and len(call.args) + len(call.kwargs) == 1:
+        return Kind.OPAQUE  # the places of what is not zero
     if "pool" in call.name:
         return Kind.POOL
     return _BY_NAME.get(call.name, Kind.OPAQUE)

@@ -15,7 +15,7 @@ from budbreak.activations import Activation, ActivationModule
 from budbreak.errors import InvalidValue
 from budbreak.graph import plain_name
 from budbreak.live.callers import Slot, put
-from budbreak.live.symbolic import said, traced
+from budbreak.live.symbolic import Read, said, traced
 
 _FIX = "make it a module of its own: self.act = nn.ReLU() in __init__, self.act(x) in forward"
 
@@ -88,7 +88,7 @@ def rewrite(owner: nn.Module, calls: Calls, plan: Mapping[str, Activation], buil
     """
     wanted, chosen = calls.wanted, calls.chosen()
     try:
-        graphs = [traced(owner, training, chosen) for training in (True, False)]
+        (graphs, reads) = zip(*(traced(owner, training, chosen) for training in (True, False)), strict=True)
     except Exception as error:  # of the model's code, on values that are not there
         return [_by_attribute(owner, one, plan, build, said(error)) for one in wanted]
     if "forward" in vars(owner):
@@ -97,7 +97,7 @@ def rewrite(owner: nn.Module, calls: Calls, plan: Mapping[str, Activation], buil
     found = [(graph, one, work.nodes(graph, one)) for graph in graphs for one in wanted]  # all before any is replaced
     for graph, one, nodes in found:
         work.replace(graph, one, nodes)
-    _take_over(owner, [_function(graph) for graph in graphs])
+    _take_over(owner, [_function(graph) for graph in graphs], reads)
     return list(work.slots.values())
 
 
@@ -187,12 +187,15 @@ def _function(graph: fx.Graph) -> FunctionType:
     return cast(FunctionType, names["forward"])
 
 
-def _take_over(owner: nn.Module, forwards: Sequence[FunctionType]) -> None:
+def _take_over(owner: nn.Module, forwards: Sequence[FunctionType], reads: Sequence[Read]) -> None:
     """Give the module a class of its own, with this forward: it stays what it is for isinstance, its state as well."""
-    training, evaluating = forwards
 
     def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        return (training if self.training else evaluating)(self, *args, **kwargs)
+        mode = 0 if self.training else 1
+        for name, value in reads[mode].items():
+            if getattr(self, name, None) != value:
+                raise _changed(self, name, value)
+        return forwards[mode](self, *args, **kwargs)
 
     kind = type(owner)
     told = {
@@ -202,6 +205,12 @@ def _take_over(owner: nn.Module, forwards: Sequence[FunctionType]) -> None:
         "__doc__": kind.__doc__,
     }
     owner.__class__ = type(kind.__name__, (kind,), told)
+
+
+def _changed(owner: nn.Module, name: str, before: object) -> InvalidValue:
+    now, kind = getattr(owner, name, None), type(owner).__name__
+    rule = f"the forward of {kind} was written anew with self.{name} = {before!r}"
+    return InvalidValue(f"self.{name} of {kind} is {now!r}", rule, f"set it before replace_activations(...), or {_FIX}")
 
 
 def _by_attribute(owner: nn.Module, wanted: Wanted, plan: Mapping[str, Activation], build: Build, why: str) -> Slot:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +27,7 @@ from budbreak.graph import (
 )
 from budbreak.live.callers import Slot, callers_of, choices_of, holders_of, keep_plain, put, stand_in
 from budbreak.live.rewriting import Calls, Wanted, rewrite
-from budbreak.masks import unwrap
+from budbreak.masks import copied, unwrap
 
 
 def replace_activations(
@@ -42,8 +41,8 @@ def replace_activations(
     taken. Names in the state_dict are those of before, and next to them scalars, where these are trainable.
 
     The copy keeps its classes' names and methods. A ``forward`` that was written anew takes the arguments that choose
-    what it does (None, True, a text) as the example gave them, and refuses others; such a copy cannot be pickled: build
-    it, replace, and load its state.
+    what it does (None, True, a text) as the example gave them, and refuses others, as it does other values of the plain
+    attributes (numbers, texts) that it reads; such a copy cannot be pickled: build it, replace, and load its state.
 
     Proven on the example before it is returned: with the operators that were there, in the new places, the copy gives
     what the model gives.
@@ -66,7 +65,7 @@ def replace_activations(
     original = unwrap(model)
     graph = trace(original, example, forward)
     _check_sites(plan, graph, original)
-    surgery = _Surgery(copy.deepcopy(original), plan, graph, _Pass(example, forward))
+    surgery = _Surgery(copied(original), plan, graph, _Pass(example, forward))
     surgery.operate()
     surgery.check(original)
     return surgery.model
@@ -121,7 +120,7 @@ class _Surgery:
         if missed:
             raise _no_effect(missed[0], self.nodes)
         for one, other in zip(tensors_of(expected), tensors_of(found), strict=True):
-            if not torch.allclose(one, other, rtol=1e-4, atol=1e-6, equal_nan=True):
+            if not torch.allclose(one, other, rtol=1e-4, atol=1e-6 * _scale(one), equal_nan=True):
                 raise InvariantBroken(
                     f"{type(original).__name__} gives other outputs with its own operators in the new places",
                     "surgery changes nothing but the operators",
@@ -230,6 +229,13 @@ def _check_sites(plan: ActivationPlan, graph: ModelGraph, model: nn.Module) -> N
         if site not in names:
             rule = f"{one_of(names)}, as bb.trace(model, example) prints them"
             raise UnknownName(f"no site {site!r} in {type(model).__name__}", rule, did_you_mean(site, names))
+
+
+def _scale(output: torch.Tensor) -> float:
+    """The largest finite value of an output; 1 for what has none."""
+    if not output.is_floating_point() or not output.numel():
+        return 1.0
+    return float(output.abs().nan_to_num(nan=0.0, posinf=0.0).max())
 
 
 def _no_effect(slot: Slot, nodes: Mapping[str, Node]) -> InvalidValue:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +13,7 @@ from budbreak.lowrank.factors import Factors, check_method, factors_of
 from budbreak.lowrank.matrices import Unfolded, unfolded
 from budbreak.lowrank.splitting import check_can_split, replaced, split
 from budbreak.lowrank.twins import check_same
-from budbreak.masks import conv_and_linear, unwrap
+from budbreak.masks import conv_and_linear, copied, unwrap
 
 
 def reconstruct(model: nn.Module, ranks: Mapping[str, int], *, method: str = "svd") -> nn.Module:
@@ -83,7 +82,7 @@ def _copied(model: nn.Module, ranks: Mapping[str, int], method: str) -> tuple[nn
     for name, rank in ranks.items():
         check_known(f"no Linear or convolution has a weight named {name!r}", name, known)
         _check_rank(known[name], rank)
-    twin = copy.deepcopy(unwrap(model))
+    twin = copied(unwrap(model))
     return twin, [one for one in unfolded(twin, None, conv_and_linear) if one.name in ranks]
 
 

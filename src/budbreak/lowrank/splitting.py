@@ -18,15 +18,14 @@ _KINDS: tuple[type[_Layer], ...] = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 class SplitLayer(nn.Sequential):
     """Two layers in place of one; who reads its weight or bias, as attention does, reads what they stand for."""
 
-    def __init__(self, first: nn.Module, second: nn.Module, shape: torch.Size) -> None:
+    def __init__(self, first: nn.Module, second: nn.Module) -> None:
         super().__init__(first, second)
-        self._shape = tuple(shape)
 
     @property
     def weight(self) -> Tensor:
         """The product of both weights in the shape of the one layer's, differentiable."""
-        first, second = (cast(Tensor, layer.weight).flatten(1) for layer in self)
-        return (second @ first).reshape(self._shape)
+        first, second = (cast(Tensor, layer.weight) for layer in self)
+        return (second.flatten(1) @ first.flatten(1)).unflatten(1, first.shape[1:])
 
     @property
     def bias(self) -> Tensor | None:
@@ -55,7 +54,7 @@ def check_can_split(model: nn.Module, one: Unfolded) -> None:
 def split(one: Unfolded, factors: Factors) -> SplitLayer:
     """The two layers that stand for a weight and its bias; what can be trained stays so."""
     layer = cast(_Layer, one.layer)
-    pair = SplitLayer(*_empty_pair(layer, len(factors.first)), one.parameter.shape)
+    pair = SplitLayer(*_empty_pair(layer, len(factors.first)))
     for new, factor in zip(cast("list[nn.Linear]", list(pair)), (factors.first, factors.second), strict=True):
         new.weight.data.copy_(factor.reshape(new.weight.shape))
         new.weight.requires_grad_(one.parameter.requires_grad)

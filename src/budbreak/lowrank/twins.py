@@ -7,13 +7,13 @@ from typing import Any
 from torch import nn
 
 from budbreak.errors import BudbreakError, InvalidValue, InvariantBroken
-from budbreak.graph import check_finite_outputs, example_outputs, largest_difference, rounding_of
+from budbreak.graph import check_finite_outputs, example_outputs, too_far
 
 
 def check_same(reference: nn.Module, other: nn.Module, example: Any) -> None:
     """Refuse a network whose outputs on an example are not those of the reference, both in eval mode.
 
-    Their largest difference may be sqrt(epsilon of the dtype) times the largest output, or times 1 where that is less.
+    The difference of an output may be sqrt(epsilon of the dtype) times its largest value.
 
     Raises:
         InvalidValue: if one of them does not take the example.
@@ -26,10 +26,9 @@ def check_same(reference: nn.Module, other: nn.Module, example: Any) -> None:
     except BudbreakError as error:
         rule = "a layer that is replaced must be called, and nothing of it be read"
         raise InvalidValue(f"with layers replaced, {error.value}", rule, "leave that layer out") from error
-    far, bound = largest_difference(wanted, found), rounding_of(wanted)
-    if far > bound:
+    if trouble := too_far(wanted, found, None):
         raise InvariantBroken(
-            f"the outputs differ by {far:.3g}, with layers replaced",
-            f"rounding explains up to {bound:.3g}",
+            f"with layers replaced, {trouble}",
+            "the difference is more than rounding",
             "leave out the layer that is used in another way than by calling it",
         )

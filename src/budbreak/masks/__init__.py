@@ -4,6 +4,7 @@ from budbreak.masks.allocations import ERK, Allocation, InOrder, Uniform
 from budbreak.masks.blocks import Block
 from budbreak.masks.choices import ALLOCATIONS, GRANULARITIES, SCOPES, check_choices
 from budbreak.masks.contest import Contest, Scope
+from budbreak.masks.copying import copied
 from budbreak.masks.counts import check_collapse, sparsity_of, survivors
 from budbreak.masks.coverage import Coverage, coverage
 from budbreak.masks.floors import check_floor
@@ -72,6 +73,7 @@ __all__ = [
     "check_targets",
     "competing",
     "conv_and_linear",
+    "copied",
     "count_removable",
     "coverage",
     "every_weight",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from budbreak.compaction import holds_compact, read_compact
 from budbreak.errors import InvalidValue, MissingData
 from budbreak.iteration import Store, mask_of_level, read_level
 from budbreak.studies.folder import RUN_TASKS
@@ -35,8 +36,8 @@ def stored_weights(
     """The weights that a person names; those that the mask covers, where there is one.
 
     Args:
-        model: a safetensors file with a state dict (all its floating point tensors of two dimensions or more); the
-            folder of a run; or that of a task or of a store of `iterate`.
+        model: a safetensors file with a state dict (all its floating point tensors of two dimensions or more with
+            elements); the folder of a run, of a compact model, of a task or of a store of `iterate`.
         arm: of a run; the only one unless given.
         seed: of a run; 0 unless given.
         level: at whose end; the newest checkpoint unless given. A run keeps the last level and 0, the dense training; a
@@ -46,6 +47,8 @@ def stored_weights(
         BudbreakError: if something is missing, damaged, or not what it should be.
     """
     path = Path(model)
+    if holds_compact(path) and {arm, seed, level} == {None}:
+        return StoredWeights(_matrices(model, read_compact(path)[1]["state"]), f"compact model of {model}")
     if path.is_dir():
         return _of_folder(path, Request(model, arm=arm, seed=seed), level)
     asked = {"arm": arm, "seed": seed, "level": level}
@@ -62,10 +65,11 @@ def stored_weights(
 
 
 def _matrices(model: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    found = {name: tensor for name, tensor in state.items() if tensor.is_floating_point() and tensor.dim() > 1}
+    floats = {name: tensor for name, tensor in state.items() if tensor.is_floating_point()}
+    found = {name: tensor for name, tensor in floats.items() if tensor.dim() > 1 and tensor.numel()}
     if not found:
         have = f"{len(state)} tensors" if state else "nothing"
-        rule = "weights are floating point tensors of two dimensions or more"
+        rule = "weights are floating point tensors of two dimensions or more, with elements"
         raise InvalidValue(f"{model} holds {have}, and no weight among them", rule, "give a state dict of a network")
     return found
 
