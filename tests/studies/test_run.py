@@ -1,5 +1,6 @@
 """Runs: what is shared, what is computed and what is not, what is recorded, and what a user's own class sees."""
 
+import logging
 import re
 from dataclasses import replace
 from importlib.util import find_spec
@@ -480,3 +481,8 @@ def test_own_values_that_break_their_promises_are_refused_before_the_first_epoch
     write_module(mine, "rogues", ROGUES)
     with pytest.raises(InvalidValue, match=re.escape(words)):
         look_ahead(choose(small(change), tmp_path))
+
+
+def test_a_run_in_this_process_leaves_the_log_of_other_iterations_on(tmp_path):
+    run(choose(small(), tmp_path))
+    assert logging.getLogger("budbreak.iteration").isEnabledFor(logging.WARNING)

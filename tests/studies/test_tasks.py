@@ -31,6 +31,16 @@ def names(changes=None, **more):
 
 
 GOLDEN = {
+    "cifar10-cnn-channels count": "a429d3434291 a410a6d29e46",
+    "cifar10-cnn-channels apoz": "7dc1da22b344 b5cc87d4ca13",
+    "cifar10-cnn-channels magnitude": "7dc1da22b344 35c47d61ccf4",
+    "cifar10-cnn-channels taylor": "7dc1da22b344 3181efe8c302",
+    "cifar10-cnn-channels random": "7dc1da22b344 089328c238ee",
+    "mnist-lenet5-channels count": "ac95093afc5a 67c78bc7f55a",
+    "mnist-lenet5-channels apoz": "3845d5401230 216d2604944c",
+    "mnist-lenet5-channels magnitude": "3845d5401230 3c029dcda6e2",
+    "mnist-lenet5-channels taylor": "3845d5401230 def32078dc2e",
+    "mnist-lenet5-channels random": "3845d5401230 2d1280655985",
     "cifar10-resnet20-official-code host": "3d53fd4ee1b9 0d1a75b9f37a",
     "cifar10-resnet20-official-code ap-lite": "3d53fd4ee1b9 35e944cc7798",
     "cifar10-resnet20-official-code ap-pro": "3d53fd4ee1b9 ea4fa3472fe7",

@@ -64,11 +64,23 @@ def carry_out_task(task: Task, tell: Tell | None = None) -> None:
         if not is_complete(task):
             check_identity(task)
             write_task(task)
-            with warnings.catch_warnings(), _way_out(task):
+            with warnings.catch_warnings(), _quiet_iteration(), _way_out(task):
                 warnings.simplefilter("ignore", UncoveredWeights)  # the preview has said it, once for all tasks
                 _train(task, tell or (lambda: None))
     finally:
         lock.release()
+
+
+@contextlib.contextmanager
+def _quiet_iteration() -> Generator[None, None, None]:
+    """The display says where a task stands; what else is run in this process has its log."""
+    log = logging.getLogger("budbreak.iteration")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 @contextlib.contextmanager
@@ -99,7 +111,6 @@ def _train(task: Task, tell: Tell) -> None:
     engine.prepare(model)
     data = prepare_data(setup, parts, engine)
     optimizer, rates, plan = _parts(task, model, steps_per_epoch(len(data.parts.train), setup.train.batch_size))
-    logging.getLogger("budbreak.iteration").setLevel(logging.ERROR)  # the display says where a task stands
     with iterate(
         model,
         optimizer,
