@@ -1,6 +1,7 @@
 """Whatever a file holds, reading it ends soon, in a value or in one of our errors that can be printed."""
 
 import datetime
+import sys
 import time
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from pluggable import CRITERIA, EVERYTHING, FAMILIES, NESTS, OUTERS, Nest
 
 from budbreak.errors import BudbreakError, InvalidValue, UnknownName
-from budbreak.values import decode, encode, identity
+from budbreak.values import decode, encode, identity, shown_plain
 
 
 def refused(plain, family=CRITERIA):
@@ -119,3 +120,10 @@ def test_anything_is_a_value_or_refused(plain, family, data):
         except (InvalidValue, UnknownName):
             continue
         assert decode(encode(value, family), family, field="f") == value
+
+
+def test_what_is_nested_too_deeply_to_be_spelt_is_said_to_be():
+    deep: list[object] = []
+    for _ in range(sys.getrecursionlimit()):
+        deep = [deep]
+    assert shown_plain(deep) == "nested too deeply"

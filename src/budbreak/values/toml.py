@@ -30,10 +30,17 @@ def inline(plain: object) -> str:
 
 
 def shown_plain(plain: object) -> str:
-    """A plain form in an error message: tables, lists, true and false as in TOML, all else by `show`."""
+    """A plain form in an error message: tables, lists, true and false as in TOML, all else by `show`.
+
+    >>> shown_plain([[]]), shown_plain(0.5)
+    ('[[]]', '0.5')
+    """
     if not isinstance(plain, Mapping | list | tuple | bool):
         return show(plain)
-    text = inline(cast(object, plain))
+    try:
+        text = inline(cast(object, plain))
+    except RecursionError:  # nested as deeply as a reader of TOML just takes
+        return "nested too deeply"
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
