@@ -37,25 +37,11 @@ class BasicBlock(nn.Module):
         return self.relu2(self.bn2(self.conv2(y)) + self.shortcut(x))
 
 
-class SafsBlock(nn.Module):
+class SafsBlock(BasicBlock):
     """The block of SAFS's ResNet-18: its second activation is on the shortcut, before the sum, and none comes after.
-
-    Args:
-        inputs, outputs: channels.
-        stride: of the first convolution and the shortcut.
 
     Source: Loni et al. 2023 (SAFS), as its code builds it.
     """
-
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(outputs)
-        self.relu1 = nn.ReLU()
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(outputs)
-        self.shortcut = _shortcut(inputs, outputs, stride)
-        self.relu2 = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
         """Float [B, inputs, H, W] -> [B, outputs, H / stride, W / stride]."""
