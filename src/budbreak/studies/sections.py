@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, model_validator
-from pydantic.fields import FieldInfo
+from pydantic import BaseModel, Field, Strict, ValidationError, model_validator
 
 from budbreak.criteria import Criterion, Magnitude, scope_of
 from budbreak.data import PAD, find
@@ -30,8 +29,9 @@ from budbreak.studies.families import (
 )
 from budbreak.studies.readers import read_floor, read_many, read_one, read_optional, read_text
 from budbreak.studies.refusals import in_our_words
+from budbreak.studies.section import Section
 from budbreak.training import SGD, Constant, OptimizerValue, RateSchedule
-from budbreak.values import Family, encode, telling
+from budbreak.values import Family, encode
 
 _MOST_IMAGES = 10**9
 _MOST_EPOCHS = 100_000  # more is a slip of the pen, and would list rows for hours
@@ -43,18 +43,6 @@ WATCHED = ("train_accuracy", "train_loss", "validation_accuracy", "validation_lo
 
 Images = Annotated[int, Field(ge=0, le=_MOST_IMAGES)]
 Patterns = Annotated[tuple[str, ...], Strict(False), Field(max_length=_MOST_ITEMS)]
-
-
-class Section(BaseModel):
-    """A part of a recipe: frozen, with nothing in it that it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
-
-    def told(self) -> dict[str, Any]:
-        """What tells it from others: the fields that are not at the default they were introduced with."""
-        values = {name: getattr(self, name) for name in type(self).model_fields}
-        fields = type(self).model_fields
-        return {name: telling(value) for name, value in values.items() if value != usual(fields[name])}
 
 
 class DataSection(Section):
@@ -329,9 +317,3 @@ def plain_value(section: str, field: str, value: Any) -> Any:
         items = cast("tuple[Any, ...]", value)
         return [encode(item, family) if family else item for item in items]
     return encode(value, family) if family and value is not None else value
-
-
-def usual(field: FieldInfo) -> Any:
-    """The default that a field had when it was new: results made before it keep their identity."""
-    extra = field.json_schema_extra
-    return extra.get("introduced", field.default) if isinstance(extra, dict) else field.default
