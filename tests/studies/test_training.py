@@ -5,7 +5,7 @@ import contextlib
 import pytest
 from small import Stopped, choose, digests, small, stop_at, trained
 
-from budbreak.studies import look_ahead, run, training
+from budbreak.studies import look_ahead, run, trainer, training
 from budbreak.studies.tasks import tasks_of
 from budbreak.studies.training import carry_out_task
 from budbreak.training import Plateau
@@ -88,7 +88,7 @@ def test_a_kill_at_any_epoch_ends_with_the_same_bits(stop, tmp_path):
 def test_diagnostics_before_the_first_epoch_see_fresh_statistics(tmp_path, monkeypatch):
     """Once in each level: before epoch 1, when weights were pruned and rewound, but never after an epoch."""
     inside, counted = [], []
-    real = training.measure
+    real = trainer.measure
 
     def measure(*values, fresh, **options):
         counted.append(fresh)
@@ -99,7 +99,7 @@ def test_diagnostics_before_the_first_epoch_see_fresh_statistics(tmp_path, monke
         inside.append(counted[-1])
         yield
 
-    monkeypatch.setattr(training, "measure", measure)
+    monkeypatch.setattr(trainer, "measure", measure)
     monkeypatch.setattr("budbreak.studies.measuring.refreshed_norms", refreshed)
     ((dense, levels),) = tasks_of("host", small().arms[0].setup, [0], choose(small(), tmp_path).place)
     carry_out_task(dense)
@@ -167,7 +167,7 @@ def test_images_are_augmented_where_the_recipe_says_so(tmp_path, monkeypatch, au
     data = setup.data.model_copy(update={"augment": augment})  # digits are too small for a recipe to ask for it
     dense.__dict__["setup"] = dense.setup.model_copy(update={"data": data})
     monkeypatch.setattr(training, "check_identity", lambda task: None)  # it is another task now
-    monkeypatch.setattr(training, "train_epoch", stop)
+    monkeypatch.setattr(trainer, "train_epoch", stop)
     with pytest.raises(Stopped):
         carry_out_task(dense)
     assert asked == [augment]
