@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from budbreak.activations import ActivationPlan
 from budbreak.errors import NotFinite
-from budbreak.search.space import SearchSpace
+from budbreak.search.space import Candidate, SearchSpace
 from budbreak.search.trial import History, Trial
 
 
@@ -58,11 +58,15 @@ class SearchResult:
         """
         return self.space.plan(self.best.candidate)
 
+    @property
+    def ranked(self) -> tuple[Candidate, ...]:
+        """All candidates that have a score, each once, the best one first, the earlier one of equal scores."""
+        scored = {trial.candidate: trial.score for trial in self.history if trial.score is not None}
+        return tuple(sorted(scored, key=lambda candidate: -scored[candidate]))
+
     def top(self, count: int) -> tuple[ActivationPlan, ...]:
         """The plans of the highest scores, the best one first, each once: to train again for longer.
 
         A short training favours activations that start fast; those of the best few may come out in another order.
         """
-        scored = {trial.candidate: trial.score for trial in self.history if trial.score is not None}
-        ranked = sorted(scored, key=lambda candidate: -scored[candidate])
-        return tuple(self.space.plan(candidate) for candidate in ranked[:count])
+        return tuple(self.space.plan(candidate) for candidate in self.ranked[:count])

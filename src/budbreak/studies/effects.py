@@ -54,7 +54,29 @@ def _of_pruning(name: str) -> Rule:
     return Rule(f"prune.{name}", _never_prunes, "the schedule is dense: nothing is pruned", "take it out")
 
 
+def _no_search(setup: Setup) -> bool:
+    return setup.activations.space is None
+
+
+def _of_search(name: str) -> Rule:
+    fix = 'take it out, or write activations.space = "paper"'
+    return Rule(f"activations.{name}", _no_search, "no activations are searched", fix)
+
+
 RULES = (
+    *map(_of_search, ("sampler", "trials", "epochs", "parallel", "finalists")),
+    Rule(
+        "activations.trainable",
+        lambda setup: setup.activations.use is None and setup.activations.space is None,
+        "the network keeps its own activations, which have no scalars",
+        'take it out, or write activations.use = "relu"',
+    ),
+    Rule(
+        "activations.per",
+        lambda setup: not setup.activations.trainable,
+        "no scalars are trained",
+        "take it out, or write activations.trainable = true",
+    ),
     *map(_of_pruning, ("criterion", "then", "scope", "allocation", "floor", "granularity", "spare", "steps")),
     *map(_of_pruning, ("images", "allow_collapse", "rewind", "rewind_epoch", "rounds")),
     Rule(

@@ -15,7 +15,9 @@ from budbreak.iteration import EndingRule, FollowUp
 from budbreak.masks import Allocation, Element, Global, Granularity, Scope, Uniform
 from budbreak.networks import check_init, check_network
 from budbreak.schedules import Geometric, Schedule
+from budbreak.studies.activations_section import ActivationsSection
 from budbreak.studies.families import (
+    ACTIVATIONS,
     ALLOCATIONS,
     CRITERIA,
     DIAGNOSTICS,
@@ -24,6 +26,7 @@ from budbreak.studies.families import (
     GRANULARITIES,
     OPTIMIZERS,
     RATES,
+    SAMPLERS,
     SCHEDULES,
     SCOPES,
 )
@@ -205,6 +208,7 @@ class Setup(Section):
     network: NetworkSection
     train: TrainSection
     prune: PruneSection = Field(default_factory=lambda: PruneSection.model_validate({}))
+    activations: ActivationsSection = Field(default_factory=lambda: ActivationsSection.model_validate({}))
     measure: MeasureSection = Field(default_factory=lambda: MeasureSection.model_validate({}))
     retrain: RetrainSection = Field(default_factory=lambda: RetrainSection.model_validate({}))
 
@@ -230,6 +234,13 @@ class Setup(Section):
             raise InvalidValue(f"train.until looks at {unknown[0]!r}", rule, "name one of them")
         return self
 
+    @model_validator(mode="after")
+    def _retrains_what_was_trained(self) -> Setup:
+        if self.activations.replaced and self.retrain.ways:
+            value = f"retrain.ways is {list(self.retrain.ways)}, and [activations] has the last training"
+            raise InvalidValue(value, "what is retrained was trained with its own activations", "take one of them out")
+        return self
+
     def plain(self) -> dict[str, dict[str, Any]]:
         """Section -> field -> plain form, every field spelt out; `make_setup` reads it."""
         return {name: plain_section(getattr(self, name)) for name in SECTIONS}
@@ -247,6 +258,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "network": NetworkSection,
     "train": TrainSection,
     "prune": PruneSection,
+    "activations": ActivationsSection,
     "measure": MeasureSection,
     "retrain": RetrainSection,
 }
@@ -260,8 +272,11 @@ FAMILIES: Mapping[tuple[str, str], Family[Any]] = {
     ("prune", "scope"): SCOPES,
     ("prune", "allocation"): ALLOCATIONS,
     ("prune", "granularity"): GRANULARITIES,
+    ("activations", "use"): ACTIVATIONS,
+    ("activations", "sampler"): SAMPLERS,
     ("measure", "diagnostics"): DIAGNOSTICS,
 }
+_LISTED = {**FAMILIES, ("activations", "space"): ACTIVATIONS}  # its values are explained once, where they are used
 
 
 def make_setup(plain: Mapping[str, object]) -> Setup:
@@ -312,7 +327,9 @@ def plain_section(section: Section) -> dict[str, Any]:
 
 def plain_value(section: str, field: str, value: Any) -> Any:
     """The plain form of the value of a field."""
-    family = FAMILIES.get((section, field))
+    family = _LISTED.get((section, field))
+    if isinstance(value, str):
+        return value
     if isinstance(value, tuple):
         items = cast("tuple[Any, ...]", value)
         return [encode(item, family) if family else item for item in items]

@@ -1,4 +1,4 @@
-"""What has to be computed: the dense training of a seed, and the levels of an arm, each by its identity."""
+"""What has to be computed, each by its identity: dense trainings, levels of arms, trials of a search."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from budbreak.files import digest
 from budbreak.foreign import find_callable
 from budbreak.iteration import criteria_of, watching
 from budbreak.live import state_digest
-from budbreak.studies.making import epochs_before, epochs_in_all, make_network
+from budbreak.studies.making import epochs_before, epochs_in_all, epochs_pruning, make_network
 from budbreak.studies.sections import Setup, make_setup
 from budbreak.values import telling
 
 SCHEMA = 1  # a changed meaning of a field must not take old results for new ones: raise this then
-Kind = Literal["dense", "levels"]
+Kind = Literal["dense", "levels", "pruned", "trial", "finalist", "final"]
+_OF_TRIALS = ("space", "sampler", "epochs", "parallel")
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,11 @@ class Place:
 
 @dataclass(frozen=True)
 class Task:
-    """A training from scratch (``dense``), or the levels that prune what it gave, or a fresh network (``levels``).
+    """Some trainings.
+
+    ``dense`` is a training from scratch, ``levels`` prune what it gave, or a fresh network. Where another network is
+    trained in the end than was pruned, there are, for ``levels``: ``pruned``, all but the last training; ``trial``, a
+    candidate of a search; ``finalist``, one of the best, trained in full; and ``final``, the last training.
 
     Small and plain, so that it travels to other processes and machines; its result lies in its folder.
 
@@ -53,7 +58,9 @@ class Task:
         label: what it is called, e.g. "host seed 0"; a dense training by the first arm that it was made for.
         seed: of everything random in it.
         plain: the setup's plain form, as JSON.
-        needs: the dense training that the levels start from; none where a fresh network is pruned.
+        needs: the dense training that the levels start from, none where a fresh network is pruned; of what comes after
+            pruning the ``pruned`` task, and then all trials and finalists that are looked at, in order.
+        number: of a trial, or a finalist, from 0.
     """
 
     kind: Kind
@@ -63,6 +70,7 @@ class Task:
     plain: str
     place: Place
     needs: tuple[Task, ...] = ()
+    number: int = 0
 
     @property
     def name(self) -> str:
@@ -84,8 +92,18 @@ class Task:
 
     @property
     def epochs(self) -> int:
-        """Epochs of all its trainings, without those of what it needs."""
-        return epochs_in_all(self.setup) - (epochs_before(self.setup, 1) if self.needs else 0)
+        """Epochs of all its trainings, at most, without those of what it needs."""
+        if self.kind == "trial":
+            return self.setup.activations.epochs
+        if self.kind in ("finalist", "final"):
+            return self.setup.train.epochs
+        dense = epochs_before(self.setup, 1) if self.needs else 0
+        return (epochs_pruning if self.kind == "pruned" else epochs_in_all)(self.setup) - dense
+
+    @property
+    def ends_arm(self) -> bool:
+        """Whether an arm has its result from this task, under its seed."""
+        return self.kind in ("levels", "final")
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the setup, which is read again where the task arrives."""
@@ -93,26 +111,54 @@ class Task:
 
 
 def tasks_of(arm: str, setup: Setup, seeds: Iterable[int], place: Place) -> list[tuple[Task, ...]]:
-    """For each seed the levels of an arm, after the dense training that they start from, if there is one.
+    """For each seed the tasks of an arm, each after what it needs: the last one ends the arm.
 
-    Other arms may share the dense training.
+    Other arms may share the dense training, the pruned network and trials.
     """
-    make = _after_dense if setup.prune.train_dense else _from_scratch
+    make = _searched if setup.activations.replaced else _levels
     return [make(arm, setup, seed, place) for seed in seeds]
 
 
-def _after_dense(arm: str, setup: Setup, seed: int, place: Place) -> tuple[Task, Task]:
+def _levels(arm: str, setup: Setup, seed: int, place: Place) -> tuple[Task, ...]:
+    dense = _dense(arm, setup, seed, place)
+    retrain = {"retrain": setup.retrain.told()} if setup.retrain.ways else {}
+    identity = digest({"task": "levels", **_told_of_levels(setup, seed, dense), **retrain})
+    return *dense, Task("levels", identity, f"{arm} seed {seed}", seed, _json(setup), place, dense)
+
+
+def _dense(arm: str, setup: Setup, seed: int, place: Place) -> tuple[Task, ...]:
+    """The dense training that the levels start from; none where a fresh network is pruned."""
+    if not setup.prune.train_dense:
+        return ()
     dense_setup = dense_of(setup)
     identity = digest({"task": "dense", **_told(dense_setup, seed)})
-    dense = Task("dense", identity, f"dense of {arm} seed {seed}", seed, _json(dense_setup), place)
-    retrain = {"retrain": setup.retrain.told()} if setup.retrain.ways else {}
-    levels = digest({"task": "levels", "dense": identity, "prune": setup.prune.told(), **retrain})
-    return dense, Task("levels", levels, f"{arm} seed {seed}", seed, _json(setup), place, (dense,))
+    return (Task("dense", identity, f"dense of {arm} seed {seed}", seed, _json(dense_setup), place),)
 
 
-def _from_scratch(arm: str, setup: Setup, seed: int, place: Place) -> tuple[Task]:
-    identity = digest({"task": "levels", **_told(setup, seed)})
-    return (Task("levels", identity, f"{arm} seed {seed}", seed, _json(setup), place),)
+def _told_of_levels(setup: Setup, seed: int, dense: Sequence[Task]) -> dict[str, Any]:
+    """What tells the levels of an arm from others."""
+    return {"dense": dense[0].identity, "prune": setup.prune.told()} if dense else _told(setup, seed)
+
+
+def _searched(arm: str, setup: Setup, seed: int, place: Place) -> tuple[Task, ...]:
+    """The tasks of an arm whose activations are searched, or put in, after the last pruning."""
+    dense = _dense(arm, setup, seed, place) if setup.prune.schedule.levels else ()
+    name, plain, asked = f"{arm} seed {seed}", _json(setup), setup.activations.told()
+    identity = digest({"task": "pruned", **_told_of_levels(setup, seed, dense)})
+    pruned = Task("pruned", identity, f"{name} pruned", seed, plain, place, dense)
+    told = {"pruned": identity, **{key: asked[key] for key in _OF_TRIALS if key in asked}}
+    trials, finalists = list[Task](), list[Task]()
+    for number in range(setup.activations.trials if setup.activations.space else 0):
+        seen = trials[: max(0, number + 1 - setup.activations.parallel)]
+        identity = digest({"task": "trial", **told, "number": number})
+        trials.append(Task("trial", identity, f"{name} trial {number}", seed, plain, place, (pruned, *seen), number))
+    for number in range(setup.activations.finalists if trials else 0):
+        identity = digest({"task": "finalist", **told, "trials": len(trials), "number": number})
+        label = f"{name} finalist {number}"
+        finalists.append(Task("finalist", identity, label, seed, plain, place, (pruned, *trials), number))
+    needs = (pruned, *trials, *finalists)
+    identity = digest({"task": "final", "pruned": pruned.identity, "activations": asked})
+    return *dense, *needs, Task("final", identity, name, seed, plain, place, needs)
 
 
 def check_identity(task: Task) -> None:
@@ -123,7 +169,8 @@ def check_identity(task: Task) -> None:
             named the task: it was edited meanwhile, or differs from machine to machine.
     """
     (tasks,) = tasks_of(task.label, task.setup, [task.seed], task.place)
-    if task.identity != next(found.identity for found in tasks if found.kind == task.kind):
+    found = {(other.kind, other.number): other.identity for other in tasks}
+    if task.identity != found[task.kind, task.number]:
         raise StoreMismatch(
             f"{task.label}: its classes, or its network, are not what they were when the run began",
             "a result belongs to the code that computed it: a file of yours was edited, or differs on this machine",
@@ -140,9 +187,9 @@ def dense_of(setup: Setup) -> Setup:
     kept = {name: getattr(setup.prune, name) for name in ("exclude", "rewind", "rewind_epoch")}
     kept |= {"criterion": criterion, "then": then}
     dense = type(setup.prune).model_validate({"schedule": "dense"})
-    once = type(setup.retrain).model_validate({})
+    later = {name: type(getattr(setup, name)).model_validate({}) for name in ("activations", "retrain")}
     measure = setup.measure.model_copy(update={"compact": False})
-    return setup.model_copy(update={"prune": dense.model_copy(update=kept), "retrain": once, "measure": measure})
+    return setup.model_copy(update={"prune": dense.model_copy(update=kept), "measure": measure, **later})
 
 
 def distinct(tasks: Sequence[Task]) -> list[Task]:
@@ -171,7 +218,6 @@ def _told(setup: Setup, seed: int) -> dict[str, Any]:
         "train": setup.train.told(),
         "prune": prune,
         "measure": {name: value for name, value in setup.measure.told().items() if name != "compact"},
-        **({"retrain": setup.retrain.told()} if setup.retrain.ways else {}),
     }
 
 

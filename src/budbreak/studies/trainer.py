@@ -52,7 +52,7 @@ class Trainer:
         return watched_numbers(self.setup)
 
     def train(self, level: Level, optimizer: Optimizer, rates: RateScheduler) -> None:
-        """Carry out what is left of a training; it is measured before, after each epoch as asked for, and at its end."""
+        """Carry out what is left of a training: measured before, after its epochs as asked for, and at its end."""
         setup, until = self.setup, self.until(level.number)
         if not level.epochs_done:
             self._note(level, 0, {})
