@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -166,8 +167,10 @@ def _shortened(setup: Setup, epochs: int) -> Setup:
 
 def _drop_store(folder: Path) -> None:
     """The weights of a trial that is over: nobody reads them again."""
-    for path in sorted(folder.rglob("*"), reverse=True):
-        if path.is_file() and path.name not in _KEPT:
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name not in _KEPT:
             path.unlink()
 
 
