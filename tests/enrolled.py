@@ -315,6 +315,13 @@ ROWS = (
         {"history": st.integers(1, 9), "steps": st.integers(0, 99), "idle": Share},
     ),
     Row(search.Random, ({},), {"trials": 20}, {"trials": st.integers(1, 99)}),
+    Row(search.SMAC, ({"trials": 4},), {"trials": 20}, {"trials": st.integers(1, 99)}),
+    Row(
+        search.TPE,
+        ({"trials": 9, "startup": 4},),
+        {"trials": 20, "startup": 10},
+        {"trials": st.integers(1, 99), "startup": st.integers(1, 99)},
+    ),
     Row(
         search.SimulatedAnnealing,
         ({}, {"steps": 30, "start": 5.0, "end": 5.0}),

@@ -13,7 +13,8 @@ import torch
 from budbreak.activations import ReLU, Swish, Tanh, space
 from budbreak.errors import ContractBroken, InvalidValue
 from budbreak.search import Genetic, History, LateAcceptance, Random, SearchSpace, SimulatedAnnealing, Trial
-from budbreak.search.sampler import drawn, generator, moved
+from budbreak.search.parameters import drawn
+from budbreak.search.sampler import generator, moved
 from budbreak.search.samplers.simulated_annealing import _spread
 from budbreak.testing import check_sampler
 from budbreak.testing.sampling import searched
@@ -258,25 +259,25 @@ def test_wrong_settings_are_refused(make, words):
 
 @dataclass(frozen=True)
 class Outside:
-    def propose(self, space, history, seed):
+    def propose(self, space, history, seed, number):
         return (99,) * len(space)
 
 
 @dataclass(frozen=True)
 class Numpys:
-    def propose(self, space, history, seed):
+    def propose(self, space, history, seed, number):
         return tuple(np.zeros(len(space), dtype=np.int64))
 
 
 @dataclass(frozen=True)
 class Global:
-    def propose(self, space, history, seed):
+    def propose(self, space, history, seed, number):
         return tuple(random.randrange(length) for length in space.lengths)
 
 
 @dataclass(frozen=True)
 class GlobalTorch:
-    def propose(self, space, history, seed):
+    def propose(self, space, history, seed, number):
         torch.rand(1)
         return (0,) * len(space)
 
@@ -286,14 +287,14 @@ _SEEN = []
 
 @dataclass(frozen=True)
 class Remembers:
-    def propose(self, space, history, seed):
+    def propose(self, space, history, seed, number):
         _SEEN.append(history)
         return tuple(len(_SEEN) % length for length in space.lengths)
 
 
 @dataclass(frozen=True)
 class Nothing:
-    def propose(self, space, history, seed):
+    def propose(self, space, history, seed, number):
         return None
 
 
@@ -301,7 +302,7 @@ class Nothing:
 class TakesBest:
     """Fails where all trials diverged."""
 
-    def propose(self, space, history, seed):
+    def propose(self, space, history, seed, number):
         return max(history, key=lambda trial: trial.score).candidate if len(history) > 1 else (0,) * len(space)
 
 

@@ -39,7 +39,9 @@ def test_a_search_finds_what_a_plain_loop_finds():
     model, mask = pruned()
     result = search(model, mask, epochs=1)
     assert isinstance(result, SearchResult)
-    assert [trial.candidate for trial in result.history[:1]] == [LateAcceptance().propose(result.space, History(), 0)]
+    assert [trial.candidate for trial in result.history[:1]] == [
+        LateAcceptance().propose(result.space, History(), 0, 0)
+    ]
     by_hand = {}
     for trial in result.history:
         alone = bb.replace_activations(model, result.space.plan(trial.candidate), example=X[:2])
@@ -400,7 +402,7 @@ def test_scalars_of_units_are_refused_where_there_are_no_units_before_anything_i
 @pytest.mark.parametrize("answer", [(9, 9), [0, 0], (0,), None], ids=str)
 def test_a_sampler_that_leaves_the_space_is_refused(answer):
     class Odd:
-        def propose(self, space, history, seed):
+        def propose(self, space, history, seed, number):
             return answer
 
     assert isinstance(Odd(), Sampler)

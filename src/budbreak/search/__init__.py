@@ -7,30 +7,57 @@ a plan is worth, and on `Sampler`, `History` and `Trial`, which know nothing of 
 from budbreak.search.findings import activation_name, operators_finding, search_finding
 from budbreak.search.loop import search_activations
 from budbreak.search.objective import Evaluate, Objective, Outcome, Train
+from budbreak.search.parameters import Candidate, Candidates, Options, Parameter, Range, Space, drawn
 from budbreak.search.result import SearchResult
-from budbreak.search.sampler import Sampler, drawn, generator, moved
-from budbreak.search.samplers import ALL, FAMILY, Genetic, LateAcceptance, Random, SimulatedAnnealing
-from budbreak.search.space import Candidate, Choices, SearchSpace
+from budbreak.search.sampler import Sampler, generator, moved
+from budbreak.search.samplers import (
+    ALL,
+    FAMILY,
+    SMAC,
+    TPE,
+    TUNER_FAMILY,
+    TUNERS,
+    Genetic,
+    LateAcceptance,
+    Random,
+    SimulatedAnnealing,
+)
+from budbreak.search.space import Choices, SearchSpace
 from budbreak.search.trial import History, Trial
+from budbreak.search.tuning_space import Settings, TuningChoices, TuningSpace
+from budbreak.search.tuning_spaces import TUNING_SPACES
 
 __all__ = [
     "ALL",
     "FAMILY",
+    "SMAC",
+    "TPE",
+    "TUNERS",
+    "TUNER_FAMILY",
+    "TUNING_SPACES",
     "Candidate",
+    "Candidates",
     "Choices",
     "Evaluate",
     "Genetic",
     "History",
     "LateAcceptance",
     "Objective",
+    "Options",
     "Outcome",
+    "Parameter",
     "Random",
+    "Range",
     "Sampler",
     "SearchResult",
     "SearchSpace",
+    "Settings",
     "SimulatedAnnealing",
+    "Space",
     "Train",
     "Trial",
+    "TuningChoices",
+    "TuningSpace",
     "activation_name",
     "drawn",
     "generator",

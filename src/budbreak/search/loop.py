@@ -19,10 +19,11 @@ from budbreak.live import apply_mask, model_digest, model_state
 from budbreak.masks import Mask, check_mask, unwrap
 from budbreak.search.findings import spelt
 from budbreak.search.objective import Evaluate, Objective, Train
+from budbreak.search.parameters import Candidate
 from budbreak.search.result import SearchResult
 from budbreak.search.sampler import Sampler
 from budbreak.search.samplers import ALL, LateAcceptance
-from budbreak.search.space import Candidate, Choices, SearchSpace
+from budbreak.search.space import Choices, SearchSpace
 from budbreak.search.store import SearchStore
 from budbreak.search.trial import History, Trial
 
@@ -125,7 +126,7 @@ class _Search:
         if history:
             _LOG.info("%d trials are there already", len(history))
         while trials is None or len(history) < trials:
-            candidate = self.sampler.propose(self.space, history, self.objective.seed)
+            candidate = self.sampler.propose(self.space, history, self.objective.seed, len(history))
             if candidate is None:
                 break
             trial = self._try(candidate, history)

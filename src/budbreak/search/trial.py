@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import overload
 
-from budbreak.search.space import Candidate
+from budbreak.search.parameters import Candidate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +15,7 @@ class Trial:
     """One candidate, and what came of it; all of it as JSON holds it.
 
     Args:
-        candidate: the place of the activation that each site had.
+        candidate: the place of the activation that each site had, or the values of settings: see `Candidate`.
         score: a share in [0, 1], higher is better; None where the training diverged, which is worse than any score.
         seconds: that training and scoring took; 0 where another trial's score is taken over.
         epochs: of the training, if it was said; 0 where another trial's score is taken over.
