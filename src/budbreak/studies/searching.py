@@ -121,7 +121,9 @@ def _try(task: Task, tell: Tell) -> None:
     pruned, seen = _Pruned.of(task), task.needs[1:]
     history = read_history(seen)
     stopped = len(history) < len(seen)
-    candidate = None if stopped else task.setup.activations.sampler.propose(pruned.space, history, task.seed)
+    candidate = (
+        None if stopped else task.setup.activations.sampler.propose(pruned.space, history, task.seed, task.number)
+    )
     if candidate is None:
         write_trial(task, None)
         return

@@ -40,6 +40,8 @@ def try_activations(setup: Setup, dataset: DataSet, parts: Split, *, threads: in
     if asked.space is None:
         return
     rule = "a sampler proposes a candidate of its space at first"
-    first = call_foreign(f"proposing by {asked.sampler}", lambda: asked.sampler.propose(space, History(), 0), rule=rule)
+    first = call_foreign(
+        f"proposing by {asked.sampler}", lambda: asked.sampler.propose(space, History(), 0, 0), rule=rule
+    )
     if first not in space.candidates:
         raise InvalidValue(f"{asked.sampler} proposed {first!r}", rule, "mend the class")
