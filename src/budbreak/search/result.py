@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from budbreak.activations import ActivationPlan
-from budbreak.errors import NotFinite
 from budbreak.search.space import SearchSpace
 from budbreak.search.trial import History, Trial
 
@@ -28,15 +27,7 @@ class SearchResult:
         Raises:
             NotFinite: if all of them diverged.
         """
-        number = self.history.best
-        if number is None:
-            notes = sorted({trial.note for trial in self.history})
-            raise NotFinite(
-                f"all {len(self.history)} trials diverged: {'; '.join(notes[:3])}",
-                "the best of them is the one with the highest score",
-                "train at a lower learning rate, or clip gradients",
-            )
-        return self.history[number]
+        return self.history.best_trial()
 
     @property
     def score(self) -> float:
