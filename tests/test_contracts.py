@@ -84,7 +84,7 @@ def test_samplers_keep_their_contract(sampler):
 @pytest.mark.parametrize("tuner", cases(search.TUNERS))
 def test_tuners_keep_their_contract(tuner):
     _needed(tuner)
-    check_tuner(tuner, search.TuningSpace.of("safs"))
+    check_tuner(tuner, search.TuningSpace.of("safs", epochs=30))
 
 
 @pytest.mark.parametrize("probe", cases(evidence.ALL))

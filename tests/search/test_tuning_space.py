@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 
 from budbreak.errors import InvalidValue, UnknownName
-from budbreak.search import TUNING_SPACES, Options, Parameter, Range, TuningSpace, drawn
+from budbreak.search import Options, Parameter, Range, TuningSpace, drawn
 
 RATE = {"low": 1e-4, "high": 0.1, "log": True}
 NESTED = """
@@ -92,8 +92,8 @@ def test_options_with_names_of_their_own():
 
 
 def test_the_spaces_of_the_paper():
-    paper, safs = TuningSpace.of("paper"), TuningSpace.of()
-    assert TuningSpace.of(TUNING_SPACES["safs"]) == safs == TuningSpace.of(safs) != paper
+    paper, safs = TuningSpace.of("paper", epochs=80), TuningSpace.of(epochs=80)
+    assert TuningSpace.of(safs.plain()) == safs == TuningSpace.of(safs) != paper
     assert [one.name for one in paper.parameters] == [
         "optimizer",
         "optimizer.sgd.learning_rate",
@@ -101,8 +101,8 @@ def test_the_spaces_of_the_paper():
         "optimizer.sgd.weight_decay",
         "optimizer.adam.learning_rate",
         "optimizer.adam.weight_decay",
-        "optimizer.robust-adam.learning_rate",
-        "optimizer.robust-adam.weight_decay",
+        "optimizer.tadam.learning_rate",
+        "optimizer.tadam.weight_decay",
         "optimizer.fromage.learning_rate",
         "schedule",
     ]
@@ -116,6 +116,18 @@ def test_the_spaces_of_the_paper():
     assert {logs[name] for name in different} == {Range(1e-5, 1e-1, log=True)}
     fromage = (*["fromage"], *[None] * 7, 0.01, None)
     assert safs.settings(fromage) == {"optimizer": {"is": "fromage", "learning_rate": 0.01}, "schedule": "constant"}
+
+
+def test_a_space_of_fewer_epochs_leaves_schedules_out_and_a_candidate_means_the_same_in_that_of_more():
+    schedules = [TuningSpace.of("safs", epochs=epochs).parameters[-1].domain.values for epochs in (1, 5, 20, 80)]
+    assert schedules[0] == ("constant", "cosine")
+    assert schedules[1] == ("constant", "cosine", "restarts", "steps", "plateau")
+    assert schedules[2] == (*schedules[1], "warmup")
+    assert schedules[3] == (*schedules[2], "halving")
+    candidate = ("sgd", 0.01, 0.9, 1e-4, *[None] * 5, "restarts")
+    for epochs, cycle in ((10, 2.0), (50, 12.0)):
+        settings = TuningSpace.of("safs", epochs=epochs).settings(candidate)
+        assert settings["schedule"] == {"is": "cosine", "cycle": cycle, "end": 5e-3}
 
 
 def test_a_space_is_a_value():
@@ -195,3 +207,7 @@ def test_what_is_no_space_is_refused(form, words):
 def test_a_space_that_there_is_not():
     with pytest.raises(UnknownName, match="did you mean 'paper'"):
         TuningSpace.of("papers")
+    with pytest.raises(InvalidValue, match="epochs are not said"):
+        TuningSpace.of("paper")
+    with pytest.raises(InvalidValue, match="epochs is 0"):
+        TuningSpace.of("paper", epochs=0)

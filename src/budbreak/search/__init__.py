@@ -23,14 +23,17 @@ from budbreak.search.samplers import (
     SimulatedAnnealing,
 )
 from budbreak.search.space import Choices, SearchSpace
-from budbreak.search.trial import History, Trial
+from budbreak.search.stopping import STOPPING, STOPPING_FAMILY, Hyperband, Lagging, StoppingRule
+from budbreak.search.trial import History, Trial, Values
 from budbreak.search.tuning_space import Settings, TuningChoices, TuningSpace
-from budbreak.search.tuning_spaces import TUNING_SPACES
+from budbreak.search.tuning_spaces import TUNING_SPACES, named_form
 
 __all__ = [
     "ALL",
     "FAMILY",
     "SMAC",
+    "STOPPING",
+    "STOPPING_FAMILY",
     "TPE",
     "TUNERS",
     "TUNER_FAMILY",
@@ -41,6 +44,8 @@ __all__ = [
     "Evaluate",
     "Genetic",
     "History",
+    "Hyperband",
+    "Lagging",
     "LateAcceptance",
     "Objective",
     "Options",
@@ -54,14 +59,17 @@ __all__ = [
     "Settings",
     "SimulatedAnnealing",
     "Space",
+    "StoppingRule",
     "Train",
     "Trial",
     "TuningChoices",
     "TuningSpace",
+    "Values",
     "activation_name",
     "drawn",
     "generator",
     "moved",
+    "named_form",
     "operators_finding",
     "search_activations",
     "search_finding",

@@ -95,8 +95,11 @@ def _frozen(space: Space, trial: Trial) -> optuna.trial.FrozenTrial:
 
     chosen: Mapping[str, Any] = named(space.parameters, trial.candidate)
     active = [parameter for parameter in space.parameters if parameter.active(chosen)]
+    states = optuna.trial.TrialState
     return optuna.trial.create_trial(
+        state=states.PRUNED if trial.stopped else states.COMPLETE,
         value=_DIVERGED if trial.score is None else trial.score,
+        intermediate_values=dict(trial.values),
         params={parameter.name: chosen[parameter.name] for parameter in active},
         distributions={parameter.name: distribution(parameter) for parameter in active},
     )

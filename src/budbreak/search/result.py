@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from budbreak.activations import ActivationPlan
-from budbreak.errors import NotFinite
-from budbreak.search.space import Candidate, SearchSpace
+from budbreak.search.space import SearchSpace
 from budbreak.search.trial import History, Trial
 
 
@@ -28,15 +27,7 @@ class SearchResult:
         Raises:
             NotFinite: if all of them diverged.
         """
-        number = self.history.best
-        if number is None:
-            notes = sorted({trial.note for trial in self.history})
-            raise NotFinite(
-                f"all {len(self.history)} trials diverged: {'; '.join(notes[:3])}",
-                "the best of them is the one with the highest score",
-                "train at a lower learning rate, or clip gradients",
-            )
-        return self.history[number]
+        return self.history.best_trial()
 
     @property
     def score(self) -> float:
@@ -58,15 +49,9 @@ class SearchResult:
         """
         return self.space.plan(self.best.candidate)
 
-    @property
-    def ranked(self) -> tuple[Candidate, ...]:
-        """All candidates that have a score, each once, the best one first, the earlier one of equal scores."""
-        scored = {trial.candidate: trial.score for trial in self.history if trial.score is not None}
-        return tuple(sorted(scored, key=lambda candidate: -scored[candidate]))
-
     def top(self, count: int) -> tuple[ActivationPlan, ...]:
         """The plans of the highest scores, the best one first, each once: to train again for longer.
 
         A short training favours activations that start fast; those of the best few may come out in another order.
         """
-        return tuple(self.space.plan(candidate) for candidate in self.ranked[:count])
+        return tuple(self.space.plan(candidate) for candidate in self.history.ranked[:count])

@@ -11,7 +11,7 @@ from budbreak.checks import check_known, shown
 from budbreak.errors import InvalidValue
 from budbreak.search.parameters import Candidate, Candidates, Parameter, named
 from budbreak.search.tuning_forms import Node, parsed
-from budbreak.search.tuning_spaces import TUNING_SPACES
+from budbreak.search.tuning_spaces import TUNING_SPACES, named_form
 from budbreak.values import inline
 
 Settings = dict[str, Any]
@@ -58,19 +58,26 @@ class TuningSpace(Mapping[str, Any]):
         _check_conditions(self._parameters)
 
     @classmethod
-    def of(cls, choices: TuningChoices = "safs") -> TuningSpace:
+    def of(cls, choices: TuningChoices = "safs", epochs: int | None = None) -> TuningSpace:
         """The space that is meant: by its name, its plain form, or itself.
+
+        Args:
+            choices: "safs", "paper": settings of a recipe's ``[train]``, see `named_form`; a plain form; or a space.
+            epochs: that a training has, which those with a name depend on.
 
         Raises:
             UnknownName: for a name that there is not.
-            InvalidValue: see the class.
+            InvalidValue: see the class; for a name without epochs.
         """
         if isinstance(choices, TuningSpace):
             return choices
-        if isinstance(choices, str):
-            check_known(f"no space of settings named {choices!r}", choices, TUNING_SPACES)
-            return cls(TUNING_SPACES[choices])
-        return cls(choices)
+        if not isinstance(choices, str):
+            return cls(choices)
+        check_known(f"no space of settings named {choices!r}", choices, TUNING_SPACES)
+        if epochs is None:
+            rule = "its schedules depend on how many epochs a training has"
+            raise InvalidValue(f"the space is {choices!r}, and epochs are not said", rule, "add epochs=10")
+        return cls(named_form(choices, epochs))
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
