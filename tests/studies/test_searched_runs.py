@@ -275,7 +275,7 @@ def test_activations_in_the_paper_space_are_all_tried_before_anything_is_trained
     seen = []
     real = bb.live.replace_activations
     monkeypatch.setattr(
-        "budbreak.studies.trying_activations.replace_activations",
+        "budbreak.studies.trying_searches.replace_activations",
         lambda model, plan, **options: seen.append(plan["relu1"]) or real(model, plan, **options),
     )
     look_ahead(choose(recipe({"search": {**SEARCH, "activations.space": "paper"}}), tmp_path))

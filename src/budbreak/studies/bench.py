@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 from budbreak.iteration import Plan
 from budbreak.studies.making import Data, load_data, make_network, make_plan, pick_engine, prepare_data
 from budbreak.studies.sections import Setup
-from budbreak.studies.tasks import Task
+from budbreak.studies.task import Task
 from budbreak.training import Engine, RateScheduler, steps_per_epoch
 
 _EXAMPLE = 8  # images

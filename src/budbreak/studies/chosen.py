@@ -16,11 +16,12 @@ from budbreak.files import read_json, write_json
 from budbreak.search import History, activation_name, operators_finding, search_finding
 from budbreak.studies.changes import Row, finding
 from budbreak.studies.recipe import Arm
-from budbreak.studies.tasks import Task
+from budbreak.studies.task import Kind, Task
 from budbreak.studies.trialfile import read_history
 
 PLAN, _CURVES, _KIND = "activations.json", "curves.json", "activation curves 1"
 _INPUTS = tuple(place / 4 for place in range(-20, 21))
+_SEARCHES: Mapping[Kind, str] = {"trial": "Search for activations", "tuning": "Search for hyper-parameters"}
 _OUTPUT = Quantity("output", "output")
 
 
@@ -72,11 +73,12 @@ def chosen_findings(shown: Sequence[tuple[Arm, Task]]) -> Iterator[Finding]:
         shown: arms with their tasks, which may be under way.
     """
     last = [(arm, task) for arm, task in shown if task.kind == "final"]
-    searched = [(arm, task) for arm, task in last if arm.setup.activations.space is not None]
-    histories = {arm.name: _history(task) for arm, task in searched if task.seed == 0}
-    with_scores = {arm: history for arm, history in histories.items() if history.best is not None}
-    if with_scores:
-        yield search_finding(with_scores, "Search for activations, seed 0")
+    searched = [(arm, task) for arm, task in last if arm.setup.activations.searches]
+    for kind, label in _SEARCHES.items():
+        histories = {arm.name: _history(task.needed(kind)) for arm, task in last if task.seed == 0}
+        with_scores = {arm: history for arm, history in histories.items() if history.best is not None}
+        if with_scores:
+            yield search_finding(with_scores, f"{label}, seed 0")
     for arm in dict.fromkeys(arm.name for arm, _ in searched):
         plans = [plan for own, task in searched if own.name == arm for plan in _plans(task.folder)]
         if plans:
@@ -87,9 +89,8 @@ def chosen_findings(shown: Sequence[tuple[Arm, Task]]) -> Iterator[Finding]:
             yield curves
 
 
-def _history(task: Task) -> History:
+def _history(trials: tuple[Task, ...]) -> History:
     """The trials that are over."""
-    trials = tuple(need for need in task.needs if need.kind == "trial")
     for count in range(len(trials), 0, -1):
         try:
             return read_history(trials[:count])

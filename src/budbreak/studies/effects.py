@@ -54,17 +54,20 @@ def _of_pruning(name: str) -> Rule:
     return Rule(f"prune.{name}", _never_prunes, "the schedule is dense: nothing is pruned", "take it out")
 
 
-def _no_search(setup: Setup) -> bool:
-    return setup.activations.space is None
-
-
 def _of_search(name: str) -> Rule:
     fix = 'take it out, or write activations.space = "paper"'
-    return Rule(f"activations.{name}", _no_search, "no activations are searched", fix)
+    why = "no activations are searched"
+    return Rule(f"activations.{name}", lambda setup: not setup.activations.searches, why, fix)
+
+
+def _of_tuning(name: str) -> Rule:
+    fix = 'take it out, or write tune.space = "safs"'
+    return Rule(f"tune.{name}", lambda setup: not setup.tune.searches, "no hyper-parameters are searched", fix)
 
 
 RULES = (
-    *map(_of_search, ("sampler", "trials", "epochs", "parallel", "finalists")),
+    *map(_of_search, ("sampler", "trials", "epochs", "stop", "parallel", "finalists")),
+    *map(_of_tuning, ("sampler", "trials", "epochs", "stop", "parallel", "finalists")),
     Rule(
         "activations.trainable",
         lambda setup: setup.activations.use is None and setup.activations.space is None,

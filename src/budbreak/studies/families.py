@@ -12,6 +12,7 @@ from budbreak.masks import ALLOCATIONS as ALLOCATION_CLASSES
 from budbreak.masks import GRANULARITIES as GRANULARITY_CLASSES
 from budbreak.masks import SCOPES as SCOPE_CLASSES
 from budbreak.search import FAMILY as SAMPLER_FAMILY
+from budbreak.search import STOPPING_FAMILY, TUNER_FAMILY
 from budbreak.training import OPTIMIZERS as OPTIMIZER_CLASSES
 from budbreak.training import RATES as RATE_CLASSES
 from budbreak.training import AdamW
@@ -19,6 +20,8 @@ from budbreak.values import Family
 
 ACTIVATIONS = ACTIVATION_FAMILY
 SAMPLERS = SAMPLER_FAMILY
+TUNERS = TUNER_FAMILY
+STOPPING_RULES = STOPPING_FAMILY
 SCHEDULES = Family.of(
     "schedule", schedules.ALL, needs=("levels",), example='{is = "geometric", rate = 0.2, levels = 12}'
 )

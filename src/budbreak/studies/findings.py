@@ -18,7 +18,7 @@ from budbreak.studies.chosen import chosen_findings
 from budbreak.studies.fronts import fronts
 from budbreak.studies.recipe import Arm
 from budbreak.studies.result import VALIDATION_ACCURACY, LevelResult
-from budbreak.studies.tasks import Task
+from budbreak.studies.task import Task
 
 _SIDE = 20  # of a mask, as it is shown: some kilobytes for an arm
 _SPARSITY = Quantity("sparsity", "sparsity", "share", about="pruned / prunable.")

@@ -12,7 +12,7 @@ from budbreak.studies.chosen import PLAN
 from budbreak.studies.recipe import Recipe
 from budbreak.studies.recipefile import to_toml
 from budbreak.studies.result import FILE_NAME, load_result
-from budbreak.studies.tasks import Task
+from budbreak.studies.task import Task
 from budbreak.studies.weights import WEIGHTS
 
 RECIPE, TASKS, NETWORKS = "recipe.toml", "tasks", "networks"

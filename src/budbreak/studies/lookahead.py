@@ -31,9 +31,10 @@ from budbreak.studies.result import TEST_ACCURACY, TRAINING, Counted
 from budbreak.studies.run import Cells, Choice, cells_of, divided
 from budbreak.studies.sections import DataSection, Setup
 from budbreak.studies.spelling import in_recipe_words
-from budbreak.studies.tasks import Task, dense_of
+from budbreak.studies.task import Task
+from budbreak.studies.tasks import dense_of
 from budbreak.studies.trying import try_out
-from budbreak.studies.trying_activations import try_activations
+from budbreak.studies.trying_searches import try_searches
 from budbreak.training import steps_per_epoch
 
 Loader = Callable[[DataSection], tuple[DataSet, Split]]
@@ -139,7 +140,7 @@ def _looked(choice: Choice) -> Overview:
 
     unseen, speeds = _try_trainings(choice, loader)
     preview = _preview_all(choice, loader)
-    _try_activations(choice, loader)
+    _try_searches(choice, loader)
     _check_quantities(choice.recipe.arms)
     first = choice.arms[0].setup
     dataset, parts = loader(first.data)
@@ -171,12 +172,16 @@ def _try_trainings(choice: Choice, loader: Loader) -> tuple[str, dict[str, float
     return unseen, speeds
 
 
-def _try_activations(choice: Choice, loader: Loader) -> None:
-    """Refuse activations that cannot be put in, or not be trained, in any arm."""
-    replaced = [arm for arm in choice.arms if arm.setup.activations.replaced]
-    for arm in _first_of_each(replaced, lambda arm: repr((_training_of(arm.setup), arm.setup.activations))).values():
+def _try_searches(choice: Choice, loader: Loader) -> None:
+    """Refuse activations and hyper-parameters that a network cannot be trained with, in any arm."""
+    apart = [arm for arm in choice.arms if arm.setup.ends_apart]
+
+    def told(arm: Arm) -> str:
+        return repr((_training_of(arm.setup), arm.setup.activations, arm.setup.tune))
+
+    for arm in _first_of_each(apart, told).values():
         with _naming(arm, choice.arms):
-            try_activations(arm.setup, *loader(arm.setup.data), threads=choice.place.threads)
+            try_searches(arm.setup, *loader(arm.setup.data), threads=choice.place.threads)
 
 
 def epochs_of_choice(choice: Choice) -> int:
@@ -304,5 +309,5 @@ def _cost(cells: Cells, speeds: Mapping[str, float], workers: int) -> Cost:
         sum(task.epochs for task in left),
         sum(task.epochs for task in cells.tasks),
         total if left else None,
-        any(task.setup.train.until is not None or task.kind == "trial" for task in left),
+        any(task.setup.train.until is not None or task.kind in ("trial", "tuning") for task in left),
     )

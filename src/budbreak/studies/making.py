@@ -149,6 +149,6 @@ def epochs_pruning(setup: Setup) -> int:
 
 
 def epochs_searching(setup: Setup) -> int:
-    """How many epochs trials and finalists of a search take, at most."""
-    asked = setup.activations
-    return asked.trials * asked.epochs + asked.finalists * setup.train.epochs if asked.space is not None else 0
+    """How many epochs trials and finalists of all searches take, at most."""
+    searches = [section for section in (setup.activations, setup.tune) if section.searches]
+    return sum(one.trials * one.epochs + one.finalists * setup.train.epochs for one in searches)

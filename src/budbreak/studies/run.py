@@ -21,8 +21,9 @@ from budbreak.studies.result import FILE_NAME, TRAINING, WATCHED_TOO, ArmResult,
 from budbreak.studies.retraining import retrained_quantities
 from budbreak.studies.scheduling import Failure, carry_out
 from budbreak.studies.spelling import respelt
+from budbreak.studies.task import Place, Task
 from budbreak.studies.taskfolder import check_complete, collect, is_complete
-from budbreak.studies.tasks import Place, Task, distinct, tasks_of
+from budbreak.studies.tasks import distinct, tasks_of
 from budbreak.studies.training import carry_out_task
 from budbreak.studies.trialfile import SEARCH
 from budbreak.studies.watching import Report, Watch
@@ -240,7 +241,7 @@ def _collect_run(choice: Choice, cells: Cells, shown: Shown, seconds: float) -> 
     quantities = (*quantities, *retrained_quantities(ways, quantities))
     if any(arm.setup.measure.compact for arm in finished):
         quantities = (*quantities, *compaction_quantities(ways))
-    if any(arm.setup.activations.space is not None for arm in finished):
+    if any(arm.setup.activations.searches or arm.setup.tune.searches for arm in finished):
         quantities = (*quantities, *SEARCH)
     compared = [one for one in quantities if not is_compaction(one.name) and one not in SEARCH]
     order = {arm.name: index for index, arm in enumerate(finished)}

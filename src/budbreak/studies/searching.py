@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,11 @@ from torch import nn
 
 from budbreak.activations import ActivationPlan
 from budbreak.errors import NotFinite
-from budbreak.iteration import Plan, iterate
+from budbreak.iteration import EndingRule, Plan, iterate
 from budbreak.live import replace_activations
 from budbreak.masks import Mask
 from budbreak.schedules import Dense
-from budbreak.search import Candidate, History, SearchResult, SearchSpace, Trial
+from budbreak.search import Candidate, History, SearchSpace, Trial, TuningSpace, Values
 from budbreak.studies.bench import Bench
 from budbreak.studies.chosen import PLAN, write_curves
 from budbreak.studies.compacting import compact_once
@@ -25,8 +26,10 @@ from budbreak.studies.making import until_retrained
 from budbreak.studies.notes import Notes
 from budbreak.studies.prunedfile import load_pruned
 from budbreak.studies.result import VALIDATION_ACCURACY
-from budbreak.studies.sections import Setup
-from budbreak.studies.tasks import Task
+from budbreak.studies.search_sections import ActivationsSection, TuneSection
+from budbreak.studies.sections import Setup, with_settings
+from budbreak.studies.stops import Stops
+from budbreak.studies.task import Kind, Task
 from budbreak.studies.trainer import Tell, Trainer
 from budbreak.studies.trialfile import read_history, read_trial, write_trial
 from budbreak.studies.weights import save_weights
@@ -69,40 +72,67 @@ class _Pruned:
     task: Task
     bench: Bench
     mask: Mask
-    space: SearchSpace
 
     @classmethod
     def of(cls, task: Task) -> _Pruned:
         bench, pruned = Bench.of(task), task.needs[0]
-        mask = load_pruned(pruned.folder, bench.model, identity=pruned.identity)
-        return cls(task, bench, mask, space_of(task.setup, bench.model, bench.example))
+        return cls(task, bench, load_pruned(pruned.folder, bench.model, identity=pruned.identity))
 
-    def train(self, plan: ActivationPlan, setup: Setup, tell: Tell, *, final: bool) -> Mapping[str, float]:
-        """Train a copy with the activations of a plan; the numbers at its end, the test accuracy if it is ``final``.
+    @functools.cached_property
+    def space(self) -> SearchSpace | None:
+        """What each site may have; None where the network keeps its own activations."""
+        setup = self.task.setup
+        return space_of(setup, self.bench.model, self.bench.example) if setup.activations.replaced else None
 
-        ``setup`` may have fewer epochs than ``[train]``, whose beginning the training then is.
-        """
-        task, bench = self.task, self.bench
-        model = replace_activations(bench.model, plan, example=bench.example)
-        bench.engine.prepare(model)
-        notes, until = Notes(task.folder, task.identity), until_retrained(setup) if final else None
-        of_plan = bench.plan(task.setup, task.seed)
-        trainer = Trainer(
-            setup, task.seed, model, bench.engine, bench.data, of_plan, notes, tell, lambda level: until, tested=final
+    def train(
+        self, plan: ActivationPlan | None, setup: Setup, tell: Tell, *, epochs: int, until: EndingRule | None
+    ) -> Notes:
+        """Train a copy with the activations of a plan for so many epochs, the first of those that ``[train]`` has."""
+        trainer = self.trainer(plan, _shortened(setup, epochs), tell, until, tested=False)
+        train_once(trainer, self.bench, setup, self.mask, self.task.folder, also={"task": self.task.identity})
+        return trainer.notes
+
+    def trainer(
+        self, plan: ActivationPlan | None, setup: Setup, tell: Tell, until: EndingRule | None, *, tested: bool
+    ) -> Trainer:
+        """What trains a copy with the activations of a plan."""
+        task, bench, model = self.task, self.bench, self.bench.model
+        if plan is not None:
+            model = replace_activations(model, plan, example=bench.example)
+            bench.engine.prepare(model)
+        notes, of_plan = Notes(task.folder, task.identity), bench.plan(task.setup, task.seed)
+        return Trainer(
+            setup, task.seed, model, bench.engine, bench.data, of_plan, notes, tell, lambda level: until, tested=tested
         )
-        train_once(trainer, bench, task.setup, self.mask, task.folder, also={"task": task.identity})
-        if final:
-            _keep_final(task, model, plan, bench)
-        (end,) = notes.ends.values()
-        return end.numbers
 
 
-def _keep_final(task: Task, model: nn.Module, plan: ActivationPlan, bench: Bench) -> None:
-    plan.save(task.folder / PLAN)
-    write_curves(task.folder, model, plan)
-    save_weights(task.folder, model)
-    if task.setup.measure.compact:
-        compact_once(task.folder, task.identity, model, bench.data.parts.train)
+@dataclass(frozen=True)
+class _Stage:
+    """One search: of activations, or of hyper-parameters, with the activations that were found before.
+
+    Args:
+        space: of the sampler.
+        section: what is asked.
+        trial: the kind of its trials.
+        plan, setup: of a candidate.
+    """
+
+    space: SearchSpace | TuningSpace
+    section: ActivationsSection | TuneSection
+    trial: Kind
+    plan: Callable[[Candidate], ActivationPlan | None]
+    setup: Callable[[Candidate], Setup]
+
+
+def _stage_of(pruned: _Pruned) -> _Stage:
+    setup = pruned.task.setup
+    if pruned.task.kind in ("trial", "finalist"):
+        space = space_of(setup, pruned.bench.model, pruned.bench.example)
+        return _Stage(space, setup.activations, "trial", space.plan, lambda candidate: setup)
+    settings, plan = setup.tune.choices(setup.train.epochs), chosen_plan(pruned.space, pruned.task)
+    return _Stage(
+        settings, setup.tune, "tuning", lambda _: plan, lambda candidate: tuned_setup(setup, settings, candidate)
+    )
 
 
 def space_of(setup: Setup, model: nn.Module, example: Any) -> SearchSpace:
@@ -116,47 +146,66 @@ def space_of(setup: Setup, model: nn.Module, example: Any) -> SearchSpace:
     return SearchSpace.of(model, asked.choices or given, example=example)
 
 
+def tuned_setup(setup: Setup, space: TuningSpace, candidate: Candidate) -> Setup:
+    """The setup with the settings that a candidate chooses in its ``[train]``.
+
+    Raises:
+        InvalidValue, UnknownName: if they are none.
+    """
+    return with_settings(setup, space.settings(candidate))
+
+
 def _try(task: Task, tell: Tell) -> None:
     """A trial: what the sampler proposes after those that are over."""
-    pruned, seen = _Pruned.of(task), task.needs[1:]
+    pruned = _Pruned.of(task)
+    stage, seen = _stage_of(pruned), task.needed(task.kind)
     history = read_history(seen)
     stopped = len(history) < len(seen)
-    candidate = (
-        None if stopped else task.setup.activations.sampler.propose(pruned.space, history, task.seed, task.number)
-    )
-    if candidate is None:
+    proposed = None if stopped else stage.section.sampler.propose(stage.space, history, task.seed, task.number)
+    first = None if proposed is None else history.first_of(proposed)
+    if proposed is None:
         write_trial(task, None)
-        return
-    first = history.first_of(candidate)
-    if first is not None:
-        write_trial(task, replace(history[first], seconds=0.0, epochs=0.0, same_as=first))
-        return
-    _score(pruned, candidate, task.setup.activations.epochs, tell)
+    elif first is not None:
+        write_trial(task, replace(history[first], seconds=0.0, epochs=0.0, values=(), same_as=first))
+    else:
+        rule = stage.section.stop
+        until = None if rule is None else Stops(rule, history, task.number, task.seed)
+        _score(pruned, stage, proposed, tell, epochs=stage.section.epochs, until=until)
 
 
 def _try_finalist(task: Task, tell: Tell) -> None:
     """One of the best, trained for as long as the last training takes."""
-    trials = tuple(need for need in task.needs if need.kind == "trial")
-    pruned, history = _Pruned.of(task), read_history(trials)
-    best = SearchResult(pruned.space, history).ranked
+    pruned = _Pruned.of(task)
+    stage = _stage_of(pruned)
+    best = read_history(task.needed(stage.trial)).ranked
     if task.number >= len(best):
         write_trial(task, None)
     else:
-        _score(pruned, best[task.number], task.setup.train.epochs, tell)
+        _score(pruned, stage, best[task.number], tell, epochs=task.setup.train.epochs)
 
 
-def _score(pruned: _Pruned, candidate: Candidate, epochs: int, tell: Tell) -> None:
+def _score(
+    pruned: _Pruned, stage: _Stage, candidate: Candidate, tell: Tell, *, epochs: int, until: EndingRule | None = None
+) -> None:
     """Train a candidate, and keep its validation accuracy at the end; one that diverges has none."""
-    task, begin = pruned.task, time.perf_counter()
-    score, note = None, ""
+    begin, score, values, note = time.perf_counter(), None, Values(()), ""
     try:
-        numbers = pruned.train(pruned.space.plan(candidate), _shortened(task.setup, epochs), tell, final=False)
-        score = numbers[VALIDATION_ACCURACY.name]
+        notes = pruned.train(stage.plan(candidate), stage.setup(candidate), tell, epochs=epochs, until=until)
+        values = tuple((point.epoch, point.numbers[VALIDATION_ACCURACY.name]) for point in notes.curve(0)[1:])
+        score = values[-1][1]
     except (NotFinite, FloatingPointError, OverflowError) as error:
         note = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    seconds = time.perf_counter() - begin
-    write_trial(task, Trial(candidate=candidate, score=score, seconds=seconds, epochs=float(epochs), note=note))
-    _drop_store(task.folder)
+    trial = Trial(
+        candidate=candidate,
+        score=score,
+        seconds=time.perf_counter() - begin,
+        epochs=float(len(values) or epochs),
+        values=values,
+        stopped=0 < len(values) < epochs,
+        note=note,
+    )
+    write_trial(pruned.task, trial)
+    _drop_store(pruned.task.folder)
 
 
 def _shortened(setup: Setup, epochs: int) -> Setup:
@@ -177,32 +226,55 @@ def _drop_store(folder: Path) -> None:
 
 
 def _finish(task: Task, tell: Tell) -> None:
-    """The last training, with the best activations."""
+    """The last training, with the best activations and hyper-parameters."""
     pruned = _Pruned.of(task)
-    pruned.train(chosen_plan(pruned.space, task), task.setup, tell, final=True)
+    setup, plan = chosen_setup(task), chosen_plan(pruned.space, task)
+    trainer = pruned.trainer(plan, setup, tell, until_retrained(setup), tested=True)
+    train_once(trainer, pruned.bench, setup, pruned.mask, task.folder, also={"task": task.identity})
+    if plan is not None:
+        plan.save(task.folder / PLAN)
+        write_curves(task.folder, trainer.model, plan)
+    save_weights(task.folder, trainer.model)
+    if task.setup.measure.compact:
+        compact_once(task.folder, task.identity, trainer.model, pruned.bench.data.parts.train)
 
 
-def chosen_plan(space: SearchSpace, task: Task) -> ActivationPlan:
+def chosen_plan(space: SearchSpace | None, task: Task) -> ActivationPlan | None:
     """The activations of the last training: of the best finalist, else of the best trial, else the given ones.
 
     Raises:
         NotFinite: if all trials diverged.
     """
+    if space is None:
+        return None
     asked = task.setup.activations
-    plan = _winner(space, task.needs) if asked.choices else space.plan((0,) * len(space))
+    plan = space.plan(_winner(task, "trial", "finalist") if asked.searches else (0,) * len(space))
     return plan.trained(True, per=asked.per) if asked.trainable else plan
 
 
-def _winner(space: SearchSpace, needs: Sequence[Task]) -> ActivationPlan:
-    finalists = [read_trial(need) for need in needs if need.kind == "finalist"]
-    scored = History(tuple(trial for trial in finalists if trial is not None and trial.score is not None))
-    trials = read_history(tuple(need for need in needs if need.kind == "trial"))
-    return SearchResult(space, scored or trials).plan
+def chosen_setup(task: Task) -> Setup:
+    """The setup of the last training, with the hyper-parameters that were found.
+
+    Raises:
+        NotFinite: if all trials diverged.
+    """
+    setup = task.setup
+    if not setup.tune.searches:
+        return setup
+    return tuned_setup(setup, setup.tune.choices(setup.train.epochs), _winner(task, "tuning", "tuned"))
+
+
+def _winner(task: Task, trial: Kind, finalist: Kind) -> Candidate:
+    finalists = [read_trial(need) for need in task.needed(finalist)]
+    scored = History(tuple(one for one in finalists if one is not None and one.score is not None))
+    return (scored or read_history(task.needed(trial))).best_trial().candidate
 
 
 CARRIED_OUT: Mapping[str, Callable[[Task, Tell], None]] = {
     "trial": _try,
     "finalist": _try_finalist,
+    "tuning": _try,
+    "tuned": _try_finalist,
     "final": _finish,
 }
 """The kind of a task -> what carries it out."""

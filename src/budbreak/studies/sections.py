@@ -15,7 +15,7 @@ from budbreak.iteration import EndingRule, FollowUp
 from budbreak.masks import Allocation, Element, Global, Granularity, Scope, Uniform
 from budbreak.networks import check_init, check_network
 from budbreak.schedules import Geometric, Schedule
-from budbreak.studies.activations_section import ActivationsSection
+from budbreak.search import TuningSpace
 from budbreak.studies.families import (
     ACTIVATIONS,
     ALLOCATIONS,
@@ -29,9 +29,12 @@ from budbreak.studies.families import (
     SAMPLERS,
     SCHEDULES,
     SCOPES,
+    STOPPING_RULES,
+    TUNERS,
 )
 from budbreak.studies.readers import read_floor, read_many, read_one, read_optional, read_text
 from budbreak.studies.refusals import in_our_words
+from budbreak.studies.search_sections import ActivationsSection, TuneSection
 from budbreak.studies.section import Section
 from budbreak.training import SGD, Constant, OptimizerValue, RateSchedule
 from budbreak.values import Family, encode
@@ -209,6 +212,7 @@ class Setup(Section):
     train: TrainSection
     prune: PruneSection = Field(default_factory=lambda: PruneSection.model_validate({}))
     activations: ActivationsSection = Field(default_factory=lambda: ActivationsSection.model_validate({}))
+    tune: TuneSection = Field(default_factory=lambda: TuneSection.model_validate({}))
     measure: MeasureSection = Field(default_factory=lambda: MeasureSection.model_validate({}))
     retrain: RetrainSection = Field(default_factory=lambda: RetrainSection.model_validate({}))
 
@@ -236,10 +240,15 @@ class Setup(Section):
 
     @model_validator(mode="after")
     def _retrains_what_was_trained(self) -> Setup:
-        if self.activations.replaced and self.retrain.ways:
-            value = f"retrain.ways is {list(self.retrain.ways)}, and [activations] has the last training"
-            raise InvalidValue(value, "what is retrained was trained with its own activations", "take one of them out")
+        if self.ends_apart and self.retrain.ways:
+            value = f"retrain.ways is {list(self.retrain.ways)}, and [activations] or [tune] has the last training"
+            raise InvalidValue(value, "a network is retrained as it was trained before", "take one of them out")
         return self
+
+    @property
+    def ends_apart(self) -> bool:
+        """Whether the last training follows a search, or has other activations than the ones before."""
+        return self.activations.replaced or self.tune.searches
 
     def plain(self) -> dict[str, dict[str, Any]]:
         """Section -> field -> plain form, every field spelt out; `make_setup` reads it."""
@@ -259,6 +268,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "train": TrainSection,
     "prune": PruneSection,
     "activations": ActivationsSection,
+    "tune": TuneSection,
     "measure": MeasureSection,
     "retrain": RetrainSection,
 }
@@ -274,6 +284,9 @@ FAMILIES: Mapping[tuple[str, str], Family[Any]] = {
     ("prune", "granularity"): GRANULARITIES,
     ("activations", "use"): ACTIVATIONS,
     ("activations", "sampler"): SAMPLERS,
+    ("activations", "stop"): STOPPING_RULES,
+    ("tune", "sampler"): TUNERS,
+    ("tune", "stop"): STOPPING_RULES,
     ("measure", "diagnostics"): DIAGNOSTICS,
 }
 _LISTED = {**FAMILIES, ("activations", "space"): ACTIVATIONS}  # its values are explained once, where they are used
@@ -290,6 +303,24 @@ def make_setup(plain: Mapping[str, object]) -> Setup:
         return Setup.model_validate(plain)
     except ValidationError as error:
         raise in_our_words(error.errors(include_url=False)[0], SECTIONS) from None
+
+
+def with_settings(setup: Setup, settings: Mapping[str, Any]) -> Setup:
+    """A setup with other fields in its ``[train]``.
+
+    Args:
+        setup: left as it is.
+        settings: field -> plain form of its value.
+
+    Raises:
+        InvalidValue, UnknownName: see `make_setup`.
+    """
+    plain = plain_section(setup.train) | dict(settings)
+    try:
+        return setup.model_copy(update={"train": TrainSection.model_validate(plain)})
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        raise in_our_words({**problem, "loc": ("train", *problem["loc"])}, SECTIONS) from None
 
 
 def check_fields(plain: Mapping[str, object]) -> None:
@@ -330,6 +361,8 @@ def plain_value(section: str, field: str, value: Any) -> Any:
     family = _LISTED.get((section, field))
     if isinstance(value, str):
         return value
+    if isinstance(value, TuningSpace):
+        return value.plain()
     if isinstance(value, tuple):
         items = cast("tuple[Any, ...]", value)
         return [encode(item, family) if family else item for item in items]

@@ -16,7 +16,7 @@ from budbreak.studies.notes import Notes
 from budbreak.studies.prunedfile import is_pruned
 from budbreak.studies.result import Counted, LevelResult
 from budbreak.studies.retraining import is_retrained, with_retrained
-from budbreak.studies.tasks import Task
+from budbreak.studies.task import Task
 from budbreak.studies.trialfile import is_tried, search_numbers
 from budbreak.studies.weights import WEIGHTS, check_weights
 
@@ -56,7 +56,7 @@ def read_task(folder: Path) -> TaskFile:
 
 def is_complete(task: Task) -> bool:
     """Whether all of a task is there, by its files."""
-    if task.kind in ("trial", "finalist"):
+    if task.kind in ("trial", "finalist", "tuning", "tuned"):
         return is_tried(task.folder)
     if task.kind == "pruned":
         return is_pruned(task.folder)

@@ -24,8 +24,9 @@ from budbreak.studies.notes import Notes
 from budbreak.studies.prunedfile import save_pruned
 from budbreak.studies.retraining import retrained_folder
 from budbreak.studies.searching import CARRIED_OUT, train_once
+from budbreak.studies.task import Task
 from budbreak.studies.taskfolder import is_complete, write_task
-from budbreak.studies.tasks import Task, check_identity
+from budbreak.studies.tasks import check_identity
 from budbreak.studies.trainer import Tell, Trainer
 from budbreak.studies.weights import WEIGHTS, read_state, save_weights
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from budbreak.diagnostics import Quantity
 from budbreak.files import read_json, write_json
 from budbreak.search import History, Trial
-from budbreak.studies.tasks import Task
+from budbreak.studies.task import Kind, Task
 
 SEARCH = (
     Quantity("search_trials", "trials of the search", "count", "", "without those that were known."),
@@ -18,7 +18,7 @@ SEARCH = (
 )
 """What a search cost, and promised."""
 _FILE, _KIND = "trial.json", "task trial 1"
-_STEPS = ("finalist", "trial")  # whichever there are of them first: its best goes on
+_STEPS: tuple[Kind, ...] = ("tuned", "tuning", "finalist", "trial")  # the best of the first that there are goes on
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,17 @@ def read_history(trials: tuple[Task, ...]) -> History:
 
 
 def search_numbers(task: Task) -> dict[str, float]:
-    """What the search before a last training cost: see `SEARCH`; nothing where there was none."""
-    found = [(need.kind, read_trial(need)) for need in task.needs if need.kind in ("trial", "finalist")]
-    tried = [trial for _, trial in found if trial is not None and trial.same_as is None]
-    scores = [[trial.score for kind, trial in found if kind == which and trial and trial.score] for which in _STEPS]
-    best = next((max(own) for own in scores if own), None)
-    if not tried or best is None:
+    """What the searches before a last training cost: see `SEARCH`; nothing where there was none."""
+    found = [read_trial(need) for need in task.needed("trial", "finalist", "tuning", "tuned")]
+    tried = [trial for trial in found if trial is not None and trial.same_as is None]
+    if not tried:
         return {}
-    numbers = len(tried), sum(trial.epochs or 0 for trial in tried), sum(trial.seconds for trial in tried), best
-    return {quantity.name: float(number) for quantity, number in zip(SEARCH, numbers, strict=True)}
+    promised = next(best for kind in _STEPS if (best := _best(task, kind)) is not None)
+    costs = len(tried), sum(trial.epochs or 0 for trial in tried), sum(trial.seconds for trial in tried), promised
+    return {quantity.name: float(number) for quantity, number in zip(SEARCH, costs, strict=True)}
+
+
+def _best(task: Task, kind: Kind) -> float | None:
+    """The highest score of tasks of a kind."""
+    scores = [trial.score for trial in map(read_trial, task.needed(kind)) if trial is not None]
+    return max((score for score in scores if score is not None), default=None)
