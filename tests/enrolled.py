@@ -273,6 +273,19 @@ ROWS = (
         {"learning_rate": 1e-3, "betas": (0.9, 0.999), "epsilon": 1e-8, "weight_decay": 0.01},
         {"learning_rate": Share, "betas": Betas, "epsilon": Share, "weight_decay": Share},
     ),
+    Row(training.Fromage, ({}, {"learning_rate": 0.1}), {"learning_rate": 0.01}, {"learning_rate": Share}),
+    Row(
+        training.TAdam,
+        ({}, {"betas": (0.9, 0.99), "k_dof": 2.0}),
+        {"learning_rate": 1e-3, "betas": (0.9, 0.999), "epsilon": 1e-8, "weight_decay": 0.0, "k_dof": 1.0},
+        {
+            "learning_rate": Share,
+            "betas": st.tuples(st.floats(0.5, 0.99), Share),
+            "epsilon": Share,
+            "weight_decay": Share,
+            "k_dof": st.floats(0.1, 10),
+        },
+    ),
     # learning-rate schedules
     Row(training.Constant, ({}, {"warmup": 1.0}), {"warmup": 0.0}, Warmup),
     Row(training.Cosine, ({}, {"end": 0.1}), {"end": 0.0, "warmup": 0.0}, {"end": Share, **Warmup}),
