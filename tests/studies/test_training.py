@@ -25,6 +25,8 @@ OPTIMIZERS = {
     "nesterov": {"is": "sgd", "learning_rate": 0.05, "momentum": 0.9, "nesterov": True},
     "adam": "adam",
     "adamw": {"is": "adamw", "learning_rate": 0.01, "betas": [0.8, 0.99]},
+    "fromage": {"is": "fromage", "learning_rate": 0.03},
+    "tadam": {"is": "tadam", "betas": [0.9, 0.99], "k_dof": 2.0, "weight_decay": 1e-4},
 }
 
 

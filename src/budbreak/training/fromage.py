@@ -27,8 +27,8 @@ class Fromage:
     moves by the share lr of itself, so it keeps its sign.
 
     Of a pruned network both norms are those of the living weights: under `hold` weights and gradients that the mask
-    prunes are zero, and it takes the steps of the network without them. What `compact` cuts out counts no longer, though
-    some of it lives: weights and norms of units that nothing reads.
+    prunes are zero, and it takes the steps of the network without them. What `compact` cuts out counts no longer, be
+    it alive: weights, biases and norms of units that nothing reads.
 
     Args:
         learning_rate: > 0; the length of a step as a share of that of the weights, mostly 0.001 to 0.1.
