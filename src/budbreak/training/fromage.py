@@ -16,10 +16,11 @@ from budbreak.training.tensorwise import TensorwiseOptimizer
 
 @dataclass(frozen=True)
 class Fromage:
-    """Move each tensor against its gradient by a share of its own norm: the Frobenius-matched gradient method.
+    """Move each tensor against its gradient by a share of its own norm.
 
-    w = (w - lr * |w| / |g| * g) / sqrt(1 + lr^2), with |.| the root of the sum of squares over one tensor; the division
-    takes back by how much a step at right angles to w lengthens it. It has no momentum, no state and no weight decay.
+    The Frobenius-matched gradient method: w = (w - lr * |w| / |g| * g) / sqrt(1 + lr^2), with |.| the root of the sum
+    of squares over one tensor; the division takes back by how much a step at right angles to w lengthens it. It has no
+    momentum, no state and no weight decay.
 
     Each tensor is a layer of its own, biases, norms and scalars too, with two rules where the formula has none:
     a tensor without a gradient (g = 0) stays as it is; one that is all zeros, such as a fresh bias of a norm,
