@@ -18,6 +18,7 @@ from torch.optim import lr_scheduler as torchs
 
 import budbreak as bb
 from budbreak.errors import InvalidValue, MissingReset, NotFinite, StoreMismatch
+from budbreak.iteration.identity import describe_reset
 from budbreak.testing import check_value, mlp, separable
 from budbreak.training import rates
 from budbreak.training.rates import Constant, Cosine, Linear, OneCycle, Plateau, Steps
@@ -379,6 +380,17 @@ def test_outside_resets_it_is_refused(schedule: Any) -> None:
     with pytest.raises(MissingReset, match=f"a {type(scheduler).__name__} of this optimizer is not in resets"):  # noqa: SIM117
         with bb.iterate(model, optimizer, bb.Plan(schedule=bb.schedules.Geometric(rate=0.3, levels=1))):
             pass
+
+
+def test_what_a_store_keeps_of_a_schedule_has_its_old_names() -> None:
+    """Else no store that was written before would be taken up again."""
+    for schedule in ONE_EACH:
+        described = describe_reset(schedule.attach(little(), steps_per_epoch=STEPS, epochs=EPOCHS))
+        looks = isinstance(schedule, Plateau)
+        assert set(described["state"]) == ({"steps", "standing"} if looks else {"steps"})
+        assert [set(functions) for functions in described["functions"]] == [
+            {"_factor", "_look"} if looks else {"_factor"}
+        ]
 
 
 # --- refusals ----------------------------------------------------------------------------------------------

@@ -125,7 +125,7 @@ class PlateauScheduler(RateScheduler):
 
     def __init__(self, optimizer: Optimizer, plateau: Plateau, *, steps_per_epoch: int, epochs: int) -> None:
         self.standing = Standing()
-        self._plateau = plateau
+        self._look, self._watches = plateau.look, plateau.watches
         factor = functools.partial(plateau.factor, steps_per_epoch=steps_per_epoch, epochs=epochs)
         super().__init__(optimizer, factor)
 
@@ -141,12 +141,13 @@ class PlateauScheduler(RateScheduler):
             NotFinite: if it is NaN or infinite.
             InvalidValue: if it is not given; if an accuracy is no share in [0, 1].
         """
-        watches = self._plateau.watches
-        number = train_loss if watches == "train_loss" else validation_accuracy
+        is_loss = self._watches == "train_loss"
+        number = train_loss if is_loss else validation_accuracy
         if number is None:
-            raise InvalidValue(f"{watches} is None", "this plateau watches it", f"write after_epoch({watches}=...)")
-        _check_watched(watches.replace("_", " "), number, share=watches != "train_loss")
-        self.standing = self._plateau.look(self.standing, float(number))
+            fix = f"write after_epoch({self._watches}=...)"
+            raise InvalidValue(f"{self._watches} is None", "this plateau watches it", fix)
+        _check_watched(self._watches.replace("_", " "), number, share=not is_loss)
+        self.standing = self._look(self.standing, float(number))
         self._set_rates()
 
     def state_dict(self) -> dict[str, Any]:
