@@ -15,7 +15,7 @@ from budbreak.search import FAMILY as SAMPLER_FAMILY
 from budbreak.search import STOPPING_FAMILY, TUNER_FAMILY
 from budbreak.training import OPTIMIZERS as OPTIMIZER_CLASSES
 from budbreak.training import RATES as RATE_CLASSES
-from budbreak.training import AdamW
+from budbreak.training import AdamW, TAdam
 from budbreak.values import Family
 
 ACTIVATIONS = ACTIVATION_FAMILY
@@ -52,7 +52,11 @@ SCOPES = Family.of(
 )
 ALLOCATIONS = Family.of("allocation", ALLOCATION_CLASSES, example='"erk"')
 OPTIMIZERS = Family.of(
-    "optimizer", OPTIMIZER_CLASSES, needs=("learning_rate", "build"), call=False, names={"adamw": AdamW}
+    "optimizer",
+    OPTIMIZER_CLASSES,
+    needs=("learning_rate", "build"),
+    call=False,
+    names={"adamw": AdamW, "tadam": TAdam},
 )
 RATES = Family.of("learning-rate schedule", RATE_CLASSES, needs=("attach", "check"), call=False, example='"cosine"')
 DIAGNOSTICS = Family.of("diagnostic", diagnostics.ALL, needs=("needs", "quantities"), example='"dead-units"')
