@@ -68,21 +68,6 @@ def test_the_best_settings_train_the_network_in_the_end(tuned):
     assert [finding.label for finding in result.findings] == ["Search for hyper-parameters, seed 0"]
 
 
-def test_a_rate_that_is_given_instead_gives_the_same_network(tuned, tmp_path):
-    """The last training is one by [train], with the settings in it, of the pruned network."""
-    choice = tuned[0]
-    rate = chosen_setup(tasks_in(choice, "tuned")[-1]).train.optimizer.learning_rate
-    arms = {"given": {"activations.use": "relu", "train.optimizer": {"is": "sgd", "learning_rate": rate}}}
-    given = choose(recipe(arms), tmp_path)
-    pruned = tasks_in(given, "given")[1]
-    source = tasks_in(choice, "tuned")[1].folder
-    pruned.folder.mkdir(parents=True)
-    run(given)  # of another dense training: only the mechanism is the same
-    names = set(load_file(given.folder / "networks" / "given-seed0.safetensors"))
-    assert names == set(load_file(choice.folder / "networks" / "tuned-seed0.safetensors"))
-    assert load_file(source / "start.safetensors").keys() == names
-
-
 def test_it_goes_on_where_it_was_stopped(tuned, tmp_path):
     whole, straight, computed = tuned
     choice = choose(recipe({"host": {}, "tuned": TUNE}), tmp_path)
