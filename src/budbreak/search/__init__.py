@@ -30,6 +30,7 @@ from budbreak.search.samplers import (
     Random,
     SimulatedAnnealing,
 )
+from budbreak.search.sharing import optuna_sampler, suggest
 from budbreak.search.space import Choices, SearchSpace
 from budbreak.search.stopping import STOPPING, STOPPING_FAMILY, Hyperband, Lagging, StoppingRule
 from budbreak.search.trial import History, Trial, Values
@@ -88,7 +89,9 @@ __all__ = [
     "moved",
     "named_form",
     "operators_finding",
+    "optuna_sampler",
     "search_activations",
     "search_finding",
+    "suggest",
     "tune_training",
 ]
