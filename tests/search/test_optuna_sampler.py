@@ -180,10 +180,8 @@ def test_the_study_of_another_search_is_refused(tmp_path, changes, words):
 
 def test_the_trials_of_another_sampler_that_do_not_fit_are_refused():
     storage = optuna.storages.InMemoryStorage()
-    for ask in (
-        lambda trial: trial.suggest_float("x", 0, 1),
-        lambda trial: len(trial.suggest_categorical("a", ["no"])),
-    ):
+    asks = (lambda trial: trial.suggest_float("x", 0, 1), lambda trial: len(trial.suggest_categorical("a", ["n"])))
+    for ask in asks:
         theirs = optuna.create_study(storage=storage, direction="maximize")
         theirs.optimize(ask, n_trials=1)
         ours = study(LateAcceptance(), SITES, storage, name=theirs.study_name)
@@ -208,7 +206,7 @@ def test_what_is_not_in_the_space_is_refused():
     found = study(LateAcceptance(), SITES)
     with pytest.raises(UnknownName, match="suggest"):
         found.optimize(lambda trial: trial.suggest_float("learning rate", 0, 1), n_trials=1)
-    with pytest.raises(InvalidValue, match="SearchSpace.of"):
+    with pytest.raises(InvalidValue, match=r"SearchSpace\.of"):
         suggest(found.ask(), {"a": [Swish()]})
 
 
