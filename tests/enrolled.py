@@ -357,6 +357,18 @@ ROWS = (
         {"steps": 20, "start": 1.0, "end": 0.05},
         {"steps": st.integers(1, 99), "start": st.floats(1, 9), "end": Share},
     ),
+    Row(
+        search.Hyperband,
+        ({"most": 27}, {"most": 10, "least": 2, "factor": 2}),
+        {"least": 1, "factor": 3},
+        {"most": st.integers(50, 99), "least": st.integers(1, 9), "factor": st.integers(2, 9)},
+    ),
+    Row(
+        search.Lagging,
+        ({}, {"quantile": 0.1, "startup": 2, "after": 3}),
+        {"quantile": 0.5, "startup": 5, "after": 1},
+        {"quantile": Share, "startup": st.integers(1, 9), "after": st.integers(1, 9)},
+    ),
     # probes
     Row(evidence.Weights),
     Row(evidence.StartWeights),

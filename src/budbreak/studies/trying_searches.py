@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from budbreak.data import DataSet, Images, Split
-from budbreak.errors import BudbreakError, InvalidValue
+from budbreak.errors import BudbreakError, InvalidValue, NoSites
 from budbreak.foreign import call_foreign
 from budbreak.live import replace_activations
 from budbreak.search import Candidate, History, Options, SearchSpace, TuningSpace, drawn
@@ -56,7 +56,10 @@ class _Trying:
 
     def activations(self) -> None:
         asked = self.setup.activations
-        space = space_of(self.setup, self.model, self.inputs)
+        try:
+            space = space_of(self.setup, self.model, self.inputs)
+        except NoSites as error:
+            raise NoSites(error.value, error.rule, "choose another network, or take [activations] out") from error
         for place in range(max(space.lengths)):
             plan = space.plan(tuple(min(place, length - 1) for length in space.lengths))
             plan = plan.trained(True, per=asked.per) if asked.trainable else plan
