@@ -273,9 +273,32 @@ ROWS = (
         {"learning_rate": 1e-3, "betas": (0.9, 0.999), "epsilon": 1e-8, "weight_decay": 0.01},
         {"learning_rate": Share, "betas": Betas, "epsilon": Share, "weight_decay": Share},
     ),
+    Row(training.Fromage, ({}, {"learning_rate": 0.1}), {"learning_rate": 0.01}, {"learning_rate": Share}),
+    Row(
+        training.TAdam,
+        ({}, {"betas": (0.9, 0.99), "k_dof": 2.0}),
+        {"learning_rate": 1e-3, "betas": (0.9, 0.999), "epsilon": 1e-8, "weight_decay": 0.0, "k_dof": 1.0},
+        {
+            "learning_rate": Share,
+            "betas": st.tuples(st.floats(0.5, 0.99), Share),
+            "epsilon": Share,
+            "weight_decay": Share,
+            "k_dof": st.floats(0.1, 10),
+        },
+    ),
     # learning-rate schedules
-    Row(training.Constant, ({}, {"warmup": 1.0}), {"warmup": 0.0}, Warmup),
-    Row(training.Cosine, ({}, {"end": 0.1}), {"end": 0.0, "warmup": 0.0}, {"end": Share, **Warmup}),
+    Row(
+        training.Constant,
+        ({}, {"warmup": 1.0}, {"warmup": 5.0, "start": 0.1}),
+        {"warmup": 0.0, "start": 0.0},
+        {**Warmup, "start": st.just(0.0)},  # another one goes with a warm-up
+    ),
+    Row(
+        training.Cosine,
+        ({}, {"end": 0.1}, {"cycle": 2.0}),
+        {"end": 0.0, "warmup": 0.0, "cycle": 0.0},
+        {"end": Share, **Warmup, "cycle": Share},
+    ),
     Row(training.Linear, ({}, {"end": 0.1}), {"end": 0.0, "warmup": 0.0}, {"end": Share, **Warmup}),
     Row(
         training.OneCycle,
@@ -285,15 +308,21 @@ ROWS = (
     ),
     Row(
         training.Plateau,
-        ({"patience": 1},),
-        {"patience": MISSING, "gamma": 0.1, "threshold": 0.0, "warmup": 0.0},
-        {"patience": st.integers(0, 9), "gamma": Share, "threshold": Share, **Warmup},
+        ({"patience": 1}, {"patience": 2, "watches": "train_loss"}),
+        {"patience": MISSING, "gamma": 0.1, "threshold": 0.0, "warmup": 0.0, "watches": "validation_accuracy"},
+        {
+            "patience": st.integers(0, 9),
+            "gamma": Share,
+            "threshold": Share,
+            **Warmup,
+            "watches": st.sampled_from(["validation_accuracy", "train_loss"]),
+        },
     ),
     Row(
         training.Steps,
-        ({"milestones": (1.0, 2.0)},),
-        {"milestones": MISSING, "gamma": 0.1, "warmup": 0.0},
-        {"milestones": st.just((1.0, 2.5)), "gamma": Share, **Warmup},
+        ({"milestones": (1.0, 2.0)}, {"every": 20.0}),
+        {"milestones": MISSING, "gamma": 0.1, "warmup": 0.0, "every": 0.0},
+        {"milestones": st.just((1.0, 2.5)), "gamma": Share, **Warmup, "every": st.just(0.0)},  # one of the two
     ),
     # diagnostics
     Row(diagnostics.Connectivity),

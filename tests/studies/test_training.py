@@ -25,6 +25,8 @@ OPTIMIZERS = {
     "nesterov": {"is": "sgd", "learning_rate": 0.05, "momentum": 0.9, "nesterov": True},
     "adam": "adam",
     "adamw": {"is": "adamw", "learning_rate": 0.01, "betas": [0.8, 0.99]},
+    "fromage": {"is": "fromage", "learning_rate": 0.03},
+    "tadam": {"is": "tadam", "betas": [0.9, 0.99], "k_dof": 2.0, "weight_decay": 1e-4},
 }
 
 
@@ -139,17 +141,19 @@ def test_a_complete_task_is_not_begun_again(tmp_path):
     }  # fmt: skip
 
 
-def test_a_plateau_is_told_the_accuracy_of_the_validation_images_after_each_epoch(tmp_path, monkeypatch):
+@pytest.mark.parametrize("watched", ["validation_accuracy", "train_loss"])
+def test_a_plateau_is_told_what_it_watches_after_each_epoch(watched, tmp_path, monkeypatch):
     told = []
 
-    def look(_, standing, accuracy):
-        told.append(accuracy)
+    def look(_, standing, number):
+        told.append(number)
         return standing
 
     monkeypatch.setattr(Plateau, "look", look)
-    result = run(choose(small({**THREE_EPOCHS, "train.schedule": RATES["plateau"]}), tmp_path))
+    rates = {**RATES["plateau"], "watches": watched}
+    result = run(choose(small({**THREE_EPOCHS, "train.schedule": rates}), tmp_path))
     curves = [point for level in result.levels for point in level.curve if point.epoch > 0]
-    assert told == [point.numbers["validation_accuracy"] for point in curves]
+    assert told == [point.numbers[watched] for point in curves]
     assert len(set(told)) > 1
 
 

@@ -14,7 +14,7 @@ from budbreak.masks import SCOPES as SCOPE_CLASSES
 from budbreak.search import FAMILY as SAMPLER_FAMILY
 from budbreak.training import OPTIMIZERS as OPTIMIZER_CLASSES
 from budbreak.training import RATES as RATE_CLASSES
-from budbreak.training import AdamW
+from budbreak.training import AdamW, TAdam
 from budbreak.values import Family
 
 ACTIVATIONS = ACTIVATION_FAMILY
@@ -49,7 +49,19 @@ SCOPES = Family.of(
 )
 ALLOCATIONS = Family.of("allocation", ALLOCATION_CLASSES, example='"erk"')
 OPTIMIZERS = Family.of(
-    "optimizer", OPTIMIZER_CLASSES, needs=("learning_rate", "build"), call=False, names={"adamw": AdamW}
+    "optimizer",
+    OPTIMIZER_CLASSES,
+    needs=("learning_rate", "build"),
+    call=False,
+    names={"adamw": AdamW, "tadam": TAdam},
+    meant={"(?i)(robust|t).?adam": '"tadam"'},
 )
-RATES = Family.of("learning-rate schedule", RATE_CLASSES, needs=("attach", "check"), call=False, example='"cosine"')
+RATES = Family.of(
+    "learning-rate schedule",
+    RATE_CLASSES,
+    needs=("attach", "check"),
+    call=False,
+    example='"cosine"',
+    meant={"(?i)cosine.*restarts?": '{is = "cosine", cycle = 10}'},
+)
 DIAGNOSTICS = Family.of("diagnostic", diagnostics.ALL, needs=("needs", "quantities"), example='"dead-units"')

@@ -213,7 +213,7 @@ class _Trainer:
             own = {} if done.accuracy is None else {TRAIN_ACCURACY.name: done.accuracy}
             numbers = self._note(level, epoch + 1, {"train_loss": done.loss, **own})
             level.record(**{name: numbers[name] for name in WATCHED if name in numbers})
-            rates.after_epoch(numbers["validation_accuracy"])
+            rates.after_epoch(numbers["validation_accuracy"], train_loss=done.loss)
         self._end(level)
 
     def _note(self, level: Level, epoch: int, numbers: Mapping[str, float]) -> Mapping[str, float]:

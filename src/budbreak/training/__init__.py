@@ -3,6 +3,7 @@
 from budbreak.training.choice import Device, Engine, Precision, choose_engine, cpu_capabilities
 from budbreak.training.engine import evaluate, steps_per_epoch, train_epoch, train_step
 from budbreak.training.environment import environment
+from budbreak.training.fromage import Fromage, FromageOptimizer
 from budbreak.training.optimizers import ALL as OPTIMIZERS
 from budbreak.training.optimizers import SGD, Adam, AdamW, OptimizerValue
 from budbreak.training.rates import ALL as RATES
@@ -17,6 +18,7 @@ from budbreak.training.rates import (
     RateScheduler,
     Steps,
 )
+from budbreak.training.tadam import TAdam, TAdamOptimizer
 
 __all__ = [
     "OPTIMIZERS",
@@ -29,6 +31,8 @@ __all__ = [
     "Device",
     "Engine",
     "Foreseen",
+    "Fromage",
+    "FromageOptimizer",
     "Linear",
     "OneCycle",
     "OptimizerValue",
@@ -37,6 +41,8 @@ __all__ = [
     "RateSchedule",
     "RateScheduler",
     "Steps",
+    "TAdam",
+    "TAdamOptimizer",
     "choose_engine",
     "cpu_capabilities",
     "environment",
