@@ -112,6 +112,8 @@ WRONG = [
     ("prune.granularity", "unit", {"network.name": "odd:only_outputs"}, 'granularity = {is = "unit", outputs = []}'),
     ("prune.granularity", {"is": "block"}, {}, "'block' has no default for them"),
     ("prune.scope", "local", {}, 'write "layer"'),
+    ("train.optimizer", "RobustAdam", {}, 'write "tadam"'),
+    ("train.schedule", "cosine-warm-restarts", {}, 'write {is = "cosine", cycle = 10}'),
     ("prune.scope", "2:4", {}, 'write {is = "nm", n = 2, of = 4}'),
     ("prune.scope", {"is": "nm", "n": 4, "of": 2}, {}, 'write {is = "nm", n = 2, of = 4}'),
     ("prune.scope", NM, {}, 'exclude = ["fc3.weight"]; or write {is = "nm", n = 2, of = 4, remainder = "pad"}'),

@@ -48,7 +48,7 @@ def _schedules(epochs: int) -> Mapping[str, Any]:
         "cosine": (1, "cosine"),
         "restarts": (4, {"is": "cosine", "cycle": quarter, "end": 5e-3}),
         "steps": (4, {"is": "steps", "every": quarter, "gamma": 0.1}),
-        "plateau": (4, {"is": "plateau", "patience": 2, "gamma": 0.05, "threshold": 1e-4, "watches": "train_loss"}),
+        "plateau": (5, {"is": "plateau", "patience": 2, "gamma": 0.05, "threshold": 1e-4, "watches": "train_loss"}),
         "warmup": (6, {"is": "constant", "warmup": 5.0, "start": 0.1}),
         "halving": (21, {"is": "steps", "every": 20.0, "gamma": 0.5}),
     }

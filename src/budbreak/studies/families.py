@@ -57,6 +57,14 @@ OPTIMIZERS = Family.of(
     needs=("learning_rate", "build"),
     call=False,
     names={"adamw": AdamW, "tadam": TAdam},
+    meant={"(?i)(robust|t).?adam": '"tadam"'},
 )
-RATES = Family.of("learning-rate schedule", RATE_CLASSES, needs=("attach", "check"), call=False, example='"cosine"')
+RATES = Family.of(
+    "learning-rate schedule",
+    RATE_CLASSES,
+    needs=("attach", "check"),
+    call=False,
+    example='"cosine"',
+    meant={"(?i)cosine.*restarts?": '{is = "cosine", cycle = 10}'},
+)
 DIAGNOSTICS = Family.of("diagnostic", diagnostics.ALL, needs=("needs", "quantities"), example='"dead-units"')

@@ -25,7 +25,7 @@ class Fromage:
     Each tensor is a layer of its own, biases, norms and scalars too, with two rules where the formula has none:
     a tensor without a gradient (g = 0) stays as it is; one that is all zeros, such as a fresh bias of a norm,
     takes the plain step w = -lr * g / sqrt(1 + lr^2), as it could never move by a share of nothing. A scalar (an alpha)
-    moves by the share lr of itself, so it keeps its sign.
+    moves by the share lr of itself, so with lr below 1 it keeps its sign.
 
     Of a pruned network both norms are those of the living weights: under `hold` weights and gradients that the mask
     prunes are zero, and it takes the steps of the network without them. What `compact` cuts out counts no longer, be

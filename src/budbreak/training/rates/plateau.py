@@ -35,7 +35,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class Plateau:
-    """Multiply the rate by gamma each time that there was no gain for more than some epochs.
+    """Multiply the rate by gamma each time that more than some epochs have brought no gain.
 
     factor = min(1, (step + 1) / (warmup * steps_per_epoch)) * gamma^drops. After each epoch its number is compared
     with the best so far, of the warm-up too. A gain is an accuracy above best + threshold, or a loss below

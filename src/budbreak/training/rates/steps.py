@@ -52,7 +52,7 @@ class Steps(Foreseen):
         check_warmup(self.warmup)
 
     def factor(self, step: int, *, steps_per_epoch: int, epochs: int) -> float:
-        """The share of the optimizer's rate after ``step`` steps, > 0."""
+        """The share of the optimizer's rate after ``step`` steps, > 0 unless it is below all floats."""
         if self.every:
             last = epochs * steps_per_epoch - 1
             reached = min(step, last) // round(self.every * steps_per_epoch)
