@@ -343,7 +343,7 @@ ROWS = (
         {"history": 3, "steps": 20, "idle": 0.02},
         {"history": st.integers(1, 9), "steps": st.integers(0, 99), "idle": Share},
     ),
-    Row(search.Random, ({},), {"trials": 20}, {"trials": st.integers(1, 99)}),
+    Row(search.RandomSearch, ({},), {"trials": 20}, {"trials": st.integers(1, 99)}),
     Row(search.SMAC, ({"trials": 4},), {"trials": 20}, {"trials": st.integers(1, 99)}),
     Row(
         search.TPE,
