@@ -250,7 +250,7 @@ def reporting(*given):
     ("changes", "words"),
     [
         ({"trials": 0}, "trials is 0"),
-        ({"trials": 21}, r"write Random\(trials=21\)"),
+        ({"trials": 21}, r"write RandomSearch\(trials=21\)"),
         ({"space": {"a": 1}}, "one candidate"),
         ({"space": {"a": {"choose": ["b"]}}}, "one candidate"),
         ({"space": "safs"}, "add epochs=10"),
