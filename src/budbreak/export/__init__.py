@@ -5,6 +5,8 @@ from budbreak.export.exporter import Exporter
 from budbreak.export.exporting import export
 from budbreak.export.families import ALL, FAMILY
 from budbreak.export.loading import load_exported, read_exported
+from budbreak.export.packed import Packed, write_packed
+from budbreak.export.packing import entropy_bound
 from budbreak.export.safetensors import Safetensors
 from budbreak.export.shipping import ship
 
@@ -14,10 +16,13 @@ __all__ = [
     "Agreement",
     "Artifact",
     "Exporter",
+    "Packed",
     "Safetensors",
     "Written",
+    "entropy_bound",
     "export",
     "load_exported",
     "read_exported",
     "ship",
+    "write_packed",
 ]

@@ -34,7 +34,8 @@ def staging(path: Path) -> Generator[Path, None, None]:
         with _said(path):
             _move(aside, path)
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        with contextlib.suppress(ValueError):
+            shutil.rmtree(aside, ignore_errors=True)
 
 
 @contextlib.contextmanager
