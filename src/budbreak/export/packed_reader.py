@@ -28,17 +28,9 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 VERSION = 1
 _INTEGERS = {f"{kind}{8 * n}": f"{kind.lower()}{n}" for kind in "UI" for n in (1, 2, 4, 8)}
-_OTHERS = {
-    "BOOL": "?",
-    "F8_E4M3": "u1",
-    "F8_E5M2": "u1",
-    "BF16": "u2",
-    "F16": "f2",
-    "F32": "f4",
-    "F64": "f8",
-    "C64": "c8",
-}
-DTYPES = {name: np.dtype(f"<{kind}") for name, kind in {**_INTEGERS, **_OTHERS}.items()}
+_FLOATS = {"F16": "f2", "F32": "f4", "F64": "f8", "C64": "c8"}
+_OTHERS = {"BOOL": "?", "F8_E4M3": "u1", "F8_E5M2": "u1", "BF16": "u2"}
+DTYPES = {name: np.dtype(f"<{kind}") for name, kind in {**_INTEGERS, **_FLOATS, **_OTHERS}.items()}
 BITS = {name: np.dtype(f"<u{kind.itemsize}") for name, kind in DTYPES.items()}
 
 
