@@ -14,6 +14,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from budbreak import activations, criteria, diagnostics, evidence, masks, schedules, search, training
+from budbreak.export import Packed, Safetensors
 from budbreak.iteration import AccuracyGates, ActivateWhilePruning, EarlyStop, Remove, Train
 
 Share = st.floats(0.001, 0.99)
@@ -321,6 +322,9 @@ ROWS = (
         {"steps": 20, "start": 1.0, "end": 0.05},
         {"steps": st.integers(1, 99), "start": st.floats(1, 9), "end": Share},
     ),
+    # exporters
+    Row(Packed, introduced={"plan": None}),
+    Row(Safetensors, introduced={"plan": None}),
     # probes
     Row(evidence.Weights),
     Row(evidence.StartWeights),

@@ -86,7 +86,7 @@ def _said(path: Path) -> Generator[None, None, None]:
         ) from None
     except OSError as error:
         raise cannot_read(path, error) from error
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:  # a row of another form
+    except (ValueError, LookupError, TypeError, AttributeError, MemoryError, OverflowError) as error:  # odd rows
         raise corrupt(path, str(error), _REMEDY) from None
 
 
