@@ -80,7 +80,7 @@ def test_files_of_others_are_refused(tmp_path):
 
 
 def test_what_is_no_file_is_refused(tmp_path):
-    with pytest.raises(MissingData, match="no file .*absent"):
+    with pytest.raises(MissingData, match=r"no file .*absent"):
         bb.load_exported(tmp_path / "absent", mlp())
     with pytest.raises(CannotRead, match="Is a directory"):
         bb.load_exported(str(tmp_path), mlp())

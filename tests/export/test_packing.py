@@ -187,5 +187,5 @@ def test_signed_zeros_are_kept_and_spoken_of(tmp_path):
 
 
 def test_a_dtype_without_a_name_is_refused(tmp_path):
-    with pytest.raises(InvalidValue, match="'x' is of torch.complex128\na safetensors file holds bool, uint8"):
+    with pytest.raises(InvalidValue, match=r"'x' is of torch\.complex128\na safetensors file holds bool, uint8"):
         write_packed(tmp_path / "f", {"x": torch.zeros(2, dtype=torch.complex128)})
