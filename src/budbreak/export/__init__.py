@@ -9,6 +9,9 @@ from budbreak.export.packed import Packed, write_packed
 from budbreak.export.packing import entropy_bound
 from budbreak.export.safetensors import Safetensors
 from budbreak.export.shipping import ship
+from budbreak.export.sparse_choices import LayerChoice, Sparsified
+from budbreak.export.sparse_linear import SparseLinear
+from budbreak.export.sparsifying import sparsify
 
 __all__ = [
     "ALL",
@@ -16,13 +19,17 @@ __all__ = [
     "Agreement",
     "Artifact",
     "Exporter",
+    "LayerChoice",
     "Packed",
     "Safetensors",
+    "SparseLinear",
+    "Sparsified",
     "Written",
     "entropy_bound",
     "export",
     "load_exported",
     "read_exported",
     "ship",
+    "sparsify",
     "write_packed",
 ]
