@@ -21,8 +21,8 @@ def linear(bias=True, seed=0):
         return pruned(nn.Linear(20, 6, bias=bias), 0.2)
 
 
-def clock(*speedups, whole=2.0):
-    """A meter that runs all, and finds these speed-ups of layers one after the other."""
+def clock(*speedups, whole=2.0, together=0.5):
+    """A meter that runs all, and finds these speed-ups of layers one after the other, and then of the model."""
     left = [*speedups, whole]
 
     def meter(contenders):
@@ -30,7 +30,8 @@ def clock(*speedups, whole=2.0):
             contender.run()
         faster = left.pop(0)
         low, high = faster if isinstance(faster, tuple) else (faster, faster)
-        return {"dense": Timing((low, low, high)), "sparse": Timing((1.0, 1.0, 1.0))}
+        times = {"dense": (low, low, high), "sparse": (1.0,) * 3, "all sparse": (low / together,) * 3}
+        return {contender.name: Timing(times[contender.name]) for contender in contenders}
 
     return meter
 
@@ -94,6 +95,15 @@ def test_layers_become_sparse_where_they_are_faster():
 def test_faster_by_less_than_the_spread_is_not_faster():
     done = sparsify(pruned(mlp(), 0.2), ROWS, meter=clock((0.8, 1.6), (1.2, 1.6)))
     assert [type(module) for module in done.model] == [nn.Linear, nn.ReLU, SparseLinear]
+
+
+def test_all_that_run_are_sparse_where_that_is_the_fastest():
+    done = sparsify(pruned(mlp(), 0.2), ROWS, meter=clock(3.0, 0.9, whole=1.5, together=2.0))
+    assert [type(module) for module in done.model] == [SparseLinear, nn.ReLU, SparseLinear]
+    assert [one.why for one in done.layers] == ["", ""]
+    assert (done.speedup, done.dense, done.sparse) == (2.0, 1.5, 0.75)
+    done = sparsify(pruned(mlp(), 0.2), ROWS, meter=clock(0.9, 0.9, whole=1.0, together=1.5))
+    assert [one.why for one in done.layers] == ["", ""], "though none of them is faster alone"
 
 
 def test_all_stay_dense_where_the_whole_is_not_faster():
