@@ -112,6 +112,28 @@ def test_forward_and_mappings_are_how_the_model_is_called(tmp_path):
     assert a.sha256 == b.sha256
 
 
+def test_a_mask_is_applied_to_what_leaves(tmp_path):
+    model = mlp()
+    mask = bb.select(bb.Scores.elementwise(torch.abs, {"0.weight": model[0].weight.detach()}), 60)
+    artifact = bb.export(model, tmp_path / "x.packed.safetensors", example=ROWS, mask=mask)
+    loaded = bb.load_exported(artifact.path, mlp())
+    assert torch.equal(loaded[0].weight, model[0].weight * mask["0.weight"])
+    assert int(torch.count_nonzero(model[0].weight)) == 600
+    with pytest.raises(UnknownName, match=r"no parameter named '0\.weight' in Linear"):
+        bb.export(nn.Linear(20, 3), tmp_path / "x.packed.safetensors", example=ROWS, mask=mask)
+    with pytest.raises(InvalidValue, match="mask"):
+        bb.export(model, tmp_path / "x.packed.safetensors", example=ROWS, mask={"0.weight": mask["0.weight"]})
+
+
+def test_a_name_that_the_format_keeps_is_refused(tmp_path):
+    model = mlp()
+    model.register_buffer("__metadata__", torch.ones(3))
+    with pytest.raises(InvalidValue, match="a tensor is named '__metadata__'"):
+        bb.export(model, tmp_path / "x.safetensors", example=ROWS)
+    artifact = bb.export(model, tmp_path / "x.packed.safetensors", example=ROWS)
+    assert model_digest(bb.load_exported(artifact.path, model)) == model_digest(model)
+
+
 def test_the_form_is_said_by_name_by_value_or_by_the_ending(tmp_path):
     path, model = tmp_path / "x.packed.safetensors", mlp()
     written = [bb.export(model, path, to=to, example=ROWS).format for to in (None, "packed", Packed(), "safetensors")]

@@ -18,6 +18,7 @@ from budbreak.errors import InvalidValue
 from budbreak.export.packed_reader import BITS, VERSION
 
 Array = np.ndarray[Any, Any]
+_NOTES = "__metadata__"
 
 NAMES: Mapping[torch.dtype, str] = {
     torch.bool: "BOOL",
@@ -76,7 +77,13 @@ def write_entries(path: Path, entries: Mapping[str, Entry], notes: Mapping[str, 
         path: where it goes; it is for the caller to write aside.
         entries: name -> tensor; wide elements come first, so that all are aligned.
         notes: what a reader needs, as JSON holds it.
+
+    Raises:
+        InvalidValue: if a tensor has the name that the format keeps for notes.
     """
+    if _NOTES in entries:
+        rule = "in a safetensors file that is the place of notes"
+        raise InvalidValue(f"a tensor is named {_NOTES!r}", rule, "name the buffer or parameter otherwise")
     order = sorted(entries.items(), key=lambda item: -BITS[item[1].dtype].itemsize)
     digest = _digest(_head(order, notes, "0" * 64), order)
     with path.open("wb") as stream:
@@ -88,7 +95,7 @@ def write_entries(path: Path, entries: Mapping[str, Entry], notes: Mapping[str, 
 
 def _head(order: Sequence[tuple[str, Entry]], notes: Mapping[str, Any], digest: str) -> bytes:
     own = {**notes, "version": VERSION, "sha256": digest}
-    header: dict[str, Any] = {"__metadata__": {"format": "pt", "budbreak": _compact(own)}}
+    header: dict[str, Any] = {_NOTES: {"format": "pt", "budbreak": _compact(own)}}
     end = 0
     for name, entry in order:
         header[name] = {"dtype": entry.dtype, "shape": entry.shape, "data_offsets": [end, end := end + entry.bytes]}
