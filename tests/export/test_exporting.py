@@ -3,7 +3,7 @@
 import copy
 import errno
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,7 +15,7 @@ from torch import nn
 
 import budbreak as bb
 from budbreak.errors import CannotWrite, InvalidValue, InvariantBroken, NotFinite, UnknownName
-from budbreak.export import FAMILY, Agreement, Artifact, Packed, Written, ship
+from budbreak.export import FAMILY, Agreement, Artifact, Packed, Written, layout, packed, safetensors, ship
 from budbreak.graph import example_outputs
 from budbreak.live import model_digest
 
@@ -269,6 +269,21 @@ def test_a_model_that_remembers_its_calls_is_refused(tmp_path):
 
     with pytest.raises(InvariantBroken, match="does its result depend on more than its inputs"):
         bb.export(Counting(20, 2), tmp_path / "x.safetensors", example=ROWS)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_file_with_other_values_is_refused_though_the_outputs_agree(tmp_path, monkeypatch, form):
+    def tampered(path, entries, notes):
+        entries = {
+            name: replace(entry, parts=tuple(part & 0xFE for part in entry.parts)) for name, entry in entries.items()
+        }
+        layout.write_entries(path, entries, notes)
+
+    for module in (packed, safetensors):
+        monkeypatch.setattr(module, "write_entries", tampered)
+    with pytest.raises(InvariantBroken, match="the file of Sequential holds other values than the model"):
+        bb.export(nn.Sequential(nn.Linear(20, 2)), tmp_path / form, example=ROWS * 0 + 1e-9)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -49,8 +49,8 @@ def export(
         Path, bytes and checksum, the largest and mean difference of outputs, and the share of equal predictions.
 
     Raises:
-        UnknownName: for a form that there is not.
-        UnknownName, MaskMismatch: if the mask does not fit the model.
+        UnknownName: for a form that there is not, and a weight of the mask that the model has not.
+        MaskMismatch: if the mask has other shapes.
         InvalidValue: if the path does not end as the form's files do, or the model does not take the example.
         NotFinite: if the outputs are not finite.
         InvariantBroken: if what was written gives other outputs; then nothing is left on disk.
@@ -100,9 +100,9 @@ def _with_plan(exporter: Exporter, plan: CompactionPlan) -> Exporter:
 
 def _by_ending(path: Path) -> Exporter:
     """The form whose ending the path has; of several, as .safetensors and .packed.safetensors, the longest."""
-    found = [kind() for kind in FAMILY.names.values() if path.name.endswith(kind().suffix)]
+    found = [kind() for kind in FAMILY.names.values() if path.name.endswith(kind.suffix)]
     if not found:
-        endings = sorted(kind().suffix for kind in FAMILY.names.values())
+        endings = sorted(kind.suffix for kind in FAMILY.names.values())
         raise InvalidValue(
             f"path is {str(path)!r}, and no form is given",
             f"its ending says the form: {one_of(endings)}",
