@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import math
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,7 +96,8 @@ def write_entries(path: Path, entries: Mapping[str, Entry], notes: Mapping[str, 
 
 
 def _head(order: Sequence[tuple[str, Entry]], notes: Mapping[str, Any], digest: str) -> bytes:
-    own = {**notes, "version": VERSION, "sha256": digest}
+    packed = base64.b64encode(zlib.compress(_compact(notes).encode(), 9)).decode()  # a row takes 15 bytes so, not 60
+    own = {"version": VERSION, "sha256": digest, "notes": packed}
     header: dict[str, Any] = {_NOTES: {"format": "pt", "budbreak": _compact(own)}}
     end = 0
     for name, entry in order:

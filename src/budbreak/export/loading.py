@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import zlib
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,7 @@ def _said(path: Path) -> Generator[None, None, None]:
         ) from None
     except OSError as error:
         raise cannot_read(path, error) from error
-    except (ValueError, LookupError, TypeError, AttributeError, MemoryError, OverflowError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, MemoryError, OverflowError, zlib.error) as error:
         why = str(error) if isinstance(error, ValueError) else f"a row is of another form ({error!r})"
         raise corrupt(path, why, _REMEDY) from None
 
