@@ -14,6 +14,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from budbreak import activations, criteria, diagnostics, evidence, masks, schedules, search, training
+from budbreak.export import Packed, Safetensors
 from budbreak.iteration import AccuracyGates, ActivateWhilePruning, EarlyStop, Remove, Train
 
 Share = st.floats(0.001, 0.99)
@@ -369,6 +370,9 @@ ROWS = (
         {"quantile": 0.5, "startup": 5, "after": 1},
         {"quantile": Share, "startup": st.integers(1, 9), "after": st.integers(1, 9)},
     ),
+    # exporters
+    Row(Packed, introduced={"plan": None}),
+    Row(Safetensors, introduced={"plan": None}),
     # probes
     Row(evidence.Weights),
     Row(evidence.StartWeights),
