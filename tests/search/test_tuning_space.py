@@ -163,6 +163,9 @@ def test_draws_are_inside_and_spread_as_they_should_be():
 def test_ranges_of_whole_numbers_reach_both_ends_as_often():
     counts = Counter(Range(1, 3).draw(random.Random(seed)) for seed in range(3000))
     assert all(abs(counts[number] - 1000) < 110 for number in (1, 2, 3))
+    # by hand, of a logarithmic one: log(1.5 / 0.5), log(2.5 / 1.5) and log(3.5 / 2.5) of log(3.5 / 0.5)
+    counts = Counter(Range(1, 3, log=True).draw(random.Random(seed)) for seed in range(3000))
+    assert [counts[number] / 3000 for number in (1, 2, 3)] == pytest.approx([0.565, 0.263, 0.173], abs=0.03)
     draws = [Range(0, 1.0).draw(random.Random(seed)) for seed in range(9)]
     assert all(type(number) is float for number in draws)
     assert Range(0, 1.0).nearest(-1) == 0.0
