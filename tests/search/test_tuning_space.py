@@ -1,5 +1,6 @@
 """Spaces of settings: what they hold, what a candidate becomes, and what is refused."""
 
+import copy
 import json
 import math
 import pickle
@@ -136,7 +137,10 @@ def test_a_space_is_a_value():
     assert space == nested()
     assert hash(space) == hash(nested())
     assert space != other
-    assert pickle.loads(pickle.dumps(space)) == space
+    copies = (pickle.loads(pickle.dumps(space)), copy.deepcopy(space))
+    assert copies == (space, space)
+    fromage = (64, 1e-8, "fromage", None, None, None)
+    assert all(one.settings(fromage) == space.settings(fromage) for one in copies)
     assert eval(repr(space)) == space
     assert TuningSpace(json.loads(json.dumps(space.plain()))) == space
     space.plain()["optimizer"]["choose"].clear()
@@ -205,8 +209,11 @@ def test_ranges_of_whole_numbers_reach_both_ends_as_often():
         ({"a": np.float64(1.0)}, "finite float"),
         ({"a": {"low": np.float64(0.1), "high": 1.0}}, "two finite numbers"),
         ({"a": None}, "settings are plain"),
+        ({"a": {"choose": [1, True]}}, "each is there once"),
+        ({"b": {"choose": [1, 2]}, "a": {"is": "cosine", "when": {"b": 1}}}, "has 'when', and is neither"),
+        ({"a": 1, "otherwise": 2}, "the space has 'otherwise'"),
     ],
-    ids=range(30),
+    ids=range(33),
 )
 def test_what_is_no_space_is_refused(form, words):
     with pytest.raises((InvalidValue, UnknownName), match=words):
