@@ -59,6 +59,7 @@ def make_record(setup: Setup, state: State, optimizers: Sequence[Optimizer], *, 
         world_size=setup.processes.size,
         ending=here.ending,
         closes=here.closes == "now",
+        exchanged=here.exchanged,
     )
 
 

@@ -13,16 +13,17 @@ from torch import Tensor
 from budbreak import schedules
 from budbreak.criteria import Criterion
 from budbreak.errors import InvalidValue
-from budbreak.evidence import Evidence, Observer, StartWeights, probe
+from budbreak.evidence import Evidence, Need, Observer, StartWeights, probe
 from budbreak.iteration.identity import Setup
 from budbreak.iteration.plan import Plan
 from budbreak.iteration.state import State, target_of, upcoming
 from budbreak.iteration.targets import LevelTarget, Removal
-from budbreak.live import emptying
+from budbreak.live import PATH_NEEDS, emptying, find_paths
 from budbreak.masks import (
     Asked,
     Global,
     Mask,
+    Scope,
     Scores,
     check_collapse,
     competing,
@@ -31,6 +32,7 @@ from budbreak.masks import (
     prunable_parameters,
     select,
     sparing,
+    sparing_weights,
 )
 
 Choose = Callable[[Scores, int, Mask], Mask]
@@ -60,26 +62,33 @@ def remove(setup: Setup, state: State, before: Before) -> Removal:
 
     Raises:
         LayerCollapsed: if a layer would lose all its weights, and the plan does not allow that.
-        InvalidValue: see `check_moved` and `Plan.target`.
+        Unreached: if a class is to stay connected, and no path leads there.
+        InvalidValue: see `check_moved` and `Plan.target`; if no path fits in.
     """
     plan = setup.plan
     level, stage = upcoming(state, plan) or (plan.levels, 0)
     target = target_of(state, plan, level)
     acting = _acting(plan, target, stage)
     if not acting:
-        return Removal(state.mask, 0, (0,) * len(plan.removals), 0)
+        return Removal(state.mask, 0, (0,) * len(plan.removals), 0, 0 if plan.connect else None)
     check_moved(setup, state, acting, before.start_weights)
-    remover = _Remover(setup, before, observe(setup, [plan.criterion, *acting], before), state.mask, level)
+    needs = [*needs_of([plan.criterion, *acting]), *(PATH_NEEDS if plan.connect else ())]
+    remover = _Remover(setup, before, observe(setup, needs, before), state.mask, level)
     removal = _remove(plan, remover, state.mask, target, stage=stage)
     check_collapse(removal.mask, before=state.mask, allowed=plan.allow_collapse)
     return removal
 
 
-def observe(setup: Setup, criteria: Sequence[Criterion], before: Before) -> Evidence:
+def needs_of(criteria: Sequence[Criterion]) -> list[Need]:
     """What these criteria need."""
+    return [need for criterion in criteria for need in criterion.needs]
+
+
+def observe(setup: Setup, needs: Sequence[Need], before: Before) -> Evidence:
+    """What is needed of the network as it is."""
     return probe(
         setup.model,
-        [need for criterion in criteria for need in criterion.needs],
+        needs,
         batches=setup.batches,
         loss=setup.loss,
         forward=setup.forward,
@@ -141,15 +150,26 @@ def _acting(plan: Plan, target: LevelTarget, stage: int) -> list[Criterion]:
 def _remove(plan: Plan, remover: _Remover, alive: Mask, target: LevelTarget, *, stage: int) -> Removal:
     """The host's removal before the first stage, then those that follow, each within what is left."""
     host = target.host if stage == 0 else 0
-    mask = remover.by_host(alive, host)
-    gone, removed, short = plan.count(alive)[1] - plan.count(mask)[1], [0] * len(plan.removals), 0
+    left = remover.by_host(alive, host)
+    exchanged = left.exchanged
+    gone, removed, short = plan.count(alive)[1] - plan.count(left.mask)[1], [0] * len(plan.removals), 0
     for place in plan.removing(stage):
-        own, share, before = plan.removals[place].criterion, target.shares[place], plan.count(mask)[1]
-        mask = remover.by_host(mask, share) if own is None else remover.by(own, mask, share)
-        removed[place] = before - plan.count(mask)[1]  # may be more, where a budget of weights is not used up
+        own, share, before = plan.removals[place].criterion, target.shares[place], plan.count(left.mask)[1]
+        left = remover.by_host(left.mask, share) if own is None else remover.by(own, left.mask, share)
+        removed[place] = before - plan.count(left.mask)[1]  # may be more, where a budget of weights is not used up
         short += max(0, share - removed[place])
-    mask = remover.by_host(mask, short, rest=True)
-    return Removal(mask, gone + short, tuple(removed), short)
+        exchanged += left.exchanged
+    left = remover.by_host(left.mask, short, rest=True)
+    exchanged += left.exchanged
+    return Removal(left.mask, gone + short, tuple(removed), short, exchanged if plan.connect else None)
+
+
+@dataclass(frozen=True)
+class _Left:
+    """What a removal leaves; ``exchanged``: so many weights of it would have gone, if they were on no path."""
+
+    mask: Mask
+    exchanged: int = 0
 
 
 @dataclass(frozen=True)
@@ -171,40 +191,64 @@ class _Remover:
     alive: Mask
     level: int
 
-    def by_host(self, alive: Mask, count: int, *, rest: bool = False) -> Mask:
+    def by_host(self, alive: Mask, count: int, *, rest: bool = False) -> _Left:
         """Remove ``count`` weights (units) by the host's criterion; ``rest``: some more than its scope says."""
         if count == 0:
-            return alive
+            return _Left(alive)
         plan, left = self.setup.plan, self.setup.plan.count(alive)[1]
         path = exponential_path(left, left - count, plan.rounds_of(plan.criterion))
         if self.level == 1 and not rest:
             check_last_level(plan, alive, lambda: self._scores(plan.criterion, self.evidence))
-        choose = asked_of(plan, self.level, rest=rest).select
-        return self._in_rounds(plan.criterion, alive, path=path, choose=choose)
+        asked = asked_of(plan, self.level, rest=rest)
 
-    def by(self, criterion: Criterion, alive: Mask, share: int) -> Mask:
+        def remove(spared: Mask | None) -> Mask:
+            return self._in_rounds(plan.criterion, alive, path=path, choose=asked.select, spared=spared)
+
+        return self._connected(remove, plan.criterion, alive, asked.scope)
+
+    def by(self, criterion: Criterion, alive: Mask, share: int) -> _Left:
         """Remove up to ``share`` weights by another criterion, globally: as many as it can."""
         if share == 0:
-            return alive
-        plan, scores = self.setup.plan, self._scores(criterion, self.evidence)
-        count = min(share, competing(scores, alive, floor=plan.floor))
-        path = exponential_path(alive.kept, alive.kept - count, plan.rounds_of(criterion))
-        return self._in_rounds(criterion, alive, path=path, choose=_globally(plan))
+            return _Left(alive)
+        plan = self.setup.plan
 
-    def _scores(self, criterion: Criterion, evidence: Evidence) -> Scores:
-        """With +inf for what the plan spares."""
-        return sparing(criterion(evidence), self.setup.plan.spare)
+        def remove(spared: Mask | None) -> Mask:
+            scores = self._scores(criterion, self.evidence, spared)
+            count = min(share, competing(scores, alive, floor=plan.floor))
+            path = exponential_path(alive.kept, alive.kept - count, plan.rounds_of(criterion))
+            return self._in_rounds(criterion, alive, path=path, choose=_globally(plan), spared=spared)
 
-    def _in_rounds(self, criterion: Criterion, alive: Mask, *, path: Sequence[int], choose: Choose) -> Mask:
+        return self._connected(remove, criterion, alive, Global())
+
+    def _connected(
+        self, remove: Callable[[Mask | None], Mask], criterion: Criterion, alive: Mask, scope: Scope
+    ) -> _Left:
+        """What a removal leaves; if the plan says so, once more with a path to each class spared, if one is broken."""
+        mask = remove(None)
+        if not self.setup.plan.connect:
+            return _Left(mask)
+        scores, floor = self._scores(criterion, self.evidence), self.setup.plan.floor
+        paths = find_paths(self.evidence, mask, scores, within=alive, scope=scope, floor=floor)
+        lacking = paths.kept - (paths & mask).kept
+        return _Left(remove(paths) if lacking else mask, lacking)
+
+    def _scores(self, criterion: Criterion, evidence: Evidence, spared: Mask | None = None) -> Scores:
+        """With +inf for what the plan spares, and for the weights of a mask."""
+        scores = sparing(criterion(evidence), self.setup.plan.spare)
+        return scores if spared is None else sparing_weights(scores, spared)
+
+    def _in_rounds(
+        self, criterion: Criterion, alive: Mask, *, path: Sequence[int], choose: Choose, spared: Mask | None
+    ) -> Mask:
         """Each round looks at the network without what is gone by then."""
         with emptying(self.setup.model) as empty:
 
             def scores_of(mask: Mask) -> Scores:
                 empty(mask)
-                return self._scores(criterion, observe(self.setup, [criterion], self.before))
+                return self._scores(criterion, observe(self.setup, criterion.needs, self.before), spared)
 
             untouched = len(path) == 1 or alive.kept == self.alive.kept
-            scores = self._scores(criterion, self.evidence) if untouched else scores_of(alive)
+            scores = self._scores(criterion, self.evidence, spared) if untouched else scores_of(alive)
             mask = choose(scores, path[0], alive)
             for before, keep in itertools.pairwise(path):
                 if keep < before:

@@ -56,7 +56,7 @@ def select(
         NotFinite: if a competing score is NaN; names the layer.
         MaskMismatch: if ``within`` does not fit the scores.
     """
-    _check(scores, within)
+    check_scores(scores, within)
     scope = Global() if scope is None else scope
     granularity = Element() if granularity is None else granularity
     check_choices(scope=scope, granularity=granularity, allocation=allocation, floor=floor)
@@ -129,8 +129,13 @@ def competing(scores: Scores, within: Mask | None = None, *, floor: int | float 
 # --- checks ------------------------------------------------------------------------------------------------
 
 
-def _check(scores: Scores, within: Mask | None) -> None:
-    if not isinstance(scores, Scores):  # pyright: ignore[reportUnnecessaryIsInstance]
+def check_scores(scores: object, within: Mask | None) -> None:
+    """Refuse what are no scores, and those that do not fit a mask.
+
+    Raises:
+        InvalidValue, MaskMismatch: with what is amiss.
+    """
+    if not isinstance(scores, Scores):
         raise InvalidValue(
             f"scores is {shown(scores)}",
             "it must be Scores",
