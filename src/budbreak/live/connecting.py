@@ -77,7 +77,8 @@ def connect(
     scores = Scores.elementwise(lambda weight: weight.abs(), weights) if scores is None else scores
     evidence = Evidence({Graph(): trace(model, example, forward), Weights(): weights})
     scope = scope.fit(model, lambda name, _, __: name in mask)
-    paths = find_paths(evidence, mask, scores, within=within, scope=scope, floor=floor)
+    sure = kept_in_any_case(scores, mask)
+    paths = find_paths(evidence, mask, Quotas.of(mask, scope, floor), within=within, sure=sure)
     if paths.is_within(mask):
         return mask
     counts = {name: mask.kept_in(name) for name in mask}
@@ -91,18 +92,15 @@ def connect(
     )
 
 
-def find_paths(
-    evidence: Evidence, mask: Mask, scores: Scores, *, within: Mask, scope: Scope, floor: int | float
-) -> Mask:
-    """One path to each class, and what scores +inf; see `budbreak.graph.ModelGraph.paths`.
+def find_paths(evidence: Evidence, mask: Mask, quotas: Quotas, *, within: Mask, sure: Mask | None = None) -> Mask:
+    """One path to each class, and what stays in any case; see `budbreak.graph.ModelGraph.paths`.
 
     Args:
         evidence: of `PATH_NEEDS`.
-        mask: what was selected, by ``scores``, in ``scope``, with ``floor``.
-        scores: +inf = never prune.
+        mask: what was selected.
+        quotas: how many weights can stay where.
         within: what is alive.
-        scope: fitted to the model.
-        floor: see `select`.
+        sure: what of the mask stays in any case.
 
     Raises:
         Unreached: if no path leads to a class; or what a weight computes goes on as numbers.
@@ -110,7 +108,6 @@ def find_paths(
     """
     graph = evidence[Graph()]
     check_not_handed_out(graph, mask)
-    quotas, sure = Quotas.of(mask, scope, floor), kept_in_any_case(scores, mask)
     return graph.paths(mask, evidence[Weights()], quotas=quotas, within=within, sure=sure)
 
 
