@@ -147,8 +147,9 @@ def _too_few(place: int, path: Sequence[Element], search: _Search, *, classes: i
     room, names = search.room.open(), list(dict.fromkeys(name for name, _ in reversed(path)))
     full = [name for name in names if not bool(room[name].all())] or names
     kept = ", ".join(f"{search.wanted.mask.kept_in(name)} of {name!r}" for name in full)
+    more = f"; or let each layer keep more: floor={classes}, an allocation, or scope=bb.masks.Global()"
     return InvalidValue(
         f"no path to class {place} fits in beside those to others: {kept} stay",
         "each class is to keep a path from the input, and no more weights stay than were selected",
-        f"prune less; or let each layer keep more: floor={classes}, an allocation, or scope=bb.masks.Global()",
+        "prune less" + ("" if search.room.quotas.is_one else more),
     )

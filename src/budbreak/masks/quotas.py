@@ -48,6 +48,11 @@ class Quotas:
         counts = torch.zeros(max(1, first), dtype=torch.int64)
         return cls(arenas, _counted(arenas, mask, counts), floors)
 
+    @property
+    def is_one(self) -> bool:
+        """Whether there is a single arena."""
+        return len(self.counts) == 1
+
     def room(self, taken: Mask) -> Room:
         """What room is left beside weights that stay in any case."""
         counts = {name: taken.kept_in(name) for name in taken}
