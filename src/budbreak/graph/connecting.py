@@ -30,6 +30,7 @@ class Wanted:
         sure: what stays in any case, on a path or not.
         quotas: how many weights can stay where.
         weights: name -> the weight.
+        names: name -> what it is called in messages.
     """
 
     mask: Mask
@@ -37,6 +38,7 @@ class Wanted:
     sure: Mask
     quotas: Quotas
     weights: Mapping[str, Tensor]
+    names: Mapping[str, str]
 
 
 def find_paths(nodes: Sequence[Node], channels: Channels, wanted: Wanted) -> Mask:
@@ -146,7 +148,7 @@ def _too_few(place: int, path: Sequence[Element], search: _Search, *, classes: i
     """The arenas keep too few weights: those of the path that leads to a class, where there is no room for it."""
     room, names = search.room.open(), list(dict.fromkeys(name for name, _ in reversed(path)))
     full = [name for name in names if not bool(room[name].all())] or names
-    kept = ", ".join(f"{search.wanted.mask.kept_in(name)} of {name!r}" for name in full)
+    kept = ", ".join(f"{search.wanted.mask.kept_in(name)} of {search.wanted.names[name]!r}" for name in full)
     more = f"; or let each layer keep more: floor={classes}, an allocation, or scope=bb.masks.Global()"
     return InvalidValue(
         f"no path to class {place} fits in beside those to others: {kept} stay",

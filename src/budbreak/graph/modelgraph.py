@@ -153,7 +153,7 @@ class ModelGraph:
             quotas, arenas=own(quotas.arenas), floors={names[name]: n for name, n in quotas.floors.items()}
         )
         kept, alive, stays = (Mask.owning(own(entries)) for entries in (mask, within, sure))
-        wanted = Wanted(kept, alive, stays, quotas, own(weights))
+        wanted = Wanted(kept, alive, stays, quotas, own(weights), {known: name for name, known in names.items()})
         found = find_paths(self.nodes, self.channels, wanted)
         return Mask.owning({name: found[known] for name, known in names.items()})
 
