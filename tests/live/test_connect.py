@@ -149,6 +149,24 @@ def test_lenet_in_all_layers_together(sparsity):
     assert [found.kept_in(name) for name in found] != [mask.kept_in(name) for name in mask]
 
 
+def test_each_row_keeps_its_number_whoever_chose_them():
+    model, x = multilayer(0, (6, 12, 12, 8)), torch.zeros(1, 6)
+    generator = torch.Generator().manual_seed(0)
+    torn = {}
+    for name, entry in Mask.dense(model).items():
+        order = torch.rand(entry.shape, generator=generator).argsort(1)
+        torn[name] = order < 1 + torch.randint(2, (len(entry), 1), generator=generator)
+    torn["0.weight"][::2] = False
+    torn = Mask(torn)
+    assert not all(classes(model, torn, x))
+    found = bb.connect(model, torn, x, scope=Rows())
+    assert all(classes(model, found, x))
+    for name, entry in torn.items():
+        counts = entry.flatten(1).sum(1)
+        assert len(set(counts.tolist())) > 1
+        assert torch.equal(found[name].flatten(1).sum(1), counts)
+
+
 # --- the rest of the promise ------------------------------------------------------------------------------------
 
 

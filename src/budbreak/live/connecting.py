@@ -20,7 +20,7 @@ from budbreak.masks import (
     check_exchangeable,
     check_mask,
     kept_in_any_case,
-    select,
+    reselect,
     sparing_weights,
 )
 
@@ -81,15 +81,7 @@ def connect(
     paths = find_paths(evidence, mask, Quotas.of(mask, scope, floor), within=within, sure=sure)
     if paths.is_within(mask):
         return mask
-    counts = {name: mask.kept_in(name) for name in mask}
-    return select(  # an arena keeps its number whatever is chosen, so that a layer's is that of the mask
-        sparing_weights(scores, paths),
-        mask.kept,
-        scope=scope,
-        allocation=(lambda _, __, ___: counts) if scope.divides else None,
-        floor=0 if scope.divides else floor,
-        within=mask | paths,
-    )
+    return reselect(sparing_weights(scores, paths), mask, scope=scope, floor=floor, within=mask | paths)
 
 
 def find_paths(evidence: Evidence, mask: Mask, quotas: Quotas, *, within: Mask, sure: Mask | None = None) -> Mask:

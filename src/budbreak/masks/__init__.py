@@ -28,7 +28,7 @@ from budbreak.masks.prunable import (
 from budbreak.masks.quotas import Quotas, Room, check_exchangeable
 from budbreak.masks.scopes import Global, Layer, Rows
 from budbreak.masks.scores import Score, Scores, ScoreSlice
-from budbreak.masks.selection import competing, select
+from budbreak.masks.selection import competing, reselect, select
 from budbreak.masks.shares import ShareScore
 from budbreak.masks.sparing import Asked, kept_in_any_case, spared_among, sparing, sparing_weights
 from budbreak.masks.targets import check_rounds, check_targets, keeps_one_number
@@ -92,6 +92,7 @@ __all__ = [
     "parameters_named",
     "parameters_with_layers",
     "prunable_parameters",
+    "reselect",
     "select",
     "spared_among",
     "sparing",
