@@ -191,9 +191,18 @@ def test_few_new_weights_where_the_strongest_paths_do_not_fit():
     assert (found.kept_in("fc1"), found.kept_in("fc2")) == (1, 10)
     fewer = Mask({"fc1": torch.zeros(20, 5), "fc2": torch.arange(200).reshape(10, 20) < 10})
     with pytest.raises(
-        InvalidValue, match=r"no path to class 9 fits in .*: 0 of 'fc1', 10 of 'fc2' stay\n.*\nprune less$"
+        InvalidValue, match=r"no path to class \d fits in .*: 0 of 'fc1', 10 of 'fc2' stay\n.*\nprune less$"
     ):
         find(chain(5, 20, 10), fewer, weights, scope=Global())
+
+
+def test_a_class_that_finds_no_path_is_connected_first():
+    """Both classes can be fed by the second unit, one of them only; the first unit is kept, and stronger."""
+    weights = {"fc1": torch.tensor([[0.9], [0.1]]), "fc2": torch.tensor([[0.9, 0.1], [0.5, 0.5]])}
+    mask = Mask({"fc1": torch.tensor([[1], [0]]), "fc2": torch.tensor([[1, 0], [0, 1]])})
+    alive = Mask({"fc1": torch.ones(2, 1), "fc2": torch.tensor([[1, 1], [0, 1]])})
+    found = find(chain(1, 2, 2), mask, weights, within=alive)
+    assert elements(found) == {("fc1", 1, 0), ("fc2", 0, 1), ("fc2", 1, 1)}
 
 
 def test_a_layer_with_fewer_weights_than_classes_is_named():

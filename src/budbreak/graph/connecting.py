@@ -17,6 +17,7 @@ from budbreak.graph.strongest import Element, Strongest, find_strongest
 from budbreak.masks import Mask, Quotas
 
 _SMALLEST = 1e-30  # a weight of 0 is the weakest there is, and still one
+_ATTEMPTS = 6  # to connect a class first that found no path: with more, hardly any other finds one
 _NEW = 1e4  # more than the logarithms of a path add up to
 
 
@@ -45,22 +46,17 @@ def find_paths(nodes: Sequence[Node], channels: Channels, wanted: Wanted) -> Mas
     """See `ModelGraph.paths`."""
     outputs = [class_channels(node, channels) for node in nodes if node.kind == Kind.OUTPUT]
     classes = [(place, ends) for output in outputs for place, ends in enumerate(output)]
+    ends, first = [end for _, end in classes], list[int]()
     search = _Search(nodes, channels, wanted, frugal=False)
-    missed = search.connect_all([ends for _, ends in classes])
-    if missed is not None:
+    missed = search.connect_all(ends, first)
+    left = _ATTEMPTS
+    while missed is not None and left:
+        left, first = left - 1, [missed, *(place for place in first if place != missed)]
         search = _Search(nodes, channels, wanted, frugal=True)
-        missed = search.connect_all([ends for _, ends in classes])
+        missed = search.connect_all(ends, first)
     if missed is None:
         return Mask.owning(search.taken)
-    place, ends = classes[missed]
-    path = find_strongest(nodes, channels, _logs(wanted.weights, wanted.within)).path_to(ends)
-    if path is None:
-        raise Unreached(
-            f"no path leads to class {place}, through whatever is alive",
-            "each class is to keep a path from the input",
-            "prune less before; connect before what is pruned is set to zero; or leave connect out",
-        )
-    raise _too_few(place, path, search, classes=len(classes))
+    raise _refusal(classes[missed], search, len(classes))
 
 
 class _Search:
@@ -82,11 +78,15 @@ class _Search:
         self.room = wanted.quotas.room(wanted.sure)
         self._found: dict[bool, Strongest] = {}
 
-    def connect_all(self, classes: Sequence[Tensor]) -> int | None:
-        """Take a path to each, first to those that what is kept reaches; the place of one to which none fits in."""
+    def connect_all(self, classes: Sequence[Tensor], first: Sequence[int]) -> int | None:
+        """Take a path to each: to the ``first``, to those that what is kept reaches, to the others.
+
+        Returns:
+            The place of a class to which none fits in; None if there is none.
+        """
         kept = self._strongest(kept=True).strengths
-        reached = [bool((kept[ends] > -math.inf).any()) for ends in classes]
-        order = sorted(range(len(classes)), key=lambda place: not reached[place])
+        missing = [not bool((kept[ends] > -math.inf).any()) for ends in classes]
+        order = dict.fromkeys([*first, *sorted(range(len(classes)), key=missing.__getitem__)])
         return next((place for place in order if not self._connect(classes[place])), None)
 
     def _connect(self, ends: Tensor) -> bool:
@@ -144,11 +144,20 @@ def _logs(weights: Mapping[str, Tensor], alive: Mapping[str, Tensor]) -> dict[st
     return {name: torch.where(entry, magnitudes[name].log(), -math.inf) for name, entry in alive.items()}
 
 
-def _too_few(place: int, path: Sequence[Element], search: _Search, *, classes: int) -> InvalidValue:
-    """The arenas keep too few weights: those of the path that leads to a class, where there is no room for it."""
+def _refusal(missed: tuple[int, Tensor], search: _Search, classes: int) -> InvalidValue:
+    """Why a class has no path: none of what is alive leads there, or no room is left for it in the arenas."""
+    place, wanted = missed[0], search.wanted
+    alive = find_strongest(search.nodes, search.channels, _logs(wanted.weights, wanted.within))
+    path = alive.path_to(missed[1])
+    if path is None:
+        return Unreached(
+            f"no path leads to class {place}, through whatever is alive",
+            "each class is to keep a path from the input",
+            "prune less before; connect before what is pruned is set to zero; or leave connect out",
+        )
     room, names = search.room.open(), list(dict.fromkeys(name for name, _ in reversed(path)))
     full = [name for name in names if not bool(room[name].all())] or names
-    kept = ", ".join(f"{search.wanted.mask.kept_in(name)} of {search.wanted.names[name]!r}" for name in full)
+    kept = ", ".join(f"{wanted.mask.kept_in(name)} of {wanted.names[name]!r}" for name in full)
     more = f"; or let each layer keep more: floor={classes}, an allocation, or scope=bb.masks.Global()"
     return InvalidValue(
         f"no path to class {place} fits in beside those to others: {kept} stay",
