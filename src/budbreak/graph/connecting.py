@@ -14,7 +14,7 @@ from budbreak.graph.channels import Channels
 from budbreak.graph.node import Kind, Node
 from budbreak.graph.reachability import class_channels
 from budbreak.graph.strongest import Element, Strongest, find_strongest
-from budbreak.masks import Mask, Quotas
+from budbreak.masks import Mask, Quotas, Room
 
 _SMALLEST = 1e-30  # a weight of 0 is the weakest there is, and still one
 _ATTEMPTS = 6  # to connect a class first that found no path: with more, hardly any other finds one
@@ -98,27 +98,25 @@ class _Search:
         return False
 
     def _take(self, path: Sequence[Element]) -> bool:
-        new = dict.fromkeys((name, index) for name, index in path if not self.taken[name].view(-1)[index])
-        room = self.room.after(new)
+        """Take a path if it fits in."""
+        room = self._room_after(path)
         if room is None:
             return False
         self.room = room
-        for name, index in new:
+        for name, index in path:
             self.taken[name].view(-1)[index] = True
         return True
 
+    def _room_after(self, path: Sequence[Element]) -> Room | None:
+        return self.room.after({(name, index): 0 for name, index in path if not self.taken[name].view(-1)[index]})
+
     def _path(self, ends: Tensor, *, kept: bool) -> Sequence[Element] | None:
-        """The strongest path that fits in; None if there is none."""
+        """The strongest path that leads where there is room; None if there is none."""
         if kept in self._found and not self.frugal:
             path = self._found[kept].path_to(ends)
-            if path is None or self._leads_through(path):  # others were shut since: so it is still the strongest
+            if path is None or self._room_after(path) is not None:  # less is open now: it is still the strongest
                 return path
         return self._strongest(kept=kept).path_to(ends)
-
-    def _leads_through(self, path: Sequence[Element]) -> bool:
-        return (
-            self.room.after(dict.fromkeys(one for one in path if not self.taken[one[0]].view(-1)[one[1]])) is not None
-        )
 
     def _strongest(self, *, kept: bool) -> Strongest:
         """The strongest paths that lead through what is taken, and else where there is room only."""

@@ -124,8 +124,8 @@ class ModelGraph:
         strength of a path = product of abs(w) over its weights. A class that the mask reaches has the strongest path of
         what the mask keeps; then, in their order, each other class the strongest of what is alive. In an arena that can
         keep no more, only what is on a path already is left. Should a class find none, all begin anew with it, with
-        paths of the fewest new weights, and the strongest of such; up to six times. Of equal paths the first is taken at each step, from the
-        output. Paths are those of `reachable`; what the mask does not cover counts as 1.
+        paths of the fewest new weights, and the strongest of such; up to six times. Of equal paths the first is taken
+        at each step, from the output. Paths are those of `reachable`; what the mask does not cover counts as 1.
 
         Args:
             mask: what was selected.
@@ -147,6 +147,8 @@ class ModelGraph:
         sure = Mask.owning({name: torch.zeros_like(entry) for name, entry in mask.items()}) if sure is None else sure
 
         def own(entries: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            for name in (name for name in names if name not in entries):
+                check_known(f"the mask covers {name!r}, and there is nothing of it", name, entries)
             return {known: entries[name] for name, known in names.items()}
 
         quotas = replace(

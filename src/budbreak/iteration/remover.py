@@ -16,12 +16,14 @@ from budbreak.iteration.identity import Setup
 from budbreak.iteration.plan import Plan
 from budbreak.live import emptying, find_paths
 from budbreak.masks import (
+    ERK,
     Asked,
     Global,
     Mask,
     Quotas,
     Scope,
     Scores,
+    Uniform,
     competing,
     exponential_path,
     keeps_one_number,
@@ -185,6 +187,8 @@ def check_last_level(plan: Plan, alive: Mask, scores: Callable[[], Scores]) -> N
 def check_last_paths(plan: Plan, alive: Mask, scores: Callable[[], Scores], evidence: Callable[[], Evidence]) -> None:
     """Refuse now that classes stay connected, where what the last level keeps is too little for paths to all.
 
+    As far as that is known: not where others remove as well, or an allocation looks at what earlier levels left.
+
     Args:
         plan: fitted to the model.
         alive: before the first level.
@@ -194,7 +198,8 @@ def check_last_paths(plan: Plan, alive: Mask, scores: Callable[[], Scores], evid
     Raises:
         InvalidValue: with the last level that is known in advance.
     """
-    if not plan.connect or plan.removals or not isinstance(plan.schedule, schedules.ALL):
+    plain = isinstance(plan.schedule, schedules.ALL) and isinstance(plan.allocation, Uniform | ERK | None)
+    if not plan.connect or plan.removals or not plain:
         return
     last, asked = plan.targets(*plan.count(alive))[-1], scores()
     selection = asked_of(plan, last.level)

@@ -43,7 +43,7 @@ def remove(setup: Setup, state: State, before: Before) -> Removal:
     target = target_of(state, plan, level)
     acting = _acting(plan, target, stage)
     if not acting:
-        return Removal(state.mask, 0, (0,) * len(plan.removals), 0, 0 if plan.connect else None)
+        return Removal(state.mask, 0, (0,) * len(plan.removals), 0)
     check_moved(setup, state, acting, before.start_weights)
     needs = [*needs_of([plan.criterion, *acting]), *(PATH_NEEDS if plan.connect else ())]
     remover = Remover(setup, before, observe(setup, needs, before), state.mask, level)

@@ -33,7 +33,8 @@ class LevelTarget:
 class Removal:
     """The next mask, and who removed how many; ``shortfall`` is the part of ``host`` that follow-ups left over.
 
-    ``exchanged``: so many weights came in for others, so that each class keeps a path; None where nobody asked for it.
+    ``exchanged``: so many weights came in for others, so that each class keeps a path; None where nobody asked for it,
+    or nothing was removed.
     """
 
     mask: Mask
