@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -25,11 +25,13 @@ class Strongest:
         channels: of the graph.
         steps: for each bundle of them how its channels are reached.
         strengths: float64 [channels]: of the strongest path to each; -inf where none leads there.
+        known: channel -> the one before, and what lies between, as far as a path has led there: paths meet.
     """
 
     channels: Channels
     steps: Sequence[_Step]
     strengths: Tensor
+    known: dict[int, tuple[int, list[Element]]] = field(default_factory=dict[int, tuple[int, list[Element]]])
 
     def path_to(self, ends: Tensor) -> list[Element] | None:
         """The elements of weights on the strongest path to one of these channels; None if there is none.
@@ -42,8 +44,10 @@ class Strongest:
             return None
         path: list[Element] = []
         while channel:
-            step = self.steps[int(self.channels.bundle_of(torch.tensor([channel])))]
-            channel, elements = step.back(self.strengths, channel - step.bundle.first)
+            if channel not in self.known:
+                step = self.steps[int(self.channels.bundle_of(torch.tensor([channel])))]
+                self.known[channel] = step.back(self.strengths, channel - step.bundle.first)
+            channel, elements = self.known[channel]
             path += elements
         return path
 
