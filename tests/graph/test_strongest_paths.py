@@ -205,6 +205,14 @@ def test_a_class_that_finds_no_path_is_connected_first():
     assert elements(found) == {("fc1", 1, 0), ("fc2", 0, 1), ("fc2", 1, 1)}
 
 
+def test_classes_that_are_reached_keep_their_paths_before_others_get_one():
+    """The first class would go by the second unit, where its path is stronger, and leave no room for the first unit."""
+    weights = {"fc1": torch.tensor([[0.5], [0.9]]), "fc2": torch.tensor([[0.5, 0.9], [0.5, 0.1]])}
+    mask = Mask({"fc1": torch.tensor([[1], [0]]), "fc2": torch.tensor([[0, 0], [1, 0]])})
+    found = find(chain(1, 2, 2), mask, weights, stays=mask | Mask({"fc1": mask["fc1"], "fc2": torch.ones(2, 2)}))
+    assert elements(found) == {("fc1", 0, 0), ("fc2", 0, 0), ("fc2", 1, 0)}
+
+
 def test_a_layer_with_fewer_weights_than_classes_is_named():
     weights, _ = drawn(0, 0.5, {"fc1": (4, 4), "fc2": (3, 4)})
     mask = Mask({"fc1": torch.ones(4, 4), "fc2": torch.arange(12).reshape(3, 4) < 2})

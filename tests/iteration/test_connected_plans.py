@@ -154,6 +154,16 @@ def test_a_last_level_that_keeps_too_little_is_refused_at_the_first():
         carried_out(plan)
 
 
+def test_what_a_plan_spares_leaves_less_room_for_paths():
+    """The first layer is spared: of 98 weights 2 are left for three classes, of 99 just as many as there are."""
+    options = {"spare": ["0.weight"], "connect": True, "criterion": Random(seed=2)}
+    masks, _ = carried_out(bb.Plan(schedule=bb.schedules.OneShot(0.25), **options))
+    assert all(reached(masks[-1]))
+    assert masks[-1].kept_in("4.weight") == 3
+    with pytest.raises(InvalidValue, match=r"no path to class \d fits in .*2 of '4\.weight' stay"):
+        carried_out(bb.Plan(schedule=bb.schedules.OneShot(0.2576), **options))
+
+
 def test_a_class_that_nothing_alive_leads_to_is_named():
     parts = Parts()
     mask = bb.Mask.dense(parts.model)

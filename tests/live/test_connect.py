@@ -216,6 +216,18 @@ def test_what_scores_infinity_is_not_given_back():
     assert gone.is_within(bb.connect(model, mask, torch.zeros(1, 6), scores=scores))
 
 
+def test_what_scores_infinity_leaves_less_room_for_paths():
+    model = multilayer(0)
+    weights = {name: model.get_parameter(name).detach() for name in NAMES}
+    mask = Mask({name: torch.zeros_like(weight) for name, weight in weights.items()} | {"0.weight": torch.ones(8, 6)})
+    free = bb.connect(model, mask, torch.zeros(1, 6), within=Mask.dense(model))
+    assert all(classes(model, free, torch.zeros(1, 6)))
+    assert free.kept == 48
+    spared = Scores.of({name: torch.full(weight.shape, math.inf) for name, weight in weights.items()})
+    with pytest.raises(InvalidValue, match="no path to class 0 fits in beside those to others: 48 of"):
+        bb.connect(model, mask, torch.zeros(1, 6), within=Mask.dense(model), scores=spared)
+
+
 def test_what_is_zero_is_gone_unless_it_is_said_to_be_alive():
     model = multilayer(0)
     mask = pruned(model, 0.85, Global())
