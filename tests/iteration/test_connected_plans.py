@@ -162,6 +162,8 @@ def test_what_a_plan_spares_leaves_less_room_for_paths():
     assert masks[-1].kept_in("4.weight") == 3
     with pytest.raises(InvalidValue, match=r"no path to class \d fits in .*2 of '4\.weight' stay"):
         carried_out(bb.Plan(schedule=bb.schedules.OneShot(0.2576), **options))
+    with pytest.raises(InvalidValue, match=r"^no path to class \d fits in .*2 of '4\.weight' stay"):  # not rehearsed
+        carried_out(bb.Plan(schedule=bb.schedules.OneShot(0.2576), then=[bb.Remove(None, 0.001)], **options))
 
 
 def test_a_class_that_nothing_alive_leads_to_is_named():
