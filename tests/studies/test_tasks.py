@@ -293,6 +293,8 @@ LEVELS_CHANGES = [
     {"prune.floor": 2},
     {"prune.floor": 0.01},
     {"prune.allow_collapse": True},
+    {"prune.connect": True},
+    {"prune.connect": True, "prune.images": 100},
     {"prune.criterion": "taylor", "prune.images": 100},
 ]
 
