@@ -1,0 +1,120 @@
+"""ONNX: what ONNX Runtime, and most other runtimes, read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from budbreak.errors import InvalidValue
+from budbreak.export.artifact import Artifact
+from budbreak.export.baking import bake
+from budbreak.export.program import Program, check_batch, export_program, other_batch
+from budbreak.export.quiet import quiet
+from budbreak.export.runtimes import runtime
+from budbreak.export.shipping import ship
+from budbreak.foreign import described, is_users_own
+from budbreak.graph import Forward
+
+_EXTRA = "onnx"
+_MOST = 1 << 30
+"""Bytes of weights in the file itself; more lie beside it: protobuf ends at 2 GiB."""
+
+
+@dataclass(frozen=True)
+class Onnx:
+    """The baked network, checked by onnx.checker and by ONNX Runtime.
+
+    Its weights are in the file; over 1 GiB, they lie beside it in ``NAME.onnx.data``.
+
+    Args:
+        static_batch: whether it takes batches of the example's size alone; else of any size.
+    """
+
+    static_batch: bool = False
+    suffix: ClassVar[str] = ".onnx"
+
+    def __call__(self, model: nn.Module, path: Path, *, example: Any, forward: Forward | None = None) -> Artifact:
+        """See `Exporter`; outputs are those of ONNX Runtime, on the CPU."""
+        for name in ("onnx", "onnxscript", "onnxruntime"):
+            runtime(name, _EXTRA)
+        program: list[Program] = []
+
+        def write(own: nn.Module, aside: Path) -> None:
+            baked = bake(own, example, forward=forward).model
+            program.append(export_program(baked, example, forward, static_batch=self.static_batch))
+            write_onnx(program[0], aside)
+            runtime("onnx", _EXTRA).checker.check_model(aside, full_check=True)
+            if program[0].free:
+                other, expected = other_batch(program[0], baked, forward)
+                check_batch("the onnx file", expected, lambda: run_onnx(aside, program[0].numbers(other)))
+
+        return ship(
+            "onnx", model, path, example=example, forward=forward, write=write,
+            run=lambda _, aside: run_onnx(aside, program[0].numbers(example)),
+        )  # fmt: skip
+
+
+def write_onnx(program: Program, path: Path) -> None:
+    """Write a program.
+
+    Raises:
+        InvalidValue: for a call that ONNX cannot express: which, in which module and line.
+    """
+    weights = sum(tensor.numel() * tensor.element_size() for tensor in program.exported.state_dict.values())
+    try:
+        with quiet():
+            written: Any = torch.onnx.export(
+                program.exported, input_names=program.inputs, output_names=program.outputs, dynamo=True, verbose=False
+            )
+    except Exception as error:
+        raise _refusal(program, error) from error
+    for part in [written.model, *written.model.graph, *written.model.graph.initializers.values()]:
+        part.metadata_props.clear()  # lines of code, and what tells of the machine that wrote it
+    with quiet():
+        written.save(path, external_data=weights > _MOST)
+
+
+def run_onnx(path: Path, inputs: Mapping[str, Tensor]) -> list[Tensor]:
+    """What ONNX Runtime gives, on one thread of the CPU."""
+    onnxruntime: Any = runtime("onnxruntime", _EXTRA)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    known = {one.name for one in session.get_inputs()}  # what the network does not use is none
+    given = {name: tensor.detach().cpu().numpy() for name, tensor in inputs.items() if name in known}
+    return [torch.from_numpy(array) for array in session.run(None, given)]
+
+
+def _refusal(program: Program, error: Exception) -> InvalidValue:
+    text = "".join(str(one) for one in (error, error.__cause__) if one is not None)
+    missing = re.search(r"No ONNX function found for <OpOverload\(op='([\w.]+)'", text)
+    rule = "an ONNX file holds what ONNX has operators for"
+    if missing is None:
+        return InvalidValue(f"{program.name} cannot be written as ONNX: {described(error)}", rule, "use to='torch'")
+    call = missing.group(1)
+    fix = "write it with other functions of torch, or use to='torch'"
+    return InvalidValue(f"{program.name} calls {call}{_place(program, call)}, which ONNX lacks", rule, fix)
+
+
+def _place(program: Program, call: str) -> str:
+    """The module and the line of the first call of a function of aten."""
+    bare = call.split(".")[1].strip("_")
+    for graph in (program.exported.graph, program.exported.run_decompositions().graph):
+        for node in graph.nodes:
+            if bare in str(node.target).split(".")[-2:-1][0].strip("_") if node.op == "call_function" else False:
+                return _said(node.meta)
+    return ""
+
+
+def _said(meta: Mapping[str, Any]) -> str:
+    path = [name for name, _ in meta.get("nn_module_stack", {}).values() if name]
+    lines = re.findall(r'File "([^"]+)", line (\d+)', meta.get("stack_trace", "") or "")
+    own = [f"{file}, line {line}" for file, line in lines if is_users_own(file) or file.startswith("<")]
+    places = [f"in {path[-1]!r}" if path else "", f"({own[-1]})" if own else ""]
+    return "".join(f" {place}" for place in places if place)
