@@ -1,0 +1,82 @@
+"""The verb: a network out, in the form that the name of the file says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from budbreak.errors import InvalidValue, one_of
+from budbreak.export.artifact import Artifact
+from budbreak.export.exporter import Exporter
+from budbreak.export.families import FAMILY
+from budbreak.graph import Forward
+from budbreak.values import decode
+
+
+def export(
+    model: nn.Module,
+    path: str | Path,
+    *,
+    to: str | Exporter | None = None,
+    example: Any,
+    forward: Forward | None = None,
+) -> Artifact:
+    """Write a network to a file, verified against the network on an example.
+
+    Args:
+        model: pruned or dense, compacted or not; which stays as it is. Wrappers (``torch.compile``, data-parallel) are
+            taken off. All is meant in eval mode.
+        path: of the file; an older one is replaced, when the new one is complete and verified.
+        to: the form: a short name (those in ``budbreak.export.FAMILY``), or an exporter with its own arguments; unless
+            given, what the ending of ``path`` says.
+        example: a batch of inputs: a tensor, a tuple (positional) or a mapping (by keyword); with ``forward`` whatever
+            that takes. The more samples it has, the more the agreement says.
+        forward: ``forward(model, example)``, if the model is not called with the inputs alone.
+
+    Returns:
+        Path, bytes and checksum, the largest and mean difference of outputs, and the share of equal predictions.
+
+    Raises:
+        UnknownName: for a form that there is not.
+        InvalidValue: if the path does not end as the form's files do, or the model does not take the example.
+        NotFinite: if the outputs are not finite.
+        InvariantBroken: if what was written gives other outputs; then nothing is left on disk.
+        CannotWrite: on a full disk or a forbidden folder.
+    """
+    path = Path(path)
+    exporter = _by_ending(path) if to is None else chosen(to)
+    if not path.name.endswith(exporter.suffix) or path.name == exporter.suffix:
+        raise InvalidValue(
+            f"path is {str(path)!r}",
+            f"files of this form end in {exporter.suffix!r}",
+            f"write {str(path.with_suffix('') if path.name else path / 'model') + exporter.suffix!r}",
+        )
+    return exporter(model, path, example=example, forward=forward)
+
+
+def chosen(to: str | Exporter) -> Exporter:
+    """The exporter of a name, or the given one.
+
+    Raises:
+        UnknownName, InvalidValue: for what is none.
+    """
+    if isinstance(to, str):
+        return decode(to, FAMILY, field="to")
+    FAMILY.check_class(type(to))
+    FAMILY.check_instance(to)
+    return to
+
+
+def _by_ending(path: Path) -> Exporter:
+    """The form whose ending the path has; of several, as .safetensors and .packed.safetensors, the longest."""
+    found = [kind() for kind in FAMILY.names.values() if path.name.endswith(kind().suffix)]
+    if not found:
+        endings = sorted(kind().suffix for kind in FAMILY.names.values())
+        raise InvalidValue(
+            f"path is {str(path)!r}, and no form is given",
+            f"its ending says the form: {one_of(endings)}",
+            f"write to=..., or {str(path) + endings[0]!r}",
+        )
+    return max(found, key=lambda exporter: len(exporter.suffix))
