@@ -1,21 +1,30 @@
 """In which form does it leave? Each exporter is one file; a file on disk is verified against the network."""
 
 from budbreak.export.artifact import Agreement, Artifact, Written
+from budbreak.export.baking import Baked, bake
 from budbreak.export.exporter import Exporter
 from budbreak.export.exporting import export
 from budbreak.export.families import ALL, FAMILY
 from budbreak.export.loading import load_exported, read_exported
+from budbreak.export.onnx_file import Onnx
+from budbreak.export.openvino_file import OpenVINO
 from budbreak.export.safetensors import Safetensors
 from budbreak.export.shipping import ship
+from budbreak.export.torch_program import TorchProgram
 
 __all__ = [
     "ALL",
     "FAMILY",
     "Agreement",
     "Artifact",
+    "Baked",
     "Exporter",
+    "Onnx",
+    "OpenVINO",
     "Safetensors",
+    "TorchProgram",
     "Written",
+    "bake",
     "export",
     "load_exported",
     "read_exported",

@@ -56,7 +56,7 @@ def norm_folds(wiring: Wiring) -> Iterator[Fold]:
 
 
 def _fold_norm(path: str, into: str) -> Callable[[nn.Module], None]:
-    """gain * (y - mean) / root + bias = scale * y + shift."""
+    """With scale * y + shift = gain * (y - mean) / root + bias."""
 
     def apply(model: nn.Module) -> None:
         norm, layer = cast(_BatchNorm, model.get_submodule(path)), cast(Layer, model.get_submodule(into))

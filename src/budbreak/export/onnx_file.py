@@ -13,11 +13,10 @@ from torch import Tensor, nn
 
 from budbreak.errors import InvalidValue
 from budbreak.export.artifact import Artifact
-from budbreak.export.baking import bake
-from budbreak.export.program import Program, check_batch, export_program, other_batch
+from budbreak.export.program import Program
+from budbreak.export.program_shipping import ship_program
 from budbreak.export.quiet import quiet
 from budbreak.export.runtimes import runtime
-from budbreak.export.shipping import ship
 from budbreak.foreign import described, is_users_own
 from budbreak.graph import Forward
 
@@ -43,20 +42,10 @@ class Onnx:
         """See `Exporter`; outputs are those of ONNX Runtime, on the CPU."""
         for name in ("onnx", "onnxscript", "onnxruntime"):
             runtime(name, _EXTRA)
-        program: list[Program] = []
-
-        def write(own: nn.Module, aside: Path) -> None:
-            baked = bake(own, example, forward=forward).model
-            program.append(export_program(baked, example, forward, static_batch=self.static_batch))
-            write_onnx(program[0], aside)
-            runtime("onnx", _EXTRA).checker.check_model(aside, full_check=True)
-            if program[0].free:
-                other, expected = other_batch(program[0], baked, forward)
-                check_batch("the onnx file", expected, lambda: run_onnx(aside, program[0].numbers(other)))
-
-        return ship(
-            "onnx", model, path, example=example, forward=forward, write=write,
-            run=lambda _, aside: run_onnx(aside, program[0].numbers(example)),
+        return ship_program(
+            "onnx", model, path, example=example, forward=forward, static_batch=self.static_batch,
+            write=write_onnx,
+            run=lambda program, aside, example: run_onnx(aside, program.numbers(example)),
         )  # fmt: skip
 
 
@@ -78,6 +67,7 @@ def write_onnx(program: Program, path: Path) -> None:
         part.metadata_props.clear()  # lines of code, and what tells of the machine that wrote it
     with quiet():
         written.save(path, external_data=weights > _MOST)
+        runtime("onnx", _EXTRA).checker.check_model(path, full_check=True)
 
 
 def run_onnx(path: Path, inputs: Mapping[str, Tensor]) -> list[Tensor]:

@@ -12,11 +12,10 @@ from torch import Tensor, nn
 
 from budbreak.errors import InvalidValue
 from budbreak.export.artifact import Artifact
-from budbreak.export.baking import bake
-from budbreak.export.program import Program, check_batch, export_program, other_batch
+from budbreak.export.program import Program
+from budbreak.export.program_shipping import ship_program
 from budbreak.export.quiet import quiet
 from budbreak.export.runtimes import runtime
-from budbreak.export.shipping import ship
 from budbreak.foreign import described
 from budbreak.graph import Forward
 
@@ -42,19 +41,10 @@ class OpenVINO:
     def __call__(self, model: nn.Module, path: Path, *, example: Any, forward: Forward | None = None) -> Artifact:
         """See `Exporter`; outputs are those of OpenVINO, on the CPU, in float32."""
         runtime("openvino", _EXTRA)
-        program: list[Program] = []
-
-        def write(own: nn.Module, aside: Path) -> None:
-            baked = bake(own, example, forward=forward).model
-            program.append(export_program(baked, example, forward, static_batch=self.static_batch))
-            write_openvino(program[0], aside, half=self.half)
-            if program[0].free:
-                other, expected = other_batch(program[0], baked, forward)
-                check_batch("the openvino file", expected, lambda: run_openvino(aside, program[0].numbers(other)))
-
-        return ship(
-            "openvino", model, path, example=example, forward=forward, write=write,
-            run=lambda _, aside: run_openvino(aside, program[0].numbers(example)),
+        return ship_program(
+            "openvino", model, path, example=example, forward=forward, static_batch=self.static_batch,
+            write=lambda program, aside: write_openvino(program, aside, half=self.half),
+            run=lambda program, aside, example: run_openvino(aside, program.numbers(example)),
         )  # fmt: skip
 
 
@@ -90,7 +80,7 @@ def run_openvino(path: Path, inputs: Mapping[str, Tensor]) -> list[Tensor]:
 
 def _name(openvino: Any, network: Any, program: Program) -> None:
     """Inputs and outputs by their names, and in their shapes: of which only the batch may be free."""
-    for one, (name, tensor) in zip(network.inputs, program.numbers(program.example).items(), strict=True):
+    for one, name in zip(network.inputs, program.inputs, strict=True):
         one.set_names({name})
     for one, name in zip(network.outputs, program.outputs, strict=True):
         one.set_names({name})

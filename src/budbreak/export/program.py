@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -17,7 +17,7 @@ from budbreak.compaction import sized
 from budbreak.errors import InvalidValue
 from budbreak.export.quiet import quiet
 from budbreak.foreign import described, is_users_own
-from budbreak.graph import Forward, call_example, count_samples, example_outputs, tensors_of, too_far
+from budbreak.graph import Forward, call_example, count_samples, tensors_of
 
 _ONE_WAY = "what leaves is one graph of calls, the same whatever it is given"
 
@@ -32,6 +32,7 @@ class Program:
         example: which it was exported with; of two samples or more, where the batch is free.
         inputs, outputs: their names, in order.
         free: whether batches may have any size.
+        alone: whether the example is the one argument, as with a ``forward``.
     """
 
     name: str
@@ -40,6 +41,17 @@ class Program:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     free: bool
+    alone: bool
+
+    def run(self, exported: ExportedProgram, example: Any) -> list[Tensor]:
+        """What such a network gives for an example of any batch size that it takes."""
+        args, kwargs = _arguments(example, alone=self.alone)
+        with torch.no_grad():
+            return [tensor.detach() for tensor in tensors_of(exported.module()(*args, **kwargs))]
+
+    def of_one(self) -> Any:
+        """The example's first sample alone: a batch of a size that the export did not see."""
+        return sized(self.example, 1)
 
     def numbers(self, example: Any) -> dict[str, Tensor]:
         """The tensors of an example by the names of the inputs."""
@@ -59,55 +71,37 @@ def export_program(model: nn.Module, example: Any, forward: Forward | None, *, s
         InvalidValue: if it does not take the example, decides by values what it computes, has a fixed batch size where
             a free one is wanted, or calls what `torch.export` cannot follow: what, and in which line.
     """
-    free = not static_batch
+    free, alone = not static_batch, forward is not None
     wanted = sized(example, max(2, count_samples(example))) if free else example
     given = call_example(model, wanted) if forward is None else forward(model, wanted)
     called = _plain_outputs(model, forward, given)
-    args, kwargs = _arguments(wanted, alone=forward is not None)
+    args, kwargs = _arguments(wanted, alone=alone)
     shapes = _shapes(called, args, kwargs, count_samples(wanted)) if free else None
     try:
         with quiet(), torch.no_grad():
             exported = torch.export.export(called, args, kwargs, dynamic_shapes=shapes)
     except Exception as error:
         raise _refusal(type(model).__name__, error, free=free) from error
-    names = _input_names(model, wanted, alone=forward is not None)
-    return Program(type(model).__name__, exported, wanted, names, _output_names(given), free)
-
-
-def run_program(exported: ExportedProgram, example: Any, *, alone: bool) -> list[Tensor]:
-    """What an exported network gives for an example.
-
-    Args:
-        exported: the network.
-        example: as it was exported with, of any batch size that it takes.
-        alone: whether the example is its one argument, as with a ``forward``.
-    """
-    args, kwargs = _arguments(example, alone=alone)
-    with torch.no_grad():
-        return [tensor.detach() for tensor in tensors_of(exported.module()(*args, **kwargs))]
-
-
-def other_batch(program: Program, model: nn.Module, forward: Forward | None) -> tuple[Any, list[Tensor]]:
-    """An example of another batch size, which was not seen in the export, and what the model gives for it."""
-    example = sized(program.example, 1)
-    return example, example_outputs(model, example, forward)
+    names = _input_names(model, wanted, alone=alone)
+    return Program(type(model).__name__, exported, wanted, names, _output_names(given), free, alone)
 
 
 class _Tidy(nn.Module):
     """A model whose outputs are tensors, in a tuple or a dict: no class of another library has to be there to read it.
 
     Args:
-        model: the model.
-        forward: see `trace`.
+        model: the model, whose arguments it takes.
     """
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """What it gives."""
-        return _tidy(self.model(*args, **kwargs))
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            return _tidy(model(*args, **kwargs))
+
+        setattr(forward, "__signature__", inspect.signature(model.forward))  # noqa: B010 - functions have none declared
+        self.forward = forward
 
 
 class _Called(nn.Module):
@@ -192,33 +186,17 @@ def _refusal(name: str, error: Exception, *, free: bool) -> InvalidValue:
     where = f" in {lines[-1]}" if lines else ""
     if "data-dependent" in text:
         value = f"{name} decides by values what it computes{where}"
-        return InvalidValue(value, _ONE_WAY, "write torch.where(condition, a, b), or export the part that decides nothing")
+        return InvalidValue(
+            value, _ONE_WAY, "write torch.where(condition, a, b), or export a part that decides nothing"
+        )
     if free and ("Constraints violated" in text or "specialized" in text):
         sizes = re.findall(r"batch = (\d+)", text)
         value = f"{name} computes for a batch of {sizes[0] if sizes else 'one size'} alone{where}"
         rule = "batches of any size are wanted, of whose sizes forward reads x.shape[0] and writes none down"
-        return InvalidValue(value, rule, "write x.flatten(1), x.view(len(x), -1), ...; or export with static_batch=True")
+        return InvalidValue(value, rule, "write x.flatten(1), x.view(len(x), -1), ...; or give static_batch=True")
     value = f"{name} cannot be exported{where}: {described(error)}"
     return InvalidValue(value, f"{_ONE_WAY}: functions of torch on tensors", "write that part with functions of torch")
 
 
 def _is_own(filename: str) -> bool:
     return is_users_own(filename) or filename.startswith("<")
-
-
-def check_batch(what: str, expected: Sequence[Tensor], run: Callable[[], Sequence[Tensor]]) -> None:
-    """Refuse a file that does not take a batch of a size that the export did not see, or gives something else for it.
-
-    Raises:
-        InvalidValue: with what was wrong.
-    """
-    try:
-        trouble = too_far(list(expected), list(run()), None)
-    except Exception as error:
-        trouble = described(error)
-    if trouble:
-        raise InvalidValue(
-            f"{what} does not take a batch of 1: {trouble}",
-            "batches of any size are wanted, and this one was tried",
-            "export with static_batch=True, and an example of the size that will be used",
-        )
