@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from budbreak.errors import InvalidValue
 from budbreak.export.artifact import Artifact
-from budbreak.export.program import Program
+from budbreak.export.program import Program, place_of
 from budbreak.export.program_shipping import ship_program
 from budbreak.export.quiet import quiet
-from budbreak.export.runtimes import runtime
-from budbreak.foreign import described, is_users_own
+from budbreak.export.runtimes import as_array, runtime
+from budbreak.foreign import described
 from budbreak.graph import Forward
 
 _EXTRA = "onnx"
@@ -55,6 +55,7 @@ def write_onnx(program: Program, path: Path) -> None:
     Raises:
         InvalidValue: for a call that ONNX cannot express: which, in which module and line.
     """
+    _level_limits(program.exported.graph)
     weights = sum(tensor.numel() * tensor.element_size() for tensor in program.exported.state_dict.values())
     try:
         with quiet():
@@ -70,14 +71,21 @@ def write_onnx(program: Program, path: Path) -> None:
         runtime("onnx", _EXTRA).checker.check_model(path, full_check=True)
 
 
+def _level_limits(graph: torch.fx.Graph) -> None:
+    """Limits of one kind for each clamp: the exporter of torch takes whole numbers for tensors, and fails."""
+    for node in graph.nodes:
+        if node.target is torch.ops.aten.clamp.default and node.meta["val"].is_floating_point():
+            node.args = tuple(float(given) if isinstance(given, int) else given for given in node.args)
+
+
 def run_onnx(path: Path, inputs: Mapping[str, Tensor]) -> list[Tensor]:
     """What ONNX Runtime gives, on one thread of the CPU."""
     onnxruntime: Any = runtime("onnxruntime", _EXTRA)
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
+    options.intra_op_num_threads, options.log_severity_level = 1, 3
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     known = {one.name for one in session.get_inputs()}  # what the network does not use is none
-    given = {name: tensor.detach().cpu().numpy() for name, tensor in inputs.items() if name in known}
+    given = {name: as_array(name, tensor) for name, tensor in inputs.items() if name in known}
     return [torch.from_numpy(array) for array in session.run(None, given)]
 
 
@@ -86,25 +94,9 @@ def _refusal(program: Program, error: Exception) -> InvalidValue:
     missing = re.search(r"No ONNX function found for <OpOverload\(op='([\w.]+)'", text)
     rule = "an ONNX file holds what ONNX has operators for"
     if missing is None:
-        return InvalidValue(f"{program.name} cannot be written as ONNX: {described(error)}", rule, "use to='torch'")
+        return InvalidValue(
+            f"{program.name} cannot be written as ONNX: {described(error.__cause__ or error)}", rule, "use to='torch'"
+        )
     call = missing.group(1)
     fix = "write it with other functions of torch, or use to='torch'"
-    return InvalidValue(f"{program.name} calls {call}{_place(program, call)}, which ONNX lacks", rule, fix)
-
-
-def _place(program: Program, call: str) -> str:
-    """The module and the line of the first call of a function of aten."""
-    bare = call.split(".")[1].strip("_")
-    for graph in (program.exported.graph, program.exported.run_decompositions().graph):
-        for node in graph.nodes:
-            if bare in str(node.target).split(".")[-2:-1][0].strip("_") if node.op == "call_function" else False:
-                return _said(node.meta)
-    return ""
-
-
-def _said(meta: Mapping[str, Any]) -> str:
-    path = [name for name, _ in meta.get("nn_module_stack", {}).values() if name]
-    lines = re.findall(r'File "([^"]+)", line (\d+)', meta.get("stack_trace", "") or "")
-    own = [f"{file}, line {line}" for file, line in lines if is_users_own(file) or file.startswith("<")]
-    places = [f"in {path[-1]!r}" if path else "", f"({own[-1]})" if own else ""]
-    return "".join(f" {place}" for place in places if place)
+    return InvalidValue(f"{program.name} calls {call}{place_of(program, call)}, which ONNX lacks", rule, fix)

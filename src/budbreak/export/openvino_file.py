@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +13,10 @@ from torch import Tensor, nn
 
 from budbreak.errors import InvalidValue
 from budbreak.export.artifact import Artifact
-from budbreak.export.program import Program
+from budbreak.export.program import Program, place_of
 from budbreak.export.program_shipping import ship_program
 from budbreak.export.quiet import quiet
-from budbreak.export.runtimes import runtime
+from budbreak.export.runtimes import as_array, runtime
 from budbreak.foreign import described
 from budbreak.graph import Forward
 
@@ -30,12 +31,9 @@ class OpenVINO:
 
     Args:
         static_batch: whether it takes batches of the example's size alone; else of any size.
-        half: whether weights are stored as float16, and the file is half as large. Outputs differ by what that rounds,
-            and are refused where it is more than rounding in float32 may do.
     """
 
     static_batch: bool = False
-    half: bool = False
     suffix: ClassVar[str] = ".xml"
 
     def __call__(self, model: nn.Module, path: Path, *, example: Any, forward: Forward | None = None) -> Artifact:
@@ -43,12 +41,12 @@ class OpenVINO:
         runtime("openvino", _EXTRA)
         return ship_program(
             "openvino", model, path, example=example, forward=forward, static_batch=self.static_batch,
-            write=lambda program, aside: write_openvino(program, aside, half=self.half),
+            write=write_openvino,
             run=lambda program, aside, example: run_openvino(aside, program.numbers(example)),
         )  # fmt: skip
 
 
-def write_openvino(program: Program, path: Path, *, half: bool = False) -> None:
+def write_openvino(program: Program, path: Path) -> None:
     """Write a program.
 
     Raises:
@@ -59,13 +57,9 @@ def write_openvino(program: Program, path: Path, *, half: bool = False) -> None:
         with quiet():
             network = openvino.convert_model(program.exported)
             _name(openvino, network, program)
-            openvino.save_model(network, path, compress_to_fp16=half)
+            openvino.save_model(network, path, compress_to_fp16=False)
     except Exception as error:
-        raise InvalidValue(
-            f"{program.name} cannot be written for OpenVINO: {described(error)}",
-            "such a file holds what OpenVINO has operators for",
-            "write it with other functions of torch, or use to='onnx' or to='torch'",
-        ) from error
+        raise _refusal(program, error) from error
 
 
 def run_openvino(path: Path, inputs: Mapping[str, Tensor]) -> list[Tensor]:
@@ -73,9 +67,18 @@ def run_openvino(path: Path, inputs: Mapping[str, Tensor]) -> list[Tensor]:
     openvino: Any = runtime("openvino", _EXTRA)
     compiled = openvino.Core().compile_model(path, "CPU", EXACT)
     known = {name for one in compiled.inputs for name in one.get_names()}
-    given = {name: tensor.detach().cpu().numpy() for name, tensor in inputs.items() if name in known}
+    given = {name: as_array(name, tensor) for name, tensor in inputs.items() if name in known}
     found = compiled(given)
     return [torch.from_numpy(found[one].copy()) for one in compiled.outputs]
+
+
+def _refusal(program: Program, error: Exception) -> InvalidValue:
+    missing = re.search(r"No conversion rule found for operations: ([\w.]+)", str(error))
+    why = f"cannot be written for OpenVINO: {described(error)}"
+    if missing is not None:
+        why = f"calls {missing.group(1)}{place_of(program, missing.group(1))}, which OpenVINO lacks"
+    fix = "write it with other functions of torch, or use to='onnx' or to='torch'"
+    return InvalidValue(f"{program.name} {why}", "such a file holds what OpenVINO has operators for", fix)
 
 
 def _name(openvino: Any, network: Any, program: Program) -> None:
@@ -83,7 +86,7 @@ def _name(openvino: Any, network: Any, program: Program) -> None:
     for one, name in zip(network.inputs, program.inputs, strict=True):
         one.set_names({name})
     for one, name in zip(network.outputs, program.outputs, strict=True):
-        one.set_names({name})
+        one.add_names({name})  # an input may be an output, too
     shapes = {name: _shape(tensor, program) for name, tensor in program.numbers(program.example).items()}
     network.reshape({name: openvino.PartialShape(shape) for name, shape in shapes.items()})
 

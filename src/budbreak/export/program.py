@@ -17,7 +17,7 @@ from budbreak.compaction import sized
 from budbreak.errors import InvalidValue
 from budbreak.export.quiet import quiet
 from budbreak.foreign import described, is_users_own
-from budbreak.graph import Forward, call_example, count_samples, tensors_of
+from budbreak.graph import Forward, call_example, count_samples, tensors_of, to_device
 
 _ONE_WAY = "what leaves is one graph of calls, the same whatever it is given"
 
@@ -62,7 +62,7 @@ def export_program(model: nn.Module, example: Any, forward: Forward | None, *, s
     """Export a network.
 
     Args:
-        model: in eval mode.
+        model: in eval mode, on the CPU.
         example: see `trace`; its samples are repeated where there is only one, since a size of 1 is taken for fixed.
         forward: see `trace`.
         static_batch: whether batches have the size that the example has.
@@ -71,8 +71,10 @@ def export_program(model: nn.Module, example: Any, forward: Forward | None, *, s
         InvalidValue: if it does not take the example, decides by values what it computes, has a fixed batch size where
             a free one is wanted, or calls what `torch.export` cannot follow: what, and in which line.
     """
+    forward = call_example if forward is None and _has_open_keywords(model, example) else forward
     free, alone = not static_batch, forward is not None
-    wanted = sized(example, max(2, count_samples(example))) if free else example
+    given_example = to_device(example, torch.device("cpu"))
+    wanted = sized(given_example, max(2, count_samples(example))) if free else given_example
     given = call_example(model, wanted) if forward is None else forward(model, wanted)
     called = _plain_outputs(model, forward, given)
     args, kwargs = _arguments(wanted, alone=alone)
@@ -158,6 +160,13 @@ def _shapes(called: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any],
     return {name: pytree.tree_map(free, value) for name, value in bound.items()}
 
 
+def _has_open_keywords(model: nn.Module, example: Any) -> bool:
+    """Whether some of an example's names are no parameters of forward, but go into its ``**kwargs``."""
+    kinds = inspect.signature(model.forward).parameters.values()
+    known = {one.name for one in kinds if one.kind is not one.VAR_KEYWORD}
+    return isinstance(example, Mapping) and not known.issuperset(cast("Mapping[str, Any]", example))
+
+
 def _leaves(example: Any) -> list[Tensor]:
     return [leaf for leaf in pytree.tree_leaves(example) if isinstance(leaf, Tensor)]
 
@@ -182,7 +191,7 @@ def _numbered(word: str, count: int) -> tuple[str, ...]:
 def _refusal(name: str, error: Exception, *, free: bool) -> InvalidValue:
     """What `torch.export` says, in three lines."""
     text = str(error)
-    lines = [f"{file}, line {line}" for file, line in re.findall(r'File "([^"]+)", line (\d+)', text) if _is_own(file)]
+    lines = _own_lines(text)
     where = f" in {lines[-1]}" if lines else ""
     if "data-dependent" in text:
         value = f"{name} decides by values what it computes{where}"
@@ -196,6 +205,34 @@ def _refusal(name: str, error: Exception, *, free: bool) -> InvalidValue:
         return InvalidValue(value, rule, "write x.flatten(1), x.view(len(x), -1), ...; or give static_batch=True")
     value = f"{name} cannot be exported{where}: {described(error)}"
     return InvalidValue(value, f"{_ONE_WAY}: functions of torch on tensors", "write that part with functions of torch")
+
+
+def place_of(program: Program, call: str) -> str:
+    """The module and the line of the first call of a function of aten, in words; "" if it is not there.
+
+    Args:
+        program: which calls it.
+        call: as exporters name it: "aten._linalg_svd", "prims.bessel_j0", "aten.special_bessel_j0.default".
+    """
+    bare = call.split(".")[1].strip("_")
+    with quiet():
+        graphs = (program.exported.graph, program.exported.run_decompositions().graph)
+    for graph in graphs:
+        named = (node for node in graph.nodes if node.op == "call_function" and bare in str(node.target))
+        if (node := next(named, None)) is not None:
+            return _said(node.meta)
+    return ""
+
+
+def _said(meta: Mapping[str, Any]) -> str:
+    path = [name for name, _ in meta.get("nn_module_stack", {}).values() if name]
+    own = _own_lines(meta.get("stack_trace", "") or "")
+    return f"{f' in {path[-1]!r}' if path else ''}{f' ({own[-1]})' if own else ''}"
+
+
+def _own_lines(text: str) -> list[str]:
+    """Those of her files that a trace names."""
+    return [f"{file}, line {line}" for file, line in re.findall(r'File "([^"]+)", line (\d+)', text) if _is_own(file)]
 
 
 def _is_own(filename: str) -> bool:

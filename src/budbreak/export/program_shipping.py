@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from budbreak.errors import InvalidValue
@@ -14,8 +15,10 @@ from budbreak.export.artifact import Artifact
 from budbreak.export.baking import Baked, bake
 from budbreak.export.program import Program, export_program
 from budbreak.export.shipping import ship
-from budbreak.foreign import described
-from budbreak.graph import Forward, example_outputs, too_far
+from budbreak.foreign import call_foreign, described
+from budbreak.graph import Forward, example_outputs, to_device, too_far
+
+_CPU = torch.device("cpu")
 
 WriteProgram = Callable[[Program, Path], object]
 """Writes a program to a path, other files beside it."""
@@ -50,27 +53,36 @@ def ship_program(
     program: list[Program] = []
 
     def write_it(own: nn.Module, aside: Path) -> Sequence[str]:
-        baked = bake(own, example, forward=forward)
+        baked = bake(own.cpu(), example, forward=forward)
         program.append(export_program(baked.model, example, forward, static_batch=static_batch))
         write(program[0], aside)
-        if program[0].free:
-            one = program[0].of_one()
-            expected = example_outputs(baked.model, one, forward)
-            _check_batch(name, expected, lambda: run(program[0], aside, one))
         return _notes(baked, program[0])
 
-    return ship(
-        name, model, path, example=example, forward=forward, write=write_it,
-        run=lambda _, aside: run(program[0], aside, example),
-    )  # fmt: skip
+    def run_it(own: nn.Module, aside: Path) -> Sequence[Tensor]:
+        given = _run(name, lambda: run(program[0], aside, to_device(example, _CPU)))
+        if program[0].free and not _trouble(own, example, forward, lambda: given):  # else it is refused anyway
+            one = program[0].of_one()
+            _check_batch(name, _trouble(own, one, forward, lambda: run(program[0], aside, one)))
+        return given
+
+    return ship(name, model, path, example=example, forward=forward, write=write_it, run=run_it)
 
 
-def _check_batch(name: str, expected: Sequence[Tensor], run: Callable[[], Sequence[Tensor]]) -> None:
-    """Refuse a file that does not take a batch of a size that the export did not see, or gives something else."""
+def _run(name: str, run: Callable[[], Sequence[Tensor]]) -> Sequence[Tensor]:
+    rule = "what is written is run, and gives what the model gives"
+    return call_foreign(f"running the {name} file", run, rule=rule, fix="use to='torch', or model.float()")
+
+
+def _trouble(own: nn.Module, example: Any, forward: Forward | None, run: Callable[[], Sequence[Tensor]]) -> str:
+    """What is wrong with what a file gives, in words; "" if nothing is."""
     try:
-        trouble = too_far(list(expected), list(run()), None)
+        return too_far(example_outputs(own, example, forward), list(run()), None)
     except Exception as error:
-        trouble = described(error)
+        return described(error)
+
+
+def _check_batch(name: str, trouble: str) -> None:
+    """Refuse a file that does not take a batch of a size that the export did not see, or gives something else."""
     if trouble:
         raise InvalidValue(
             f"the {name} file does not take a batch of 1: {trouble}",

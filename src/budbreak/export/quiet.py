@@ -12,10 +12,10 @@ from collections.abc import Generator
 @contextlib.contextmanager
 def quiet() -> Generator[None, None, None]:
     """No warnings, log lines or prints inside."""
-    before = logging.root.manager.disable
+    said, before = io.StringIO(), logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        with warnings.catch_warnings(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
             warnings.simplefilter("ignore")
             yield
     finally:
