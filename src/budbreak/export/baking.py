@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 from torch.nn.utils import parametrize, prune, remove_spectral_norm, remove_weight_norm
@@ -132,8 +132,7 @@ def _whole(model: nn.Module) -> nn.Module:
 def _computed(module: nn.Module) -> Iterator[Callable[[], object]]:
     """What makes plain weights of those that are computed from other parameters."""
     if parametrize.is_parametrized(module):
-        names = list(module.parametrizations)  # pyright: ignore[reportArgumentType,reportCallIssue]
-        yield from (lambda name=name: parametrize.remove_parametrizations(module, str(name)) for name in names)
+        yield lambda: _unparametrize(module)
     for hook in list(module._forward_pre_hooks.values()):  # pyright: ignore[reportPrivateUsage]
         if isinstance(hook, WeightNorm):
             yield lambda hook=hook: remove_weight_norm(module, hook.name)
@@ -142,6 +141,18 @@ def _computed(module: nn.Module) -> Iterator[Callable[[], object]]:
         elif isinstance(hook, prune.BasePruningMethod):
             name = str(getattr(hook, "_tensor_name"))  # noqa: B009 - of a class that says it nowhere else
             yield lambda name=name: prune.remove(module, name)
+
+
+def _unparametrize(module: nn.Module) -> None:
+    """As torch's own remove_parametrizations, which would take the weights from the original, too.
+
+    It deletes them from the class, which a copy shares.
+    """
+    values = {name: getattr(module, name).detach() for name in cast(Iterable[str], module.parametrizations)}
+    module.__class__ = type(module).__bases__[0]
+    del module.parametrizations
+    for name, value in values.items():
+        module.register_parameter(name, nn.Parameter(value))
 
 
 def _norms(model: nn.Module) -> tuple[str, ...]:
