@@ -55,7 +55,7 @@ def write_openvino(program: Program, path: Path) -> None:
     openvino: Any = runtime("openvino", _EXTRA)
     try:
         with quiet():
-            network = openvino.convert_model(program.exported)
+            network = _converted(program.exported)
             _name(openvino, network, program)
             openvino.save_model(network, path, compress_to_fp16=False)
     except Exception as error:
@@ -70,6 +70,16 @@ def run_openvino(path: Path, inputs: Mapping[str, Tensor]) -> list[Tensor]:
     given = {name: as_array(name, tensor) for name, tensor in inputs.items() if name in known}
     found = compiled(given)
     return [torch.from_numpy(found[one].copy()) for one in compiled.outputs]
+
+
+def _converted(exported: torch.export.ExportedProgram) -> Any:
+    """As `openvino.convert_model`, but that sends usage data over the network, and writes to the home folder."""
+    decoder: Any = runtime("openvino.frontend.pytorch.fx_decoder", _EXTRA)
+    frontend: Any = runtime("openvino.frontend", _EXTRA).FrontEndManager().load_by_framework("pytorch")
+    graph = decoder.TorchFXPythonDecoder.from_exported_program(exported)  # lives until it is converted
+    network = frontend.convert(frontend.load(graph))
+    runtime("openvino._offline_transformations", _EXTRA).apply_moc_transformations(network, cf=False)  # as it does
+    return network
 
 
 def _refusal(program: Program, error: Exception) -> InvalidValue:
