@@ -12,7 +12,7 @@ import budbreak as bb
 from budbreak import activations
 from budbreak.activations import ActivationModule
 from budbreak.errors import InvariantBroken
-from budbreak.export import bake
+from budbreak.export import SparseLinear, bake
 
 IMAGE = (3, 4, 6, 6)
 
@@ -263,3 +263,11 @@ def test_functions_that_use_a_layer_by_its_weight():
     x = torch.randn(IMAGE, dtype=torch.float64)
     assert bake(model, x).left == ("bn",)
     same(model, x, bake(model, x))
+
+
+def test_sparse_rows_become_dense_ones():
+    layers = [SparseLinear(nn.Linear(4, 6)), nn.ReLU(), SparseLinear(nn.Linear(6, 3, bias=False))]
+    model, x = nn.Sequential(*layers), torch.randn(3, 4)
+    baked = bake(model, x)
+    assert [type(module) for module in baked.model] == [nn.Linear, nn.ReLU, nn.Linear]
+    torch.testing.assert_close(baked.model(x), model(x))

@@ -8,8 +8,13 @@ from budbreak.export.families import ALL, FAMILY
 from budbreak.export.loading import load_exported, read_exported
 from budbreak.export.onnx_file import Onnx
 from budbreak.export.openvino_file import OpenVINO
+from budbreak.export.packed import Packed, write_packed
+from budbreak.export.packing import entropy_bound
 from budbreak.export.safetensors import Safetensors
 from budbreak.export.shipping import ship
+from budbreak.export.sparse_choices import LayerChoice, Sparsified
+from budbreak.export.sparse_linear import SparseLinear
+from budbreak.export.sparsifying import sparsify
 from budbreak.export.torch_program import TorchProgram
 
 __all__ = [
@@ -19,14 +24,21 @@ __all__ = [
     "Artifact",
     "Baked",
     "Exporter",
+    "LayerChoice",
     "Onnx",
     "OpenVINO",
+    "Packed",
     "Safetensors",
+    "SparseLinear",
+    "Sparsified",
     "TorchProgram",
     "Written",
     "bake",
+    "entropy_bound",
     "export",
     "load_exported",
     "read_exported",
     "ship",
+    "sparsify",
+    "write_packed",
 ]

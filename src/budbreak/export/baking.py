@@ -16,6 +16,7 @@ from budbreak.checks import check_model, check_number
 from budbreak.errors import InvariantBroken
 from budbreak.export.folding import Fold, norm_folds, put, scalar_folds
 from budbreak.export.operators import constant
+from budbreak.export.sparse_linear import SparseLinear
 from budbreak.export.wiring import Wiring
 from budbreak.graph import Forward, check_finite_outputs, example_outputs, largest_difference, too_far, trace
 from budbreak.masks import copied, unwrap
@@ -44,8 +45,8 @@ def bake(model: nn.Module, example: Any, *, forward: Forward | None = None, tole
     """Make a copy of a model that is ready to leave, and gives the same.
 
     It is in eval mode; nothing in it is trained, dropped out, or computed from other parameters: what
-    `torch.nn.utils.prune`, weight norms and other parametrizations compute is a plain weight. BatchNorm is folded into
-    the layer that alone feeds it (linear, convolution, transposed; grouped or not). Activations of ours become modules
+    `torch.nn.utils.prune`, weight norms and other parametrizations compute is a plain weight, and sparse rows are dense
+    ones, which all runtimes know. BatchNorm is folded into the layer that alone feeds it (linear, convolution, transposed; grouped or not). Activations of ours become modules
     of torch where there are such, and functions of torch else, with constants for their scalars; beta is folded into
     the layer that alone feeds them, alpha into those that alone take what they give, through nothing but pools and
     moves. Each number is computed in float64, and rounded once.
@@ -99,9 +100,9 @@ class _Baking:
         for module in list(model.modules()):
             for unwrapped in _computed(module):
                 unwrapped()
-        dropouts = [path for path, module in model.named_modules() if type(module) in _DROPOUTS and path]
-        for path in dropouts:
-            put(model, path, nn.Identity())
+        for path, module in list(model.named_modules()):
+            if (plainer := _plainer(module)) is not None:
+                put(model, path, plainer)
         return model.requires_grad_(False)
 
     def trouble(self, model: nn.Module) -> str:
@@ -122,6 +123,13 @@ class _Baking:
             "what leaves gives what the model gives; the model is as it was",
             "draw nothing at random in eval mode, read no weights of other modules in forward, or give a tolerance",
         )
+
+
+def _plainer(module: nn.Module) -> nn.Module | None:
+    """What gives the same in eval mode, and every runtime knows."""
+    if type(module) in _DROPOUTS:
+        return nn.Identity()
+    return module.dense() if isinstance(module, SparseLinear) else None
 
 
 def _whole(model: nn.Module) -> nn.Module:

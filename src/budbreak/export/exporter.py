@@ -10,10 +10,10 @@ An exporter is a frozen value that writes one format::
             return ship("onnx", model, path, example=example, forward=forward, write=..., run=...)
 
 `ship` (shipping.py) does what they all need: it checks and copies the model (unwrapped, in eval mode; the copy may be
-changed), lets ``write(model, path)`` write aside and give notes for the user, lets ``run(model, path)`` give the outputs
-of what was written on the same example, compares these with the model's own, refuses what is too far away, moves the
-files to where they belong only then, and gives the `Artifact`. Exporters that bake, quantize or build for a runtime do
-it in ``write``; one that rounds on purpose gives ``tolerance=math.inf``, and the agreement says what it cost.
+changed), lets ``write(model, path)`` write aside and give notes for the user, lets ``run(model, path)`` give the
+outputs of what was written on the same example, compares these with the model's own, refuses what is too far away,
+moves the files to where they belong only then, and gives the `Artifact`. Exporters that bake, quantize or build for a
+runtime do it in ``write``; one that rounds on purpose gives ``tolerance=math.inf``, and the agreement says the cost.
 
 A class gets its line in ``ALL`` of families.py; ``FAMILY`` gives it its short name.
 """

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from budbreak.compaction import Compacted, CompactionPlan
 from budbreak.errors import InvalidValue, one_of
 from budbreak.export.artifact import Artifact
 from budbreak.export.exporter import Exporter
 from budbreak.export.families import FAMILY
+from budbreak.export.packed import Packed
+from budbreak.export.safetensors import Safetensors
 from budbreak.graph import Forward
 from budbreak.values import decode
 
 
 def export(
-    model: nn.Module,
+    model: nn.Module | Compacted,
     path: str | Path,
     *,
     to: str | Exporter | None = None,
@@ -27,7 +31,8 @@ def export(
 
     Args:
         model: pruned or dense, compacted or not; which stays as it is. Wrappers (``torch.compile``, data-parallel) are
-            taken off. All is meant in eval mode.
+            taken off. All is meant in eval mode. Of what `compact` gave, the forms that are loaded into an instance
+            of the architecture hold the plan, too, so that this may be a dense one.
         path: of the file; an older one is replaced, when the new one is complete and verified.
         to: the form: a short name (those in ``budbreak.export.FAMILY``), or an exporter with its own arguments; unless
             given, what the ending of ``path`` says.
@@ -53,6 +58,8 @@ def export(
             f"files of this form end in {exporter.suffix!r}",
             f"write {str(path.with_suffix('') if path.name else path / 'model') + exporter.suffix!r}",
         )
+    if isinstance(model, Compacted):
+        exporter, model = _with_plan(exporter, model.plan), model.model
     return exporter(model, path, example=example, forward=forward)
 
 
@@ -67,6 +74,12 @@ def chosen(to: str | Exporter) -> Exporter:
     FAMILY.check_class(type(to))
     FAMILY.check_instance(to)
     return to
+
+
+def _with_plan(exporter: Exporter, plan: CompactionPlan) -> Exporter:
+    if isinstance(exporter, Packed | Safetensors) and exporter.plan is None:
+        return dataclasses.replace(exporter, plan=plan)
+    return exporter
 
 
 def _by_ending(path: Path) -> Exporter:

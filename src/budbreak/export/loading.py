@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from budbreak.checks import check_model
-from budbreak.errors import MaskMismatch, MissingData
+from budbreak.errors import BudbreakError, MaskMismatch, MissingData
 from budbreak.export.layout import NAMES
 from budbreak.export.packed_reader import Array, opened, unpacked
+from budbreak.export.plans import plan_in
 from budbreak.export.state import state_of
 from budbreak.files import cannot_read, corrupt, tensor_bytes
 from budbreak.masks import copied, unwrap
@@ -27,7 +28,8 @@ def load_exported(path: str | Path, model: nn.Module) -> nn.Module:
 
     Args:
         path: of the file, which `export` wrote.
-        model: any instance, with whatever weights; it stays as it is.
+        model: any instance, with whatever weights; it stays as it is. Where a compact model was written with its plan,
+            an instance of the dense architecture.
 
     Returns:
         A copy with the stored weights and buffers, bit for bit, on the device of ``model``.
@@ -41,16 +43,17 @@ def load_exported(path: str | Path, model: nn.Module) -> nn.Module:
     """
     check_model(model)
     path = Path(path)
-    loaded = copied(unwrap(model))
     with _said(path):
-        header, notes, data = opened(path)
-        described = _described(header, notes)
-    _check_fits(loaded, described)  # before anything of the sizes that the file names is made
+        content = opened(path)
+        plan = plan_in(content[1], path, _REMEDY)
+    return _fill(copied(unwrap(model)) if plan is None else plan.apply(model), path, content)
+
+
+def loaded(path: Path, model: nn.Module) -> nn.Module:
+    """The same model, into which a file was loaded that fits it as it is."""
     with _said(path):
-        state = {name: _tensor(*entry) for name, entry in unpacked(header, notes, data).items()}
-    loaded.load_state_dict(state)
-    _check_same(loaded, state)
-    return loaded
+        content = opened(path)
+    return _fill(model, path, content)
 
 
 def read_exported(path: str | Path) -> dict[str, Tensor]:
@@ -59,18 +62,31 @@ def read_exported(path: str | Path) -> dict[str, Tensor]:
         return {name: _tensor(*entry) for name, entry in unpacked(*opened(path)).items()}
 
 
+def _fill(model: nn.Module, path: Path, content: tuple[dict[str, Any], dict[str, Any], Array]) -> nn.Module:
+    with _said(path):
+        described = _described(*content[:2])
+    _check_fits(model, described)  # before anything of the sizes that the file names is made
+    with _said(path):
+        state = {name: _tensor(*entry) for name, entry in unpacked(*content).items()}
+    model.load_state_dict(state)
+    _check_same(model, state)
+    return model
+
+
 @contextlib.contextmanager
 def _said(path: Path) -> Generator[None, None, None]:
     """Errors of the reader, which stands alone, as ours."""
     try:
         yield
+    except BudbreakError:
+        raise
     except FileNotFoundError:
         raise MissingData(
             f"no file {path}", "what is loaded is a file that bb.export wrote", "check the path"
         ) from None
     except OSError as error:
         raise cannot_read(path, error) from error
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:  # a row of another form
+    except (ValueError, LookupError, TypeError, AttributeError, MemoryError, OverflowError) as error:  # odd rows
         raise corrupt(path, str(error), _REMEDY) from None
 
 

@@ -1,11 +1,8 @@
 """Reads the safetensors files that budbreak exports, packed or plain. It needs numpy alone: copy it to where you read.
 
->>> read("net.packed.safetensors")  # doctest: +SKIP
-{'fc1.weight': array(...), 'fc1.bias': array(...)}
-
-A packed file is a safetensors file: 8 bytes of length, a JSON header, data. Its ``__metadata__`` has one note,
-"budbreak": JSON with ``kind``, ``version``, ``sha256`` (of the file, with 64 zeros in the place of that digest), and
-``tensors``, a row for each name of the state_dict::
+A packed file is a safetensors file: 8 bytes of length, a JSON header, data. Its ``__metadata__`` has a note "budbreak":
+JSON with ``kind``, ``version``, ``sha256`` (of the file, with 64 zeros in the place of this digest), and ``tensors``, a
+row for each name of the state_dict::
 
     [name, dtype, shape, stored]                      all elements, in C order
     [name, dtype, shape, stored, kept, k, unary]      those elements alone whose bits are not all zero
@@ -14,7 +11,7 @@ A packed file is a safetensors file: 8 bytes of length, a JSON header, data. Its
 Values lie in the entries "values.DTYPE", ``stored`` for each row, in the order of the rows; a single one is that of all
 its row's elements. Where these are lies in the entry "index", row after row, as Rice codes of gaps (how many zeros
 come before an element): gap >> k in unary, so many bits 0 and a 1, filled up to ``unary`` bytes, then the low k bits
-of each gap, filled up to a byte; high bits first. With k = 0 that is a bitmask. In a plain file there are no rows.
+of each gap, filled up to a byte; high bits first. With k = 0 that is a bitmask. A plain file has no rows.
 """
 
 from __future__ import annotations
@@ -30,15 +27,17 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 VERSION = 1
-_DTYPES = "BOOL:? U8:u1 I8:i1 F8_E4M3:u1 F8_E5M2:u1 U16:u2 I16:i2 F16:f2 BF16:u2 U32:u4 I32:i4 F32:f4 U64:u8 I64:i8 F64:f8 C64:c8"
-DTYPES = {name: np.dtype(f"<{kind}") for name, kind in (pair.split(":") for pair in _DTYPES.split())}
-BITS = {dtype: np.dtype(f"<u{kind.itemsize}") for dtype, kind in DTYPES.items()}
+_INTEGERS = {f"{kind}{8 * n}": f"{kind.lower()}{n}" for kind in "UI" for n in (1, 2, 4, 8)}
+_FLOATS = {"F16": "f2", "F32": "f4", "F64": "f8", "C64": "c8"}
+_OTHERS = {"BOOL": "?", "F8_E4M3": "u1", "F8_E5M2": "u1", "BF16": "u2"}
+DTYPES = {name: np.dtype(f"<{kind}") for name, kind in {**_INTEGERS, **_FLOATS, **_OTHERS}.items()}
+BITS = {name: np.dtype(f"<u{kind.itemsize}") for name, kind in DTYPES.items()}
 
 
 def read(path: str | Path) -> dict[str, Array]:
     """Name -> array; BF16 as float32, which holds it exactly, F8 as bits. A file that does not fit is a ValueError."""
-    header, notes, data = opened(path)
-    return {name: _seen(*entry) for name, entry in unpacked(header, notes, data).items()}
+    tensors = unpacked(*opened(path)).items()
+    return {name: _widened(bits) if dtype == "BF16" else bits.view(DTYPES[dtype]) for name, (dtype, bits) in tensors}
 
 
 def opened(path: str | Path) -> tuple[dict[str, Any], dict[str, Any], Array]:
@@ -57,21 +56,20 @@ def opened(path: str | Path) -> tuple[dict[str, Any], dict[str, Any], Array]:
     hasher.update(memoryview(content)[start:])
     if hasher.hexdigest().encode() != digest:
         raise ValueError("its content does not match its checksum: it was cut off or changed")
-    return header, notes, np.frombuffer(content, np.uint8, offset=start)
+    return header, notes, np.frombuffer(content, np.uint8)[start:]
 
 
 def unpacked(header: dict[str, Any], notes: dict[str, Any], data: Array) -> dict[str, tuple[str, Array]]:
-    """Name -> dtype and bits, as unsigned integers in the tensor's shape."""
+    """Name -> dtype, and bits as unsigned integers in the tensor's shape."""
     entries = {key: data[slice(*entry["data_offsets"])] for key, entry in header.items()}
     if "tensors" not in notes:
         return {key: (e["dtype"], entries[key].view(BITS[e["dtype"]]).reshape(e["shape"])) for key, e in header.items()}
-    used = dict.fromkeys(entries, 0)
+    used, tensors = dict.fromkeys(entries, 0), dict[str, tuple[str, Array]]()
 
     def take(key: str, count: int) -> Array:
         used[key] += count
         return entries[key][used[key] - count : used[key]]
 
-    tensors: dict[str, tuple[str, Array]] = {}
     for name, *row in notes["tensors"]:
         tensors[name] = tensors[row[0]] if len(row) == 1 else (row[0], _tensor(take, *row))
     if used != {key: len(entry) for key, entry in entries.items()}:
@@ -81,10 +79,9 @@ def unpacked(header: dict[str, Any], notes: dict[str, Any], data: Array) -> dict
 
 def _tensor(take: Callable[[str, int], Array], dtype: str, shape: list[int], stored: int, *index: int) -> Array:
     flat = np.zeros(math.prod(shape), BITS[dtype])
-    if flat.size and stored:
-        flat[_places(take, *index) if index else slice(None)] = take(f"values.{dtype}", stored * flat.itemsize).view(
-            flat.dtype
-        )
+    if stored:
+        values = take(f"values.{dtype}", stored * flat.itemsize).view(flat.dtype)
+        flat[_places(take, *index) if index else slice(None)] = values
     return flat.reshape(shape)
 
 
@@ -97,5 +94,5 @@ def _places(take: Callable[[str, int], Array], kept: int, k: int, unary: int) ->
     return np.cumsum(gaps + 1) - 1
 
 
-def _seen(dtype: str, bits: Array) -> Array:
-    return (bits.astype("<u4") << 16).view("<f4") if dtype == "BF16" else bits.view(DTYPES[dtype])
+def _widened(bits: Array) -> Array:
+    return (bits.astype("<u4") << 16).view("<f4")

@@ -14,20 +14,24 @@ from budbreak.masks import zero_pruned
 def state_of(model: nn.Module) -> dict[str, Tensor]:
     """The state_dict of a model, with tied tensors under each of their names.
 
-    Weights that ``torch.nn.utils.prune`` holds in two parts become one again, under their own name; that changes the
-    model, which must be a copy.
+    The model must be a copy: `fold_pruning` changes it.
 
     Raises:
         InvalidValue: if it holds what is no dense tensor with values.
     """
+    state = fold_pruning(model).state_dict()
+    for name, value in state.items():
+        _check_storable(name, value)
+    return {name: tensor.detach() for name, tensor in state.items()}
+
+
+def fold_pruning(model: nn.Module) -> nn.Module:
+    """The same model, in which weights that ``torch.nn.utils.prune`` holds in two parts are one again."""
     for module in model.modules():
         for hook in list(module._forward_pre_hooks.values()):  # pyright: ignore[reportPrivateUsage]
             if isinstance(hook, prune.BasePruningMethod):
                 _fold(module, hook._tensor_name)  # pyright: ignore[reportPrivateUsage]
-    state = model.state_dict()
-    for name, value in state.items():
-        _check_storable(name, value)
-    return {name: tensor.detach() for name, tensor in state.items()}
+    return model
 
 
 def _fold(module: nn.Module, name: str) -> None:

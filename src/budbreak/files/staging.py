@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Generator
 from pathlib import Path
 
+from budbreak.errors import BudbreakError
 from budbreak.files.storage import UNFINISHED, cannot_write
 
 
@@ -27,21 +28,24 @@ def staging(path: Path) -> Generator[Path, None, None]:
     """
     aside = path.parent / f".{path.name[:40]}.{secrets.token_hex(4)}{UNFINISHED}"
     try:
-        with _said(path):
+        with _said(path, ValueError):  # which a null character in a path is
             path.parent.mkdir(parents=True, exist_ok=True)
             aside.mkdir()
-        yield aside / path.name
         with _said(path):
+            yield aside / path.name
             _move(aside, path)
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        with contextlib.suppress(ValueError):
+            shutil.rmtree(aside, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def _said(path: Path) -> Generator[None, None, None]:
+def _said(path: Path, *more: type[Exception]) -> Generator[None, None, None]:
     try:
         yield
-    except (OSError, ValueError) as error:  # ValueError: a null character in a path
+    except BudbreakError:
+        raise
+    except (OSError, *more) as error:
         raise cannot_write(path, error) from error
 
 
