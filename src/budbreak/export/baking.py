@@ -46,10 +46,11 @@ def bake(model: nn.Module, example: Any, *, forward: Forward | None = None, tole
 
     It is in eval mode; nothing in it is trained, dropped out, or computed from other parameters: what
     `torch.nn.utils.prune`, weight norms and other parametrizations compute is a plain weight, and sparse rows are dense
-    ones, which all runtimes know. BatchNorm is folded into the layer that alone feeds it (linear, convolution, transposed; grouped or not). Activations of ours become modules
-    of torch where there are such, and functions of torch else, with constants for their scalars; beta is folded into
-    the layer that alone feeds them, alpha into those that alone take what they give, through nothing but pools and
-    moves. Each number is computed in float64, and rounded once.
+    ones, which all runtimes know. BatchNorm is folded into the layer that alone feeds it (linear, convolution,
+    transposed; grouped or not). Activations of ours become modules of torch where there are such, and functions of
+    torch else, with constants for their scalars; beta is folded into the layer that alone feeds them, alpha into those
+    that alone take what they give, through nothing but pools and moves. Each number is computed in float64, and rounded
+    once.
 
     Args:
         model: which stays as it is; wrappers (``torch.compile``, data-parallel) are taken off the copy.
