@@ -11,7 +11,7 @@ from torch import nn
 
 import budbreak as bb
 from budbreak import activations
-from budbreak.errors import InvalidValue, InvariantBroken
+from budbreak.errors import CannotTrace, InvalidValue, InvariantBroken
 from budbreak.export import Onnx, OpenVINO, TorchProgram, export
 from budbreak.networks import build
 
@@ -228,6 +228,28 @@ def test_a_single_sample_leaves_the_batch_free(tmp_path):
     model = Net(lambda x, y: x.flatten(1))
     export(model, tmp_path / "it.pt2", example=X[:1])
     torch.testing.assert_close(run(tmp_path / "it.pt2", {"x": X})[0], model(X).detach())
+
+
+def test_one_sample_that_cannot_be_doubled(tmp_path):
+    model = Net(lambda x, y: x.view(4))
+    with pytest.raises(InvalidValue, match=r"does not take its one sample twice[\s\S]*static_batch=True"):
+        export(model, tmp_path / "it.pt2", example=X[:1])
+    export(model, tmp_path / "it.pt2", to=TorchProgram(static_batch=True), example=X[:1])
+
+
+def test_what_is_called_with_more_than_tensors(tmp_path):
+    model = Net(lambda x, y: x if y else -x)
+    with pytest.raises(InvalidValue, match=r"called with 2 arguments, of which 1 are tensors"):
+        export(model, tmp_path / "it.xml", example=(X, True))
+    export(model, tmp_path / "it.xml", example=X, forward=lambda model, batch: model(batch, True))
+    torch.testing.assert_close(run(tmp_path / "it.xml", {"input": X})[0], model(X, True).detach())
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_what_was_scripted_cannot_leave(tmp_path):
+    for model in (torch.jit.script(nn.Linear(4, 4)), nn.Sequential(torch.jit.script(nn.Linear(4, 4)), nn.ReLU())):
+        with pytest.raises((CannotTrace, InvalidValue), match=r"cannot be (traced|exported)"):
+            export(model, tmp_path / "it.pt2", example=X)
 
 
 @pytest.mark.parametrize("exporter", [TorchProgram(), Onnx()], ids=["torch", "onnx"])

@@ -104,7 +104,10 @@ class _Baking:
         for path, module in list(model.named_modules()):
             if (plainer := _plainer(module)) is not None:
                 put(model, path, plainer)
-        return model.requires_grad_(False)
+        for parameter in model.parameters():
+            if parameter.is_leaf:  # those of scripted copies are not
+                parameter.requires_grad_(False)
+        return model
 
     def trouble(self, model: nn.Module) -> str:
         """By how much outputs differ, in words."""

@@ -143,7 +143,8 @@ def put(model: nn.Module, path: str, new: nn.Module) -> None:
     old = model.get_submodule(path)
     for holder in list(model.modules()):
         held = holder._modules  # pyright: ignore[reportPrivateUsage]
-        held.update({key: new for key, child in held.items() if child is old})
+        if places := [key for key, child in held.items() if child is old]:
+            held.update(dict.fromkeys(places, new))  # scripted modules, in which nothing is replaced, cannot be updated
 
 
 def _is_any(factor: Tensor) -> bool:

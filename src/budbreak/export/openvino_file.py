@@ -58,6 +58,8 @@ def write_openvino(program: Program, path: Path) -> None:
             network = _converted(program.exported)
             _name(openvino, network, program)
             openvino.save_model(network, path, compress_to_fp16=False)
+    except InvalidValue:
+        raise
     except Exception as error:
         raise _refusal(program, error) from error
 
@@ -93,6 +95,13 @@ def _refusal(program: Program, error: Exception) -> InvalidValue:
 
 def _name(openvino: Any, network: Any, program: Program) -> None:
     """Inputs and outputs by their names, and in their shapes: of which only the batch may be free."""
+    given, tensors = len(network.inputs), len(program.inputs)
+    if given != tensors:
+        raise InvalidValue(
+            f"{program.name} is called with {given} arguments, of which {tensors} are tensors",
+            "OpenVINO is given tensors alone",
+            "give forward=lambda model, batch: model(batch, ...) with the others in it",
+        )
     for one, name in zip(network.inputs, program.inputs, strict=True):
         one.set_names({name})
     for one, name in zip(network.outputs, program.outputs, strict=True):

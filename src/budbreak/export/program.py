@@ -17,7 +17,7 @@ from budbreak.compaction import sized
 from budbreak.errors import InvalidValue
 from budbreak.export.quiet import quiet
 from budbreak.foreign import described, is_users_own
-from budbreak.graph import Forward, call_example, count_samples, tensors_of, to_device
+from budbreak.graph import Forward, call_example, count_samples, outputs_of, tensors_of, to_device
 
 _ONE_WAY = "what leaves is one graph of calls, the same whatever it is given"
 
@@ -75,7 +75,7 @@ def export_program(model: nn.Module, example: Any, forward: Forward | None, *, s
     free, alone = not static_batch, forward is not None
     given_example = to_device(example, torch.device("cpu"))
     wanted = sized(given_example, max(2, count_samples(example))) if free else given_example
-    given = call_example(model, wanted) if forward is None else forward(model, wanted)
+    given = _outputs(model, wanted, forward, made=free and count_samples(example) < 2)
     called = _plain_outputs(model, forward, given)
     args, kwargs = _arguments(wanted, alone=alone)
     shapes = _shapes(called, args, kwargs, count_samples(wanted)) if free else None
@@ -86,6 +86,21 @@ def export_program(model: nn.Module, example: Any, forward: Forward | None, *, s
         raise _refusal(type(model).__name__, error, free=free) from error
     names = _input_names(model, wanted, alone=alone)
     return Program(type(model).__name__, exported, wanted, names, _output_names(given), free, alone)
+
+
+def _outputs(model: nn.Module, example: Any, forward: Forward | None, *, made: bool) -> Any:
+    """What a model gives for an example, which is ``made`` of one sample where it had no more."""
+    try:
+        with torch.no_grad():
+            return call_example(model, example) if forward is None else outputs_of(forward, model, example)
+    except InvalidValue as error:
+        if not made:
+            raise
+        value = f"{type(model).__name__} does not take its one sample twice: {error.value}"
+        fix = "give an example of two samples or more, or static_batch=True"
+        raise InvalidValue(
+            value, "batches of any size are wanted, and a size of 1 tells nothing of others", fix
+        ) from error
 
 
 class _Tidy(nn.Module):

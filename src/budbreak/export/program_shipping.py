@@ -14,6 +14,7 @@ from budbreak.errors import InvalidValue
 from budbreak.export.artifact import Artifact
 from budbreak.export.baking import Baked, bake
 from budbreak.export.program import Program, export_program
+from budbreak.export.quiet import quiet
 from budbreak.export.shipping import ship
 from budbreak.foreign import call_foreign, described
 from budbreak.graph import Forward, example_outputs, to_device, too_far
@@ -53,7 +54,9 @@ def ship_program(
     program: list[Program] = []
 
     def write_it(own: nn.Module, aside: Path) -> Sequence[str]:
-        baked = bake(own.cpu(), example, forward=forward)
+        with quiet():  # torch warns of gradients of scripted copies
+            own.cpu()
+        baked = bake(own, example, forward=forward)
         program.append(export_program(baked.model, example, forward, static_batch=static_batch))
         write(program[0], aside)
         return _notes(baked, program[0])

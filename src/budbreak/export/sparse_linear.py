@@ -62,7 +62,8 @@ class SparseLinear(nn.Module):
         """A layer of torch that gives the same."""
         layer = nn.Linear(self.in_features, self.out_features, bias=self.bias is not None, device="meta")
         layer.weight = nn.Parameter(self._weight.to_dense())
-        layer.bias = None if self.bias is None else nn.Parameter(self.bias.clone())
+        if self.bias is not None:
+            layer.bias = nn.Parameter(self.bias.clone())
         return layer.train(self.training)
 
     def extra_repr(self) -> str:
