@@ -3,7 +3,7 @@
 import copy
 import errno
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,7 +15,7 @@ from torch import nn
 
 import budbreak as bb
 from budbreak.errors import CannotWrite, InvalidValue, InvariantBroken, NotFinite, UnknownName
-from budbreak.export import FAMILY, Agreement, Artifact, Packed, Written, ship
+from budbreak.export import FAMILY, Agreement, Artifact, Packed, Written, layout, packed, safetensors, ship
 from budbreak.graph import example_outputs
 from budbreak.live import model_digest
 
@@ -110,6 +110,28 @@ def test_forward_and_mappings_are_how_the_model_is_called(tmp_path):
     a = bb.export(model, tmp_path / "x.safetensors", example={"input": ROWS})
     b = bb.export(model, tmp_path / "x.safetensors", example=(ROWS, 3), forward=lambda m, batch: m(batch[0]) * batch[1])
     assert a.sha256 == b.sha256
+
+
+def test_a_mask_is_applied_to_what_leaves(tmp_path):
+    model = mlp()
+    mask = bb.select(bb.Scores.elementwise(torch.abs, {"0.weight": model[0].weight.detach()}), 60)
+    artifact = bb.export(model, tmp_path / "x.packed.safetensors", example=ROWS, mask=mask)
+    loaded = bb.load_exported(artifact.path, mlp())
+    assert torch.equal(loaded[0].weight, model[0].weight * mask["0.weight"])
+    assert int(torch.count_nonzero(model[0].weight)) == 600
+    with pytest.raises(UnknownName, match=r"no parameter named '0\.weight' in Linear"):
+        bb.export(nn.Linear(20, 3), tmp_path / "x.packed.safetensors", example=ROWS, mask=mask)
+    with pytest.raises(InvalidValue, match="mask"):
+        bb.export(model, tmp_path / "x.packed.safetensors", example=ROWS, mask={"0.weight": mask["0.weight"]})
+
+
+def test_a_name_that_the_format_keeps_is_refused(tmp_path):
+    model = mlp()
+    model.register_buffer("__metadata__", torch.ones(3))
+    with pytest.raises(InvalidValue, match="a tensor is named '__metadata__'"):
+        bb.export(model, tmp_path / "x.safetensors", example=ROWS)
+    artifact = bb.export(model, tmp_path / "x.packed.safetensors", example=ROWS)
+    assert model_digest(bb.load_exported(artifact.path, model)) == model_digest(model)
 
 
 def test_the_form_is_said_by_name_by_value_or_by_the_ending(tmp_path):
@@ -247,6 +269,21 @@ def test_a_model_that_remembers_its_calls_is_refused(tmp_path):
 
     with pytest.raises(InvariantBroken, match="does its result depend on more than its inputs"):
         bb.export(Counting(20, 2), tmp_path / "x.safetensors", example=ROWS)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_file_with_other_values_is_refused_though_the_outputs_agree(tmp_path, monkeypatch, form):
+    def tampered(path, entries, notes):
+        entries = {
+            name: replace(entry, parts=tuple(part & 0xFE for part in entry.parts)) for name, entry in entries.items()
+        }
+        layout.write_entries(path, entries, notes)
+
+    for module in (packed, safetensors):
+        monkeypatch.setattr(module, "write_entries", tampered)
+    with pytest.raises(InvariantBroken, match="the file of Sequential holds other values than the model"):
+        bb.export(nn.Sequential(nn.Linear(20, 2)), tmp_path / form, example=ROWS * 0 + 1e-9)
     assert list(tmp_path.iterdir()) == []
 
 

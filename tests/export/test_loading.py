@@ -1,8 +1,10 @@
 """A file is loaded only if it is exactly what was written, and fits the model in names, shapes and dtypes."""
 
+import base64
 import copy
 import hashlib
 import json
+import zlib
 
 import numpy as np
 import pytest
@@ -148,6 +150,14 @@ def test_rows_that_do_not_fit_are_refused(tmp_path, rows):
         bb.load_exported(tmp_path / "x", mlp())
 
 
+def test_notes_that_are_none_are_refused(tmp_path, monkeypatch):
+    for notes in (b"", b"no zlib", zlib.compress(b"{"), zlib.compress(b"3")):
+        monkeypatch.setattr(layout.zlib, "compress", lambda *_, notes=notes: notes)
+        hand_made(tmp_path / "x", [row()])
+        with pytest.raises(CorruptFile):
+            read_exported(tmp_path / "x")
+
+
 def test_a_bool_that_is_neither_is_refused(tmp_path):
     write_entries(tmp_path / "x", {"b": Entry("BOOL", (2,), (np.uint8([1, 2]),))}, {"kind": "state"})
     with pytest.raises(CorruptFile, match="a bool that is neither 0 nor 1"):
@@ -225,6 +235,8 @@ def test_the_checksum_is_what_the_layout_says(path):
     content = path.read_bytes()
     size = int.from_bytes(content[:8], "little")
     note = json.loads(json.loads(content[8 : 8 + size])["__metadata__"]["budbreak"])
+    notes = json.loads(zlib.decompress(base64.b64decode(note["notes"])))
+    assert notes["kind"] in ("packed state", "state")
     blank = content.replace(note["sha256"].encode(), b"0" * 64)
     assert hashlib.sha256(blank).hexdigest() == note["sha256"]
     assert (8 + size) % 8 == 0, "data are aligned"

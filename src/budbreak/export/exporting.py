@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from budbreak.checks import check_model
 from budbreak.compaction import Compacted, CompactionPlan
 from budbreak.errors import InvalidValue, one_of
 from budbreak.export.artifact import Artifact
@@ -16,6 +17,8 @@ from budbreak.export.families import FAMILY
 from budbreak.export.packed import Packed
 from budbreak.export.safetensors import Safetensors
 from budbreak.graph import Forward
+from budbreak.live import apply_mask
+from budbreak.masks import Mask, check_mask, copied, unwrap
 from budbreak.values import decode
 
 
@@ -25,6 +28,7 @@ def export(
     *,
     to: str | Exporter | None = None,
     example: Any,
+    mask: Mask | None = None,
     forward: Forward | None = None,
 ) -> Artifact:
     """Write a network to a file, verified against the network on an example.
@@ -38,13 +42,15 @@ def export(
             given, what the ending of ``path`` says.
         example: a batch of inputs: a tensor, a tuple (positional) or a mapping (by keyword); with ``forward`` whatever
             that takes. The more samples it has, the more the agreement says.
+        mask: what to take as zero beside the model's own zeros.
         forward: ``forward(model, example)``, if the model is not called with the inputs alone.
 
     Returns:
         Path, bytes and checksum, the largest and mean difference of outputs, and the share of equal predictions.
 
     Raises:
-        UnknownName: for a form that there is not.
+        UnknownName: for a form that there is not, and a weight of the mask that the model has not.
+        MaskMismatch: if the mask has other shapes.
         InvalidValue: if the path does not end as the form's files do, or the model does not take the example.
         NotFinite: if the outputs are not finite.
         InvariantBroken: if what was written gives other outputs; then nothing is left on disk.
@@ -60,6 +66,8 @@ def export(
         )
     if isinstance(model, Compacted):
         exporter, model = _with_plan(exporter, model.plan), model.model
+    if mask is not None:
+        model = _masked(model, mask)
     return exporter(model, path, example=example, forward=forward)
 
 
@@ -76,6 +84,14 @@ def chosen(to: str | Exporter) -> Exporter:
     return to
 
 
+def _masked(model: nn.Module, mask: Mask) -> nn.Module:
+    check_model(model)
+    check_mask(mask)
+    masked = copied(unwrap(model))
+    apply_mask(masked, mask)
+    return masked
+
+
 def _with_plan(exporter: Exporter, plan: CompactionPlan) -> Exporter:
     if isinstance(exporter, Packed | Safetensors) and exporter.plan is None:
         return dataclasses.replace(exporter, plan=plan)
@@ -84,9 +100,9 @@ def _with_plan(exporter: Exporter, plan: CompactionPlan) -> Exporter:
 
 def _by_ending(path: Path) -> Exporter:
     """The form whose ending the path has; of several, as .safetensors and .packed.safetensors, the longest."""
-    found = [kind() for kind in FAMILY.names.values() if path.name.endswith(kind().suffix)]
+    found = [kind() for kind in FAMILY.names.values() if path.name.endswith(kind.suffix)]
     if not found:
-        endings = sorted(kind().suffix for kind in FAMILY.names.values())
+        endings = sorted(kind.suffix for kind in FAMILY.names.values())
         raise InvalidValue(
             f"path is {str(path)!r}, and no form is given",
             f"its ending says the form: {one_of(endings)}",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import math
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,7 @@ from budbreak.errors import InvalidValue
 from budbreak.export.packed_reader import BITS, VERSION
 
 Array = np.ndarray[Any, Any]
+_NOTES = "__metadata__"
 
 NAMES: Mapping[torch.dtype, str] = {
     torch.bool: "BOOL",
@@ -76,7 +79,13 @@ def write_entries(path: Path, entries: Mapping[str, Entry], notes: Mapping[str, 
         path: where it goes; it is for the caller to write aside.
         entries: name -> tensor; wide elements come first, so that all are aligned.
         notes: what a reader needs, as JSON holds it.
+
+    Raises:
+        InvalidValue: if a tensor has the name that the format keeps for notes.
     """
+    if _NOTES in entries:
+        rule = "in a safetensors file that is the place of notes"
+        raise InvalidValue(f"a tensor is named {_NOTES!r}", rule, "name the buffer or parameter otherwise")
     order = sorted(entries.items(), key=lambda item: -BITS[item[1].dtype].itemsize)
     digest = _digest(_head(order, notes, "0" * 64), order)
     with path.open("wb") as stream:
@@ -87,8 +96,9 @@ def write_entries(path: Path, entries: Mapping[str, Entry], notes: Mapping[str, 
 
 
 def _head(order: Sequence[tuple[str, Entry]], notes: Mapping[str, Any], digest: str) -> bytes:
-    own = {**notes, "version": VERSION, "sha256": digest}
-    header: dict[str, Any] = {"__metadata__": {"format": "pt", "budbreak": _compact(own)}}
+    packed = base64.b64encode(zlib.compress(_compact(notes).encode(), 9)).decode()  # a row takes 15 bytes so, not 60
+    own = {"version": VERSION, "sha256": digest, "notes": packed}
+    header: dict[str, Any] = {_NOTES: {"format": "pt", "budbreak": _compact(own)}}
     end = 0
     for name, entry in order:
         header[name] = {"dtype": entry.dtype, "shape": entry.shape, "data_offsets": [end, end := end + entry.bytes]}

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import zlib
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from budbreak.checks import check_model
-from budbreak.errors import BudbreakError, MaskMismatch, MissingData
+from budbreak.errors import BudbreakError, InvariantBroken, MaskMismatch, MissingData
 from budbreak.export.layout import NAMES
 from budbreak.export.packed_reader import Array, opened, unpacked
 from budbreak.export.plans import plan_in
 from budbreak.export.state import state_of
 from budbreak.files import cannot_read, corrupt, tensor_bytes
+from budbreak.graph import Forward, example_outputs
+from budbreak.live import model_digest
 from budbreak.masks import copied, unwrap
 
 _REMEDY = "export it again, or give a file that bb.export wrote as safetensors"
@@ -49,11 +53,19 @@ def load_exported(path: str | Path, model: nn.Module) -> nn.Module:
     return _fill(copied(unwrap(model)) if plan is None else plan.apply(model), path, content)
 
 
-def loaded(path: Path, model: nn.Module) -> nn.Module:
-    """The same model, into which a file was loaded that fits it as it is."""
+def outputs_of_file(path: Path, model: nn.Module, example: Any, forward: Forward | None) -> list[Tensor]:
+    """What a model gives on an example after its own file was loaded into it.
+
+    Raises:
+        InvariantBroken: if that changed it.
+    """
+    before = model_digest(model)
     with _said(path):
         content = opened(path)
-    return _fill(model, path, content)
+    if model_digest(_fill(model, path, content)) != before:
+        rule = "what is written is the model, bit for bit; nothing was left on disk"
+        raise InvariantBroken(f"the file of {type(model).__name__} holds other values than the model", rule)
+    return example_outputs(model, example, forward)
 
 
 def read_exported(path: str | Path) -> dict[str, Tensor]:
@@ -86,8 +98,9 @@ def _said(path: Path) -> Generator[None, None, None]:
         ) from None
     except OSError as error:
         raise cannot_read(path, error) from error
-    except (ValueError, LookupError, TypeError, AttributeError, MemoryError, OverflowError) as error:  # odd rows
-        raise corrupt(path, str(error), _REMEDY) from None
+    except (ValueError, LookupError, TypeError, AttributeError, MemoryError, OverflowError, zlib.error) as error:
+        why = str(error) if isinstance(error, ValueError) else f"a row is of another form ({error!r})"
+        raise corrupt(path, why, _REMEDY) from None
 
 
 def _described(header: Mapping[str, Any], notes: Mapping[str, Any]) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
@@ -116,7 +129,7 @@ def _words(described: tuple[torch.dtype, tuple[int, ...]] | None) -> str:
 
 def _check_same(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     for name, tensor in state_of(model).items():
-        if tensor_bytes(tensor).tobytes() != tensor_bytes(state[name]).tobytes():
+        if not np.array_equal(tensor_bytes(tensor), tensor_bytes(state[name])):
             raise MaskMismatch(
                 f"{name!r} of the model holds other values after loading",
                 "each tensor of the file has one in the model: ties are where they were, and nothing is computed",

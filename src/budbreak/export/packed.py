@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from budbreak.compaction import CompactionPlan
 from budbreak.export.artifact import Artifact
 from budbreak.export.layout import Array, Entry, write_entries
-from budbreak.export.loading import loaded
+from budbreak.export.loading import outputs_of_file
 from budbreak.export.packing import Packing, pack
 from budbreak.export.plans import plan_notes
 from budbreak.export.shipping import ship
 from budbreak.export.state import state_of
-from budbreak.graph import Forward, example_outputs
+from budbreak.files import staging
+from budbreak.graph import Forward
 
 KIND = "packed state"
 
@@ -40,24 +41,32 @@ class Packed:
         """See `Exporter`; outputs are those of an instance into which the file was loaded."""
         return ship(
             "packed", model, path, example=example, forward=forward, write=self._write,
-            run=lambda model, path: example_outputs(loaded(path, model), example, forward),
+            run=lambda model, path: outputs_of_file(path, model, example, forward),
         )  # fmt: skip
 
     def _write(self, model: nn.Module, path: Path) -> tuple[str, ...]:
-        return write_packed(path, state_of(model), self.plan)
+        return _lay_out(path, state_of(model), self.plan)
 
 
-def write_packed(path: Path, state: Mapping[str, Tensor], plan: CompactionPlan | None = None) -> tuple[str, ...]:
-    """Write tensors by their names; see `pack` for what is raised.
+def write_packed(path: str | Path, state: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """Write tensors by their names, a state_dict say, atomically; `read_exported` reads them.
 
     Args:
-        path: where it goes; it is for the caller to write aside.
+        path: where the file goes.
         state: name -> tensor; those that are the same memory are stored once.
-        plan: of a compact model, so that the file says how an instance of the dense architecture is made to fit.
 
     Returns:
         What should be known of it, in words.
+
+    Raises:
+        InvalidValue: if the format has no name for a dtype.
+        CannotWrite: on a full disk or a forbidden folder.
     """
+    with staging(Path(path)) as aside:
+        return _lay_out(aside, state, None)
+
+
+def _lay_out(path: Path, state: Mapping[str, Tensor], plan: CompactionPlan | None) -> tuple[str, ...]:
     first, rows, packings = dict[tuple[Any, ...], str](), list[list[Any]](), dict[str, Packing]()
     for name, tensor in state.items():
         other = first.setdefault(_memory(name, tensor), name)

@@ -1,8 +1,8 @@
 """Reads the safetensors files that budbreak exports, packed or plain. It needs numpy alone: copy it to where you read.
 
-A packed file is a safetensors file: 8 bytes of length, a JSON header, data. Its ``__metadata__`` has a note "budbreak":
-JSON with ``kind``, ``version``, ``sha256`` (of the file, with 64 zeros in the place of this digest), and ``tensors``, a
-row for each name of the state_dict::
+Both are safetensors files: 8 bytes of length, a JSON header, data. ``__metadata__`` in the header has "budbreak",
+JSON: ``version``, ``sha256`` (of the file, with 64 zeros in the place of this digest), and ``notes``, more JSON in zlib
+and base64. There a packed file has ``tensors``, a row for each name of the state_dict; a plain file has none::
 
     [name, dtype, shape, stored]                      all elements, in C order
     [name, dtype, shape, stored, kept, k, unary]      those elements alone whose bits are not all zero
@@ -11,14 +11,16 @@ row for each name of the state_dict::
 Values lie in the entries "values.DTYPE", ``stored`` for each row, in the order of the rows; a single one is that of all
 its row's elements. Where these are lies in the entry "index", row after row, as Rice codes of gaps (how many zeros
 come before an element): gap >> k in unary, so many bits 0 and a 1, filled up to ``unary`` bytes, then the low k bits
-of each gap, filled up to a byte; high bits first. With k = 0 that is a bitmask. A plain file has no rows.
+of each gap, filled up to a byte; high bits first. With k = 0 that is a bitmask.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import math
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,7 +39,8 @@ BITS = {name: np.dtype(f"<u{kind.itemsize}") for name, kind in DTYPES.items()}
 def read(path: str | Path) -> dict[str, Array]:
     """Name -> array; BF16 as float32, which holds it exactly, F8 as bits. A file that does not fit is a ValueError."""
     tensors = unpacked(*opened(path)).items()
-    return {name: _widened(bits) if dtype == "BF16" else bits.view(DTYPES[dtype]) for name, (dtype, bits) in tensors}
+    wide = {name: (bits.astype("<u4") << 16).view("<f4") for name, (dtype, bits) in tensors if dtype == "BF16"}
+    return {name: wide[name] if name in wide else bits.view(DTYPES[dtype]) for name, (dtype, bits) in tensors}
 
 
 def opened(path: str | Path) -> tuple[dict[str, Any], dict[str, Any], Array]:
@@ -46,8 +49,8 @@ def opened(path: str | Path) -> tuple[dict[str, Any], dict[str, Any], Array]:
     start = 8 + int.from_bytes(content[:8], "little")
     try:
         header = json.loads(content[8:start])
-        notes = json.loads(header.pop("__metadata__")["budbreak"])
-        version, digest = int(notes["version"]), str(notes["sha256"]).encode()
+        note = json.loads(header.pop("__metadata__")["budbreak"])
+        version, digest = int(note["version"]), str(note["sha256"]).encode()
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise ValueError("it is cut off, or no safetensors file of budbreak") from None
     if version > VERSION:
@@ -56,6 +59,7 @@ def opened(path: str | Path) -> tuple[dict[str, Any], dict[str, Any], Array]:
     hasher.update(memoryview(content)[start:])
     if hasher.hexdigest().encode() != digest:
         raise ValueError("its content does not match its checksum: it was cut off or changed")
+    notes = json.loads(zlib.decompress(base64.b64decode(note["notes"])))
     return header, notes, np.frombuffer(content, np.uint8)[start:]
 
 
@@ -92,7 +96,3 @@ def _places(take: Callable[[str, int], Array], kept: int, k: int, unary: int) ->
     for bit in range(k):
         gaps += low[:, bit].astype(np.int64) << (k - 1 - bit)
     return np.cumsum(gaps + 1) - 1
-
-
-def _widened(bits: Array) -> Array:
-    return (bits.astype("<u4") << 16).view("<f4")

@@ -11,12 +11,12 @@ from torch import nn
 from budbreak.compaction import CompactionPlan
 from budbreak.export.artifact import Artifact
 from budbreak.export.layout import Entry, dtype_name, write_entries
-from budbreak.export.loading import loaded
+from budbreak.export.loading import outputs_of_file
 from budbreak.export.plans import plan_notes
 from budbreak.export.shipping import ship
 from budbreak.export.state import state_of
 from budbreak.files import tensor_bytes
-from budbreak.graph import Forward, example_outputs
+from budbreak.graph import Forward
 
 KIND = "state"
 
@@ -36,7 +36,7 @@ class Safetensors:
         """See `Exporter`; outputs are those of an instance into which the file was loaded."""
         return ship(
             "safetensors", model, path, example=example, forward=forward, write=self._write,
-            run=lambda model, path: example_outputs(loaded(path, model), example, forward),
+            run=lambda model, path: outputs_of_file(path, model, example, forward),
         )  # fmt: skip
 
     def _write(self, model: nn.Module, path: Path) -> tuple[str, ...]:

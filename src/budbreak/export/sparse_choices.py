@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import torch
 from torch import nn
 
 
@@ -49,6 +50,7 @@ class Sparsified:
         difference: the largest difference of an output on the example.
         dense, sparse: seconds of one pass of the whole model on the example; 0 where no layer became sparse.
         speedup: how many times as long the dense one takes.
+        threads: of torch, while it was measured.
     """
 
     model: nn.Module = field(repr=False)
@@ -57,10 +59,12 @@ class Sparsified:
     dense: float = 0.0
     sparse: float = 0.0
     speedup: float = 1.0
+    threads: int = field(default_factory=torch.get_num_threads)
 
     def __str__(self) -> str:
         """A line for each layer, and one for the whole."""
         if not self.dense:
             return "\n".join([*map(str, self.layers), "no layer became sparse"])
         times = f"{1e6 * self.dense:.1f} us dense, {1e6 * self.sparse:.1f} us sparse, {self.speedup:.2f}x"
+        times += f", {self.threads} thread{'s' * (self.threads > 1)}"
         return "\n".join([*map(str, self.layers), f"the whole: {times}; outputs differ by {self.difference:.3g}"])
