@@ -1,6 +1,7 @@
 """Networks as torch programs, ONNX and OpenVINO: what the runtimes give, and what is refused."""
 
 import re
+import resource
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ from torch import nn
 
 import budbreak as bb
 from budbreak import activations
-from budbreak.errors import CannotTrace, InvalidValue, InvariantBroken
+from budbreak.errors import CannotTrace, CannotWrite, InvalidValue, InvariantBroken
 from budbreak.export import Onnx, OpenVINO, TorchProgram, export
 from budbreak.networks import build
 
@@ -289,6 +290,32 @@ def test_numbers_that_a_runtime_lacks(tmp_path):
         export(model, tmp_path / "it.xml", example=X.bfloat16())
     assert export(model, tmp_path / "it.pt2", example=X.bfloat16()).agreement.largest == 0
     assert [path.name for path in tmp_path.iterdir()] == ["it.pt2"]
+
+
+@pytest.fixture
+def small_disk():
+    """No file gets larger than 60 kB."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("to", SUFFIXES)
+def test_a_full_disk(to, tmp_path, small_disk):
+    model, x = nn.Sequential(nn.Linear(100, 300), nn.ReLU(), nn.Linear(300, 100)), torch.randn(2, 100)
+    with pytest.raises(CannotWrite, match=f"cannot write .*it{SUFFIXES[to]}"):
+        export(model, tmp_path / f"it{SUFFIXES[to]}", to=to, example=x)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_free_size_is_called_batch(tmp_path):
+    import onnx
+
+    export(Net(lambda x, y: x.view(-1, 2)), tmp_path / "it.onnx", example=X)
+    graph = onnx.load(tmp_path / "it.onnx").graph
+    sizes = [[size.dim_param or size.dim_value for size in value.type.tensor_type.shape.dim] for value in graph.input]
+    assert sizes == [["batch", 4]]
 
 
 def test_an_older_file_stays_until_a_new_one_is_verified(tmp_path):

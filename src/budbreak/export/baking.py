@@ -98,6 +98,7 @@ class _Baking:
     def bare(self) -> nn.Module:
         """A copy in eval mode, of plain weights alone, without dropout."""
         model = copied(self.original).eval()
+        model = _plainer(model) or model
         for module in list(model.modules()):
             for unwrapped in _computed(module):
                 unwrapped()

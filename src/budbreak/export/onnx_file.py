@@ -66,9 +66,29 @@ def write_onnx(program: Program, path: Path) -> None:
         raise _refusal(program, error) from error
     for part in [written.model, *written.model.graph, *written.model.graph.initializers.values()]:
         part.metadata_props.clear()  # lines of code, and what tells of the machine that wrote it
+    _name_batch(written.model.graph)
     with quiet():
         written.save(path, external_data=weights > _MOST)
-        runtime("onnx", _EXTRA).checker.check_model(path, full_check=True)
+    _check(program, path)
+
+
+def _name_batch(graph: Any) -> None:
+    """Call the free size "batch", which torch calls s31 or the like."""
+    free = {str(size) for value in graph.inputs for size in value.shape if not isinstance(size, int)}
+    values = [*graph.inputs, *(value for node in graph for value in node.outputs)]
+    for value in [value for value in values if value.shape is not None]:
+        for place, size in enumerate(value.shape):
+            if str(size) in free:
+                value.shape[place] = "batch"
+
+
+def _check(program: Program, path: Path) -> None:
+    checker: Any = runtime("onnx", _EXTRA).checker
+    try:
+        with quiet():
+            checker.check_model(path, full_check=True)
+    except checker.ValidationError as error:
+        raise _refusal(program, error) from error
 
 
 def _level_limits(graph: torch.fx.Graph) -> None:

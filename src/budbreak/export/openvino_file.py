@@ -57,11 +57,14 @@ def write_openvino(program: Program, path: Path) -> None:
         with quiet():
             network = _converted(program.exported)
             _name(openvino, network, program)
-            openvino.save_model(network, path, compress_to_fp16=False)
     except InvalidValue:
         raise
     except Exception as error:
         raise _refusal(program, error) from error
+    try:
+        openvino.save_model(network, path, compress_to_fp16=False)
+    except RuntimeError as error:
+        raise OSError(str(error)) from error
 
 
 def run_openvino(path: Path, inputs: Mapping[str, Tensor]) -> list[Tensor]:

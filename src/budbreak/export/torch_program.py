@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -40,8 +41,10 @@ def _write(program: Program, path: Path) -> None:
     for node in program.exported.graph.nodes:
         node.meta.pop("stack_trace", None)
     program.exported.example_inputs = None
+    whole = io.BytesIO()  # on a full disk, torch's own writer ends the process
     with quiet():
-        torch.export.save(program.exported, path)
+        torch.export.save(program.exported, whole)
+    path.write_bytes(whole.getbuffer())
 
 
 def _run(program: Program, path: Path, example: Any) -> list[Tensor]:
