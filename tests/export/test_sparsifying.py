@@ -161,6 +161,20 @@ def test_a_layer_of_which_a_view_is_taken_stays_dense():
     assert "view" in done.layers[0].why, "one row would do, and two would not"
 
 
+def test_a_model_that_takes_no_single_sample_goes_too():
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = linear()
+
+        def forward(self, x):
+            if len(x) == 1:
+                raise RuntimeError("one is too few")
+            return self.fc(x)
+
+    assert isinstance(sparsify(Model(), ROWS, meter=clock(2.0)).model.fc, SparseLinear)
+
+
 def test_a_layer_that_is_used_twice_becomes_one():
     layer = pruned(nn.Linear(20, 20), 0.2)
     done = sparsify(nn.Sequential(layer, nn.Tanh(), layer), ROWS, meter=clock(2.0))

@@ -74,13 +74,13 @@ class _Trials:
 
     @classmethod
     def of(cls, dense: nn.Module, example: Any, forward: Forward | None) -> _Trials:
-        batches = [example]
-        expected = [check_finite_outputs(example_outputs(dense, example, forward))]
+        tried = [(example, check_finite_outputs(example_outputs(dense, example, forward)))]
         for size in (1, 2):  # one row and several take other kernels, and give other memory formats
             with contextlib.suppress(BudbreakError):
-                batches.append(sized(example, size))
-                expected.append(check_finite_outputs(example_outputs(dense, batches[-1], forward)))
-        return cls(tuple(batches[: len(expected)]), tuple(expected), forward)
+                batch = sized(example, size)
+                tried.append((batch, check_finite_outputs(example_outputs(dense, batch, forward))))
+        batches, expected = zip(*tried, strict=True)
+        return cls(batches, expected, forward)
 
     def trouble(self, model: nn.Module) -> str:
         """What is wrong with the outputs of a model, in words; "" if nothing is."""
