@@ -23,6 +23,7 @@ from budbreak.testing import (
     check_probe,
     check_sampler,
     check_schedule,
+    check_tuner,
     check_value,
     mlp,
     residual_cnn,
@@ -72,8 +73,14 @@ def test_schedules_keep_their_contract(schedule):
     check_schedule(schedule, {"accuracy": 0.1})
 
 
+def _needed(sampler):
+    if isinstance(sampler, search.SMAC):
+        pytest.importorskip("smac", reason="the extra smac is not installed")
+
+
 @pytest.mark.parametrize("sampler", cases(search.ALL))
 def test_samplers_keep_their_contract(sampler):
+    _needed(sampler)
     check_sampler(sampler)
     assert isinstance(sampler, search.Sampler)
 
@@ -83,6 +90,12 @@ def test_exporters_keep_their_contract(exporter):
     check_value(exporter)
     assert isinstance(exporter, exports.Exporter)
     assert type(exporter) in exports.FAMILY.names.values()
+
+
+@pytest.mark.parametrize("tuner", cases(search.TUNERS))
+def test_tuners_keep_their_contract(tuner):
+    _needed(tuner)
+    check_tuner(tuner, search.TuningSpace.of("safs", epochs=30))
 
 
 @pytest.mark.parametrize("probe", cases(evidence.ALL))
