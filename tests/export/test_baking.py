@@ -69,6 +69,17 @@ def test_norms_are_folded_into_each_kind_of_layer(kind, affine):
     same(model, x, baked)
 
 
+@pytest.mark.parametrize("kind", LAYERS)
+def test_one_alpha_for_each_unit_is_folded_into_each_kind_of_layer(kind):
+    layer, shape = LAYERS[kind]
+    units = (4,) + (1,) * (len(shape) - 2)
+    model = trained(nn.Sequential(activations.Tanh(trainable=True, per="unit").module(units), copy.deepcopy(layer)))
+    x = torch.randn(shape, dtype=torch.float64)
+    baked = bake(model, x)
+    assert baked.folded == ("alpha of 0 into 1",)
+    same(model, x, baked)
+
+
 def test_a_folded_convolution_has_the_numbers_that_torch_gives_it():
     model = trained(nn.Sequential(nn.Conv2d(4, 6, 3), nn.BatchNorm2d(6))).eval()
     baked, theirs = bake(model, torch.randn(IMAGE, dtype=torch.float64)).model, fuse_conv_bn_eval(*model)

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
@@ -40,6 +41,7 @@ print(*given)
 """
 
 
+@pytest.mark.slow
 def test_files_run_without_budbreak(tmp_path):
     """A network with operators that only we have, their scalars for each unit, and what a convolution's norm became."""
     acts = [activations.SRS(trainable=True, per="unit").module((4, 1, 1)), activations.FALU(trainable=True).module()]
