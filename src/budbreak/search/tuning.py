@@ -68,7 +68,7 @@ class TuningResult:
         return self.space.settings(self.best.candidate)
 
     def top(self, count: int) -> tuple[Settings, ...]:
-        """The settings of the highest scores, the best first, each once; those of trials that were stopped come last."""
+        """The settings of the highest scores, the best first, each once; those of stopped trials come last."""
         return tuple(self.space.settings(candidate) for candidate in self.history.ranked[:count])
 
 
