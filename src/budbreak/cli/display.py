@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from budbreak.cli.console import console_on, is_watched
 from budbreak.cli.pace import Pace
-from budbreak.studies import Event, RunResult
+from budbreak.studies import RETRAINED, Event, RunResult
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -88,7 +88,8 @@ class Display:
             worker.density = density
             worker.accuracy = f"{100 * event.numbers.get('validation_accuracy', math.nan):.2f} %"
         if event.ended:
-            self._tell(f"{event.task} at {density}: test {100 * event.numbers['test_accuracy']:.2f} %", now)
+            task = f"{event.task} {RETRAINED[event.retraining]}" if event.retraining else event.task
+            self._tell(f"{task} at {density}: test {100 * event.numbers['test_accuracy']:.2f} %", now)
         self._draw(now)
 
     def working(self, tasks: Mapping[str, int]) -> None:

@@ -142,5 +142,5 @@ def epochs_before(setup: Setup, level: int) -> int:
 
 
 def epochs_in_all(setup: Setup) -> int:
-    """How many epochs all trainings take."""
-    return epochs_before(setup, setup.prune.schedule.levels + 1)
+    """How many epochs all trainings take, retrainings included; at most."""
+    return epochs_before(setup, setup.prune.schedule.levels + 1) + len(setup.retrain.ways) * setup.train.epochs
