@@ -213,7 +213,7 @@ class _Remover:
 
 
 def check_last_level(plan: Plan, alive: Mask, scores: Callable[[], Scores]) -> None:
-    """Refuse now what a later level will refuse, where the host spares the same weights in all of them.
+    """Refuse now what a later level will refuse, where the plan or the host spares the same weights in all of them.
 
     Args:
         plan: fitted to the model.
@@ -224,9 +224,10 @@ def check_last_level(plan: Plan, alive: Mask, scores: Callable[[], Scores]) -> N
         TooManySpared: with the last level that is known in advance.
     """
     alike = getattr(plan.criterion, "spares_alike", False) and not plan.removals
-    if alike and isinstance(plan.schedule, schedules.ALL):
+    if (alike or plan.spare) and isinstance(plan.schedule, schedules.ALL):
         last = plan.targets(*plan.count(alive))[-1]
-        asked_of(plan, last.level).check(scores(), last.keep, alive)
+        flat = Scores.of({name: torch.zeros(()).expand(entry.shape) for name, entry in alive.items()})
+        asked_of(plan, last.level).check(scores() if alike else sparing(flat, plan.spare), last.keep, alive)
 
 
 def asked_of(plan: Plan, level: int, *, rest: bool = False) -> Asked:

@@ -42,7 +42,7 @@ def sparing(scores: Scores, patterns: Sequence[str]) -> Scores:
 
 
 def _infinite(score: Score) -> Score:
-    return Score(score.shape, lambda: lambda lo, hi: torch.full((hi - lo,), math.inf))
+    return Score(score.shape, lambda: lambda lo, hi: torch.full((hi - lo,), math.inf), spared=True)
 
 
 @dataclass(frozen=True)
