@@ -17,8 +17,9 @@ from budbreak.compaction.compacted import Compacted
 from budbreak.compaction.gains import cost_of
 from budbreak.compaction.optimizing import check_can_follow, follow
 from budbreak.compaction.plan import CompactionPlan, shapes_of
-from budbreak.compaction.trials import Trial, trials_of
-from budbreak.compaction.wiring import Wiring, look
+from budbreak.compaction.trials import Trial, half_trial, trials_of
+from budbreak.compaction.widening import look_widely, narrowed
+from budbreak.compaction.wiring import Wiring
 from budbreak.errors import InvalidValue, InvariantBroken, LayerCollapsed
 from budbreak.graph import Forward, example_outputs, largest_difference, too_far, trace
 from budbreak.live import apply_mask
@@ -59,7 +60,8 @@ def compact(
         approximate: whether constants are folded where it is not exact, too: their mean over positions, and as if
             convolutions had no borders. Then outputs differ, and a difference is refused by ``tolerance`` alone.
         tolerance: the largest difference of an output that is accepted; unless given the root of the output's
-            precision (3e-4 in float32) times its largest value.
+            precision (3e-4 in float32) times its largest value. Models of half precision are compared in float32, too,
+            where their code runs in it.
 
     Raises:
         InvalidValue: if the model does not take the example, or cannot be copied.
@@ -77,12 +79,16 @@ def compact(
     dense = copied(own)
     if mask is not None:
         apply_mask(dense, mask)
-    wiring = look(dense, example, forward)
+    wiring, batch = look_widely(dense, example, forward)
     _check_alive(wiring)
-    attempt = _Attempt(wiring, example, forward, tolerance, approximate=approximate)
+    attempt = _Attempt(wiring, batch, forward, tolerance, approximate=approximate)
+    if wiring.model is not dense:
+        attempt.trials.append(half_trial(dense, example, forward, attempt.tolerance))
     staying = {**tables_of(wiring.graph.nodes), **_asked(own, keep)}
     found, left = choose(wiring.graph.groups(), by_slot(attempt.columns), staying, rough=approximate)
-    plan, smaller, apart, more = attempt.best(found)
+    plan, smaller, more = attempt.best(found)
+    smaller = smaller if wiring.model is dense else narrowed(smaller, dense)
+    apart = largest_difference(*(example_outputs(one, example, forward) for one in (dense, smaller)))
     before, after = cost_of(dense, wiring.graph), cost_of(smaller, trace(smaller, example, forward))
     compacted = Compacted(smaller, plan, apart, before, after, (*left, *more))
     if optimizer is not None:
@@ -110,7 +116,7 @@ class _Attempt:
         trials = trials_of(wiring.model, example, forward, self.tolerance)
         self.trials: list[Trial] = trials[:1] if approximate else trials
 
-    def best(self, choices: Sequence[Choice]) -> tuple[CompactionPlan, nn.Module, float, list[Left]]:
+    def best(self, choices: Sequence[Choice]) -> tuple[CompactionPlan, nn.Module, list[Left]]:
         """With all choices; or, if that does not run, without those whose sizes the code spells out.
 
         Raises:
@@ -128,11 +134,7 @@ class _Attempt:
             trouble = self.trouble(smaller)
         if trouble:
             raise self._refusal(safe, trouble)
-        return plan, smaller, self.apart(smaller), left + more
-
-    def apart(self, smaller: nn.Module) -> float:
-        """The largest difference of an output."""
-        return largest_difference(self.trials[0].expected, example_outputs(smaller, self.example, self.forward))
+        return plan, smaller, left + more
 
     def trouble(self, smaller: nn.Module) -> str:
         """What is wrong with a smaller model, in words; "" if nothing is."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from budbreak.compaction.gains import sized
+from budbreak.compaction.widening import half_of, narrowed
 from budbreak.errors import BudbreakError, InvalidValue
 from budbreak.graph import (
     Forward,
@@ -31,21 +32,43 @@ class Trial:
         expected: outputs.
         tolerances: an output is as it should be if it differs by no more than one of them; see `too_far`.
         words: which batch it is, after what is wrong with it.
+        half: the dense model, if it is of half precision and the smaller one to be looked at in that.
     """
 
     batch: Any = field(repr=False)
     expected: list[Tensor] = field(repr=False)
     tolerances: tuple[float | None, ...]
     words: str = ""
+    half: nn.Module | None = field(default=None, repr=False)
 
     def trouble(self, smaller: nn.Module, forward: Forward | None) -> str:
         """What is wrong with a smaller model, in words; "" if nothing is."""
         try:
-            found = example_outputs(smaller, self.batch, forward)
+            found = _rounded(self.half, smaller, self.batch, forward)
             told = [too_far(self.expected, found, tolerance) for tolerance in self.tolerances]
         except BudbreakError as error:
             told = [str(error).split("\n", 1)[0]]
         return f"{told[0]}{self.words}" if all(told) else ""
+
+
+def half_trial(dense: nn.Module, example: Any, forward: Forward | None, tolerance: float | None) -> Trial:
+    """The example for a model of half precision itself, beside what is compared in float32.
+
+    Raises:
+        NotFinite: if it makes no numbers of it.
+    """
+    dtype = str(half_of(dense)).removeprefix("torch.")
+    expected = check_finite_outputs(_rounded(dense, dense, example, forward))
+    return Trial(example, expected, (tolerance,), f", in {dtype}", dense)
+
+
+def _rounded(half: nn.Module | None, model: nn.Module, batch: Any, forward: Forward | None) -> list[Tensor]:
+    """Outputs; of a model of half precision in no more than that, whatever they are cast to at the end."""
+    if half is None:
+        return example_outputs(model, batch, forward)
+    dtype = half_of(half)
+    found = example_outputs(model if model is half else narrowed(model, half), batch, forward)
+    return [tensor.to(dtype) if tensor.is_floating_point() else tensor for tensor in found]
 
 
 def trials_of(model: nn.Module, example: Any, forward: Forward | None, tolerance: float | None) -> list[Trial]:
