@@ -144,3 +144,15 @@ def epochs_before(setup: Setup, level: int) -> int:
 def epochs_in_all(setup: Setup) -> int:
     """How many epochs all trainings take, retrainings included; at most."""
     return epochs_before(setup, setup.prune.schedule.levels + 1) + len(setup.retrain.ways) * setup.train.epochs
+
+
+def epochs_pruning(setup: Setup) -> int:
+    """How many epochs all trainings but the last one take, at most."""
+    together = setup.train.until is not None and setup.train.until.together and not setup.prune.steps
+    return epochs_in_all(setup) - (0 if together else epochs_of(setup, setup.prune.schedule.levels))
+
+
+def epochs_searching(setup: Setup) -> int:
+    """How many epochs trials and finalists of all searches take, at most."""
+    searches = [section for section in (setup.activations, setup.tune) if section.searches]
+    return sum(one.trials * one.epochs + one.finalists * setup.train.epochs for one in searches)

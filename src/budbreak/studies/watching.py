@@ -12,7 +12,7 @@ from pathlib import Path
 from budbreak.errors import BudbreakError
 from budbreak.studies.notes import NOTES, NotesFile, read_notes
 from budbreak.studies.retraining import retrained_folder
-from budbreak.studies.tasks import Task
+from budbreak.studies.task import Task
 
 
 @dataclass(frozen=True)
