@@ -1,5 +1,6 @@
 """An iteration stopped at each single write, and gone on with, ends with the bits of an uninterrupted one."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -138,6 +139,14 @@ def test_with_optimizers_of_each_level_early_ends_and_all_weights(tmp_path, monk
             assert model_digest(stopped) == model_digest(straight)
 
 
+def check_what_is_recorded_is_there(store):
+    """Records are what others look for."""
+    if (store / "records.json").exists():
+        body = json.loads((store / "records.json").read_text())
+        levels = {record["level"] for record in body["records"]}
+        assert levels <= {int(path.stem.removeprefix("level-")) for path in (store / "masks").glob("level-*")}
+
+
 def stop_at_each_write(tmp_path, monkeypatch, method, work, *, before):
     """``work(store)``, stopped at the first call of a method, at the second ...; the folders are 1, 2, ..."""
     straight = work(tmp_path / "straight")
@@ -148,7 +157,7 @@ def stop_at_each_write(tmp_path, monkeypatch, method, work, *, before):
             try:
                 work(store)
             except Stopped:
-                pass
+                check_what_is_recorded_is_there(store)
             else:
                 break  # there were fewer writes than that
         assert work(store) == straight, f"stopped {'before' if before else 'after'} {method} number {count}"

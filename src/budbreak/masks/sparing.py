@@ -43,7 +43,7 @@ def sparing(scores: Scores, patterns: Sequence[str]) -> Scores:
 
 
 def _infinite(score: Score) -> Score:
-    return Score(score.shape, lambda: lambda lo, hi: torch.full((hi - lo,), math.inf))
+    return Score(score.shape, lambda: lambda lo, hi: torch.full((hi - lo,), math.inf), spared=True)
 
 
 def sparing_weights(scores: Scores, kept: Mask) -> Scores:

@@ -30,6 +30,7 @@ from budbreak.studies.result import (
     RunResult,
     load_result,
 )
+from budbreak.studies.retraining import WORDS as RETRAINED
 from budbreak.studies.rows import difference_rows, level_rows, to_csv, to_json
 from budbreak.studies.run import Choice, RunFailed, run
 from budbreak.studies.sections import Setup, make_setup
@@ -44,6 +45,7 @@ __all__ = [
     "BATCH_SIZES",
     "COMPACTION",
     "EXECUTORS",
+    "RETRAINED",
     "TASKS",
     "TEST_ACCURACY",
     "TRAINING",

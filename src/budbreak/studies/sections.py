@@ -11,7 +11,7 @@ from budbreak.criteria import Criterion, Magnitude, scope_of
 from budbreak.data import PAD, find
 from budbreak.diagnostics import DeadUnits, Diagnostic
 from budbreak.errors import InvalidValue
-from budbreak.iteration import EndingRule, FollowUp
+from budbreak.iteration import AccuracyGates, EndingRule, FollowUp
 from budbreak.masks import Allocation, Element, Global, Granularity, Scope, Uniform
 from budbreak.networks import check_init, check_network
 from budbreak.schedules import Geometric, Schedule
@@ -236,6 +236,12 @@ class Setup(Section):
         if until is None:
             return self
         until.check(0 if self.prune.steps else self.prune.schedule.levels)
+        if isinstance(until, AccuracyGates) and self.prune.rewind != "none":
+            raise InvalidValue(
+                f"train.until is accuracy gates, and prune.rewind is {self.prune.rewind!r}",
+                "a network that is pruned while it trains goes on with its weights, and its optimizer",
+                'write rewind = "none" in [prune]',
+            )
         unknown = [name for name in until.reads if name not in WATCHED]
         if unknown:
             rule = f"an epoch has these numbers: {', '.join(WATCHED)}"

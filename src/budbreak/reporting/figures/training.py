@@ -63,7 +63,7 @@ def _figure(run: RunResult, quantity: Quantity, every: Sequence[Row]) -> Figure:
     return Figure(
         f"training-{slug(quantity.name)}",
         quantity.label,
-        "Means over seeds; epoch 0 is right after rewinding, before any training.",
+        "Means over seeds; epoch 0 is before any training of a level.",
         f"{named(quantity)} over training, by level and arm.",
         {"training": every},
         lambda width: _chart(quantity, rows, arms, width),
