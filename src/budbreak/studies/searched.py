@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -48,9 +48,15 @@ def read_searched(folder: Path) -> Searched:
     """
     needs = tuple(_task(folder.parent / name) for name in read_task(folder).needs)
     task = _task(folder, needs)
-    tried = {kind: [read_trial(need) for need in task.needed(kind)] for kind in _TRIALS}
-    trials = {kind: tuple(trial for trial in found if trial is not None) for kind, found in tried.items()}
-    return Searched(_plan(folder), chosen_setup(task).plain()["train"], {k: v for k, v in trials.items() if v})
+    trials: dict[Kind, tuple[Trial, ...]] = {kind: tuple(_trials(task, kind)) for kind in _TRIALS}
+    found = {kind: tried for kind, tried in trials.items() if tried}
+    return Searched(_plan(folder), chosen_setup(task).plain()["train"], found)
+
+
+def _trials(task: Task, kind: Kind) -> Iterator[Trial]:
+    for trial in map(read_trial, task.needed(kind)):
+        if trial is not None:
+            yield trial
 
 
 def _task(folder: Path, needs: tuple[Task, ...] = ()) -> Task:
