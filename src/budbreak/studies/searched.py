@@ -48,15 +48,14 @@ def read_searched(folder: Path) -> Searched:
     """
     needs = tuple(_task(folder.parent / name) for name in read_task(folder).needs)
     task = _task(folder, needs)
-    trials: dict[Kind, tuple[Trial, ...]] = {kind: tuple(_trials(task, kind)) for kind in _TRIALS}
-    found = {kind: tried for kind, tried in trials.items() if tried}
-    return Searched(_plan(folder), chosen_setup(task).plain()["train"], found)
+    return Searched(_plan(folder), chosen_setup(task).plain()["train"], dict(_searches(task)))
 
 
-def _trials(task: Task, kind: Kind) -> Iterator[Trial]:
-    for trial in map(read_trial, task.needed(kind)):
-        if trial is not None:
-            yield trial
+def _searches(task: Task) -> Iterator[tuple[Kind, tuple[Trial, ...]]]:
+    for kind in _TRIALS:
+        tried = tuple(trial for trial in map(read_trial, task.needed(kind)) if trial is not None)
+        if tried:
+            yield kind, tried
 
 
 def _task(folder: Path, needs: tuple[Task, ...] = ()) -> Task:
