@@ -40,11 +40,12 @@ then it is trained in full.
 
 Arms, all from the same dense network and the same mask of a seed: *relu* is trained again by the dense recipe, which
 the paper calls magnitude pruning; *stage-1* and *stage-2* (of ReLU) are one stage alone, *safs* is both; *relu-tuned*
-is ReLU as it was, with as many tuning trials as *safs* has: what is not above it is no gain of activations. *best
-operator* has one activation at every site, that of the highest validation accuracy in its seed, each trained in full.
-An arm whose name ends in *-connected* has a mask in which each class keeps a path from the input. Trials are trained
-for fewer epochs, the best are trained in full and ranked again, all by validation accuracy; the test images are used
-once. Sparsities are shares of the prunable weights, the classifier's among them. Words: [glossary](../glossary.md)."""
+is ReLU as it was, with as many tuning trials as *safs* has besides those for activations: what is not above it is no
+gain of activations. *best operator* has one activation at every site, that of the highest validation accuracy in its
+seed, each trained in full. An arm whose name ends in *-connected* has a mask in which each class keeps a path from the
+input. Trials are trained for fewer epochs, the best are trained in full and ranked again, all by validation accuracy;
+the test images are used once. Sparsities are shares of the prunable weights, the classifier's among them. Words:
+[glossary](../glossary.md)."""
 
 RULE = (
     "**The rule.** All numbers are means +- standard deviations over dense seeds; one without is of a single seed. "
@@ -53,7 +54,9 @@ RULE = (
     "not the same as none: the intervals say how large it could be. With fewer than "
     f"{ENOUGH} seeds there is no verdict."
 )
-_ABROAD = "- VGG-16 and ResNet-18 on CIFAR-10, EfficientNet-B0 on the 16x16 ImageNet: the rest of the paper's table has no cells"
+_ABROAD = (
+    "- the rest of the paper's table: VGG-16 and ResNet-18 on CIFAR-10, EfficientNet-B0 on the ImageNet of 16 x 16"
+)
 
 
 def safs_document(cells: Sequence[Cell], *, recipes: Path) -> str:
@@ -69,7 +72,7 @@ def safs_document(cells: Sequence[Cell], *, recipes: Path) -> str:
     parts = [HEAD, RULE, _short(found, single)]
     parts += [_section(one) for one in found.values()]
     parts += [_chosen(found), _costs(found), motivation_section(single, found)]
-    parts += [_missing(planned, single), places_section(_places(found, single))]
+    parts += [_missing(planned, single), places_section(_places(found, single)), _HOURS]
     return tidy("\n\n".join(parts))
 
 
@@ -106,10 +109,13 @@ def _setting(one: Measured) -> str:
     train = cell.setup["train"]
     power = f" **Half-powered: {seeds} of {study.seeds} seeds at most.**" if seeds < study.seeds else ""
     command = f" with `{one.command}`" if one.command else ""
+    planned = sum(cell.arm in study.planned for cell in study.cells)
+    more = f", and {len(study.cells) - planned} of other arms" if len(study.cells) > planned else ""
     return (
-        f"Recipe [`{SAFS}`](../../recipes/{SAFS}.toml){command}: {len(study.cells)} of "
-        f"{study.seeds * len(study.planned)} cells. {cell.total:,} prunable weights, of which {cell.kept[-1]:,} stay; "
-        f"{train['epochs']} epochs in each full training, batches of {train['batch_size']}.{power}"
+        f"Recipe [`{SAFS}`](../../recipes/{SAFS}.toml){command}: {planned} of "
+        f"{study.seeds * len(study.planned)} cells{more}. {cell.total:,} prunable weights, of which "
+        f"{cell.kept[-1]:,} stay; {train['epochs']} epochs in each full training, batches of {train['batch_size']}."
+        f"{power}"
     )
 
 
@@ -157,6 +163,12 @@ def _missing(planned: Mapping[str, Measured], single: Operators) -> str:
     lines = [f"- `{name}`: {missing_of(_harvested(one))}" for name, one in planned.items() if _harvested(one).missing]
     lines += [f"- `{OPERATORS}`: {missing_of(single.study)}"] if single.study.missing else []
     return "\n".join(["## Not measured yet", "", *lines, _ABROAD])
+
+
+_HOURS = (
+    "Hours are those of the last trainings. What searches took stands with them; arms that search for the same share "
+    "its trials, as *stage-1* and *safs* do those for activations."
+)
 
 
 def _places(found: Mapping[str, Measured], single: Operators) -> dict[str, Study]:
