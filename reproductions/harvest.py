@@ -38,6 +38,7 @@ def harvest(runs: Sequence[Path], folder: Path) -> list[Cell]:
 
     Raises:
         CorruptFile: if a run has no results.
+        MissingData: if what was searched in a run is not beside it.
         InvalidValue: if a level broke an invariant, or a cell of another task has the name of one of these.
     """
     return [cell for run in runs for cell in cells_of_run(run) if write_cell(folder, cell)]

@@ -154,8 +154,8 @@ _COST = (
     "chosen; being the best of several, it flatters."
 )
 _COURSE = (
-    "The best validation accuracy after so many trials, in percent, each trained for the few epochs of a trial; and "
-    "that of the finalists, trained in full."
+    "The best validation accuracy after so many trials, or all where there were fewer, in percent, each trained for "
+    "the few epochs of a trial; and that of the finalists, trained in full."
 )
 
 

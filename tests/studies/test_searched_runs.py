@@ -10,7 +10,7 @@ from small import Stopped, choose, small, trained
 import budbreak as bb
 from budbreak.activations import ReLU, Swish
 from budbreak.data import load
-from budbreak.errors import InvalidValue, NotFinite, UnknownName
+from budbreak.errors import InvalidValue, MissingData, NotFinite, UnknownName
 from budbreak.studies import costs, epochs_of_choice, list_runs, look_ahead, read_searched, run, searching
 from budbreak.studies.making import make_network
 from budbreak.studies.stored import stored_weights
@@ -295,3 +295,12 @@ def test_what_was_searched_is_read_from_the_folder_alone(searched):
     }
     pruned = read_searched(final.needs[0].folder)
     assert (pruned.plan, pruned.trials) == (None, {})
+
+
+def test_what_was_searched_is_not_read_without_its_trials(searched, tmp_path):
+    final = tasks_in(searched[0], "search")[-1]
+    (tmp_path / final.folder.name).symlink_to(final.folder)
+    with pytest.raises(MissingData, match=r"no file .*pruned-[0-9a-f]+.task\.json"):
+        read_searched(tmp_path / final.folder.name)
+    with pytest.raises(MissingData, match=r"copy the whole folder of tasks"):
+        read_searched(tmp_path / "final-0000")

@@ -42,13 +42,20 @@ def read_searched(folder: Path) -> Searched:
     The folders of the tasks that it needed lie beside it.
 
     Raises:
-        FileNotFoundError: if it says nothing, or a trial is not over.
+        MissingData: if a folder is not there, or a trial not over.
         CorruptFile, StoreMismatch: if a file is not what was written.
         NotFinite: if all trials diverged.
     """
-    needs = tuple(_task(folder.parent / name) for name in read_task(folder).needs)
-    task = _task(folder, needs)
-    return Searched(_plan(folder), chosen_setup(task).plain()["train"], dict(_searches(task)))
+    try:
+        needs = tuple(_task(folder.parent / name) for name in read_task(folder).needs)
+        task = _task(folder, needs)
+        return Searched(_plan(folder), chosen_setup(task).plain()["train"], dict(_searches(task)))
+    except FileNotFoundError as error:
+        raise MissingData(
+            f"no file {error.filename}",
+            "what was searched before a last training lies in the folders of its tasks, beside its own",
+            "read it where it was computed, or copy the whole folder of tasks",
+        ) from None
 
 
 def _searches(task: Task) -> Iterator[tuple[Kind, tuple[Trial, ...]]]:
