@@ -72,7 +72,7 @@ def safs_document(cells: Sequence[Cell], *, recipes: Path) -> str:
     parts = [HEAD, RULE, _short(found, single)]
     parts += [_section(one) for one in found.values()]
     parts += [_chosen(found), _costs(found), motivation_section(single, found)]
-    parts += [_missing(planned, single), places_section(_places(found, single)), _HOURS]
+    parts += [_missing(planned, single), places_section(_places(found, single)), _HOURS if found else ""]
     return tidy("\n\n".join(parts))
 
 

@@ -69,7 +69,7 @@ def judged(row: Difference | None) -> list[str]:
 
 
 def cap(cell: Cell) -> float | None:
-    """About the highest accuracy that a mask allows: classes without a path share one constant, so one of them wins."""
+    """About the highest accuracy that a mask allows: of the classes without a path at most one ever wins."""
     share = end(cell, REACHABLE)
     return None if share is None else min(1.0, share + 1 / CLASSES)
 
@@ -84,7 +84,8 @@ def reach_section(one: Measured) -> str:
     over = sum((end(cell, TEST) or 0) > (cap(cell) or 0) for cell in found)
     capped = [cell for cell in found if (cap(cell) or 1) < 1]
     text = (
-        f"In {len(capped)} of {len(found)} cells classes without a path cap the accuracy. There it lies in the mean "
+        "A class without a path from the input has a constant output, and of all such at most one ever wins: the cap is "
+        f"about (reachable + 1) / {CLASSES}. In {len(capped)} of {len(found)} cells classes without a path cap the accuracy. There it lies in the mean "
         f"{percent(fmean((cap(cell) or 0) - (end(cell, TEST) or 0) for cell in capped), 1)} points below the cap "
         f"({over} of all cells are above theirs: classes are not equally frequent)."
         if capped
