@@ -81,19 +81,22 @@ def reach_section(one: Measured) -> str:
         return "Not measured yet."
     if all((end(cell, REACHABLE) or 0) == 1 for cell in found):
         return f"In all {len(found)} cells every class is reached: nothing but training limits the accuracy."
-    over = sum((end(cell, TEST) or 0) > (cap(cell) or 0) for cell in found)
-    capped = [cell for cell in found if (cap(cell) or 1) < 1]
-    text = (
-        "A class without a path from the input has a constant output, and of all such at most one ever wins: the cap is "
-        f"about (reachable + 1) / {CLASSES}. In {len(capped)} of {len(found)} cells classes without a path cap the accuracy. There it lies in the mean "
-        f"{percent(fmean((cap(cell) or 0) - (end(cell, TEST) or 0) for cell in capped), 1)} points below the cap "
-        f"({over} of all cells are above theirs: classes are not equally frequent)."
-        if capped
-        else "At most one class has no path, and that caps nothing."
-    )
     head = ("seed", "mask of", f"reachable of {CLASSES}", "cap, about, %", "connected weights of those kept")
     rows = [row for seed in sorted({cell.seed for cell in found}) for row in _masks(found, seed)]
-    return f"{text}\n\n{table((*head, 'test accuracy, %: lowest', 'highest'), rows)}"
+    return f"{_capped(found)}\n\n{table((*head, 'test accuracy, %: lowest', 'highest'), rows)}"
+
+
+def _capped(found: Sequence[Cell]) -> str:
+    """How near accuracies come to the caps that their masks set."""
+    room = [most - (end(cell, TEST) or 0) for cell in found if (most := cap(cell) or 1) < 1]
+    if not room:
+        return "At most one class has no path, and that caps nothing."
+    return (
+        "A class without a path from the input has a constant output, and of all such at most one ever wins: the cap "
+        f"is about (reachable + 1) / {CLASSES}. In {len(room)} of {len(found)} cells classes without a path cap the "
+        f"accuracy. There it lies in the mean {percent(fmean(room), 1)} points below the cap; above it are "
+        f"{sum(one < 0 for one in room)} (classes are not equally frequent)."
+    )
 
 
 def _masks(found: Sequence[Cell], seed: int) -> Iterable[list[str]]:
