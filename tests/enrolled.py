@@ -14,6 +14,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from budbreak import activations, criteria, diagnostics, evidence, masks, schedules, search, training
+from budbreak.export import Packed, Safetensors
 from budbreak.iteration import AccuracyGates, ActivateWhilePruning, EarlyStop, Remove, Train
 
 Share = st.floats(0.001, 0.99)
@@ -343,7 +344,7 @@ ROWS = (
         {"history": 3, "steps": 20, "idle": 0.02},
         {"history": st.integers(1, 9), "steps": st.integers(0, 99), "idle": Share},
     ),
-    Row(search.Random, ({},), {"trials": 20}, {"trials": st.integers(1, 99)}),
+    Row(search.RandomSearch, ({},), {"trials": 20}, {"trials": st.integers(1, 99)}),
     Row(search.SMAC, ({"trials": 4},), {"trials": 20}, {"trials": st.integers(1, 99)}),
     Row(
         search.TPE,
@@ -369,6 +370,9 @@ ROWS = (
         {"quantile": 0.5, "startup": 5, "after": 1},
         {"quantile": Share, "startup": st.integers(1, 9), "after": st.integers(1, 9)},
     ),
+    # exporters
+    Row(Packed, introduced={"plan": None}),
+    Row(Safetensors, introduced={"plan": None}),
     # probes
     Row(evidence.Weights),
     Row(evidence.StartWeights),

@@ -29,6 +29,7 @@ from budbreak import (
 from budbreak._version import __version__
 from budbreak.compaction import compact, load_compact
 from budbreak.evidence import Evidence, probe
+from budbreak.export import export, load_exported
 from budbreak.graph import trace
 from budbreak.iteration import ActivateWhilePruning, Plan, Remove, Step, Train, iterate, load_level
 from budbreak.live import dead_neurons, hold, prune, replace_activations, rewind
@@ -63,6 +64,7 @@ __all__ = [
     "errors",
     "evidence",
     "excluding",
+    "export",
     "graph",
     "hold",
     "including",
@@ -70,6 +72,7 @@ __all__ = [
     "iteration",
     "live",
     "load_compact",
+    "load_exported",
     "load_level",
     "lowrank",
     "masks",

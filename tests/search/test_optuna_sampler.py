@@ -10,7 +10,16 @@ from small_searches import CHOICES
 
 from budbreak.activations import Swish
 from budbreak.errors import InvalidValue, StoreMismatch, UnknownName
-from budbreak.search import TPE, Genetic, LateAcceptance, Random, SearchSpace, TuningSpace, optuna_sampler, suggest
+from budbreak.search import (
+    TPE,
+    Genetic,
+    LateAcceptance,
+    RandomSearch,
+    SearchSpace,
+    TuningSpace,
+    optuna_sampler,
+    suggest,
+)
 from budbreak.testing.sampling import searched
 
 SITES = SearchSpace({"a": CHOICES, "b": CHOICES[1:], "c": CHOICES})
@@ -60,14 +69,16 @@ def expected(sampler, seed=0):
     ]
 
 
-@pytest.mark.parametrize("sampler", [LateAcceptance(), Genetic(), Random(trials=7), TPE(trials=8, startup=3)], ids=str)
+@pytest.mark.parametrize(
+    "sampler", [LateAcceptance(), Genetic(), RandomSearch(trials=7), TPE(trials=8, startup=3)], ids=str
+)
 def test_optuna_proposes_what_we_do_and_ends_where_we_do(sampler):
     found = study(sampler, SITES)
     found.optimize(plan_worth)
     assert chosen(found) == expected(sampler)
 
 
-@pytest.mark.parametrize("sampler", [Random(trials=9), TPE(trials=9, startup=4)], ids=str)
+@pytest.mark.parametrize("sampler", [RandomSearch(trials=9), TPE(trials=9, startup=4)], ids=str)
 def test_settings_too(sampler):
     found = study(sampler, SETTINGS, seed=3)
     found.optimize(settings_worth)
@@ -147,7 +158,7 @@ def test_what_optuna_prunes_is_a_stopped_trial():
 
 
 def test_after_its_end_candidates_are_drawn():
-    found = study(Random(trials=2), SITES)
+    found = study(RandomSearch(trials=2), SITES)
     for _ in range(5):
         trial = found.ask()
         found.tell(trial, plan_worth(trial))

@@ -19,7 +19,7 @@ from budbreak.activations import PReLU, ReLU, Swish, Symlog, Tanh
 from budbreak.errors import InvalidValue, InvariantBroken, MaskMismatch, NoSites, NotFinite, UnknownName
 from budbreak.networks import build
 from budbreak.networks.efficientnet import MBConv
-from budbreak.search import Genetic, History, LateAcceptance, Random, Sampler, SearchResult, SearchSpace
+from budbreak.search import Genetic, History, LateAcceptance, RandomSearch, Sampler, SearchResult, SearchSpace
 from budbreak.testing import mlp, residual_cnn
 
 
@@ -112,7 +112,9 @@ def test_a_dense_model_needs_no_mask():
 
 def test_a_candidate_is_trained_once():
     trained = []
-    result = search(space=CHOICES[:2], trials=30, sampler=Random(30), train=lambda model: trained.append(train(model)))
+    result = search(
+        space=CHOICES[:2], trials=30, sampler=RandomSearch(30), train=lambda model: trained.append(train(model))
+    )
     assert len(result.history) == 30
     assert len(trained) == len({trial.candidate for trial in result.history}) == result.space.size == 4
     for number, trial in enumerate(result.history):
@@ -124,7 +126,7 @@ def test_a_candidate_is_trained_once():
 
 def test_trials_are_an_upper_bound():
     assert len(search(trials=3).history) == 3
-    assert len(search(trials=99, sampler=Random(5)).history) == 5
+    assert len(search(trials=99, sampler=RandomSearch(5)).history) == 5
 
 
 def test_after_each_trial_it_is_reported(caplog):
@@ -284,7 +286,7 @@ def test_buffers_count_but_those_that_were_never_finite_do_not():
     assert trial.note == "'running' is not finite after the training"
 
 
-@pytest.mark.parametrize("sampler", [LateAcceptance(), Genetic(), Random(22)], ids=str)
+@pytest.mark.parametrize("sampler", [LateAcceptance(), Genetic(), RandomSearch(22)], ids=str)
 def test_a_search_survives_some_that_diverge(sampler):
     def fit(model):
         train(model)

@@ -13,7 +13,7 @@ from small_searches import CHOICES, pruned, search, told, train
 import budbreak as bb
 from budbreak.errors import CorruptFile, InvalidValue, StoreBusy, StoreMismatch
 from budbreak.files import FolderLock
-from budbreak.search import Genetic, LateAcceptance, Random, SimulatedAnnealing
+from budbreak.search import Genetic, LateAcceptance, RandomSearch, SimulatedAnnealing
 from budbreak.testing import mlp
 
 HERE = Path(__file__).parent
@@ -37,7 +37,7 @@ def killing(after):
     return fit
 
 
-@pytest.mark.parametrize("sampler", [LateAcceptance(), Genetic(), Random(), SimulatedAnnealing()], ids=str)
+@pytest.mark.parametrize("sampler", [LateAcceptance(), Genetic(), RandomSearch(), SimulatedAnnealing()], ids=str)
 def test_a_search_killed_in_every_training_ends_as_one_that_was_not(tmp_path, sampler):
     settings = {"sampler": sampler, "trials": 10, "epochs": 2.5}
     straight = search(**settings)
@@ -101,7 +101,7 @@ def test_a_search_that_is_really_killed_goes_on(tmp_path):
 OTHERS = {
     "space": {"space": CHOICES[:3]},
     "order": {"space": CHOICES[::-1]},
-    "sampler": {"sampler": Random()},
+    "sampler": {"sampler": RandomSearch()},
     "setting": {"sampler": LateAcceptance(history=4)},
     "seed": {"seed": 1},
     "epochs": {"epochs": 3},

@@ -8,7 +8,7 @@ import pytest
 
 from budbreak.errors import InvalidValue
 from budbreak.iteration import derive_seed
-from budbreak.search import SMAC, TPE, History, Random, SearchSpace, Trial, TuningSpace
+from budbreak.search import SMAC, TPE, History, RandomSearch, SearchSpace, Trial, TuningSpace
 from budbreak.testing.sampling import searched
 
 RATE = {"low": 1e-4, "high": 0.1, "log": True}
@@ -57,7 +57,7 @@ def test_trials_that_know_the_same_are_told_apart_by_their_numbers():
 def test_tpe_is_better_than_drawing():
     """Over 10 seeds, in the mean."""
     best = {}
-    for tuner in (TPE(trials=20, startup=6), Random(trials=20)):
+    for tuner in (TPE(trials=20, startup=6), RandomSearch(trials=20)):
         found = [searched(tuner, SPACE, worth, seed) for seed in range(10)]
         best[tuner] = statistics.mean(history[history.best].score for history in found)
     tuned, drawn_best = best.values()

@@ -12,7 +12,7 @@ import budbreak as bb
 from budbreak.activations import Swish, parameter_groups
 from budbreak.errors import InvalidValue, InvariantBroken, NotFinite, StoreBusy, StoreMismatch, UnknownName
 from budbreak.files import FolderLock
-from budbreak.search import TPE, History, Hyperband, Lagging, LateAcceptance, Random, tune_training
+from budbreak.search import TPE, History, Hyperband, Lagging, LateAcceptance, RandomSearch, tune_training
 
 RATE = {"low": 1e-3, "high": 1.0, "log": True}
 SGD = {"is": "sgd", "learning_rate": RATE, "momentum": {"choose": [0.0, 0.9]}}
@@ -37,7 +37,7 @@ def tune(model=None, mask=None, **changes):
     """Arguments at their usual values, but for these."""
     if model is None:
         model, mask = pruned()
-    arguments = {"train": train, "evaluate": evaluate, "space": SPACE, "trials": 6, "tuner": Random(), **changes}
+    arguments = {"train": train, "evaluate": evaluate, "space": SPACE, "trials": 6, "tuner": RandomSearch(), **changes}
     return tune_training(model, mask, **arguments)
 
 
@@ -107,7 +107,7 @@ def test_stage_one_stops_what_lags():
     def fit(model, report):
         train(model, {"optimizer": {"is": "sgd", "learning_rate": 0.1}, "batch_size": 20}, report)
 
-    result = search(train=fit, stop=Lagging(quantile=0.9, startup=2), trials=20, sampler=Random())
+    result = search(train=fit, stop=Lagging(quantile=0.9, startup=2), trials=20, sampler=RandomSearch())
     assert any(trial.stopped for trial in result.history)
     twice = [trial for trial in result.history if trial.same_as is not None]
     assert twice
@@ -140,7 +140,7 @@ def killing(after):
     return fit
 
 
-@pytest.mark.parametrize("tuner", [Random(), TPE(trials=8, startup=3)], ids=str)
+@pytest.mark.parametrize("tuner", [RandomSearch(), TPE(trials=8, startup=3)], ids=str)
 def test_a_tuning_killed_in_every_trial_ends_as_one_that_was_not(tmp_path, tuner):
     settings = {"tuner": tuner, "stop": Lagging(startup=2), "epochs": 4, "trials": 8}
     straight = tune(**settings)
@@ -156,7 +156,7 @@ def test_a_tuning_killed_in_every_trial_ends_as_one_that_was_not(tmp_path, tuner
 
 OTHERS = {
     "space": {"space": {**SPACE, "batch_size": {"choose": [30, 20]}}},
-    "tuner": {"tuner": Random(trials=30)},
+    "tuner": {"tuner": RandomSearch(trials=30)},
     "stop": {"stop": Lagging()},
     "seed": {"seed": 1},
     "epochs": {"epochs": 3},
@@ -250,14 +250,14 @@ def reporting(*given):
     ("changes", "words"),
     [
         ({"trials": 0}, "trials is 0"),
-        ({"trials": 21}, r"write Random\(trials=21\)"),
+        ({"trials": 21}, r"write RandomSearch\(trials=21\)"),
         ({"space": {"a": 1}}, "one candidate"),
         ({"space": {"a": {"choose": ["b"]}}}, "one candidate"),
         ({"space": "safs"}, "add epochs=10"),
         ({"space": 3}, "maps settings"),
         ({"tuner": LateAcceptance()}, r"write tuner=bb.search.TPE\(\)"),
-        ({"tuner": "random"}, r"write tuner=bb.search.Random\(\)"),
-        ({"tuner": Random}, "an instance"),
+        ({"tuner": "random"}, r"write tuner=bb.search.RandomSearch\(\)"),
+        ({"tuner": RandomSearch}, "an instance"),
         ({"stop": "hyperband"}, "stop is 'hyperband'"),
         ({"stop": Lagging}, "an instance"),
         ({"train": None}, "train is None"),

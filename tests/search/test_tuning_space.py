@@ -7,6 +7,7 @@ import random
 import tomllib
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from budbreak.errors import InvalidValue, UnknownName
@@ -196,8 +197,13 @@ def test_ranges_of_whole_numbers_reach_both_ends_as_often():
         ({"a": object()}, "settings are plain"),
         ({"a": {"choose": [object(), 1]}}, "settings are plain"),
         ({1: 2}, "names are texts"),
+        ({"a": math.inf}, "finite float"),
+        ({"a": {"choose": [1.0, math.nan]}}, "finite float"),
+        ({"a": np.float64(1.0)}, "finite float"),
+        ({"a": {"low": np.float64(0.1), "high": 1.0}}, "two finite numbers"),
+        ({"a": None}, "settings are plain"),
     ],
-    ids=range(25),
+    ids=range(30),
 )
 def test_what_is_no_space_is_refused(form, words):
     with pytest.raises((InvalidValue, UnknownName), match=words):

@@ -27,7 +27,7 @@ from budbreak.search.samplers import (
     TUNERS,
     Genetic,
     LateAcceptance,
-    Random,
+    RandomSearch,
     SimulatedAnnealing,
 )
 from budbreak.search.sharing import optuna_sampler, suggest
@@ -63,7 +63,7 @@ __all__ = [
     "Options",
     "Outcome",
     "Parameter",
-    "Random",
+    "RandomSearch",
     "Range",
     "Report",
     "Sampler",

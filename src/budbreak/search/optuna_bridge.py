@@ -19,8 +19,8 @@ from budbreak.search.optuna_studies import distribution
 from budbreak.search.parameters import Candidate, drawn
 from budbreak.search.sampler import Sampler, generator
 from budbreak.search.scores import score_of
-from budbreak.search.sharing import Translation
 from budbreak.search.space import SearchSpace
+from budbreak.search.translation import Translation
 from budbreak.search.trial import History, Trial
 from budbreak.search.tuning_space import TuningSpace
 

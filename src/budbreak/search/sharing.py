@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
 from budbreak.activations import ActivationPlan
 from budbreak.checks import check_count, check_instance, shown
 from budbreak.errors import InvalidValue
-from budbreak.search.findings import activation_name
 from budbreak.search.optuna_studies import check_optuna, suggested
-from budbreak.search.parameters import Candidate, Options, Parameter
 from budbreak.search.sampler import Sampler
 from budbreak.search.samplers import ALL
 from budbreak.search.space import SearchSpace
+from budbreak.search.translation import Translation
 from budbreak.search.tuning_space import Settings, TuningSpace
 
 if TYPE_CHECKING:
@@ -80,42 +77,6 @@ def suggest(trial: optuna.Trial, space: SearchSpace | TuningSpace) -> Activation
         chosen[parameter.name] = suggested(trial, parameter) if parameter.active(chosen) else None
     candidate = translation.candidate(chosen)
     return space.plan(candidate) if isinstance(space, SearchSpace) else space.settings(candidate)
-
-
-@dataclass(frozen=True)
-class Translation:
-    """The parameters of a space as Optuna has them: activations by their names, where candidates have places."""
-
-    parameters: tuple[Parameter, ...]
-    by_place: bool
-
-    @classmethod
-    def of(cls, space: SearchSpace | TuningSpace) -> Translation:
-        """That of a space."""
-        if isinstance(space, TuningSpace):
-            return cls(space.parameters, by_place=False)
-        named = {site: Options(tuple(map(activation_name, choices))) for site, choices in space.items()}
-        return cls(tuple(Parameter(site, options) for site, options in named.items()), by_place=True)
-
-    def words(self, candidate: Candidate) -> dict[str, Any]:
-        """The values of the parameters that are active."""
-        pairs = [(one, value) for one, value in zip(self.parameters, candidate, strict=True) if value is not None]
-        return {one.name: _word(one, value) if self.by_place else value for one, value in pairs}
-
-    def candidate(self, words: Mapping[str, Any]) -> Candidate:
-        """What these values choose; those of parameters that are not active may be missing."""
-        values = [(one, words.get(one.name)) for one in self.parameters]
-        return tuple(_place(one, value) if self.by_place else value for one, value in values)
-
-
-def _word(parameter: Parameter, place: int) -> Any:
-    return parameter.domain.values[place] if isinstance(parameter.domain, Options) else place
-
-
-def _place(parameter: Parameter, word: object) -> Any:
-    """None for what is not among them."""
-    domain = parameter.domain
-    return domain.place(word) if isinstance(domain, Options) and domain.holds(word) else None
 
 
 def _check_space(space: object) -> None:

@@ -104,13 +104,14 @@ def tune_training(
         mask: what is alive. None for a dense model.
         train: called as ``train(model, settings, report)``. It trains the model in place with the settings, which are
             plain forms: of the spaces with a name those of a recipe's ``[train]``,
-            ``{"optimizer": {"is": "sgd", "learning_rate": 0.01, ...}, "schedule": "cosine"}``; of your own space
-            whatever that says. After each epoch, from 1, it may call ``report(epoch, accuracy)`` with what ``evaluate``
-            gives by then: it is recorded, and does not return where the trial ends, by ``stop`` or as it is NaN.
+            ``{"optimizer": {"is": "sgd", "learning_rate": 0.01, ...}, "schedule": "cosine"}``, of which
+            ``budbreak.training.equip`` makes live ones; of your own space whatever that says. After each epoch, from 1,
+            it may call ``report(epoch, accuracy)`` with what ``evaluate`` gives by then: that is recorded, and does not
+            return where the trial ends, by ``stop`` or as it is NaN.
         evaluate: see `search_activations`.
         space: what to choose from, see `TuningSpace`: "safs" or "paper", both of which need ``epochs``; or your own,
             ``{"rate": {"low": 1e-4, "high": 0.1, "log": True}, "optimizer": {"choose": ["sgd", "adam"]}}``.
-        tuner: proposes settings: `TPE`, `Random`, or `SMAC`, with which SAFS tunes; or yours.
+        tuner: proposes settings: `TPE`, `RandomSearch`, or `SMAC`, with which SAFS tunes; or yours.
         trials: at most so many; None: until the tuner stops.
         stop: ends trials that are not worth going on: `Hyperband`, `Lagging`, or yours. The score of such a trial is
             the last accuracy that it reported; it is the best only where no other has a score.

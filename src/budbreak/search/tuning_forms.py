@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -195,14 +196,15 @@ def _otherwise(form: Mapping[str, Any], path: str) -> Any:
 
 def _checked(value: Any, path: str) -> Any:
     """Refuse what neither TOML nor JSON holds."""
-    if isinstance(value, str | int | float):
+    if type(value) in (str, int, bool) or (type(value) is float and math.isfinite(value)):
         return value
     if isinstance(value, list | tuple):
         return [_checked(one, path) for one in cast("Sequence[Any]", value)]
     if isinstance(value, Mapping) and all(isinstance(name, str) for name in cast("Mapping[Any, Any]", value)):
         return {name: _checked(one, f"{path}.{name}") for name, one in cast("Mapping[str, Any]", value).items()}
-    rule = "settings are plain: texts, numbers, true and false, lists and tables of them"
-    raise InvalidValue(f"{path} is {shown(value)}", rule, 'write a value by its name, as {"is": "sgd"}')
+    rule = "settings are plain: texts, finite numbers, true and false, lists and tables of them"
+    fix = "write a finite float" if isinstance(value, float) else 'write a value by its name, as {"is": "sgd"}'
+    raise InvalidValue(f"{path} is {shown(value)}", rule, fix)
 
 
 def _check_keys(form: Mapping[str, Any], path: str, known: tuple[str, ...]) -> None:

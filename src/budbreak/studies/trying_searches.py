@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,8 +60,8 @@ class _Trying:
             space = space_of(self.setup, self.model, self.inputs)
         except NoSites as error:
             raise NoSites(error.value, error.rule, "choose another network, or take [activations] out") from error
-        for place in range(max(space.lengths)):
-            plan = space.plan(tuple(min(place, length - 1) for length in space.lengths))
+        for candidate in _covering(space.lengths):
+            plan = space.plan(candidate)
             plan = plan.trained(True, per=asked.per) if asked.trainable else plan
             replaced = replace_activations(self.model, plan, example=self.inputs)
             self.engine.prepare(replaced)
@@ -86,6 +86,16 @@ class _Trying:
 
     def _step(self, model: nn.Module, setup: Setup) -> None:
         train_step(model, setup.train.optimizer.build(model), self.inputs, self.images.labels, self.engine)
+
+
+def _covering(lengths: Sequence[int]) -> Iterator[Candidate]:
+    """Candidates in which each choice is at some site: as many at a time as there are sites.
+
+    >>> list(_covering((5, 5, 5)))
+    [(0, 1, 2), (3, 4, 0)]
+    """
+    for first in range(0, max(lengths), len(lengths)):
+        yield tuple((first + site) % length for site, length in enumerate(lengths))
 
 
 def _check_proposal(sampler: Any, space: SearchSpace | TuningSpace) -> None:

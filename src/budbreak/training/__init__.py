@@ -3,6 +3,7 @@
 from budbreak.training.choice import Device, Engine, Precision, choose_engine, cpu_capabilities
 from budbreak.training.engine import evaluate, steps_per_epoch, train_epoch, train_step
 from budbreak.training.environment import environment
+from budbreak.training.families import OPTIMIZER_FAMILY, RATE_FAMILY, equip
 from budbreak.training.fromage import Fromage, FromageOptimizer
 from budbreak.training.optimizers import ALL as OPTIMIZERS
 from budbreak.training.optimizers import SGD, Adam, AdamW, OptimizerValue
@@ -22,7 +23,9 @@ from budbreak.training.tadam import TAdam, TAdamOptimizer
 
 __all__ = [
     "OPTIMIZERS",
+    "OPTIMIZER_FAMILY",
     "RATES",
+    "RATE_FAMILY",
     "SGD",
     "Adam",
     "AdamW",
@@ -46,6 +49,7 @@ __all__ = [
     "choose_engine",
     "cpu_capabilities",
     "environment",
+    "equip",
     "evaluate",
     "steps_per_epoch",
     "train_epoch",

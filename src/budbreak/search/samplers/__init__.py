@@ -2,14 +2,14 @@
 
 from budbreak.search.samplers.genetic import Genetic
 from budbreak.search.samplers.late_acceptance import LateAcceptance
-from budbreak.search.samplers.random import Random
+from budbreak.search.samplers.random_search import RandomSearch
 from budbreak.search.samplers.simulated_annealing import SimulatedAnnealing
 from budbreak.search.samplers.smac import SMAC
 from budbreak.search.samplers.tpe import TPE
 from budbreak.values import Family
 
-ALL = (SMAC, TPE, Genetic, LateAcceptance, Random, SimulatedAnnealing)
-TUNERS = (SMAC, TPE, Random)
+ALL = (SMAC, TPE, Genetic, LateAcceptance, RandomSearch, SimulatedAnnealing)
+TUNERS = (SMAC, TPE, RandomSearch)
 FAMILY = Family.of("sampler", ALL, needs=("propose",), call=False, example='"late-acceptance"')
 TUNER_FAMILY = Family.of("tuner", TUNERS, needs=("propose",), call=False, example='"tpe"')
 
@@ -22,6 +22,6 @@ __all__ = [
     "TUNER_FAMILY",
     "Genetic",
     "LateAcceptance",
-    "Random",
+    "RandomSearch",
     "SimulatedAnnealing",
 ]

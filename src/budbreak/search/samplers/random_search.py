@@ -11,7 +11,7 @@ from budbreak.search.trial import History
 
 
 @dataclass(frozen=True)
-class Random:
+class RandomSearch:
     """Draw each candidate anew, every value of a parameter as likely, whatever was found.
 
     Differs from SAFS's code, which walks from each candidate to the next.

@@ -1,35 +1,16 @@
-"""Which trials are not worth going on? Pure values that look at accuracies after epochs; `STOPPING` enrols them."""
+"""Hyperband: the best of those that got as far go on."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
-import numpy as np
-
-from budbreak.checks import check_count, check_fraction, check_instance
+from budbreak.checks import check_count
 from budbreak.errors import InvalidValue
 from budbreak.search.sampler import generator
+from budbreak.search.stopping_rule import first_at
 from budbreak.search.trial import History, Values
-from budbreak.values import Family
-
-
-@runtime_checkable
-class StoppingRule(Protocol):
-    """Does a trial end before its training is over? A frozen value, pure in all that it is given, as samplers are."""
-
-    def stops(self, history: History, values: Values, number: int, seed: int) -> bool:
-        """Whether the trial ends here; asked after each report of its training.
-
-        Args:
-            history: the trials that are known; where several run at a time not all before this one.
-            values: (epoch, accuracy) of this trial so far, one at least; the last is that of now.
-            number: of this trial, from 0.
-            seed: of everything random.
-        """
-        ...
 
 
 @dataclass(frozen=True)
@@ -93,62 +74,6 @@ class Hyperband:
         return not all(self._goes_on(accuracy, rung, fellows) for rung in reached)
 
     def _goes_on(self, accuracy: float, rung: int, fellows: list[Values]) -> bool:
-        there = [_first_at(values, rung) for values in fellows]
+        there = [first_at(values, rung) for values in fellows]
         known = sorted([accuracy, *[one for one in there if one is not None]], reverse=True)
         return accuracy >= known[max(1, len(known) // self.factor) - 1]
-
-
-@dataclass(frozen=True)
-class Lagging:
-    """Stop what is far behind: its best accuracy so far is below a quantile of those that others had by this epoch.
-
-    Args:
-        quantile: of the best accuracies until this epoch, of the trials that are known and got so far, in (0, 1); 0.5,
-            the median, stops half of all trials sooner or later, 0.1 those without hope.
-        startup: so many others that got so far there must be.
-        after: epochs before which none is stopped.
-
-    Source: Golovin et al. 2017 (the median rule of Vizier). Differs: the best, not the mean of all epochs.
-    """
-
-    quantile: float = 0.5
-    startup: int = 5
-    after: int = 1
-
-    def __post_init__(self) -> None:
-        check_fraction("quantile", self.quantile, zero=False)
-        check_count("startup", self.startup)
-        check_count("after", self.after)
-
-    def stops(self, history: History, values: Values, number: int, seed: int) -> bool:
-        """See `StoppingRule.stops`."""
-        now = values[-1][0]
-        if now < self.after:
-            return False
-        others = [_best_until(trial.values, now) for trial in history if _first_at(trial.values, now) is not None]
-        if len(others) < self.startup:
-            return False
-        return _best_until(values, now) < float(np.quantile(others, self.quantile))
-
-
-STOPPING = (Hyperband, Lagging)
-STOPPING_FAMILY = Family.of("stopping rule", STOPPING, needs=("stops",), call=False, example='"lagging"')
-
-
-def check_stopping(stop: object) -> None:
-    """Refuse what is no rule.
-
-    Raises:
-        InvalidValue: with what to write.
-    """
-    check_instance("stop", stop, ("stops",), "bb.search.Lagging()", call=False, choices=STOPPING)
-
-
-def _first_at(values: Values, epoch: int) -> float | None:
-    """The first accuracy at this epoch or after it, if there is one."""
-    return next((accuracy for at, accuracy in values if at >= epoch), None)
-
-
-def _best_until(values: Values, epoch: int) -> float:
-    """The highest accuracy up to an epoch; that of the first report, where all came later."""
-    return max((accuracy for at, accuracy in values if at <= epoch), default=values[0][1])
