@@ -8,17 +8,18 @@ from pathlib import Path
 
 from reproductions.cells import Cell
 from reproductions.prose import missing_of, name_of, places_section, tidy
+from reproductions.safs.combined import COMBINED, combined_section, combined_sentence, combined_study
 from reproductions.safs.motivation import motivation_section, operators_sentence
 from reproductions.safs.parts import parts_section, parts_sentence
 from reproductions.safs.studies import BEST, ENOUGH, OPERATORS, Measured, Operators, operators, safs_studies
 from reproductions.safs.tables import (
     COST_HEAD,
     COURSE_HEAD,
-    PAPER_SPARSITY,
     accuracy_table,
     cost_row,
     course_row,
     operators_rows,
+    paper_row,
     reach_section,
     searched,
     settings_rows,
@@ -54,9 +55,7 @@ RULE = (
     "not the same as none: the intervals say how large it could be. With fewer than "
     f"{ENOUGH} seeds there is no verdict."
 )
-_ABROAD = (
-    "- the rest of the paper's table: VGG-16 and ResNet-18 on CIFAR-10, EfficientNet-B0 on the ImageNet of 16 x 16"
-)
+_ABROAD = "- the last row of the paper's table, EfficientNet-B0 on the ImageNet of 16 x 16: no recipe has it"
 
 
 def safs_document(cells: Sequence[Cell], *, recipes: Path) -> str:
@@ -67,30 +66,36 @@ def safs_document(cells: Sequence[Cell], *, recipes: Path) -> str:
         recipes: the folder of the recipes, which say what was planned.
     """
     single = operators(cells, recipes)
-    planned = safs_studies(cells, single, recipes)
+    planned, together = safs_studies(cells, single, recipes), combined_study(cells, recipes)
     found = {name: one for name, one in planned.items() if one.study.cells}
-    parts = [HEAD, RULE, _short(found, single)]
+    parts = [HEAD, RULE, _short(found, single, together)]
     parts += [_section(one) for one in found.values()]
-    parts += [_chosen(found), _costs(found), motivation_section(single, found)]
-    parts += [_missing(planned, single), places_section(_places(found, single)), _HOURS if found else ""]
+    parts += [_chosen(found), _costs(found), motivation_section(single, found), combined_section(together)]
+    every = {**{name: _harvested(one) for name, one in planned.items()}, OPERATORS: single.study, COMBINED: together}
+    parts += [_missing(every), places_section({name: study for name, study in every.items() if study.cells}), _HOURS]
     return tidy("\n\n".join(parts))
 
 
-def _short(found: Mapping[str, Measured], single: Operators) -> str:
+def _short(found: Mapping[str, Measured], single: Operators, together: Study) -> str:
     lines = [f"- {_accuracies(one)} {parts_sentence(one)}" for one in found.values()]
     lines += [f"- Single activations. {operators_sentence(single)}"] if single.study.cells else []
+    lines += [f"- With AP and activation counts. {combined_sentence(together)}"] if together.cells else []
     return "\n".join(["## In short", "", *(lines or ["Nothing was measured yet."])])
 
 
 def _accuracies(one: Measured) -> str:
     arms = listed(f"{arm} {with_spread(one.accuracies(arm))} (n={len(one.accuracies(arm))})" for arm in one.study.arms)
-    return f"{name_of(one.study)}, {one.title}, test accuracy, %: dense {with_spread(one.dense)}; {arms}."
+    return f"{_title(one)}, test accuracy, %: dense {with_spread(one.dense)}; {arms}."
+
+
+def _title(one: Measured) -> str:
+    return f"{name_of(one.study)}, {one.title}" if one.recipe == SAFS else one.title
 
 
 def _section(one: Measured) -> str:
     """What is compared at one sparsity."""
-    parts = [f"## {name_of(one.study)}, {one.title}", _setting(one), accuracy_table(one)]
-    parts += [_BESIDE] if one.sparsity == PAPER_SPARSITY else []
+    parts = [f"## {_title(one)}", _setting(one), accuracy_table(one)]
+    parts += [_BESIDE] if paper_row(one) else []
     parts += ["### Classes that are reached", reach_section(one)]
     parts += ["### How much is the activation, how much the hyper-parameters, how much connectivity"]
     return "\n\n".join([*parts, parts_section(one)])
@@ -112,7 +117,7 @@ def _setting(one: Measured) -> str:
     planned = sum(cell.arm in study.planned for cell in study.cells)
     more = f", and {len(study.cells) - planned} of other arms" if len(study.cells) > planned else ""
     return (
-        f"Recipe [`{SAFS}`](../../recipes/{SAFS}.toml){command}: {planned} of "
+        f"Recipe [`{one.recipe}`](../../recipes/{one.recipe}.toml){command}: {planned} of "
         f"{study.seeds * len(study.planned)} cells{more}. {cell.total:,} prunable weights, of which "
         f"{cell.kept[-1]:,} stay; {train['epochs']} epochs in each full training, batches of {train['batch_size']}."
         f"{power}"
@@ -159,9 +164,8 @@ _COURSE = (
 )
 
 
-def _missing(planned: Mapping[str, Measured], single: Operators) -> str:
-    lines = [f"- `{name}`: {missing_of(_harvested(one))}" for name, one in planned.items() if _harvested(one).missing]
-    lines += [f"- `{OPERATORS}`: {missing_of(single.study)}"] if single.study.missing else []
+def _missing(every: Mapping[str, Study]) -> str:
+    lines = [f"- `{name}`: {missing_of(study)}" for name, study in every.items() if study.missing]
     return "\n".join(["## Not measured yet", "", *lines, _ABROAD])
 
 
@@ -169,8 +173,3 @@ _HOURS = (
     "Hours are those of the last trainings. What searches took stands with them; arms that search for the same share "
     "its trials, as *stage-1* and *safs* do those for activations."
 )
-
-
-def _places(found: Mapping[str, Measured], single: Operators) -> dict[str, Study]:
-    studies = {name: _harvested(one) for name, one in found.items()}
-    return {**studies, OPERATORS: single.study} if single.study.cells else studies

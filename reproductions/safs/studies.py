@@ -11,10 +11,14 @@ from typing import Any
 
 from budbreak.studies import TEST_ACCURACY, VALIDATION_ACCURACY, Difference
 from reproductions.cells import Cell
+from reproductions.prose import name_of
 from reproductions.settings import SAFS, SPARSITIES, of_sparsity
 from reproductions.study import ALPHA, Pair, Study, studies_of
 
 OPERATORS = "mnist-lenet5-operators"
+NETWORKS = ("cifar10-vgg16-safs", "cifar10-resnet18-safs")
+"""Recipes of SAFS on others than LeNet-5."""
+
 TEST, VALIDATION = TEST_ACCURACY.name, VALIDATION_ACCURACY.name
 RELU, TUNED, FIRST, SECOND, BOTH, BEST = "relu", "relu-tuned", "stage-1", "stage-2", "safs", "best operator"
 CONNECTED = "-connected"
@@ -28,25 +32,28 @@ _GRID = "prune.schedule.sparsity"
 
 @dataclass(frozen=True)
 class Measured:
-    """SAFS's recipe at one sparsity.
+    """A recipe of SAFS at one sparsity.
 
     Args:
         study: of its arms, and of the best single operator of each seed where all of them are there.
+        recipe: its name.
         sparsity: of the prunable weights.
     """
 
     study: Study
+    recipe: str
     sparsity: float
 
     @property
     def title(self) -> str:
-        """E.g. "97 % sparse"."""
-        return f"{100 * self.sparsity:g} % sparse"
+        """E.g. "97 % sparse": of LeNet-5, of which there are several; with network and data before it of others."""
+        sparse = f"{100 * self.sparsity:g} % sparse"
+        return sparse if self.recipe == SAFS else f"{name_of(self.study)}, {sparse}"
 
     @property
     def command(self) -> str:
         """What is added to the command of the recipe; empty for its own sparsity."""
-        return "" if self.sparsity == SPARSITIES[0] else f"--set prune.schedule.sparsity={self.sparsity:g}"
+        return "" if self.study.recipe == self.recipe else f"--set prune.schedule.sparsity={self.sparsity:g}"
 
     @cached_property
     def differences(self) -> dict[str, Difference]:
@@ -144,16 +151,25 @@ def operators(cells: Sequence[Cell], recipes: Path) -> Operators:
 
 
 def safs_studies(cells: Sequence[Cell], single: Operators, recipes: Path) -> dict[str, Measured]:
-    """SAFS's recipe at all planned sparsities, and at others of which there are cells: name -> study."""
-    base = studies_of(cells, recipes)[SAFS]
+    """SAFS's recipe at all planned sparsities, and at others of which there are cells; then other networks.
+
+    Returns:
+        Name -> study.
+    """
+    planned = studies_of(cells, recipes)
     others = [_sparsity(cell) for cell in cells if cell.recipe.startswith(f"{SAFS}-")]
     found: dict[str, Measured] = {}
     for sparsity in dict.fromkeys((*SPARSITIES, *sorted(others))):
         name = of_sparsity(sparsity)
         own = [cell for cell in cells if cell.recipe == name]
         own += [replace(cell, recipe=name, arm=BEST, reference=RELU) for cell in single.best(sparsity) if own]
-        found[name] = Measured(replace(base, recipe=name, cells=tuple(own), exact=False), sparsity)
-    return found
+        study = replace(planned[SAFS], recipe=name, cells=tuple(own), exact=False)
+        found[name] = Measured(study, SAFS, sparsity)
+    return found | {name: _elsewhere(replace(planned[name], exact=False)) for name in NETWORKS if name in planned}
+
+
+def _elsewhere(study: Study) -> Measured:
+    return Measured(study, study.recipe, _sparsity(study.cells[0]) if study.cells else 0.0)
 
 
 def _sparsity(cell: Cell) -> float:

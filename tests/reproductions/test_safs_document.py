@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from made_searches import made_sparse
 
+from reproductions.safs.combined import COMBINED, combined_study, gains
 from reproductions.safs.document import safs_document
 from reproductions.safs.studies import OPERATORS, operators, safs_studies
 from reproductions.settings import SAFS
@@ -170,6 +171,37 @@ def test_the_correction_goes_over_all_activations_and_sparsities():
     assert row is not None
     assert row.p_adjusted >= row.p
     assert single.difference("srs", 0.9).p_adjusted >= 30 * single.difference("srs", 0.9).p
+
+
+def test_other_networks_stand_beside_their_rows_of_the_paper():
+    text = text_of(arms({"relu": 0.7, "relu-tuned": 0.8}, sparsity=0.99, recipe="cifar10-vgg16-safs"))
+    part = section(text, "LeNet-5 on MNIST, 99 % sparse")  # the name of the made network
+    assert "[`cifar10-vgg16-safs`](../../recipes/cifar10-vgg16-safs.toml): 6 of 15 cells" in part
+    assert row_of(part, "relu").endswith("| 70.32 |")
+    assert f"- `{SAFS}-99`: all of it" in text
+
+
+HOSTS = {"magnitude": 0.6, "magnitude-safs": 0.7, "magnitude-ap-safs": 0.7, "magnitude-ap": 0.7}
+
+
+def test_what_searching_gains_is_compared_with_and_without_ap():
+    text = text_of(arms(HOSTS, recipe=COMBINED))
+    part = text.split("## All three methods")[1].split("\n## ")[0]
+    assert "12 of 40 cells" in part
+    assert "shown to help without AP for 1 of 1 hosts (magnitude-safs); after AP for 0 of 1 hosts." in part
+    assert "| magnitude-ap-safs - magnitude-ap |" in part
+    # noise by seed, of 0.2 points: 1 - 2 parts of it with AP, 2 - 1 without: 0.4 * 4.303 / sqrt(3) = 0.99
+    assert "| magnitude | -10.00 [-10.99, -9.01] |" in part
+    assert "| smaller with AP |" in part
+
+
+def test_what_searching_gains_needs_all_four_arms_and_three_seeds():
+    study = combined_study(arms(HOSTS, seeds=2, recipe=COMBINED), RECIPES)
+    assert [(host, one.n) for host, one, _ in gains(study)] == [("magnitude", 2)]
+    assert gains(combined_study(arms({"counts": 0.6, "counts-ap": 0.7}, recipe=COMBINED), RECIPES)) == []
+    text = text_of(study.cells)
+    assert "No arm has 3 seeds with and without a search" in text
+    assert "with AP |" not in text
 
 
 def test_other_sparsities_and_arms_are_shown_as_they_come():
