@@ -33,6 +33,7 @@ from budbreak.studies.result import (
 from budbreak.studies.retraining import WORDS as RETRAINED
 from budbreak.studies.rows import difference_rows, level_rows, to_csv, to_json
 from budbreak.studies.run import Choice, RunFailed, run
+from budbreak.studies.searched import Searched, read_searched
 from budbreak.studies.sections import Setup, make_setup
 from budbreak.studies.stored import StoredWeights, stored_weights
 from budbreak.studies.subject import is_ap, subject
@@ -69,6 +70,7 @@ __all__ = [
     "Request",
     "RunFailed",
     "RunResult",
+    "Searched",
     "Setup",
     "StoredRun",
     "StoredWeights",
@@ -99,6 +101,7 @@ __all__ = [
     "open_executor",
     "paired_differences",
     "parse_set",
+    "read_searched",
     "read_task",
     "read_tasks",
     "recipe_fields",
