@@ -39,6 +39,7 @@ from budbreak.studies.stored import StoredWeights, stored_weights
 from budbreak.studies.subject import is_ap, subject
 from budbreak.studies.task import Place
 from budbreak.studies.taskfolder import read_task
+from budbreak.studies.trialfile import is_search
 from budbreak.studies.watching import Event
 
 __all__ = [
@@ -88,6 +89,7 @@ __all__ = [
     "import_folders",
     "is_ap",
     "is_compaction",
+    "is_search",
     "level_rows",
     "list_runs",
     "load_recipe",
