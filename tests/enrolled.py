@@ -14,7 +14,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from budbreak import activations, criteria, diagnostics, evidence, masks, schedules, search, training
-from budbreak.export import Packed, Safetensors
+from budbreak.export import Onnx, OpenVINO, Packed, Safetensors, TorchProgram
 from budbreak.iteration import AccuracyGates, ActivateWhilePruning, EarlyStop, Remove, Train
 
 Share = st.floats(0.001, 0.99)
@@ -80,6 +80,7 @@ def activation(kind: type, *, trainable: bool, more: Mapping[str, Any] | None = 
 
 
 BOTH = {"alpha": 1.0, "beta": 1.0}
+FREE = {"introduced": {"static_batch": False}, "arguments": {"static_batch": st.booleans()}}
 NUMERATOR = (0.0, 0.5, 0.24994455, 0.05268699, 0.00555048, 0.00024445)
 DENOMINATOR = (0.0, 0.10537399, 0.0, 0.0004889)
 
@@ -371,8 +372,11 @@ ROWS = (
         {"quantile": Share, "startup": st.integers(1, 9), "after": st.integers(1, 9)},
     ),
     # exporters
+    Row(Onnx, ({}, {"static_batch": True}), **FREE),
+    Row(OpenVINO, ({}, {"static_batch": True}), **FREE),
     Row(Packed, introduced={"plan": None}),
     Row(Safetensors, introduced={"plan": None}),
+    Row(TorchProgram, ({}, {"static_batch": True}), **FREE),
     # probes
     Row(evidence.Weights),
     Row(evidence.StartWeights),

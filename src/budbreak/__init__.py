@@ -32,7 +32,7 @@ from budbreak.evidence import Evidence, probe
 from budbreak.export import export, load_exported
 from budbreak.graph import trace
 from budbreak.iteration import ActivateWhilePruning, Plan, Remove, Step, Train, iterate, load_level
-from budbreak.live import dead_neurons, hold, prune, replace_activations, rewind
+from budbreak.live import connect, dead_neurons, hold, prune, replace_activations, rewind
 from budbreak.lowrank import ranks
 from budbreak.masks import NM, Block, Element, Mask, Scores, Unit, excluding, including, select
 from budbreak.search import search_activations
@@ -58,6 +58,7 @@ __all__ = [
     "activations",
     "compact",
     "compaction",
+    "connect",
     "criteria",
     "dead_neurons",
     "diagnostics",

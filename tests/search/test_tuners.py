@@ -103,6 +103,9 @@ def test_a_history_proposes_what_smac_would():
             assert alive.read(asked.config) == trial.candidate
             alive.tell(Trial(candidate=trial.candidate, score=trial.score, seconds=0.0), asked)
     assert len({trial.candidate for trial in history}) == 8
+    blind = [SMAC(trials=8).propose(SPACE, history[:3], 0, 5) for _ in range(2)]
+    assert blind[0] == blind[1]
+    assert blind[0] in SPACE.candidates
 
 
 @pytest.mark.parametrize("make", [lambda: TPE(trials=0), lambda: TPE(startup=0), lambda: SMAC(trials=0)])

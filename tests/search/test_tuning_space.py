@@ -1,5 +1,6 @@
 """Spaces of settings: what they hold, what a candidate becomes, and what is refused."""
 
+import copy
 import json
 import math
 import pickle
@@ -136,7 +137,10 @@ def test_a_space_is_a_value():
     assert space == nested()
     assert hash(space) == hash(nested())
     assert space != other
-    assert pickle.loads(pickle.dumps(space)) == space
+    copies = (pickle.loads(pickle.dumps(space)), copy.deepcopy(space))
+    assert copies == (space, space)
+    fromage = (64, 1e-8, "fromage", None, None, None)
+    assert all(one.settings(fromage) == space.settings(fromage) for one in copies)
     assert eval(repr(space)) == space
     assert TuningSpace(json.loads(json.dumps(space.plain()))) == space
     space.plain()["optimizer"]["choose"].clear()
@@ -163,6 +167,9 @@ def test_draws_are_inside_and_spread_as_they_should_be():
 def test_ranges_of_whole_numbers_reach_both_ends_as_often():
     counts = Counter(Range(1, 3).draw(random.Random(seed)) for seed in range(3000))
     assert all(abs(counts[number] - 1000) < 110 for number in (1, 2, 3))
+    # by hand, of a logarithmic one: log(1.5 / 0.5), log(2.5 / 1.5) and log(3.5 / 2.5) of log(3.5 / 0.5)
+    counts = Counter(Range(1, 3, log=True).draw(random.Random(seed)) for seed in range(3000))
+    assert [counts[number] / 3000 for number in (1, 2, 3)] == pytest.approx([0.565, 0.263, 0.173], abs=0.03)
     draws = [Range(0, 1.0).draw(random.Random(seed)) for seed in range(9)]
     assert all(type(number) is float for number in draws)
     assert Range(0, 1.0).nearest(-1) == 0.0
@@ -202,8 +209,11 @@ def test_ranges_of_whole_numbers_reach_both_ends_as_often():
         ({"a": np.float64(1.0)}, "finite float"),
         ({"a": {"low": np.float64(0.1), "high": 1.0}}, "two finite numbers"),
         ({"a": None}, "settings are plain"),
+        ({"a": {"choose": [1, True]}}, "each is there once"),
+        ({"b": {"choose": [1, 2]}, "a": {"is": "cosine", "when": {"b": 1}}}, "has 'when', and is neither"),
+        ({"a": 1, "otherwise": 2}, "the space has 'otherwise'"),
     ],
-    ids=range(30),
+    ids=range(33),
 )
 def test_what_is_no_space_is_refused(form, words):
     with pytest.raises((InvalidValue, UnknownName), match=words):

@@ -215,6 +215,26 @@ GOLDEN = {
     "mnist-lenet5-safs stage-2": "8b566fc2295c 5874572edb80 c223c29eac5b 54a25214a506",
     "mnist-lenet5-safs safs": "8b566fc2295c 5874572edb80 8795a99f5512 161e3ded50f8 acc5a3935d3c",
     "mnist-lenet5-safs relu-tuned": "8b566fc2295c 5874572edb80 efdeee306f7f 9da12500a77c",
+    "cifar10-resnet18-safs relu": "8049d53e307d 73384788943e",
+    "cifar10-resnet18-safs stage-1": "8049d53e307d 808db0259c28 2d03a560a3c1 e254512df3ba",
+    "cifar10-resnet18-safs stage-2": "8049d53e307d 808db0259c28 4b96c8007923 f220391c5881",
+    "cifar10-resnet18-safs safs": "8049d53e307d 808db0259c28 2d03a560a3c1 3e8602ae2cee 15e1043e3318",
+    "cifar10-resnet18-safs relu-tuned": "8049d53e307d 808db0259c28 445c96f1b5e1 abe0a89fb7ef",
+    "cifar10-vgg16-safs relu": "2e9485575385 36184a2a7b60",
+    "cifar10-vgg16-safs stage-1": "2e9485575385 2f1d5ae6a51a 3905ccafd14a f1b77e5f7a6d",
+    "cifar10-vgg16-safs stage-2": "2e9485575385 2f1d5ae6a51a 0ab6788672fe e3e6b6e81d07",
+    "cifar10-vgg16-safs safs": "2e9485575385 2f1d5ae6a51a 3905ccafd14a 03af0f7983da 09bb4a717daa",
+    "cifar10-vgg16-safs relu-tuned": "2e9485575385 2f1d5ae6a51a 7716265e8265 22c4993d38e0",
+    "mnist-lenet5-combined magnitude": "81d897ca2e92 dba1f8be620c",
+    "mnist-lenet5-combined magnitude-ap": "81d897ca2e92 67572ffad275",
+    "mnist-lenet5-combined counts": "c6a1d00254bf d1d6131ebffb",
+    "mnist-lenet5-combined counts-ap": "c6a1d00254bf 584063781b07",
+    "mnist-lenet5-combined magnitude-safs": "81d897ca2e92 ecaa8dafdd36 32a60716b199 8c1d1416c229",
+    "mnist-lenet5-combined magnitude-ap-safs": "81d897ca2e92 ecda8e4cd0c3 b3d8ed24b37a 14e9126d1ed7",
+    "mnist-lenet5-combined counts-safs": "c6a1d00254bf 5cb56a6f3be3 e8911ddb756a 470100f1e190",
+    "mnist-lenet5-combined counts-ap-safs": "c6a1d00254bf b9da1fb3aaf2 c2ad482bc6eb 783042b72293",
+    "mnist-lenet5-safs relu-floor": "8b566fc2295c 7c3b69aaca4f",
+    "mnist-lenet5-safs relu-connected": "8b566fc2295c 1ae73a90b77d",
 }
 
 
@@ -293,6 +313,8 @@ LEVELS_CHANGES = [
     {"prune.floor": 2},
     {"prune.floor": 0.01},
     {"prune.allow_collapse": True},
+    {"prune.connect": True},
+    {"prune.connect": True, "prune.images": 100},
     {"prune.criterion": "taylor", "prune.images": 100},
 ]
 

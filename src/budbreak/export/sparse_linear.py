@@ -58,6 +58,14 @@ class SparseLinear(nn.Module):
             return torch.addmv(self._bias, self._weight, input.reshape(-1)).unsqueeze(0)
         return torch.addmm(self._column, self._weight, input.t()).t()
 
+    def dense(self) -> nn.Linear:
+        """A layer of torch that gives the same."""
+        layer = nn.Linear(self.in_features, self.out_features, bias=self.bias is not None, device="meta")
+        layer.weight = nn.Parameter(self._weight.to_dense())
+        if self.bias is not None:
+            layer.bias = nn.Parameter(self.bias.clone())
+        return layer.train(self.training)
+
     def extra_repr(self) -> str:
         """As `torch.nn.Linear` says it, with what is left of the weights."""
         weights = self.in_features * self.out_features

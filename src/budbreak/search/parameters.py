@@ -115,7 +115,7 @@ class Parameter:
 
     def active(self, chosen: Mapping[str, Any]) -> bool:
         """Whether it has a value beside these of the parameters before it."""
-        return all(chosen[name] in values for name, values in self.when)
+        return all(any(same(chosen[name], value) for value in values) for name, values in self.when)
 
 
 class Space(Protocol):

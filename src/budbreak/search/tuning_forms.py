@@ -116,6 +116,10 @@ def _node(form: Any, path: str, when: When) -> Node:
 
 def _table(form: Mapping[str, Any], path: str, when: When) -> Node:
     nodes = dict[str, Node]()
+    for name in _CONDITION:
+        if name in form:
+            rule = "a range or a choice is subject to a condition"
+            raise InvalidValue(f"{path or 'the space'} has {name!r}, and is neither", rule, "write choose = [...]")
     for name, value in form.items():
         if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidValue(f"a setting is named {shown(name)}", "names are texts", "put it in quotes")
@@ -165,7 +169,7 @@ def _labels(options: Sequence[Any], path: str) -> list[Any]:
         for name, option in zip(short, options, strict=True)
     ]
     for place, label in enumerate(labels):
-        if any(same(label, other) for other in labels[:place]):
+        if label in labels[:place]:  # True is 1 here: Python would take one for the other where it looks for equal ones
             raise InvalidValue(f"{path} chooses from {inline(options)}", "each is there once", f"leave one {label} out")
     return labels
 

@@ -138,6 +138,10 @@ class TuningSpace(Mapping[str, Any]):
     def __hash__(self) -> int:
         return hash(inline(self._entries))
 
+    def __reduce__(self) -> tuple[type[TuningSpace], tuple[dict[str, Any]]]:
+        """Made anew from its entries in another process."""
+        return TuningSpace, (self._entries,)
+
     def __repr__(self) -> str:
         return f"TuningSpace({self._entries!r})"
 

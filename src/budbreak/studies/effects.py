@@ -43,7 +43,7 @@ class Rule:
 
 def _data_free(setup: Setup) -> bool:
     needs = [need for criterion in criteria_of(setup.prune.criterion, setup.prune.then) for need in criterion.needs]
-    return all(isinstance(need, Weights | StartWeights | Observer) for need in needs)
+    return not setup.prune.connect and all(isinstance(need, Weights | StartWeights | Observer) for need in needs)
 
 
 def _never_prunes(setup: Setup) -> bool:
@@ -81,7 +81,7 @@ RULES = (
         "take it out, or write activations.trainable = true",
     ),
     *map(_of_pruning, ("criterion", "then", "scope", "allocation", "floor", "granularity", "spare", "steps")),
-    *map(_of_pruning, ("images", "allow_collapse", "rewind", "rewind_epoch", "rounds")),
+    *map(_of_pruning, ("images", "allow_collapse", "rewind", "rewind_epoch", "rounds", "connect")),
     Rule(
         "prune.allocation",
         lambda setup: not setup.prune.scope.divides,

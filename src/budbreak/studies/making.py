@@ -82,6 +82,7 @@ def make_plan(setup: Setup, *, seed: int, steps: int) -> Plan:
         allow_collapse=prune.allow_collapse,
         train_dense=prune.train_dense,
         rounds=prune.rounds or None,
+        connect=prune.connect,
     )
 
 

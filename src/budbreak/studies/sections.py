@@ -166,6 +166,10 @@ class PruneSection(Section):
         0, description="rounds of each pruning, the network observed anew in each; 0: as many as the criterion has"
     )
 
+    connect: bool = Field(
+        False, description="each class keeps a path from the input: for each weight that comes in for it, another goes"
+    )
+
     @model_validator(mode="after")
     def _levels_end(self) -> PruneSection:
         if self.schedule.levels > _MOST_LEVELS:

@@ -172,4 +172,7 @@ def _remarks(stages: Sequence[LevelRecord], layers: object, *, lost: int) -> lis
     short = sum(stage.shortfall for stage in stages)
     if short:
         remarks.append(f"what follows the host found {short} candidates too few: the host removed them instead")
+    exchanged = sum(stage.exchanged or 0 for stage in stages)
+    if exchanged:
+        remarks.append(f"{exchanged} weights were exchanged, so that each class keeps a path from the input")
     return remarks
