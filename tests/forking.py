@@ -9,19 +9,21 @@ import warnings
 
 # The server imports once; each process is forked from it, before any thread has started there.
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["torch.distributed", "torch._dynamo", "sklearn.datasets", "budbreak.cli"])
+CONTEXT.set_forkserver_preload(["torch.distributed", "torch._dynamo", "budbreak.cli", "budbreak.reporting.page"])
 
 
-def start(work, *arguments, errors=os.devnull):
-    """Start ``work(*arguments)``, a function of a module, in a process; its output goes nowhere.
+def start(work, *arguments, errors=os.devnull, terminal=None):
+    """Start ``work(*arguments)``, a function of a module, in a process and session of its own.
 
     Args:
-        errors: the file for what it writes to stderr.
+        errors: the file for what it writes to stderr; what it prints goes nowhere.
+        terminal: of what all its streams are instead, and of which Ctrl-C reaches it.
 
     Returns:
         A `multiprocessing.Process`: pid, is_alive, join, kill, and exitcode, which is negative after a signal.
     """
-    process = CONTEXT.Process(target=_child, args=(work, arguments, str(errors)))
+    streams = [terminal] * 3 if terminal else [os.devnull, os.devnull, str(errors)]
+    process = CONTEXT.Process(target=_child, args=(work, arguments, streams))
     process.start()
     return process
 
@@ -35,11 +37,13 @@ def end(process, patience=120):
     return process.exitcode
 
 
-def _child(work, arguments, errors):
-    for descriptor, path in ((0, os.devnull), (1, os.devnull), (2, errors)):
+def _child(work, arguments, streams):
+    os.setsid()  # the first terminal that it opens is then its own
+    for number, path in enumerate(streams):
         opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-        os.dup2(opened, descriptor)
+        os.dup2(opened, number)
         os.close(opened)
+    sys.stdin, sys.stdout, sys.stderr = (os.fdopen(number, mode, closefd=False) for number, mode in enumerate("rww"))
     warnings.simplefilter("error")
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what runs in the background
     gc.freeze()  # what is imported stays: looking for schedulers passes over all other objects
