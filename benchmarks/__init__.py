@@ -17,8 +17,10 @@ from benchmarks.lamp_select import LampSelect
 from benchmarks.mask_step import MaskStep
 from benchmarks.model_trace import ModelTrace
 from benchmarks.observer_step import ObserverStep
+from benchmarks.packed_file import PackedFile
 from benchmarks.settings import Benchmark, Settings, run
 from benchmarks.small_net_epoch import SmallNetEpoch
+from benchmarks.sparse_layers import SparseLayers
 from benchmarks.synflow_rounds import SynFlowRounds
 from budbreak.errors import UnknownName, did_you_mean, one_of
 
@@ -30,6 +32,8 @@ ALL: tuple[Benchmark, ...] = (
     BetweenLevels(),
     ModelTrace(),
     Compaction(),
+    PackedFile(),
+    SparseLayers(),
     DnrProbe(),
     InputNormsProbe(),
     SynFlowRounds(),

@@ -14,6 +14,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from budbreak import activations, criteria, diagnostics, evidence, masks, schedules, search, training
+from budbreak.export import Onnx, OpenVINO, Packed, Safetensors, TorchProgram
 from budbreak.iteration import AccuracyGates, ActivateWhilePruning, EarlyStop, Remove, Train
 
 Share = st.floats(0.001, 0.99)
@@ -79,6 +80,7 @@ def activation(kind: type, *, trainable: bool, more: Mapping[str, Any] | None = 
 
 
 BOTH = {"alpha": 1.0, "beta": 1.0}
+FREE = {"introduced": {"static_batch": False}, "arguments": {"static_batch": st.booleans()}}
 NUMERATOR = (0.0, 0.5, 0.24994455, 0.05268699, 0.00555048, 0.00024445)
 DENOMINATOR = (0.0, 0.10537399, 0.0, 0.0004889)
 
@@ -273,9 +275,32 @@ ROWS = (
         {"learning_rate": 1e-3, "betas": (0.9, 0.999), "epsilon": 1e-8, "weight_decay": 0.01},
         {"learning_rate": Share, "betas": Betas, "epsilon": Share, "weight_decay": Share},
     ),
+    Row(training.Fromage, ({}, {"learning_rate": 0.1}), {"learning_rate": 0.01}, {"learning_rate": Share}),
+    Row(
+        training.TAdam,
+        ({}, {"betas": (0.9, 0.99), "k_dof": 2.0}),
+        {"learning_rate": 1e-3, "betas": (0.9, 0.999), "epsilon": 1e-8, "weight_decay": 0.0, "k_dof": 1.0},
+        {
+            "learning_rate": Share,
+            "betas": st.tuples(st.floats(0.5, 0.99), Share),
+            "epsilon": Share,
+            "weight_decay": Share,
+            "k_dof": st.floats(0.1, 10),
+        },
+    ),
     # learning-rate schedules
-    Row(training.Constant, ({}, {"warmup": 1.0}), {"warmup": 0.0}, Warmup),
-    Row(training.Cosine, ({}, {"end": 0.1}), {"end": 0.0, "warmup": 0.0}, {"end": Share, **Warmup}),
+    Row(
+        training.Constant,
+        ({}, {"warmup": 1.0}, {"warmup": 5.0, "start": 0.1}),
+        {"warmup": 0.0, "start": 0.0},
+        {**Warmup, "start": st.just(0.0)},  # another one goes with a warm-up
+    ),
+    Row(
+        training.Cosine,
+        ({}, {"end": 0.1}, {"cycle": 2.0}),
+        {"end": 0.0, "warmup": 0.0, "cycle": 0.0},
+        {"end": Share, **Warmup, "cycle": Share},
+    ),
     Row(training.Linear, ({}, {"end": 0.1}), {"end": 0.0, "warmup": 0.0}, {"end": Share, **Warmup}),
     Row(
         training.OneCycle,
@@ -285,15 +310,21 @@ ROWS = (
     ),
     Row(
         training.Plateau,
-        ({"patience": 1},),
-        {"patience": MISSING, "gamma": 0.1, "threshold": 0.0, "warmup": 0.0},
-        {"patience": st.integers(0, 9), "gamma": Share, "threshold": Share, **Warmup},
+        ({"patience": 1}, {"patience": 2, "watches": "train_loss"}),
+        {"patience": MISSING, "gamma": 0.1, "threshold": 0.0, "warmup": 0.0, "watches": "validation_accuracy"},
+        {
+            "patience": st.integers(0, 9),
+            "gamma": Share,
+            "threshold": Share,
+            **Warmup,
+            "watches": st.sampled_from(["validation_accuracy", "train_loss"]),
+        },
     ),
     Row(
         training.Steps,
-        ({"milestones": (1.0, 2.0)},),
-        {"milestones": MISSING, "gamma": 0.1, "warmup": 0.0},
-        {"milestones": st.just((1.0, 2.5)), "gamma": Share, **Warmup},
+        ({"milestones": (1.0, 2.0)}, {"every": 20.0}),
+        {"milestones": MISSING, "gamma": 0.1, "warmup": 0.0, "every": 0.0},
+        {"milestones": st.just((1.0, 2.5)), "gamma": Share, **Warmup, "every": st.just(0.0)},  # one of the two
     ),
     # diagnostics
     Row(diagnostics.Connectivity),
@@ -314,13 +345,38 @@ ROWS = (
         {"history": 3, "steps": 20, "idle": 0.02},
         {"history": st.integers(1, 9), "steps": st.integers(0, 99), "idle": Share},
     ),
-    Row(search.Random, ({},), {"trials": 20}, {"trials": st.integers(1, 99)}),
+    Row(search.RandomSearch, ({},), {"trials": 20}, {"trials": st.integers(1, 99)}),
+    Row(search.SMAC, ({"trials": 4},), {"trials": 20}, {"trials": st.integers(1, 99)}),
+    Row(
+        search.TPE,
+        ({"trials": 9, "startup": 4},),
+        {"trials": 20, "startup": 10},
+        {"trials": st.integers(1, 99), "startup": st.integers(1, 99)},
+    ),
     Row(
         search.SimulatedAnnealing,
         ({}, {"steps": 30, "start": 5.0, "end": 5.0}),
         {"steps": 20, "start": 1.0, "end": 0.05},
         {"steps": st.integers(1, 99), "start": st.floats(1, 9), "end": Share},
     ),
+    Row(
+        search.Hyperband,
+        ({"most": 27}, {"most": 10, "least": 2, "factor": 2}),
+        {"least": 1, "factor": 3},
+        {"most": st.integers(50, 99), "least": st.integers(1, 9), "factor": st.integers(2, 9)},
+    ),
+    Row(
+        search.Lagging,
+        ({}, {"quantile": 0.1, "startup": 2, "after": 3}),
+        {"quantile": 0.5, "startup": 5, "after": 1},
+        {"quantile": Share, "startup": st.integers(1, 9), "after": st.integers(1, 9)},
+    ),
+    # exporters
+    Row(Onnx, ({}, {"static_batch": True}), **FREE),
+    Row(OpenVINO, ({}, {"static_batch": True}), **FREE),
+    Row(Packed, introduced={"plan": None}),
+    Row(Safetensors, introduced={"plan": None}),
+    Row(TorchProgram, ({}, {"static_batch": True}), **FREE),
     # probes
     Row(evidence.Weights),
     Row(evidence.StartWeights),

@@ -1,5 +1,6 @@
 """Every entry of an `ALL` tuple keeps the contract of its kind; and the contracts can be broken."""
 
+import importlib
 import random
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +23,7 @@ from budbreak.testing import (
     check_probe,
     check_sampler,
     check_schedule,
+    check_tuner,
     check_value,
     mlp,
     residual_cnn,
@@ -31,6 +33,7 @@ from budbreak.testing import (
 from budbreak.values import Family
 from enrolled import ROWS, instances, row_of
 
+exports = importlib.import_module("budbreak.export")  # bb.export is the verb
 PROBES, OBSERVERS = evidence.ALL, evidence.OBSERVERS
 FAMILIES = [family for family in vars(families).values() if isinstance(family, Family)]
 
@@ -41,7 +44,9 @@ def cases(kinds):
 
 
 @pytest.mark.parametrize(
-    "package", [activations, criteria, schedules, evidence, diagnostics, search], ids=lambda package: package.__name__
+    "package",
+    [activations, criteria, schedules, evidence, diagnostics, search, exports],
+    ids=lambda package: package.__name__,
 )
 def test_each_class_is_enrolled(package):
     for kind in package.ALL:
@@ -52,7 +57,7 @@ def test_each_class_is_enrolled(package):
 
 def test_each_row_is_of_a_class_that_is_enrolled():
     everything = {kind for family in FAMILIES for kind in family.names.values()}
-    everything |= {*evidence.ALL, *evidence.OBSERVERS}
+    everything |= {*evidence.ALL, *evidence.OBSERVERS, *exports.ALL}
     assert {row.kind for row in ROWS} == everything
 
 
@@ -68,10 +73,29 @@ def test_schedules_keep_their_contract(schedule):
     check_schedule(schedule, {"accuracy": 0.1})
 
 
+def _quick(sampler):
+    if isinstance(sampler, search.SMAC):
+        pytest.skip("it is an extra, and takes seconds for each proposal: tests/search/test_tuners.py")
+
+
 @pytest.mark.parametrize("sampler", cases(search.ALL))
 def test_samplers_keep_their_contract(sampler):
+    _quick(sampler)
     check_sampler(sampler)
     assert isinstance(sampler, search.Sampler)
+
+
+@pytest.mark.parametrize("tuner", cases(search.TUNERS))
+def test_tuners_keep_their_contract(tuner):
+    _quick(tuner)
+    check_tuner(tuner, search.TuningSpace.of("safs", epochs=30))
+
+
+@pytest.mark.parametrize("exporter", cases(exports.ALL))
+def test_exporters_keep_their_contract(exporter):
+    check_value(exporter)
+    assert isinstance(exporter, exports.Exporter)
+    assert type(exporter) in exports.FAMILY.names.values()
 
 
 @pytest.mark.parametrize("probe", cases(evidence.ALL))

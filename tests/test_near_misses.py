@@ -72,6 +72,8 @@ PLAIN = {"data": {"name": "digits"}, "network": {"name": "mlp"}, "train": {"epoc
         ("prune", "scope", "local", "'layer'"),
         ("prune", "rewind", "weight", "did you mean 'weights'"),
         ("prune", "allow_collapse", 1, "write allow_collapse = true"),
+        ("prune", "connect", 1, "write connect = true"),
+        ("prune", "conect", True, "did you mean 'connect'"),
         ("measure", "diagnostics", ["dead-neurons"], "did you mean 'dead-units'"),
         ("data", "name", "mnsit", "did you mean 'mnist'"),
         ("network", "name", "resnet20", "did you mean 'resnet-20'"),

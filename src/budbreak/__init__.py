@@ -29,9 +29,10 @@ from budbreak import (
 from budbreak._version import __version__
 from budbreak.compaction import compact, load_compact
 from budbreak.evidence import Evidence, probe
+from budbreak.export import export, load_exported
 from budbreak.graph import trace
 from budbreak.iteration import ActivateWhilePruning, Plan, Remove, Step, Train, iterate, load_level
-from budbreak.live import dead_neurons, hold, prune, replace_activations, rewind
+from budbreak.live import connect, dead_neurons, hold, prune, replace_activations, rewind
 from budbreak.lowrank import ranks
 from budbreak.masks import NM, Block, Element, Mask, Scores, Unit, excluding, including, select
 from budbreak.search import search_activations
@@ -57,12 +58,14 @@ __all__ = [
     "activations",
     "compact",
     "compaction",
+    "connect",
     "criteria",
     "dead_neurons",
     "diagnostics",
     "errors",
     "evidence",
     "excluding",
+    "export",
     "graph",
     "hold",
     "including",
@@ -70,6 +73,7 @@ __all__ = [
     "iteration",
     "live",
     "load_compact",
+    "load_exported",
     "load_level",
     "lowrank",
     "masks",

@@ -33,7 +33,10 @@ class InvalidValue(BudbreakError, ValueError):
 
 
 class Unreached(InvalidValue):
-    """Weights are to be scored by what was seen of them, and nothing was: no batch reaches them."""
+    """Weights are to be scored by what was seen of them, and nothing was; or no path leads to a class.
+
+    Nothing was seen of a weight: no batch reaches it. A class is to stay connected: nothing alive leads there.
+    """
 
 
 class TooManySpared(InvalidValue):

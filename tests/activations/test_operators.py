@@ -249,18 +249,6 @@ def test_an_exported_program_gives_the_same(kind, per):
     assert all(name.startswith("aten.") for name in names)  # no function of our own: what every exporter knows
 
 
-@pytest.mark.slow
-def test_onnx_gives_the_same(tmp_path):
-    pytest.importorskip("onnxscript")
-    runtime = pytest.importorskip("onnxruntime")
-    for kind in KINDS:
-        module, x = kind(trainable=True).module().eval(), torch.linspace(-4, 4, 72).view(2, 4, 9)
-        torch.onnx.export(module, (x,), tmp_path / "it.onnx", dynamo=True)
-        session = runtime.InferenceSession(tmp_path / "it.onnx")
-        (found,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
-        torch.testing.assert_close(torch.from_numpy(found), module(x).detach())
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_copies_states_and_moves(kind, tmp_path):
     from safetensors.torch import load_file, save_file

@@ -22,9 +22,11 @@ from benchmarks import (
     mask_step,
     model_trace,
     observer_step,
+    packed_file,
     peers,
     run,
     small_net_epoch,
+    sparse_layers,
     synflow_rounds,
 )
 from benchmarks.__main__ import main
@@ -58,6 +60,8 @@ PROMISED = {
     ],
     "trace": [TRACES, TRACES],
     "compaction": [PASSES, PASSES, (compaction.PASS, compaction.MAKING)],
+    "packed-file": [(packed_file.OURS, packed_file.SAVEZ, packed_file.GZIP)] * 2,
+    "sparse-layers": [sparse_layers.NAMES] * 2,
     "dnr-probe": [PROBES, PROBES, PROBES[:3], PROBES[:3]],
     "input-norms": [NORMS, NORMS, NORMS],
     "synflow": [(synflow_rounds.PASSES, synflow_rounds.OURS)],

@@ -10,10 +10,12 @@ from torch.nn.functional import cross_entropy
 
 import budbreak as bb
 from budbreak.errors import ForeignParameter, InvalidValue, InvariantBroken
+from budbreak.training import FromageOptimizer, TAdamOptimizer
 
 MAKERS = {
     "momentum": lambda parameters: torch.optim.SGD(parameters, lr=0.05, momentum=0.9, weight_decay=1e-3),
     "adam": lambda parameters: torch.optim.Adam(parameters, lr=0.01),
+    "tadam": lambda parameters: TAdamOptimizer(parameters, lr=0.01, betas=(0.9, 0.99)),
 }
 
 
@@ -45,6 +47,25 @@ def test_training_goes_on_as_it_would_have(name):
             step(compacted.model, optimizer, images)
     with torch.no_grad():
         assert torch.allclose(dense(images), compacted.model(images), rtol=0, atol=1e-10)
+
+
+def test_fromage_goes_on_as_it_would_have_where_all_that_is_cut_is_zero():
+    """Its step is a share of the norm of all that is there."""
+    torch.manual_seed(0)
+    model, inputs = nn.Sequential(nn.Linear(8, 6, bias=False), nn.ReLU(), nn.Linear(6, 5)).double(), torch.randn(9, 8)
+    with torch.no_grad():
+        model[0].weight[2:5], model[2].weight[:, 2:5] = 0, 0
+    dense, inputs = copy.deepcopy(model), inputs.double()
+    optimizer, twin = FromageOptimizer(model.parameters(), lr=0.05), FromageOptimizer(dense.parameters(), lr=0.05)
+    smaller = bb.compact(model, inputs, optimizer=optimizer).model
+    assert smaller[0].weight.shape == (3, 8)
+    assert {id(one) for one in optimizer.param_groups[0]["params"]} == set(map(id, smaller.parameters()))
+    with bb.hold(dense, twin, bb.Mask.from_zeros(dense)):
+        for _ in range(3):
+            step(dense, twin, inputs)
+            step(smaller, optimizer, inputs)
+    with torch.no_grad():
+        assert torch.allclose(dense(inputs), smaller(inputs), rtol=0, atol=1e-12)
 
 
 def test_an_added_bias_joins_the_group_of_its_layer():

@@ -149,3 +149,16 @@ def test_of_a_model_that_torch_pruned_or_trains_its_computed_weights_are_copied(
     assert not torch.equal(smaller[2].weight, model[2].weight[:, kept])
     assert bb.replace_activations(pruned_by_torch(), {}, example=inputs)(inputs).shape == (3, 2)
     assert bb.lowrank.reconstruct(pruned_by_torch(), {"2.weight": 1})(inputs).shape == (3, 2)
+
+
+def test_products_inside_an_activation_are_not_those_behind_it():
+    """Its calls are one node in the end; the nodes that follow have their numbers."""
+    act, behind = bb.activations.Swish(trainable=True).module(), [nn.ReLU(), nn.AvgPool2d(2), nn.Conv2d(6, 5, 1)]
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), act, nn.Conv2d(4, 6, 1), *behind, nn.BatchNorm2d(5)).eval()
+    with torch.no_grad():
+        model[0].weight[1:3] = 0
+        model[0].bias[1:3] = 0
+    x = torch.randn(2, 3, 8, 8)
+    small = bb.compact(model, x).model
+    assert small[0].out_channels == 2
+    torch.testing.assert_close(small(x), model(x))

@@ -148,6 +148,11 @@ def test_tensors_come_back_in_logical_order_and_detached(tmp_path):
     assert not read["parameter"].requires_grad
 
 
+def test_a_tensor_without_elements_has_no_bytes():
+    assert tensor_bytes(torch.zeros(0, 3)).size == 0
+    assert tensor_bytes(torch.from_numpy(np.zeros(0, dtype=np.float32))).size == 0
+
+
 def test_reading_does_not_tie_tensors_together(tmp_path):
     read = back(tmp_path, {"a": torch.zeros(3), "b": torch.zeros(3)})
     read["a"].fill_(7)

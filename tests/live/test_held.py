@@ -6,6 +6,7 @@ from torch.nn.functional import cross_entropy
 from torch.optim.optimizer import _global_optimizer_pre_hooks
 
 import budbreak as bb
+from budbreak import training
 from budbreak.errors import InvariantBroken
 from budbreak.live import check_zeros, held
 from budbreak.testing import mlp, separable
@@ -31,11 +32,13 @@ def steps(model, optimizer, count=3):
 
 
 def make(kind, model):
+    if kind in ("Fromage", "TAdam"):
+        return getattr(training, kind)(learning_rate=0.05).build(model)
     options = {"SGD": {"lr": 0.1, "momentum": 0.9, "nesterov": True}}.get(kind, {})
     return getattr(torch.optim, kind)(model.parameters(), **options)
 
 
-@pytest.mark.parametrize("kind", ["SGD", "AdamW", "Adafactor", "LBFGS"])
+@pytest.mark.parametrize("kind", ["SGD", "AdamW", "Adafactor", "LBFGS", "Fromage", "TAdam"])
 def test_the_steps_are_those_of_hold(kind):
     model, mask = pruned()
     with held(model, mask):

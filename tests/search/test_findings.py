@@ -26,7 +26,9 @@ def columns_of(kind):
 
 
 def test_the_history_of_searches():
-    found = search_finding({"late": ONE, "random": OTHER}, quantity=Quantity("f1", "F1 score", "share", "higher"))
+    found = search_finding(
+        {"late": ONE.history, "random": OTHER.history}, quantity=Quantity("f1", "F1 score", "share", "higher")
+    )
     assert found.kind == "search"
     assert columns_of("search") == [list(found.columns)]
     assert [tuple(row.values()) for row in found.rows()] == [
@@ -37,11 +39,11 @@ def test_the_history_of_searches():
         ("random", 0, 0.6),
     ]
     assert found.quantity.name == "f1"
-    assert search_finding({"late": ONE}).quantity.name == "accuracy"
+    assert search_finding({"late": ONE.history}).quantity.name == "accuracy"
 
 
 def test_the_operators_that_were_chosen():
-    found = operators_finding([ONE, OTHER, DIVERGED])
+    found = operators_finding([ONE.plan, OTHER.plan])
     assert columns_of("operators") == [list(found.columns)]
     swish = "Swish(trainable=False, per='site', alpha=2.0, beta=1.0)"
     assert [tuple(row.values()) for row in found.rows()] == [
@@ -59,16 +61,15 @@ def test_findings_need_searches_of_one_network():
     turned = result(((0, 0), 0.5), space=SearchSpace({"b": [ReLU()], "a": [ReLU(), Tanh()]}))
     for wrong, words in [
         ([], "no searches"),
-        ([DIVERGED], "all trials of all searches"),
-        ([ONE, other], "differ in 'b'"),
-        ([ONE, turned], "another order"),
+        ([ONE.plan, other.plan], "differ in 'b'"),
+        ([ONE.plan, turned.plan], "another order"),
     ]:
         with pytest.raises(InvalidValue, match=words):
             operators_finding(wrong)
     with pytest.raises(InvalidValue, match="no searches"):
         search_finding({})
     with pytest.raises(InvalidValue, match="all trials of all searches"):
-        search_finding({"a": DIVERGED})
+        search_finding({"a": DIVERGED.history})
 
 
 def test_the_best_is_the_earliest_of_equal_ones():

@@ -12,8 +12,9 @@ import torch
 
 from budbreak.activations import ReLU, Swish, Tanh, space
 from budbreak.errors import ContractBroken, InvalidValue
-from budbreak.search import Genetic, History, LateAcceptance, Random, SearchSpace, SimulatedAnnealing, Trial
-from budbreak.search.sampler import drawn, generator, moved
+from budbreak.search import Genetic, History, LateAcceptance, RandomSearch, SearchSpace, SimulatedAnnealing, Trial
+from budbreak.search.parameters import drawn
+from budbreak.search.sampler import generator, moved
 from budbreak.search.samplers.simulated_annealing import _spread
 from budbreak.testing import check_sampler
 from budbreak.testing.sampling import searched
@@ -209,7 +210,7 @@ def test_the_best_of_a_generation_is_never_one_that_diverged():
 
 
 def test_random_draws_every_candidate_as_often():
-    history = searched(Random(trials=4000), sites(2, PAPER[:3]), lambda number, candidate: 0.5, most=5000)
+    history = searched(RandomSearch(trials=4000), sites(2, PAPER[:3]), lambda number, candidate: 0.5, most=5000)
     counts = Counter(trial.candidate for trial in history)
     assert len(history) == 4000
     assert len(counts) == 9
@@ -217,7 +218,7 @@ def test_random_draws_every_candidate_as_often():
     assert all(abs(count - 444) < 90 for count in counts.values())
 
 
-@pytest.mark.parametrize("sampler", [LateAcceptance(), SimulatedAnnealing(), Genetic(), Random()], ids=str)
+@pytest.mark.parametrize("sampler", [LateAcceptance(), SimulatedAnnealing(), Genetic(), RandomSearch()], ids=str)
 def test_another_seed_is_another_search(sampler):
     one, same, other = (searched(sampler, sites(4), landscape(0), seed) for seed in (0, 0, 1))
     assert one == same != other
@@ -226,7 +227,7 @@ def test_another_seed_is_another_search(sampler):
 def test_climbing_is_better_than_drawing():
     """Over 30 landscapes of 8 sites, as the specification measured it: from 60 trials on the climber wins."""
     best = {}
-    for sampler in (LateAcceptance(steps=60), Random(trials=62)):
+    for sampler in (LateAcceptance(steps=60), RandomSearch(trials=62)):
         found = [searched(sampler, sites(8), landscape(seed), seed, most=62) for seed in range(30)]
         best[sampler] = statistics.mean(history[history.best].score for history in found)
     climbed, random_best = best.values()
@@ -247,7 +248,7 @@ def test_climbing_is_better_than_drawing():
         (lambda: Genetic(population=1), "population is 1"),
         (lambda: Genetic(mutation=1.5), "probability"),
         (lambda: Genetic(crossover=True), "probability"),
-        (lambda: Random(trials=0), "trials is 0"),
+        (lambda: RandomSearch(trials=0), "trials is 0"),
     ],
     ids=range(9),
 )
@@ -258,25 +259,25 @@ def test_wrong_settings_are_refused(make, words):
 
 @dataclass(frozen=True)
 class Outside:
-    def propose(self, space, history, seed):
+    def propose(self, space, history, seed, number):
         return (99,) * len(space)
 
 
 @dataclass(frozen=True)
 class Numpys:
-    def propose(self, space, history, seed):
+    def propose(self, space, history, seed, number):
         return tuple(np.zeros(len(space), dtype=np.int64))
 
 
 @dataclass(frozen=True)
 class Global:
-    def propose(self, space, history, seed):
+    def propose(self, space, history, seed, number):
         return tuple(random.randrange(length) for length in space.lengths)
 
 
 @dataclass(frozen=True)
 class GlobalTorch:
-    def propose(self, space, history, seed):
+    def propose(self, space, history, seed, number):
         torch.rand(1)
         return (0,) * len(space)
 
@@ -286,14 +287,14 @@ _SEEN = []
 
 @dataclass(frozen=True)
 class Remembers:
-    def propose(self, space, history, seed):
+    def propose(self, space, history, seed, number):
         _SEEN.append(history)
         return tuple(len(_SEEN) % length for length in space.lengths)
 
 
 @dataclass(frozen=True)
 class Nothing:
-    def propose(self, space, history, seed):
+    def propose(self, space, history, seed, number):
         return None
 
 
@@ -301,7 +302,7 @@ class Nothing:
 class TakesBest:
     """Fails where all trials diverged."""
 
-    def propose(self, space, history, seed):
+    def propose(self, space, history, seed, number):
         return max(history, key=lambda trial: trial.score).candidate if len(history) > 1 else (0,) * len(space)
 
 

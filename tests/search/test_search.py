@@ -19,7 +19,7 @@ from budbreak.activations import PReLU, ReLU, Swish, Symlog, Tanh
 from budbreak.errors import InvalidValue, InvariantBroken, MaskMismatch, NoSites, NotFinite, UnknownName
 from budbreak.networks import build
 from budbreak.networks.efficientnet import MBConv
-from budbreak.search import Genetic, History, LateAcceptance, Random, Sampler, SearchResult, SearchSpace
+from budbreak.search import Genetic, History, LateAcceptance, RandomSearch, Sampler, SearchResult, SearchSpace
 from budbreak.testing import mlp, residual_cnn
 
 
@@ -39,7 +39,9 @@ def test_a_search_finds_what_a_plain_loop_finds():
     model, mask = pruned()
     result = search(model, mask, epochs=1)
     assert isinstance(result, SearchResult)
-    assert [trial.candidate for trial in result.history[:1]] == [LateAcceptance().propose(result.space, History(), 0)]
+    assert [trial.candidate for trial in result.history[:1]] == [
+        LateAcceptance().propose(result.space, History(), 0, 0)
+    ]
     by_hand = {}
     for trial in result.history:
         alone = bb.replace_activations(model, result.space.plan(trial.candidate), example=X[:2])
@@ -110,7 +112,9 @@ def test_a_dense_model_needs_no_mask():
 
 def test_a_candidate_is_trained_once():
     trained = []
-    result = search(space=CHOICES[:2], trials=30, sampler=Random(30), train=lambda model: trained.append(train(model)))
+    result = search(
+        space=CHOICES[:2], trials=30, sampler=RandomSearch(30), train=lambda model: trained.append(train(model))
+    )
     assert len(result.history) == 30
     assert len(trained) == len({trial.candidate for trial in result.history}) == result.space.size == 4
     for number, trial in enumerate(result.history):
@@ -122,7 +126,7 @@ def test_a_candidate_is_trained_once():
 
 def test_trials_are_an_upper_bound():
     assert len(search(trials=3).history) == 3
-    assert len(search(trials=99, sampler=Random(5)).history) == 5
+    assert len(search(trials=99, sampler=RandomSearch(5)).history) == 5
 
 
 def test_after_each_trial_it_is_reported(caplog):
@@ -282,7 +286,7 @@ def test_buffers_count_but_those_that_were_never_finite_do_not():
     assert trial.note == "'running' is not finite after the training"
 
 
-@pytest.mark.parametrize("sampler", [LateAcceptance(), Genetic(), Random(22)], ids=str)
+@pytest.mark.parametrize("sampler", [LateAcceptance(), Genetic(), RandomSearch(22)], ids=str)
 def test_a_search_survives_some_that_diverge(sampler):
     def fit(model):
         train(model)
@@ -311,8 +315,8 @@ def test_an_error_ends_the_search_and_says_where():
         (True, "evaluate returned True"),
         (93.5, "divided by 100: 0.935"),
         (torch.tensor(93.5), "divided by 100"),
-        (torch.tensor([0.5, 0.6]), "return its mean"),
-        (np.array([0.5]), "return its mean"),
+        (torch.tensor([0.5, 0.6]), "give its mean"),
+        (np.array([0.5]), "give its mean"),
         (-1.5, r"1 / \(1 \+ loss\)"),
         (250.0, "a share in"),
         (math.inf, "a share in"),
@@ -400,7 +404,7 @@ def test_scalars_of_units_are_refused_where_there_are_no_units_before_anything_i
 @pytest.mark.parametrize("answer", [(9, 9), [0, 0], (0,), None], ids=str)
 def test_a_sampler_that_leaves_the_space_is_refused(answer):
     class Odd:
-        def propose(self, space, history, seed):
+        def propose(self, space, history, seed, number):
             return answer
 
     assert isinstance(Odd(), Sampler)

@@ -12,7 +12,7 @@ import budbreak as bb
 import forking
 from budbreak.errors import CorruptFile, InvalidValue, StoreBusy, StoreMismatch
 from budbreak.files import FolderLock
-from budbreak.search import Genetic, LateAcceptance, Random, SimulatedAnnealing
+from budbreak.search import Genetic, LateAcceptance, RandomSearch, SimulatedAnnealing
 from budbreak.testing import mlp
 
 
@@ -34,7 +34,7 @@ def killing(after):
     return fit
 
 
-@pytest.mark.parametrize("sampler", [LateAcceptance(), Genetic(), Random(), SimulatedAnnealing()], ids=str)
+@pytest.mark.parametrize("sampler", [LateAcceptance(), Genetic(), RandomSearch(), SimulatedAnnealing()], ids=str)
 def test_a_search_killed_in_every_training_ends_as_one_that_was_not(tmp_path, sampler):
     settings = {"sampler": sampler, "trials": 10, "epochs": 2.5}
     straight = search(**settings)
@@ -96,7 +96,7 @@ def test_a_search_that_is_really_killed_goes_on(tmp_path):
 OTHERS = {
     "space": {"space": CHOICES[:3]},
     "order": {"space": CHOICES[::-1]},
-    "sampler": {"sampler": Random()},
+    "sampler": {"sampler": RandomSearch()},
     "setting": {"sampler": LateAcceptance(history=4)},
     "seed": {"seed": 1},
     "epochs": {"epochs": 3},

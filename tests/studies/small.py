@@ -62,7 +62,7 @@ def plain(changes: dict[str, Any] | None = None, **whole: Any) -> dict[str, Any]
         *sections, field = path.split(".")
         table = given
         for section in sections:
-            table = table[section]
+            table = table.setdefault(section, {})
         table[field] = value
     return given
 

@@ -24,6 +24,7 @@ IDLE = [
     ({"prune.allocation": "erk"}, "no target is divided over layers"),
     ({**DENSE, "prune.granularity": "unit"}, "nothing is pruned"),
     ({**DENSE, "prune.allow_collapse": True}, "nothing is pruned"),
+    ({**DENSE, "prune.connect": True}, "nothing is pruned"),
     ({**DENSE, "prune.rewind": "none"}, "nothing is pruned"),
     ({**DENSE, "prune.rewind_epoch": 1}, "nothing is pruned"),
 ]
@@ -50,6 +51,7 @@ def test_a_field_without_effect_is_refused_in_the_sections_and_in_an_arm(changes
 
 def test_a_field_with_an_effect_stays():
     recipe({"prune.criterion": "taylor", "prune.images": 100})
+    recipe({"prune.connect": True, "prune.images": 100})
     recipe({"prune.rewind_epoch": 1})
     recipe({"measure.every": 0, "measure.images": 0})
     recipe({"prune.schedule": "dense", "prune.exclude": ["fc.*"]})

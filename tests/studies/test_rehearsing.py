@@ -9,7 +9,7 @@ from torch import nn
 import budbreak as bb
 from budbreak.criteria import APoZ, Movement, Taylor, Wanda
 from budbreak.data import Images
-from budbreak.errors import TooManySpared, Unreached
+from budbreak.errors import InvalidValue, TooManySpared, Unreached
 from budbreak.studies.rehearsing import Rehearsal
 
 IMAGES = Images(
@@ -51,3 +51,17 @@ def test_what_the_last_level_cannot_reach_is_known_before_anything_is_trained():
         TooManySpared, match=r"level 3 of .*: 6 of 28 weights stay, but .*spares 12: all of '3\.weight'"
     ):
         rehearsal(model, APoZ()).carry_out()
+
+
+def test_too_few_weights_for_a_path_to_each_class_are_known_before_anything_is_trained():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 3))
+    options = {"scope": bb.masks.Layer(), "connect": True}
+    rehearsal(model, Taylor(), **options).carry_out()  # 3 of 12 stay
+    steep = bb.schedules.Geometric(rate=0.6, levels=3)
+    with pytest.raises(
+        InvalidValue,
+        match=r"^level 3 of Geometric.*: no path to class \d fits in .*1 of '3\.weight' stay\n.*\n.*floor=3",
+    ):
+        dataclasses.replace(
+            rehearsal(model, Taylor(), **options), plan=bb.Plan(schedule=steep, criterion=Taylor(), **options)
+        ).carry_out()

@@ -39,3 +39,17 @@ def test_every_arm_keeps_what_it_says(measured):
     for arm in ("budget", "random"):
         assert measured[arm].counted == Counted(5700, 11400, "weights at most")
         assert 5600 < measured[arm].kept <= 5700
+
+
+@pytest.mark.slow
+def test_classes_stay_connected_and_the_page_says_how_many_weights_were_exchanged(tmp_path):
+    steep = {"prune.schedule": {"is": "one-shot", "sparsity": 0.995}, "prune.exclude": [], "prune.floor": 10}
+    shot = {**SHOT, **steep, "prune.scope": "layer", "measure.diagnostics": ["connectivity"]}
+    arms = {"torn": {}, "whole": {"prune.connect": True}, "ap": {"prune.connect": True, "prune.then": ["ap"]}}
+    found = {level.arm: level for level in run(choose(small(shot, arms=arms), tmp_path)).levels if level.level == 1}
+    assert found["torn"].numbers["reachable_classes"] < 1
+    assert [found[arm].numbers["reachable_classes"] for arm in ("whole", "ap")] == [1, 1]
+    assert len({level.kept for level in found.values()}) == 1
+    assert [layer.kept for layer in found["whole"].layers] == [layer.kept for layer in found["torn"].layers]
+    assert any("weights were exchanged, so that each class keeps a path" in note for note in found["whole"].notes)
+    assert not found["torn"].notes

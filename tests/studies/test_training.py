@@ -5,7 +5,7 @@ import contextlib
 import pytest
 from small import Stopped, choose, digests, small, stop_at, trained
 
-from budbreak.studies import look_ahead, run, training
+from budbreak.studies import look_ahead, run, trainer, training
 from budbreak.studies.tasks import tasks_of
 from budbreak.studies.training import carry_out_task
 from budbreak.training import Plateau
@@ -25,6 +25,8 @@ OPTIMIZERS = {
     "nesterov": {"is": "sgd", "learning_rate": 0.05, "momentum": 0.9, "nesterov": True},
     "adam": "adam",
     "adamw": {"is": "adamw", "learning_rate": 0.01, "betas": [0.8, 0.99]},
+    "fromage": {"is": "fromage", "learning_rate": 0.03},
+    "tadam": {"is": "tadam", "betas": [0.9, 0.99], "k_dof": 2.0, "weight_decay": 1e-4},
 }
 
 
@@ -88,7 +90,7 @@ def test_a_kill_at_any_epoch_ends_with_the_same_bits(stop, tmp_path):
 def test_diagnostics_before_the_first_epoch_see_fresh_statistics(tmp_path, monkeypatch):
     """Once in each level: before epoch 1, when weights were pruned and rewound, but never after an epoch."""
     inside, counted = [], []
-    real = training.measure
+    real = trainer.measure
 
     def measure(*values, fresh, **options):
         counted.append(fresh)
@@ -99,7 +101,7 @@ def test_diagnostics_before_the_first_epoch_see_fresh_statistics(tmp_path, monke
         inside.append(counted[-1])
         yield
 
-    monkeypatch.setattr(training, "measure", measure)
+    monkeypatch.setattr(trainer, "measure", measure)
     monkeypatch.setattr("budbreak.studies.measuring.refreshed_norms", refreshed)
     ((dense, levels),) = tasks_of("host", small().arms[0].setup, [0], choose(small(), tmp_path).place)
     carry_out_task(dense)
@@ -139,17 +141,19 @@ def test_a_complete_task_is_not_begun_again(tmp_path):
     }  # fmt: skip
 
 
-def test_a_plateau_is_told_the_accuracy_of_the_validation_images_after_each_epoch(tmp_path, monkeypatch):
+@pytest.mark.parametrize("watched", ["validation_accuracy", "train_loss"])
+def test_a_plateau_is_told_what_it_watches_after_each_epoch(watched, tmp_path, monkeypatch):
     told = []
 
-    def look(_, standing, accuracy):
-        told.append(accuracy)
+    def look(_, standing, number):
+        told.append(number)
         return standing
 
     monkeypatch.setattr(Plateau, "look", look)
-    result = run(choose(small({**THREE_EPOCHS, "train.schedule": RATES["plateau"]}), tmp_path))
+    rates = {**RATES["plateau"], "watches": watched}
+    result = run(choose(small({**THREE_EPOCHS, "train.schedule": rates}), tmp_path))
     curves = [point for level in result.levels for point in level.curve if point.epoch > 0]
-    assert told == [point.numbers["validation_accuracy"] for point in curves]
+    assert told == [point.numbers[watched] for point in curves]
     assert len(set(told)) > 1
 
 
@@ -167,7 +171,7 @@ def test_images_are_augmented_where_the_recipe_says_so(tmp_path, monkeypatch, au
     data = setup.data.model_copy(update={"augment": augment})  # digits are too small for a recipe to ask for it
     dense.__dict__["setup"] = dense.setup.model_copy(update={"data": data})
     monkeypatch.setattr(training, "check_identity", lambda task: None)  # it is another task now
-    monkeypatch.setattr(training, "train_epoch", stop)
+    monkeypatch.setattr(trainer, "train_epoch", stop)
     with pytest.raises(Stopped):
         carry_out_task(dense)
     assert asked == [augment]

@@ -11,7 +11,8 @@ from budbreak.errors import InvalidValue
 from budbreak.reporting import terminal_table, write_report
 from budbreak.studies import epochs_of_choice, look_ahead, run
 from budbreak.studies.making import make_plan
-from budbreak.studies.tasks import Place, check_identity, tasks_of
+from budbreak.studies.task import Place
+from budbreak.studies.tasks import check_identity, tasks_of
 
 ONCE = {"prune.schedule": {"is": "one-shot", "sparsity": 0.8}}
 ARMS = {

@@ -18,6 +18,7 @@ from torch.optim import lr_scheduler as torchs
 
 import budbreak as bb
 from budbreak.errors import InvalidValue, MissingReset, NotFinite, StoreMismatch
+from budbreak.iteration.identity import describe_reset
 from budbreak.testing import check_value, mlp, separable
 from budbreak.training import rates
 from budbreak.training.rates import Constant, Cosine, Linear, OneCycle, Plateau, Steps
@@ -27,12 +28,18 @@ TOTAL = EPOCHS * STEPS
 RATE = 0.3
 
 SAMPLES: dict[type, list[Any]] = {
-    Constant: [Constant(), Constant(warmup=1.5), Constant(warmup=8.0)],
-    Cosine: [Cosine(), Cosine(end=0.1), Cosine(end=0.01, warmup=1.0)],
+    Constant: [Constant(), Constant(warmup=1.5), Constant(warmup=5.0, start=0.1), Constant(warmup=8.0)],
+    Cosine: [Cosine(), Cosine(end=0.1), Cosine(end=0.1, warmup=1.0, cycle=2.25), Cosine(end=0.01, warmup=1.0)],
     Linear: [Linear(), Linear(end=0.5), Linear(end=0.1, warmup=0.5)],
     OneCycle: [OneCycle(), OneCycle(peak=0.5, start=0.1, end=0.01), OneCycle(peak=0.43, start=0.0, end=0.0)],
     Plateau: [Plateau(patience=0), Plateau(patience=1, gamma=0.5, threshold=0.05), Plateau(patience=2, warmup=2.0)],
-    Steps: [Steps((3.0, 6.5)), Steps((2.0,), gamma=3.0), Steps((1.0, 5.25, 5.5), gamma=0.2, warmup=1.75)],
+    Steps: [
+        Steps((3.0, 6.5)),
+        Steps(every=2.5, gamma=0.5),
+        Steps(every=2.0, warmup=1.0),
+        Steps((2.0,), gamma=3.0),
+        Steps((1.0, 5.25, 5.5), gamma=0.2, warmup=1.75),
+    ],
 }
 ALL = [value for values in SAMPLES.values() for value in values]
 FORESEEN = [value for value in ALL if not isinstance(value, Plateau)]
@@ -143,7 +150,9 @@ def old_factor(schedule: Steps) -> Callable[[int], float]:
     return factor
 
 
-@pytest.mark.parametrize("schedule", [*SAMPLES[Steps], Steps((0.625, 3.875), warmup=0.625)], ids=str)
+@pytest.mark.parametrize(
+    "schedule", [*(one for one in SAMPLES[Steps] if not one.every), Steps((0.625, 3.875), warmup=0.625)], ids=str
+)
 def test_steps_have_the_bits_of_earlier_versions(schedule: Steps) -> None:
     assert our_rates(schedule) == rates_of_torch(lambda optimizer: torchs.LambdaLR(optimizer, old_factor(schedule)))
 
@@ -373,6 +382,17 @@ def test_outside_resets_it_is_refused(schedule: Any) -> None:
             pass
 
 
+def test_what_a_store_keeps_of_a_schedule_has_its_old_names() -> None:
+    """Else no store that was written before would be taken up again."""
+    for schedule in ONE_EACH:
+        described = describe_reset(schedule.attach(little(), steps_per_epoch=STEPS, epochs=EPOCHS))
+        looks = isinstance(schedule, Plateau)
+        assert set(described["state"]) == ({"steps", "standing"} if looks else {"steps"})
+        assert [set(functions) for functions in described["functions"]] == [
+            {"_factor", "_look"} if looks else {"_factor"}
+        ]
+
+
 # --- refusals ----------------------------------------------------------------------------------------------
 
 NO_VALUES: list[tuple[Callable[[], Any], str]] = [
@@ -380,7 +400,7 @@ NO_VALUES: list[tuple[Callable[[], Any], str]] = [
     (lambda: Constant(warmup=math.inf), "warmup is inf"),
     (lambda: Plateau(patience=1, warmup=math.nan), "warmup is nan"),
     (lambda: Linear(warmup="1.5"), r"warmup is '1.5'\n.*\nwrite 1.5"),  # type: ignore[arg-type]
-    (lambda: Steps(()), r"there are no milestones\n.*\nname one, or leave the rate constant"),
+    (lambda: Steps(()), r"there are no milestones\n.*\nname one, or write every = 20; or leave the rate"),
     (lambda: Steps([3.0]), r"milestones is \[3.0\], a list\nit must be a tuple"),  # type: ignore[arg-type]
     (lambda: Steps((3.0, 2.0)), r"milestones are \[3.0, 2.0\]\nthey rise\nwrite \[2.0, 3.0\]"),
     (lambda: Steps((3.0, 3.0)), r"they rise\nwrite \[3.0\]"),
@@ -390,6 +410,11 @@ NO_VALUES: list[tuple[Callable[[], Any], str]] = [
     (lambda: Steps((3.0,), gamma=1.0), r"gamma is 1\nthe rate then stays"),
     (lambda: Steps((3.0,), gamma=0.0), r"gamma is 0.0\nit must be a finite number > 0, at most 1000"),
     (lambda: Steps((3.0,), gamma=1000.1), r"gamma is 1000.1\n.*at most 1000\nusual is 0.1"),
+    (lambda: Steps((3.0,), every=2.0), r"milestones are \[3.0\], and every is 2\n.*\nleave one of them out"),
+    (lambda: Steps(every=-1.0), r"every is -1.0\n.*\nusual is 20 epochs"),
+    (lambda: Constant(start=0.1), r"start is 0.1 without a warm-up\n.*\nadd warmup = 5.0"),
+    (lambda: Constant(warmup=1.0, start=1.0), r"start is 1.0\nit must be a number in \[0, 1\)"),
+    (lambda: Cosine(cycle=-2.0), "cycle is -2.0"),
     (lambda: Cosine(end=1.0), r"end is 1.0\nit must be a number in \[0, 1\)"),
     (lambda: Linear(end=-0.1), r"end is -0.1"),
     (lambda: OneCycle(peak=0.0), r"peak is 0.0\nit must be a number in \(0, 1\)"),
@@ -421,6 +446,11 @@ NO_FIT = [
     (Steps((7.9,)), r"the milestone 7.9 falls on step 32 of 32\na drop comes after the first step and before the last"),
     (Steps((0.1, 2.0)), r"the milestone 0.1 falls on step 0 of 32"),
     (Steps((2.0, 2.1)), r"the milestone 2.1 falls on step 8, as the one before\neach drop has a step of its own"),
+    (Steps(every=0.1), r"every is 0.1 epochs: 0 steps of 32\n.*\nlengthen it"),
+    (Steps(every=8.0), r"every is 8 epochs: 32 steps of 32\n.*\nshorten it, or leave the rate constant"),
+    (Cosine(cycle=0.25), r"cycle is 0.25 epochs: 1 steps of the 32 that are left to fall\n.*\nlengthen it"),
+    (Cosine(cycle=8.0), r"cycle is 8 epochs: 32 steps of the 32 .*\n.*\nshorten it, or take it out"),
+    (Cosine(cycle=7.0, warmup=1.0), r"cycle is 7 epochs: 28 steps of the 28 that are left"),
     (OneCycle(peak=0.05), r"the peak 0.05 falls on step 0.6 of the steps 0 to 31"),
     (OneCycle(peak=0.99), r"the peak 0.99 falls on step 30.68 of the steps 0 to 31"),
     (Plateau(patience=6), r"patience is 6: the first drop comes after epoch 8 at the earliest\n.*\nwrite 5 or less"),
@@ -442,6 +472,10 @@ def test_what_does_not_fit_the_training_is_refused(schedule: Any, said: str) -> 
         Constant(warmup=8.0),
         Cosine(warmup=7.5),
         Steps((0.25, 7.75)),
+        Steps(every=0.25),
+        Steps(every=7.75),
+        Cosine(cycle=0.5),
+        Cosine(cycle=7.75),
         Plateau(patience=5),
         OneCycle(peak=2 / 32),
         OneCycle(peak=31 / 32),

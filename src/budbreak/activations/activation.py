@@ -109,6 +109,14 @@ class Activation(abc.ABC):
         _check_shape(self, shape)
         return ActivationModule(self, tuple(shape))
 
+    def fixed(self, scalars: Mapping[str, float]) -> Activation:
+        """The same operator with other numbers for its scalars, as constants.
+
+        Args:
+            scalars: name -> number; others stay.
+        """
+        return dataclasses.replace(self, trainable=False, per="site", **scalars)
+
     def __call__(self, x: Tensor) -> Tensor:
         """The operator with its scalars where they start; differentiable in x."""
         return evaluate(self, x, ())

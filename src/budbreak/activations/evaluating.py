@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
-from budbreak.graph import unseen_by_modes
+from budbreak.graph import is_recorded, unseen_by_modes
 
 Scalar = Tensor | float
 
@@ -61,7 +61,8 @@ def evaluate(activation: Formula, x: Tensor, scalars: Sequence[Tensor]) -> Tenso
     short = None if scalars else activation.shortcut(x)
     if short is not None:
         return short
-    if activation.is_closed and _is_plain(x) and (activation.widened or x.dtype not in _HALF):
+    shows = bool(scalars) and is_recorded()  # the graph asks how scalars lie along the units
+    if activation.is_closed and not shows and _is_plain(x) and (activation.widened or x.dtype not in _HALF):
         return _Closed.apply(activation, x, *scalars)  # pyright: ignore[reportReturnType]
     return _by_formula(activation, x, scalars)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -47,6 +48,12 @@ class Rational(Activation):
         """See `Activation`."""
         above = {f"a{power}": value for power, value in enumerate(self.numerator)}
         return above | {f"b{power}": value for power, value in enumerate(self.denominator, start=1)}
+
+    def fixed(self, scalars: Mapping[str, float]) -> Rational:
+        """See `Activation`."""
+        values = {**self.scalars, **scalars}
+        above, below = (tuple(values[name] for name in values if name[0] == kind) for kind in "ab")
+        return dataclasses.replace(self, numerator=above, denominator=below, trainable=False, per="site")
 
     def formula(self, x: Tensor, *scalars: Scalar) -> Tensor:
         """See `Activation`."""

@@ -28,7 +28,7 @@ class Symexp(Sloped):
 
     def g(self, z: Tensor) -> Tensor:
         """See `Sloped`."""
-        return torch.expm1(z.clamp(0, _MOST)) - torch.expm1(torch.relu(-z).clamp(max=_MOST))
+        return torch.expm1(z.clamp(0.0, _MOST)) - torch.expm1(torch.relu(-z).clamp(max=_MOST))
 
     def slope(self, z: Tensor) -> Tensor:
         """See `Sloped`."""

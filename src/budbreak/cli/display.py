@@ -88,7 +88,8 @@ class Display:
             worker.density = density
             worker.accuracy = f"{100 * event.numbers.get('validation_accuracy', math.nan):.2f} %"
         if event.ended:
-            self._tell(f"{event.task} at {density}: test {100 * event.numbers['test_accuracy']:.2f} %", now)
+            kind = "test" if "test_accuracy" in event.numbers else "validation"
+            self._tell(f"{event.task} at {density}: {kind} {100 * event.numbers[f'{kind}_accuracy']:.2f} %", now)
         self._draw(now)
 
     def working(self, tasks: Mapping[str, int]) -> None:

@@ -3,7 +3,7 @@
 from budbreak.compaction.choosing import Left
 from budbreak.compaction.compacted import Compacted
 from budbreak.compaction.compacting import compact
-from budbreak.compaction.gains import Cost, Gains, Latency, measure_gains
+from budbreak.compaction.gains import Cost, Gains, Latency, measure_gains, sized
 from budbreak.compaction.heads import FewerHeads
 from budbreak.compaction.plan import CompactionPlan
 from budbreak.compaction.propagation import Propagation, propagate
@@ -27,4 +27,5 @@ __all__ = [
     "measure_gains",
     "propagate",
     "read_compact",
+    "sized",
 ]

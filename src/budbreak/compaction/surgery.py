@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase  # pyright: ignore[reportPrivateUsage]
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd  # pyright: ignore[reportPrivateUsage]
 
+from budbreak.activations import ActivationModule
 from budbreak.compaction.heads import take_plain_paths, with_fewer_heads
 
 
@@ -161,6 +162,12 @@ def _of_shape(norm: nn.LayerNorm | nn.RMSNorm, _: _Share) -> dict[str, tuple[int
     return {"normalized_shape": tuple(norm.weight.shape)}
 
 
+def _of_activation(module: ActivationModule, _: _Share) -> dict[str, tuple[int, ...]]:
+    """One of each scalar for a unit: the shape in which these broadcast."""
+    told = [getattr(module, name) for name in module.scalars] if module.shape else []
+    return {"shape": (len(told[0]), *module.shape[1:])} if told else {}
+
+
 def _of_others(layer: nn.Module, _: _Share) -> dict[str, int]:
     """The layer of GPT-2 in transformers, called Conv1D there, which is a transposed Linear; nothing of any other."""
     weight = getattr(layer, "weight", None)
@@ -176,6 +183,7 @@ _SIZES: tuple[tuple[type[nn.Module], Callable[..., Mapping[str, int | tuple[int,
     (nn.GroupNorm, _of_group_norm),
     (nn.LayerNorm, _of_shape),
     (nn.RMSNorm, _of_shape),
+    (ActivationModule, _of_activation),
     (nn.PReLU, lambda layer, _: {"num_parameters": len(layer.weight)}),
 )
-"""What modules of torch keep of their sizes beside their tensors."""
+"""What modules of torch, and ours, keep of their sizes beside their tensors."""

@@ -18,7 +18,7 @@ from budbreak.errors import CannotRead, CannotWrite, CorruptFile, StoreBusy, Sto
 if TYPE_CHECKING:
     from filelock import FileLock
 
-_UNFINISHED = ".budbreak-unfinished"
+UNFINISHED = ".budbreak-unfinished"
 RESTORE = "restore it from a copy, or delete it"
 
 
@@ -30,7 +30,7 @@ def atomic(path: Path) -> Generator[IO[bytes], None, None]:
         CannotWrite: on a full disk or a forbidden folder; an older file stays as it was.
     """
     # part of the name is enough: a name as long as the system allows leaves no room for more
-    temporary = path.parent / f".{path.name[:40]}.{secrets.token_hex(4)}{_UNFINISHED}"
+    temporary = path.parent / f".{path.name[:40]}.{secrets.token_hex(4)}{UNFINISHED}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as stream:
@@ -39,7 +39,7 @@ def atomic(path: Path) -> Generator[IO[bytes], None, None]:
             os.fsync(stream.fileno())
         temporary.replace(path)
     except (OSError, ValueError) as error:  # ValueError: a null character in a path
-        raise _cannot_write(path, error) from error
+        raise cannot_write(path, error) from error
     finally:
         with contextlib.suppress(OSError, ValueError):
             temporary.unlink(missing_ok=True)
@@ -53,7 +53,7 @@ def sweep(folder: Path) -> None:
     if folder.is_symlink() or not folder.is_dir():
         return
     for entry in os.scandir(folder):
-        if entry.name.startswith(".") and entry.name.endswith(_UNFINISHED) and entry.is_file(follow_symlinks=False):
+        if entry.name.startswith(".") and entry.name.endswith(UNFINISHED) and entry.is_file(follow_symlinks=False):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(entry.path)
 
@@ -96,7 +96,7 @@ class FolderLock:
         except (OSError, ValueError) as error:
             if self.path.is_symlink():
                 raise CannotWrite(f"{self.path} is a link", "a lock is a file of its own", "delete it") from error
-            raise _cannot_write(self.path, error) from error
+            raise cannot_write(self.path, error) from error
         self._held = lock
 
     def release(self) -> None:
@@ -211,7 +211,8 @@ def _whole(digits: str) -> int:
     return int(digits)
 
 
-def _cannot_write(path: Path, error: Exception) -> CannotWrite:
+def cannot_write(path: Path, error: Exception) -> CannotWrite:
+    """The error for a file that the system refuses to take."""
     in_the_way = getattr(error, "errno", None) in (errno.ENOTDIR, errno.EEXIST, errno.ENOENT)
     fix = "give a folder: something else is in its place" if in_the_way else "free some space or choose another folder"
     return CannotWrite(

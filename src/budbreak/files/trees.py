@@ -112,6 +112,8 @@ def tree_digest(tree: Tree) -> str:
 def tensor_bytes(tensor: Tensor) -> np.ndarray[Any, Any]:
     """The values of a tensor in logical C order, as uint8 (a copy only where needed)."""
     flat = tensor.detach().cpu().contiguous().reshape(-1)
+    if not flat.numel():  # one that came from numpy has stride 0, of which torch makes no view
+        return np.empty(0, np.uint8)
     return flat.view(torch.uint8).numpy()
 
 

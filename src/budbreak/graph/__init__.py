@@ -32,6 +32,7 @@ from budbreak.graph.nonlinearities import FUNCTIONS as ACTIVATION_FUNCTIONS
 from budbreak.graph.parts import Axis, Part
 from budbreak.graph.places import calling_line
 from budbreak.graph.reachability import Reachability
+from budbreak.graph.recorder import is_recorded
 from budbreak.graph.site import Feed, Site
 from budbreak.graph.tracing import trace, trace_entering
 from budbreak.graph.tracking import tensors_of
@@ -74,6 +75,7 @@ __all__ = [
     "example_outputs",
     "groups_of",
     "holds_samples",
+    "is_recorded",
     "is_single",
     "largest_difference",
     "loss_of",

@@ -141,5 +141,13 @@ class Entered:
             seen = layer_call(node, call, entered)
             if seen is not None:
                 self.layers[node.index] = seen
-        elif node.call in PRODUCTS and len(node.inputs) > 1 and call.overwritten is None:
+            return
+        for index in [index for index in self.factors if index >= node.index]:
+            del self.factors[index]  # a call inside of a module that turned out to be one node
+        if node.call in PRODUCTS and len(node.inputs) > 1 and call.overwritten is None:
             self.factors[node.index] = {source: (tensor == 0).cpu() for tensor, source in given if source is not None}
+
+    def end(self, nodes: Sequence[Node]) -> None:
+        """Forget what was noted of calls that are no nodes in the end."""
+        for index in [index for index in self.factors if index >= len(nodes) or nodes[index].call not in PRODUCTS]:
+            del self.factors[index]

@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+import torch
 from torch import Tensor
 
 from budbreak.checks import check_known
 from budbreak.errors import InvalidValue, MaskMismatch
 from budbreak.graph.breaks import handed_out, last_seen
 from budbreak.graph.channels import Channels
+from budbreak.graph.connecting import Wanted, find_paths
 from budbreak.graph.following import follow
 from budbreak.graph.groups import Group, find_groups
 from budbreak.graph.links import Link, find_links
@@ -20,7 +22,7 @@ from budbreak.graph.nodemacs import macs_of
 from budbreak.graph.reachability import Reachability, find_reachable
 from budbreak.graph.site import Site
 from budbreak.graph.table import table
-from budbreak.masks import Mask, check_mask
+from budbreak.masks import Mask, Quotas, check_mask
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,49 @@ class ModelGraph:
         )
         connected = Mask.owning({name: found.connected[names[name]] for name in mask})
         return replace(found, connected=connected)
+
+    def paths(
+        self, mask: Mask, weights: Mapping[str, Tensor], *, quotas: Quotas, within: Mask, sure: Mask | None = None
+    ) -> Mask:
+        """One path to each class of each output, within what may stay of each layer, row or the whole.
+
+        strength of a path = product of abs(w) over its weights. A class that the mask reaches has the strongest path of
+        what the mask keeps; then, in their order, each other class the strongest of what is alive. In an arena that can
+        keep no more, only what is on a path already is left. Should a class find none, all begin anew with it, with
+        paths of the fewest new weights, and the strongest of such; up to six times. Of equal paths the first is taken
+        at each step, from the output. Paths are those of `reachable`; what the mask does not cover counts as 1.
+
+        Args:
+            mask: what was selected.
+            weights: name -> weight, for all that the mask covers.
+            quotas: how many stay where: see `budbreak.masks.Quotas`.
+            within: what is alive, and may come in.
+            sure: what stays in any case, of what the mask keeps; nothing unless given.
+
+        Returns:
+            What lies on the paths, and ``sure``.
+
+        Raises:
+            Unreached: if no path of what is alive leads to a class.
+            InvalidValue: if none was found that fits in beside the others; and see `reachable`.
+            UnknownName, MaskMismatch: see `reachable`.
+        """
+        check_mask(mask)
+        names = self._names_of(mask)
+        sure = Mask.owning({name: torch.zeros_like(entry) for name, entry in mask.items()}) if sure is None else sure
+
+        def own(entries: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            for name in (name for name in names if name not in entries):
+                check_known(f"the mask covers {name!r}, and there is nothing of it", name, entries)
+            return {known: entries[name] for name, known in names.items()}
+
+        quotas = replace(
+            quotas, arenas=own(quotas.arenas), floors={names[name]: n for name, n in quotas.floors.items()}
+        )
+        kept, alive, stays = (Mask.owning(own(entries)) for entries in (mask, within, sure))
+        wanted = Wanted(kept, alive, stays, quotas, own(weights), {known: name for name, known in names.items()})
+        found = find_paths(self.nodes, self.channels, wanted)
+        return Mask.owning({name: found[known] for name, known in names.items()})
 
     def macs(self, mask: Mask | None = None) -> tuple[int, ...]:
         """Multiply-accumulates of each node, over all samples of the example; their sum is that of the model.

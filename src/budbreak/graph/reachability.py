@@ -47,7 +47,7 @@ def find_reachable(nodes: Sequence[Node], channels: Channels, mask: Mask, silent
     for step in reversed(steps):
         wanted[step.back(wanted[step.made] & heard[step.made])] = True
         wanted[0] = False
-    classes = tuple(_classes(reached, channels.labels[node.index], node.shape) for node in outputs)
+    classes = tuple(reached[class_channels(node, channels)].any(1) for node in outputs)
     connected = _connected(steps, mask, reached, wanted)
     bundled = {step.node.index for step in steps}
     for node in nodes:  # a norm of what cannot be told apart makes no channels of its own
@@ -73,7 +73,7 @@ class _Step:
         self.bundle, self.node = bundle, bundle.node
         self.made = slice(bundle.first, bundle.first + bundle.count)
         self.places, self.entering = bundle.entering
-        self.kept = _matrix(bundle, nodes, mask) if bundle.is_layer else None
+        self.kept = matrix_of(bundle, nodes, mask.get(self.node.weight or ""), True) if bundle.is_layer else None
         entries = [mask.get(name) for name in self.node.weights]
         self.passes = not entries or any(entry is None or bool(entry.any()) for entry in entries)
         gains = mask.get(self.node.weight or "") if self.node.kind == Kind.NORM else None
@@ -146,15 +146,27 @@ def _added(node: Node, nodes: Sequence[Node], bundled: Container[int]) -> set[st
     return {name for added in constants if added.index not in bundled for name in added.weights}
 
 
-def _matrix(bundle: Bundle, nodes: Sequence[Node], mask: Mask) -> Tensor:
-    """What a layer keeps, for each unit and column: bool [groups, units of a group, columns of a group]."""
+def matrix_of(bundle: Bundle, nodes: Sequence[Node], entry: Tensor | None, otherwise: bool | float) -> Tensor:
+    """The most of a kernel, or of a table's rows, for each unit and column of a layer.
+
+    Args:
+        bundle: the units of the layer.
+        nodes: all of the graph.
+        entry: a value for each element of its weight: what is kept, or how strong it is; None for none.
+        otherwise: the value where there is none.
+
+    Returns:
+        [groups, units of a group, columns of a group].
+
+    Raises:
+        MaskMismatch: if the entry does not have the shape of the weight.
+    """
     node, groups = bundle.node, groups_of(bundle.node)
     columns = 1 if is_table(node) else nodes[node.inputs[0]].shape[units_dim(node) or -1]
-    entry = mask.get(node.weight or "")
     if entry is None:
-        return torch.ones(groups, bundle.count // groups, columns // groups, dtype=torch.bool)
-    flat = entry.unsqueeze(-1).flatten(2).any(-1)[weight_places(node, entry.shape)]
-    flat = flat.any(0, keepdim=True) if is_table(node) else flat
+        return torch.full((groups, bundle.count // groups, columns // groups), otherwise)
+    flat = _most(entry.unsqueeze(-1).flatten(2), -1)[weight_places(node, entry.shape)]
+    flat = _most(flat, 0)[None] if is_table(node) else flat
     by_rows = node.units is None or node.units.dim == 0
     expected = (bundle.count, columns // groups) if by_rows else (columns, bundle.count // groups)
     if tuple(flat.shape) != expected:
@@ -168,11 +180,18 @@ def _matrix(bundle: Bundle, nodes: Sequence[Node], mask: Mask) -> Tensor:
     return grouped if by_rows else grouped.transpose(1, 2)
 
 
-def _classes(reached: Tensor, labels: Tensor, shape: Sequence[int]) -> Tensor:
+def _most(values: Tensor, dim: int) -> Tensor:
+    """The greatest along a dimension; of bools by ``any``, which is three times as fast."""
+    return values.any(dim) if values.dtype == torch.bool else values.amax(dim)
+
+
+def class_channels(node: Node, channels: Channels) -> Tensor:
+    """Which channels each class of an output lies in: int64 [classes, channels of one]."""
+    labels = channels.labels[node.index]
     dim = telling_dim(labels)
     if dim is None:
-        return reached[labels.reshape(1)].expand(shape[-1] if shape else 1)
-    return reached[labels].movedim(dim, 0).reshape(labels.shape[dim], -1).any(1)
+        return labels.reshape(1, 1).expand(node.shape[-1] if node.shape else 1, 1)
+    return labels.movedim(dim, 0).reshape(labels.shape[dim], -1)
 
 
 def _spread(node: Node, through: Tensor, entry: Tensor) -> Tensor:

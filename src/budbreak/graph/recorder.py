@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, overrides
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
@@ -61,6 +61,12 @@ class _Seen:
     results: _Results
     rule: Callable[[Tensor, int], Layout | None]
     where: str
+
+
+def is_recorded() -> bool:
+    """Whether what runs is being traced: functions that hide their calls from modes then show them."""
+    modes = overrides._get_current_function_mode_stack()  # pyright: ignore[reportPrivateUsage, reportUnknownMemberType]
+    return any(isinstance(mode, Recorder) for mode in modes)
 
 
 class Recorder(TorchFunctionMode, ModuleCalls):

@@ -63,7 +63,9 @@ def trace_entering(model: nn.Module, example: Any, forward: Forward | None = Non
         InvalidValue, CannotTrace: see `trace`.
     """
     entered = Entered()
-    return _traced(model, example, forward, (), entered), entered
+    graph = _traced(model, example, forward, (), entered)
+    entered.end(graph.nodes)
+    return graph, entered
 
 
 def _traced(

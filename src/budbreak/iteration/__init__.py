@@ -25,7 +25,7 @@ from budbreak.iteration.levels import Level, Levels
 from budbreak.iteration.loop import iterate
 from budbreak.iteration.plan import Plan
 from budbreak.iteration.preview import Preview
-from budbreak.iteration.removing import asked_of, check_last_level
+from budbreak.iteration.remover import asked_of, check_last_level, check_last_paths
 from budbreak.iteration.step import Step
 from budbreak.iteration.store import IdentityFile, Store, check_folder, read_records, warn_of_changes
 from budbreak.iteration.targets import LevelTarget
@@ -58,6 +58,7 @@ __all__ = [
     "asked_of",
     "check_folder",
     "check_last_level",
+    "check_last_paths",
     "criteria_of",
     "derive_seed",
     "describe",

@@ -22,7 +22,8 @@ from budbreak.iteration.levelweights import LevelWeights
 from budbreak.iteration.network import Calls, LiveNetwork
 from budbreak.iteration.ranks import APART, Said, SharedStore, agree, check_same_iteration, check_same_network
 from budbreak.iteration.recording import check_finite, make_record
-from budbreak.iteration.removing import Before, remove
+from budbreak.iteration.remover import Before
+from budbreak.iteration.removing import remove
 from budbreak.iteration.state import Position, State
 from budbreak.iteration.stopping import Until, is_open, read_by
 from budbreak.iteration.store import Store

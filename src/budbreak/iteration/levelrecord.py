@@ -20,6 +20,8 @@ class LevelRecord:
             weights whose units are never pruned, and are not counted (the classifier's).
         host_removed: by the host before this training; ``follow_ups_removed``: by each `Remove` of the plan, in
             their order; ``shortfall``: what they could not remove, and the host took instead.
+        exchanged: so many weights came in for others before this training, so that each class keeps a path from an
+            input; None where the plan does not ask for that, or nothing was removed.
         steps: optimizer steps in this training (of several optimizers, those that all of them made); ``epochs``:
             those that `Level.epochs` counted, fewer than were planned where it was stopped; ``seconds``: its wall-clock
             time over all sessions.
@@ -57,3 +59,4 @@ class LevelRecord:
     world_size: int
     ending: str = ""
     closes: bool = False
+    exchanged: int | None = None

@@ -24,7 +24,15 @@ from budbreak.iteration.levels import Levels
 from budbreak.iteration.plan import Plan
 from budbreak.iteration.ranks import SharedStore
 from budbreak.iteration.store import Store, check_folder
-from budbreak.live import Resettable, check_resettable, extra_states, model_state, optimizers_of, unwrap_optimizer
+from budbreak.live import (
+    PATH_NEEDS,
+    Resettable,
+    check_resettable,
+    extra_states,
+    model_state,
+    optimizers_of,
+    unwrap_optimizer,
+)
 from budbreak.masks import Mask, warn_of_uncovered
 from budbreak.processes import Group, Processes
 
@@ -216,8 +224,9 @@ def _check_dense(dense: object, store: object, setup: Setup) -> None:
 
 
 def needs_of(plan: Plan) -> Sequence[Probe[object]]:
-    """What the criteria of a plan look at between trainings, the host's first."""
-    return probes_of(need for criterion in criteria_of(plan.criterion, plan.then) for need in criterion.needs)
+    """What a plan looks at between trainings: its criteria, the host's first, and how classes are connected."""
+    needs = [need for criterion in criteria_of(plan.criterion, plan.then) for need in criterion.needs]
+    return probes_of([*needs, *(PATH_NEEDS if plan.connect else ())])
 
 
 def _check_counts(plan: Plan, mask: Mask) -> None:

@@ -37,6 +37,7 @@ from budbreak.masks import (
     Prunable,
     Scope,
     check_choices,
+    check_exchangeable,
     check_prunable,
     check_rounds,
     check_targets,
@@ -80,6 +81,10 @@ class Plan:
         rounds: in how many rounds the host removes: in each, what is removed already is zero, the network is observed
             again, and about the same share of what is left goes (`masks.exponential_path`). None: as many as the
             criterion's own ``rounds``, one if it has none.
+        connect: whether each class keeps a path from an input (`budbreak.graph.ModelGraph.paths`): the weights of one
+            path are spared by all removals of a level, and as many others go, in the same layer or row where the scope
+            divides a target. It needs batches, of which the first shows how the network is wired; each record says how
+            many weights were exchanged.
 
     Raises:
         InvalidValue: for combinations that cannot work.
@@ -98,6 +103,7 @@ class Plan:
     allow_collapse: bool = False
     train_dense: bool = True
     rounds: int | None = None
+    connect: bool = False
 
     def __post_init__(self) -> None:
         _check_parts(self)
@@ -299,8 +305,9 @@ def _check_parts(plan: Plan) -> None:
     check_then(plan.then)
     check_spare(plan.spare)
     check_rewind(plan.rewind_to)
-    for name, value in (("allow_collapse", plan.allow_collapse), ("train_dense", plan.train_dense)):
-        if not isinstance(value, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+    for name in ("allow_collapse", "train_dense", "connect"):
+        value = getattr(plan, name)
+        if not isinstance(value, bool):
             raise InvalidValue(f"{name} is {shown(value)}", "it is True or False", f"write {name}=True")
     if plan.rounds is not None:
         check_count("rounds", plan.rounds)
@@ -308,6 +315,8 @@ def _check_parts(plan: Plan) -> None:
 
 def _check_together(plan: Plan) -> None:
     """Refuse parts that cannot work together."""
+    if plan.connect:
+        check_exchangeable(plan.arena, plan.granularity)
     check_single_weights(plan.then, plan.granularity)
     check_one_number(plan.arena, plan.removals)
     if not plan.train_dense:

@@ -59,6 +59,7 @@ def make_record(setup: Setup, state: State, optimizers: Sequence[Optimizer], *, 
         world_size=setup.processes.size,
         ending=here.ending,
         closes=here.closes == "now",
+        exchanged=here.exchanged,
     )
 
 
@@ -92,6 +93,7 @@ def assert_invariants(setup: Setup, state: State, optimizers: Sequence[Optimizer
         "exact count" if exact else "within budget": True,
         "nothing revived": True,
         "no layer collapsed": not mask.collapsed(),
+        **({"classes connected": True} if state.here.exchanged is not None else {}),
     }
     return invariants if state.here.rewound is None else {**invariants, "rewinding verified": True}
 

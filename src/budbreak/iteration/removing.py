@@ -2,52 +2,27 @@
 
 from __future__ import annotations
 
-import itertools
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from budbreak import schedules
 from budbreak.criteria import Criterion
-from budbreak.errors import InvalidValue
-from budbreak.evidence import Evidence, Observer, StartWeights, probe
+from budbreak.errors import InvalidValue, InvariantBroken
+from budbreak.evidence import Graph, Need, StartWeights
+from budbreak.graph import ModelGraph
 from budbreak.iteration.identity import Setup
 from budbreak.iteration.plan import Plan
-from budbreak.iteration.state import State, target_of, upcoming
+from budbreak.iteration.remover import Before, Remover, observe
+from budbreak.iteration.state import DEFECT, State, target_of, upcoming
 from budbreak.iteration.targets import LevelTarget, Removal
-from budbreak.live import emptying
+from budbreak.live import PATH_NEEDS
 from budbreak.masks import (
-    Asked,
-    Global,
     Mask,
-    Scores,
     check_collapse,
-    competing,
-    exponential_path,
-    keeps_one_number,
     prunable_parameters,
-    select,
-    sparing,
 )
-
-Choose = Callable[[Scores, int, Mask], Mask]
-"""(scores, how many stay, what is alive) -> mask."""
-
-
-@dataclass(frozen=True)
-class Before:
-    """What is known of the training before.
-
-    Args:
-        start_weights: those that it started from; none before the first training.
-        watched: what an observer has seen; of several processes, all ask together.
-    """
-
-    start_weights: Mapping[str, Tensor]
-    watched: Callable[[Observer[object]], object]
 
 
 def remove(setup: Setup, state: State, before: Before) -> Removal:
@@ -60,7 +35,8 @@ def remove(setup: Setup, state: State, before: Before) -> Removal:
 
     Raises:
         LayerCollapsed: if a layer would lose all its weights, and the plan does not allow that.
-        InvalidValue: see `check_moved` and `Plan.target`.
+        Unreached: if a class is to stay connected, and no path leads there.
+        InvalidValue: see `check_moved` and `Plan.target`; if no path fits in.
     """
     plan = setup.plan
     level, stage = upcoming(state, plan) or (plan.levels, 0)
@@ -69,26 +45,28 @@ def remove(setup: Setup, state: State, before: Before) -> Removal:
     if not acting:
         return Removal(state.mask, 0, (0,) * len(plan.removals), 0)
     check_moved(setup, state, acting, before.start_weights)
-    remover = _Remover(setup, before, observe(setup, [plan.criterion, *acting], before), state.mask, level)
+    needs = [*needs_of([plan.criterion, *acting]), *(PATH_NEEDS if plan.connect else ())]
+    remover = Remover(setup, before, observe(setup, needs, before), state.mask, level)
     removal = _remove(plan, remover, state.mask, target, stage=stage)
     check_collapse(removal.mask, before=state.mask, allowed=plan.allow_collapse)
+    if plan.connect:
+        _check_connected(remover.evidence[Graph()], removal.mask)
     return removal
 
 
-def observe(setup: Setup, criteria: Sequence[Criterion], before: Before) -> Evidence:
+def _check_connected(graph: ModelGraph, mask: Mask) -> None:
+    """Assert that a path leads to each class.
+
+    Raises:
+        InvariantBroken: if none does.
+    """
+    if not all(bool(classes.all()) for classes in graph.reachable(mask).classes):
+        raise InvariantBroken("a class has no path from an input", "the plan says that each keeps one", DEFECT)
+
+
+def needs_of(criteria: Sequence[Criterion]) -> list[Need]:
     """What these criteria need."""
-    return probe(
-        setup.model,
-        [need for criterion in criteria for need in criterion.needs],
-        batches=setup.batches,
-        loss=setup.loss,
-        forward=setup.forward,
-        samples=setup.samples,
-        prunable=setup.plan.prunable,
-        start=before.start_weights or None,
-        watched=before.watched,
-        group=setup.processes,
-    )
+    return [need for criterion in criteria for need in criterion.needs]
 
 
 def check_moved(setup: Setup, state: State, acting: Sequence[Criterion], start_weights: Mapping[str, Tensor]) -> None:
@@ -138,105 +116,18 @@ def _acting(plan: Plan, target: LevelTarget, stage: int) -> list[Criterion]:
     return [*host, *(plan.criterion if removal.criterion is None else removal.criterion for removal in acting)]
 
 
-def _remove(plan: Plan, remover: _Remover, alive: Mask, target: LevelTarget, *, stage: int) -> Removal:
+def _remove(plan: Plan, remover: Remover, alive: Mask, target: LevelTarget, *, stage: int) -> Removal:
     """The host's removal before the first stage, then those that follow, each within what is left."""
     host = target.host if stage == 0 else 0
-    mask = remover.by_host(alive, host)
-    gone, removed, short = plan.count(alive)[1] - plan.count(mask)[1], [0] * len(plan.removals), 0
+    left = remover.by_host(alive, host)
+    exchanged = left.exchanged
+    gone, removed, short = plan.count(alive)[1] - plan.count(left.mask)[1], [0] * len(plan.removals), 0
     for place in plan.removing(stage):
-        own, share, before = plan.removals[place].criterion, target.shares[place], plan.count(mask)[1]
-        mask = remover.by_host(mask, share) if own is None else remover.by(own, mask, share)
-        removed[place] = before - plan.count(mask)[1]  # may be more, where a budget of weights is not used up
+        own, share, before = plan.removals[place].criterion, target.shares[place], plan.count(left.mask)[1]
+        left = remover.by_host(left.mask, share) if own is None else remover.by(own, left.mask, share)
+        removed[place] = before - plan.count(left.mask)[1]  # may be more, where a budget of weights is not used up
         short += max(0, share - removed[place])
-    mask = remover.by_host(mask, short, rest=True)
-    return Removal(mask, gone + short, tuple(removed), short)
-
-
-@dataclass(frozen=True)
-class _Remover:
-    """Removes by criteria, each in as many rounds as it has.
-
-    Args:
-        setup: what the user gave.
-        before: what is known of the training before.
-        evidence: of the network as it is: what each criterion looks at in its first round, unless it has several and
-            something is gone by then.
-        alive: what is alive in the network as it is.
-        level: which begins.
-    """
-
-    setup: Setup
-    before: Before
-    evidence: Evidence
-    alive: Mask
-    level: int
-
-    def by_host(self, alive: Mask, count: int, *, rest: bool = False) -> Mask:
-        """Remove ``count`` weights (units) by the host's criterion; ``rest``: some more than its scope says."""
-        if count == 0:
-            return alive
-        plan, left = self.setup.plan, self.setup.plan.count(alive)[1]
-        path = exponential_path(left, left - count, plan.rounds_of(plan.criterion))
-        if self.level == 1 and not rest:
-            check_last_level(plan, alive, lambda: self._scores(plan.criterion, self.evidence))
-        choose = asked_of(plan, self.level, rest=rest).select
-        return self._in_rounds(plan.criterion, alive, path=path, choose=choose)
-
-    def by(self, criterion: Criterion, alive: Mask, share: int) -> Mask:
-        """Remove up to ``share`` weights by another criterion, globally: as many as it can."""
-        if share == 0:
-            return alive
-        plan, scores = self.setup.plan, self._scores(criterion, self.evidence)
-        count = min(share, competing(scores, alive, floor=plan.floor))
-        path = exponential_path(alive.kept, alive.kept - count, plan.rounds_of(criterion))
-        return self._in_rounds(criterion, alive, path=path, choose=_globally(plan))
-
-    def _scores(self, criterion: Criterion, evidence: Evidence) -> Scores:
-        """With +inf for what the plan spares."""
-        return sparing(criterion(evidence), self.setup.plan.spare)
-
-    def _in_rounds(self, criterion: Criterion, alive: Mask, *, path: Sequence[int], choose: Choose) -> Mask:
-        """Each round looks at the network without what is gone by then."""
-        with emptying(self.setup.model) as empty:
-
-            def scores_of(mask: Mask) -> Scores:
-                empty(mask)
-                return self._scores(criterion, observe(self.setup, [criterion], self.before))
-
-            untouched = len(path) == 1 or alive.kept == self.alive.kept
-            scores = self._scores(criterion, self.evidence) if untouched else scores_of(alive)
-            mask = choose(scores, path[0], alive)
-            for before, keep in itertools.pairwise(path):
-                if keep < before:
-                    mask = choose(scores_of(mask), keep, mask)
-        return mask
-
-
-def check_last_level(plan: Plan, alive: Mask, scores: Callable[[], Scores]) -> None:
-    """Refuse now what a later level will refuse, where the host spares the same weights in all of them.
-
-    Args:
-        plan: fitted to the model.
-        alive: before the first level.
-        scores: gives those of the host; not asked for where they might be others later.
-
-    Raises:
-        TooManySpared: with the last level that is known in advance.
-    """
-    alike = getattr(plan.criterion, "spares_alike", False) and not plan.removals
-    if alike and isinstance(plan.schedule, schedules.ALL):
-        last = plan.targets(*plan.count(alive))[-1]
-        asked_of(plan, last.level).check(scores(), last.keep, alive)
-
-
-def asked_of(plan: Plan, level: int, *, rest: bool = False) -> Asked:
-    """Select where, and what, the plan says; the rest globally, where N:M has removed all that it does."""
-    scope = Global() if rest and keeps_one_number(plan.arena) else plan.arena
-    words = f"level {level} of {plan.schedule}"
-    sparing_too = f"{plan.criterion} with spare={list(plan.spare)}" if plan.spare else plan.criterion
-    return Asked(words, sparing_too, scope, plan.granularity, plan.allocation, plan.floor)
-
-
-def _globally(plan: Plan) -> Choose:
-    """Select among all single weights, down to the plan's floor."""
-    return lambda scores, keep, within: select(scores, keep, floor=plan.floor, within=within)
+        exchanged += left.exchanged
+    left = remover.by_host(left.mask, short, rest=True)
+    exchanged += left.exchanged
+    return Removal(left.mask, gone + short, tuple(removed), short, exchanged if plan.connect else None)

@@ -37,7 +37,7 @@ class Position:
         epochs: done in this training; ``ended``: whether it is over and recorded.
         steps: optimizer steps in all trainings, of several optimizers those that all of them made; ``first_step``: of
             them, before this training; ``level_step``: before this level, which is when its schedule was asked.
-        host, follow_ups, shortfall: see `Removal`.
+        host, follow_ups, shortfall, exchanged: see `Removal`.
         rewound: hash of the state after rewinding, or None.
         seconds: this training took in earlier sessions.
         metrics: recorded so far in this training; ``noted``: after how many steps, outside its epochs, at last.
@@ -75,6 +75,7 @@ class Position:
     past: tuple[PastEpoch, ...] = field(default=(), metadata={"introduced": ()})
     ending: str = field(default="", metadata={"introduced": ""})
     closes: Closes = field(default="", metadata={"introduced": ""})
+    exchanged: int | None = field(default=None, metadata={"introduced": None})
 
     @property
     def last_epoch(self) -> int | None:
@@ -152,6 +153,7 @@ def begun(state: State, plan: Plan, *, removal: Removal | None = None, rewound: 
         host=went.host,
         follow_ups=went.follow_ups,
         shortfall=went.shortfall,
+        exchanged=went.exchanged,
         rewound=rewound,
         first_rates=before.first_rates if before else None,
         attached=before.attached if before else None,

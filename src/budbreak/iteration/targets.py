@@ -31,12 +31,17 @@ class LevelTarget:
 
 @dataclass(frozen=True)
 class Removal:
-    """The next mask, and who removed how many; ``shortfall`` is the part of ``host`` that follow-ups left over."""
+    """The next mask, and who removed how many; ``shortfall`` is the part of ``host`` that follow-ups left over.
+
+    ``exchanged``: so many weights came in for others, so that each class keeps a path; None where nobody asked for it,
+    or nothing was removed.
+    """
 
     mask: Mask
     host: int
     follow_ups: tuple[int, ...]
     shortfall: int
+    exchanged: int | None = None
 
 
 def count_level(

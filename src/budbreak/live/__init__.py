@@ -1,6 +1,7 @@
 """What touches a live model: hold, snapshot and rewind, prune, measure."""
 
 from budbreak.live.averages import check_averages, mask_averages
+from budbreak.live.connecting import PATH_NEEDS, connect, find_paths
 from budbreak.live.dead_units import dead_neurons
 from budbreak.live.emptying import emptying
 from budbreak.live.held import held
@@ -23,6 +24,7 @@ from budbreak.live.rewinding import Resettable, Snapshot, Stateful, TrainingStat
 from budbreak.live.surgery import check_any_site, replace_activations
 
 __all__ = [
+    "PATH_NEEDS",
     "Hold",
     "Resettable",
     "Snapshot",
@@ -37,9 +39,11 @@ __all__ = [
     "check_ownership",
     "check_resettable",
     "check_zeros",
+    "connect",
     "dead_neurons",
     "emptying",
     "extra_states",
+    "find_paths",
     "groups_of",
     "held",
     "held_by",

@@ -25,11 +25,12 @@ from budbreak.masks.prunable import (
     unwrap,
     warn_of_uncovered,
 )
+from budbreak.masks.quotas import Quotas, Room, check_exchangeable
 from budbreak.masks.scopes import Global, Layer, Rows
 from budbreak.masks.scores import Score, Scores, ScoreSlice
-from budbreak.masks.selection import competing, select
+from budbreak.masks.selection import competing, reselect, select
 from budbreak.masks.shares import ShareScore
-from budbreak.masks.sparing import Asked, spared_among, sparing
+from budbreak.masks.sparing import Asked, kept_in_any_case, spared_among, sparing, sparing_weights
 from budbreak.masks.targets import check_rounds, check_targets, keeps_one_number
 from budbreak.masks.unfolding import Unfolding, unfolding_of
 from budbreak.masks.units import UnitLayout, output_layout
@@ -53,6 +54,8 @@ __all__ = [
     "Layer",
     "Mask",
     "Prunable",
+    "Quotas",
+    "Room",
     "Rows",
     "Scope",
     "Score",
@@ -66,6 +69,7 @@ __all__ = [
     "bits",
     "check_choices",
     "check_collapse",
+    "check_exchangeable",
     "check_floor",
     "check_mask",
     "check_prunable",
@@ -83,13 +87,16 @@ __all__ = [
     "has_budget",
     "including",
     "keeps_one_number",
+    "kept_in_any_case",
     "output_layout",
     "parameters_named",
     "parameters_with_layers",
     "prunable_parameters",
+    "reselect",
     "select",
     "spared_among",
     "sparing",
+    "sparing_weights",
     "sparsity_of",
     "survivors",
     "unfolding_of",

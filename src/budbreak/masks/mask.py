@@ -6,7 +6,7 @@ import math
 import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from budbreak.masks.parametrized import check_directions, parameters_with_layers
 from budbreak.masks.prunable import Prunable, conv_and_linear, parameters_named, prunable_parameters, unwrap
 
 KIND = "mask 1"
+_Default = TypeVar("_Default")
 
 
 class Mask(Mapping[str, Tensor]):
@@ -65,6 +66,14 @@ class Mask(Mapping[str, Tensor]):
     def __getitem__(self, name: str) -> Tensor:
         self._check_name(name)
         return self._entries[name]
+
+    @overload
+    def get(self, key: str, /) -> Tensor | None: ...
+    @overload
+    def get(self, key: str, default: Tensor | _Default, /) -> Tensor | _Default: ...
+    def get(self, key: str, default: Any = None, /) -> Any:
+        """The entry of a name, or the default; without the search for the nearest name that `Mapping.get` costs."""
+        return self._entries.get(key, default)
 
     def __contains__(self, name: object) -> bool:
         return name in self._entries

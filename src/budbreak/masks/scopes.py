@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from budbreak.masks.arenas import keep_highest, level_off
 from budbreak.masks.contest import Contest
 from budbreak.masks.prunable import Prunable, conv_and_linear
+from budbreak.masks.scores import Score
 from budbreak.masks.source import Source
 from budbreak.masks.threshold import select_competing
 from budbreak.masks.units import UnitLayout, unusual_layouts
@@ -133,6 +134,30 @@ def _rows_kept(source: Source, name: str, keep: int, layout: UnitLayout) -> Tens
     capacities = np.full(len(scores), scores.shape[1]) if alive is None else alive.sum(axis=1)
     kept = keep_highest(name, scores, alive, level_off(capacities, keep))
     return layout.restore(torch.from_numpy(kept), shape)
+
+
+def keep_in_rows(
+    scores: Mapping[str, Score], mask: Mapping[str, Tensor], within: Mapping[str, Tensor], scope: Rows | FittedRows
+) -> dict[str, Tensor]:
+    """The highest scores of each row, as many as a mask keeps there: name -> bool.
+
+    Args:
+        scores: name -> scores.
+        mask: name -> bool: how many stay.
+        within: name -> bool: what competes; in each row at least so many.
+        scope: fitted to the model.
+
+    Raises:
+        TooManySpared: if more scores of a row are +inf.
+    """
+    source, kept = Source(scores, within), dict[str, Tensor]()
+    for name, entry in mask.items():
+        layout, shape = scope.layout(name), entry.shape
+        rows = layout.rows(torch.from_numpy(source.whole(name)).reshape(shape)).numpy()
+        counts = layout.rows(entry).sum(1).numpy()
+        chosen = keep_highest(name, rows, layout.rows(within[name]).numpy(), counts)
+        kept[name] = layout.restore(torch.from_numpy(chosen), shape)
+    return kept
 
 
 def _highest(contest: Contest, name: str, keep: int) -> Tensor:

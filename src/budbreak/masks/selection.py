@@ -18,7 +18,7 @@ from budbreak.masks.contest import Contest, Scope
 from budbreak.masks.floors import check_floors, floors_of
 from budbreak.masks.granularity import Element, Granularity, has_budget
 from budbreak.masks.mask import Mask, check_mask
-from budbreak.masks.scopes import Global
+from budbreak.masks.scopes import FittedRows, Global, Rows, keep_in_rows
 from budbreak.masks.scores import Scores
 from budbreak.masks.threshold import capacity, count_below
 
@@ -56,7 +56,7 @@ def select(
         NotFinite: if a competing score is NaN; names the layer.
         MaskMismatch: if ``within`` does not fit the scores.
     """
-    _check(scores, within)
+    check_scores(scores, within)
     scope = Global() if scope is None else scope
     granularity = Element() if granularity is None else granularity
     check_choices(scope=scope, granularity=granularity, allocation=allocation, floor=floor)
@@ -71,6 +71,28 @@ def select(
     if isinstance(granularity, Element) and mask.kept != keep:
         raise InvalidValue(f"{scope} kept {mask.kept}", f"{keep} were to be kept", "mend its choose")
     return mask
+
+
+def reselect(scores: Scores, mask: Mask, *, scope: Scope, floor: int | float = 0, within: Mask) -> Mask:
+    """The highest scores, as many in each arena of a scope as a mask keeps there, whatever else had an influence on it.
+
+    Args:
+        scores: higher = keep, +inf = never prune.
+        mask: how many stay.
+        scope: `Global`, `Layer` or `Rows`, fitted to the model.
+        floor: of scope `Global`: see `select`.
+        within: what competes: in each arena at least so many.
+
+    Raises:
+        TooManySpared, InvalidValue, NotFinite, MaskMismatch: see `select`.
+    """
+    if isinstance(scope, Rows | FittedRows):
+        check_scores(scores, within)
+        return Mask.owning(keep_in_rows(scores, mask, within, scope))
+    counts = {name: mask.kept_in(name) for name in mask}
+    if not scope.divides:
+        return select(scores, mask.kept, scope=scope, floor=floor, within=within)
+    return select(scores, mask.kept, scope=scope, allocation=lambda _, __, ___: counts, within=within)
 
 
 def contest_of(
@@ -129,8 +151,13 @@ def competing(scores: Scores, within: Mask | None = None, *, floor: int | float 
 # --- checks ------------------------------------------------------------------------------------------------
 
 
-def _check(scores: Scores, within: Mask | None) -> None:
-    if not isinstance(scores, Scores):  # pyright: ignore[reportUnnecessaryIsInstance]
+def check_scores(scores: object, within: Mask | None) -> None:
+    """Refuse what are no scores, and those that do not fit a mask.
+
+    Raises:
+        InvalidValue, MaskMismatch: with what is amiss.
+    """
+    if not isinstance(scores, Scores):
         raise InvalidValue(
             f"scores is {shown(scores)}",
             "it must be Scores",

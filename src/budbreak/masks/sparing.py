@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 import torch
+from torch import Tensor
 
 from budbreak.errors import TooManySpared, UnknownName, did_you_mean, one_of
 from budbreak.masks.allocations import Allocation
@@ -15,8 +16,8 @@ from budbreak.masks.contest import Contest, Scope
 from budbreak.masks.counts import sparsity_of
 from budbreak.masks.granularity import Granularity, has_budget
 from budbreak.masks.mask import Mask
-from budbreak.masks.scores import Score, Scores
-from budbreak.masks.selection import contest_of, select
+from budbreak.masks.scores import Score, Scores, ScoreSlice
+from budbreak.masks.selection import check_scores, contest_of, select
 from budbreak.masks.source import Source, count
 
 _SHOWN = 3
@@ -43,6 +44,34 @@ def sparing(scores: Scores, patterns: Sequence[str]) -> Scores:
 
 def _infinite(score: Score) -> Score:
     return Score(score.shape, lambda: lambda lo, hi: torch.full((hi - lo,), math.inf))
+
+
+def sparing_weights(scores: Scores, kept: Mask) -> Scores:
+    """The same scores, but +inf for each single weight that a mask keeps."""
+    return Scores({name: _sparing(score, kept[name].view(-1)) for name, score in scores.items()})
+
+
+def _sparing(score: Score, kept: Tensor) -> Score:
+    def raised(values: Tensor, at: Tensor) -> Tensor:
+        return values.masked_fill(at.to(values.device), math.inf)
+
+    def open_slices() -> ScoreSlice:
+        slices = score.open()
+        return lambda lo, hi: raised(slices(lo, hi), kept[lo:hi])
+
+    own = score.pick
+    pick = None if own is None else lambda places: raised(own(places), kept[places.cpu()])
+    return Score(score.shape, open_slices, pick=pick)
+
+
+def kept_in_any_case(scores: Scores, within: Mask) -> Mask:
+    """What of a mask is never pruned: its scores are +inf.
+
+    Raises:
+        InvalidValue, MaskMismatch: see `select`.
+    """
+    check_scores(scores, within)
+    return Mask.owning({name: within[name] & (scores[name].tensor() == math.inf).cpu() for name in within})
 
 
 @dataclass(frozen=True)

@@ -1,31 +1,33 @@
-"""What a candidate is worth: a network with its activations, trained by the user's function, scored by another."""
+"""What a candidate is worth: a network, trained by the user's function, scored by another."""
 
 from __future__ import annotations
 
 import contextlib
-import math
+import copy
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
 from budbreak.activations import Activation
-from budbreak.checks import as_number, shown
 from budbreak.errors import InvalidValue, InvariantBroken, NotFinite
 from budbreak.graph import Forward, undisturbed
 from budbreak.iteration import derive_seed, seed_everything
 from budbreak.live import check_zeros, held, model_state, replace_activations
 from budbreak.masks import Mask
+from budbreak.search.scores import score_of
+from budbreak.search.trial import Values
+from budbreak.search.watching import TrialEnds, Watch
 
-Train = Callable[[nn.Module], object]
-"""Trains the model that it is given, in place, by optimizers that it makes."""
+Train = Callable[..., object]
+"""train(model), or train(model, report) where trials may be stopped: trains the model that it is given, in place, by
+optimizers that it makes; ``report(epoch, accuracy)`` is a `Report`."""
+TrainBySettings = Callable[..., object]
+"""train(model, settings, report): the same, by these `Settings`."""
 Evaluate = Callable[[nn.Module], float]
 """Gives the accuracy, a share in [0, 1], of the model that it is given."""
-
-_RULE = "evaluate(model) gives one number: a share in [0, 1], more is better, as accuracy is; NaN where it diverged"
 
 
 @dataclass(frozen=True)
@@ -35,66 +37,66 @@ class Outcome:
     score: float | None
     seconds: float
     note: str = ""
+    values: Values = ()
+    stopped: bool = False
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Objective:
-    """A function from activations to what they are worth; the same ones have the same worth, whoever asks and when.
+class Judge:
+    """Trains copies of a model, and scores them; the same training is worth the same, whoever asks and when.
 
-    Each call works on a copy of the model with these activations, under the same seed, and leaves the model and the
-    global random generators as they were.
+    Each call works under the same seed, and leaves the model and the global random generators as they were.
 
     Args:
         model: the pruned one, from whose weights every training starts; never changed.
         mask: what is held while it is trained; None for a dense one.
-        train: see `search_activations`.
         evaluate: see `search_activations`.
-        example: one batch as the model takes it.
-        forward: how to run the model on the example.
         seed: of the global generators of torch, numpy and `random`, alike for each training.
     """
 
     model: nn.Module
     mask: Mask | None
-    train: Train
     evaluate: Evaluate
-    example: Any
-    forward: Forward | None
     seed: int
 
-    def __call__(self, plan: Mapping[str, Activation]) -> Outcome:
-        """Train and score a fresh copy with the activations of a plan.
+    def __call__(self, fresh: Callable[[], nn.Module], train: Callable[[nn.Module], object], watch: Watch) -> Outcome:
+        """Train and score a fresh copy.
+
+        Args:
+            fresh: makes it.
+            train: trains it in place.
+            watch: what the training reports to.
 
         Raises:
             InvariantBroken: if pruned weights are not zero after ``train``.
-            InvalidValue: if ``evaluate`` gives no share, or an activation cannot be put in.
+            InvalidValue: if ``evaluate`` gives no share.
         """
         begin = time.perf_counter()
         with undisturbed(self.model):
-            score, note = self._score(self.replaced(plan))
-        return Outcome(score, time.perf_counter() - begin, note)
+            model = fresh()
+            seed_everything(derive_seed(self.seed, "trial"))
+            score, note = self._score(model, train, watch)
+        return Outcome(score, time.perf_counter() - begin, note, watch.values, watch.stopped and score is not None)
 
-    def replaced(self, plan: Mapping[str, Activation]) -> nn.Module:
-        """A fresh copy of the pruned model with these activations."""
-        return replace_activations(self.model, plan, example=self.example, forward=self.forward)
-
-    def _score(self, model: nn.Module) -> tuple[float | None, str]:
-        seed_everything(derive_seed(self.seed, "trial"))
+    def _score(self, model: nn.Module, train: Callable[[nn.Module], object], watch: Watch) -> tuple[float | None, str]:
         try:
-            self._train(model)
+            with contextlib.suppress(TrialEnds):
+                self._train(model, train)
+            if watch.note:
+                return None, watch.note
             before = _not_finite(self.model)
             odd = [name for name in _not_finite(model) if name not in before]
             if odd:  # before the zeros: NaN that is multiplied by 0 stays NaN
                 return None, f"{odd[0]!r} is not finite after the training"
             self._check_zeros(model)
-            score = score_of(self.evaluate(model))
+            score = watch.values[-1][1] if watch.stopped else score_of(self.evaluate(model))
         except (FloatingPointError, OverflowError, NotFinite) as error:
             return None, f"{type(error).__name__}: {' '.join(str(error).split())}"
         return score, "" if score is not None else "the score is NaN"
 
-    def _train(self, model: nn.Module) -> None:
+    def _train(self, model: nn.Module, train: Callable[[nn.Module], object]) -> None:
         with contextlib.nullcontext() if self.mask is None else held(model, self.mask):
-            given = self.train(model)
+            given = train(model)
         if isinstance(given, nn.Module) and given is not model:
             rule = "train(model) trains the model that it is given, in place: this one is scored"
             raise InvalidValue(f"train returned another {type(given).__name__}", rule, "train the model itself")
@@ -112,33 +114,70 @@ class Objective:
             ) from None
 
 
-def score_of(value: object) -> float | None:
-    """The score that an evaluation gave; None for NaN and minus infinity, which are worse than any.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Objective:
+    """A function from activations to what they are worth.
 
-    Raises:
-        InvalidValue: for what is no number in [0, 1].
+    Args:
+        model, mask, evaluate, seed: see `Judge`.
+        train: see `search_activations`.
+        example: one batch as the model takes it.
+        forward: how to run the model on the example.
     """
-    given = value
-    if isinstance(value, Tensor | np.ndarray | np.generic):
-        if value.ndim > 0:  # one value in a list is a mistake more often than not
-            raise InvalidValue(f"evaluate returned {shown(value)}", _RULE, "return its mean: float(correct.mean())")
-        value = value.item()
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise InvalidValue(f"evaluate returned {shown(given)}", _RULE, _fix(value))
-    if math.isnan(value) or value == -math.inf:
-        return None
-    if not 0 <= value <= 1:
-        raise InvalidValue(f"evaluate returned {shown(given)}", _RULE, _fix(value))
-    return float(value)
+
+    model: nn.Module
+    mask: Mask | None
+    train: Train
+    evaluate: Evaluate
+    example: Any
+    forward: Forward | None
+    seed: int
+
+    def __call__(self, plan: Mapping[str, Activation], watch: Watch | None = None) -> Outcome:
+        """Train and score a fresh copy with the activations of a plan.
+
+        Args:
+            plan: the activations.
+            watch: what ``train`` reports to, as its second argument; None: it has one argument.
+
+        Raises:
+            InvariantBroken: if pruned weights are not zero after ``train``.
+            InvalidValue: if ``evaluate`` gives no share, or an activation cannot be put in.
+        """
+        judge = Judge(model=self.model, mask=self.mask, evaluate=self.evaluate, seed=self.seed)
+        if watch is None:
+            return judge(lambda: self.replaced(plan), self.train, Watch())
+        return judge(lambda: self.replaced(plan), lambda model: self.train(model, watch), watch)
+
+    def replaced(self, plan: Mapping[str, Activation]) -> nn.Module:
+        """A fresh copy of the pruned model with these activations."""
+        return replace_activations(self.model, plan, example=self.example, forward=self.forward)
 
 
-def _fix(value: object) -> str:
-    number, _ = as_number(value)
-    if 1 < number <= 100:
-        return f"a percentage? return it divided by 100: {number / 100:g}"
-    if math.isfinite(number) and not isinstance(value, str):
-        return "a loss? return 1 / (1 + loss)"
-    return "return a float" if value is not None else "return the accuracy: is there a return at its end?"
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TuningObjective:
+    """A function from settings to what they are worth.
+
+    Args:
+        model, mask, evaluate, seed: see `Judge`.
+        train: see `tune_training`.
+    """
+
+    model: nn.Module
+    mask: Mask | None
+    train: TrainBySettings
+    evaluate: Evaluate
+    seed: int
+
+    def __call__(self, settings: Mapping[str, Any], watch: Watch) -> Outcome:
+        """Train and score a fresh copy by these settings.
+
+        Raises:
+            InvariantBroken: if pruned weights are not zero after ``train``.
+            InvalidValue: if ``evaluate`` gives no share.
+        """
+        judge = Judge(model=self.model, mask=self.mask, evaluate=self.evaluate, seed=self.seed)
+        return judge(lambda: copy.deepcopy(self.model), lambda model: self.train(model, settings, watch), watch)
 
 
 def _not_finite(model: nn.Module) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from budbreak.activations import ActivationPlan
-from budbreak.errors import NotFinite
 from budbreak.search.space import SearchSpace
 from budbreak.search.trial import History, Trial
 
@@ -28,15 +27,7 @@ class SearchResult:
         Raises:
             NotFinite: if all of them diverged.
         """
-        number = self.history.best
-        if number is None:
-            notes = sorted({trial.note for trial in self.history})
-            raise NotFinite(
-                f"all {len(self.history)} trials diverged: {'; '.join(notes[:3])}",
-                "the best of them is the one with the highest score",
-                "train at a lower learning rate, or clip gradients",
-            )
-        return self.history[number]
+        return self.history.best_trial()
 
     @property
     def score(self) -> float:
@@ -63,6 +54,4 @@ class SearchResult:
 
         A short training favours activations that start fast; those of the best few may come out in another order.
         """
-        scored = {trial.candidate: trial.score for trial in self.history if trial.score is not None}
-        ranked = sorted(scored, key=lambda candidate: -scored[candidate])
-        return tuple(self.space.plan(candidate) for candidate in ranked[:count])
+        return tuple(self.space.plan(candidate) for candidate in self.history.ranked[:count])

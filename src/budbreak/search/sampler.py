@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from budbreak.activations import Activation
 from budbreak.iteration import derive_seed
-from budbreak.search.space import Candidate, SearchSpace
+from budbreak.search.parameters import Candidate
+from budbreak.search.space import SearchSpace
 from budbreak.search.trial import History
 
 
@@ -16,18 +17,20 @@ from budbreak.search.trial import History
 class Sampler(Protocol):
     """What to try next? A frozen value; never evaluates, and keeps no state: the history is its state.
 
-    Pure in (space, history, seed), so that a search which was killed at any trial goes on as if it had not been. It
-    draws from a generator of its own, see `generator`, and from no global one.
+    Pure in (space, history, seed, number), so that a search which was killed at any trial goes on as if it had not
+    been. It draws from a generator of its own, see `generator`, and from no global one.
     """
 
-    def propose(self, space: SearchSpace, history: History, seed: int) -> Candidate | None:
-        """The candidate of the next trial.
+    def propose(self, space: Any, history: History, seed: int, number: int) -> Candidate | None:
+        """The candidate of the trial of this number.
 
         Args:
-            space: in which it lies.
-            history: all trials so far, by the same sampler under the same seed; of those that diverged the energy is
-                infinite.
+            space: in which it lies: a `SearchSpace`, or whatever `Space` the sampler takes.
+            history: the trials that are known by now, by the same sampler under the same seed; of those that diverged
+                the energy is infinite. Where several run at a time these are not all trials before this one, maybe
+                none.
             seed: of everything random.
+            number: of the trial, from 0; at least as many as are known. It tells apart trials that know the same.
 
         Returns:
             A candidate, which may have been tried before; None to stop.
@@ -38,11 +41,6 @@ class Sampler(Protocol):
 def generator(seed: int, number: int, purpose: str = "proposal") -> random.Random:
     """Random numbers for one purpose at the trial of this number, and for nothing else."""
     return random.Random(derive_seed(seed, purpose, number))
-
-
-def drawn(space: SearchSpace, draw: random.Random) -> Candidate:
-    """Any candidate, each as likely."""
-    return tuple(draw.randrange(length) for length in space.lengths)
 
 
 def moved(space: SearchSpace, candidate: Candidate, draw: random.Random) -> Candidate:

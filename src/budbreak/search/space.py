@@ -15,9 +15,8 @@ from budbreak.errors import InvalidValue, nearest
 from budbreak.graph import Forward, Kind, ModelGraph, Node, trace
 from budbreak.live import check_any_site
 from budbreak.masks import unwrap
+from budbreak.search.parameters import Candidate, Candidates, Options, Parameter
 
-Candidate = tuple[int, ...]
-"""For each site of a space, in its order, the place of an activation among those that the site may have."""
 Choices = str | Sequence[Activation] | Mapping[str, Sequence[Activation]]
 """The name of a space, "paper"; activations, for every site; or site -> activations."""
 
@@ -95,9 +94,14 @@ class SearchSpace(Mapping[str, tuple[Activation, ...]]):
         return ActivationPlan({site: self[site][place] for site, place in zip(self, candidate, strict=True)})
 
     @property
-    def candidates(self) -> _Candidates:
+    def parameters(self) -> tuple[Parameter, ...]:
+        """What is chosen: of each site the place of an activation."""
+        return tuple(Parameter(site, Options(tuple(range(len(choices))))) for site, choices in self.items())
+
+    @property
+    def candidates(self) -> Candidates:
         """All candidates, to ask whether one is among them: ``(0, 1) in space.candidates``."""
-        return _Candidates(self.lengths)
+        return Candidates(self.parameters)
 
     def __getitem__(self, site: str) -> tuple[Activation, ...]:
         check_known(f"the space has no site {site!r}", site, self._entries)
@@ -120,19 +124,6 @@ class SearchSpace(Mapping[str, tuple[Activation, ...]]):
 
     def __repr__(self) -> str:
         return f"SearchSpace({self._entries!r})"
-
-
-class _Candidates:
-    """The tuples of as many whole numbers as there are sites, each below how many activations its site may have."""
-
-    def __init__(self, lengths: tuple[int, ...]) -> None:
-        self._lengths = lengths
-
-    def __contains__(self, candidate: object) -> bool:
-        if not isinstance(candidate, tuple) or len(cast("Candidate", candidate)) != len(self._lengths):
-            return False
-        pairs = zip(cast("Candidate", candidate), self._lengths, strict=True)
-        return all(type(place) is int and 0 <= place < length for place, length in pairs)
 
 
 def _checked_name(site: object) -> str:

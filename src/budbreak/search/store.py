@@ -12,8 +12,9 @@ from budbreak.files import FolderLock, corrupt, digest, read_json, sweep, write_
 from budbreak.iteration import IdentityFile, differences, numerical_environment, warn_of_changes
 from budbreak.search.space import SearchSpace
 from budbreak.search.trial import History, Trial
+from budbreak.search.tuning_space import TuningSpace
 
-SEARCH_KIND, TRIAL_KIND = "search 1", "trial 1"
+SEARCH_KIND, TRIAL_KIND = "search 2", "trial 2"
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class SearchStore:
         self._identity = ""
         self._lock = FolderLock(self.folder)
 
-    def open(self, identity: dict[str, Any], space: SearchSpace) -> History:
+    def open(self, identity: dict[str, Any], space: SearchSpace | TuningSpace) -> History:
         """Take the store for this process and this search, and give the trials that are over.
 
         Raises:
@@ -84,11 +85,11 @@ class SearchStore:
             )
         warn_of_changes(self.folder, stored, "as without the interruption")
 
-    def _read(self, space: SearchSpace) -> History:
+    def _read(self, space: SearchSpace | TuningSpace) -> History:
         count = len(list((self.folder / "trials").glob("[0-9]*.json")))
         return History(tuple(self._read_trial(number, space) for number in range(count)))
 
-    def _read_trial(self, number: int, space: SearchSpace) -> Trial:
+    def _read_trial(self, number: int, space: SearchSpace | TuningSpace) -> Trial:
         path, remedy = self._path(number), "restore it from a copy, or delete it and all trials after it"
         try:
             trial = read_json(path, TRIAL_KIND, _TrialFile, stores={self._identity}, remedy=remedy).trial

@@ -35,8 +35,8 @@ from budbreak.studies.run import Choice, RunFailed, run
 from budbreak.studies.sections import Setup, make_setup
 from budbreak.studies.stored import StoredWeights, stored_weights
 from budbreak.studies.subject import is_ap, subject
+from budbreak.studies.task import Place
 from budbreak.studies.taskfolder import read_task
-from budbreak.studies.tasks import Place
 from budbreak.studies.watching import Event
 
 __all__ = [

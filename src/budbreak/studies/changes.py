@@ -11,7 +11,7 @@ from budbreak.lowrank import LayerRatio, spectrum_ratios
 from budbreak.studies.recipe import Arm
 from budbreak.studies.result import LevelResult
 from budbreak.studies.spectra import Moment, NotedSpectra, notes_spectra, read_spectra
-from budbreak.studies.tasks import Task
+from budbreak.studies.task import Task
 
 _PRUNINGS = 5  # of an arm, at even distances, have their spectra shown
 _VALUES = 24  # of a spectrum: some kilobytes for an arm

@@ -43,7 +43,7 @@ class Rule:
 
 def _data_free(setup: Setup) -> bool:
     needs = [need for criterion in criteria_of(setup.prune.criterion, setup.prune.then) for need in criterion.needs]
-    return all(isinstance(need, Weights | StartWeights | Observer) for need in needs)
+    return not setup.prune.connect and all(isinstance(need, Weights | StartWeights | Observer) for need in needs)
 
 
 def _never_prunes(setup: Setup) -> bool:
@@ -54,9 +54,34 @@ def _of_pruning(name: str) -> Rule:
     return Rule(f"prune.{name}", _never_prunes, "the schedule is dense: nothing is pruned", "take it out")
 
 
+def _of_search(name: str) -> Rule:
+    fix = 'take it out, or write activations.space = "paper"'
+    why = "no activations are searched"
+    return Rule(f"activations.{name}", lambda setup: not setup.activations.searches, why, fix)
+
+
+def _of_tuning(name: str) -> Rule:
+    fix = 'take it out, or write tune.space = "safs"'
+    return Rule(f"tune.{name}", lambda setup: not setup.tune.searches, "no hyper-parameters are searched", fix)
+
+
 RULES = (
+    *map(_of_search, ("sampler", "trials", "epochs", "stop", "parallel", "finalists")),
+    *map(_of_tuning, ("sampler", "trials", "epochs", "stop", "parallel", "finalists")),
+    Rule(
+        "activations.trainable",
+        lambda setup: setup.activations.use is None and setup.activations.space is None,
+        "the network keeps its own activations, which have no scalars",
+        'take it out, or write activations.use = "relu"',
+    ),
+    Rule(
+        "activations.per",
+        lambda setup: not setup.activations.trainable,
+        "no scalars are trained",
+        "take it out, or write activations.trainable = true",
+    ),
     *map(_of_pruning, ("criterion", "then", "scope", "allocation", "floor", "granularity", "spare", "steps")),
-    *map(_of_pruning, ("images", "allow_collapse", "rewind", "rewind_epoch", "rounds")),
+    *map(_of_pruning, ("images", "allow_collapse", "rewind", "rewind_epoch", "rounds", "connect")),
     Rule(
         "prune.allocation",
         lambda setup: not setup.prune.scope.divides,

@@ -12,13 +12,16 @@ from budbreak.masks import ALLOCATIONS as ALLOCATION_CLASSES
 from budbreak.masks import GRANULARITIES as GRANULARITY_CLASSES
 from budbreak.masks import SCOPES as SCOPE_CLASSES
 from budbreak.search import FAMILY as SAMPLER_FAMILY
+from budbreak.search import STOPPING_FAMILY, TUNER_FAMILY
 from budbreak.training import OPTIMIZERS as OPTIMIZER_CLASSES
 from budbreak.training import RATES as RATE_CLASSES
-from budbreak.training import AdamW
+from budbreak.training import AdamW, TAdam
 from budbreak.values import Family
 
 ACTIVATIONS = ACTIVATION_FAMILY
 SAMPLERS = SAMPLER_FAMILY
+TUNERS = TUNER_FAMILY
+STOPPING_RULES = STOPPING_FAMILY
 SCHEDULES = Family.of(
     "schedule", schedules.ALL, needs=("levels",), example='{is = "geometric", rate = 0.2, levels = 12}'
 )
@@ -49,7 +52,19 @@ SCOPES = Family.of(
 )
 ALLOCATIONS = Family.of("allocation", ALLOCATION_CLASSES, example='"erk"')
 OPTIMIZERS = Family.of(
-    "optimizer", OPTIMIZER_CLASSES, needs=("learning_rate", "build"), call=False, names={"adamw": AdamW}
+    "optimizer",
+    OPTIMIZER_CLASSES,
+    needs=("learning_rate", "build"),
+    call=False,
+    names={"adamw": AdamW, "tadam": TAdam},
+    meant={"(?i)(robust|t).?adam": '"tadam"'},
 )
-RATES = Family.of("learning-rate schedule", RATE_CLASSES, needs=("attach", "check"), call=False, example='"cosine"')
+RATES = Family.of(
+    "learning-rate schedule",
+    RATE_CLASSES,
+    needs=("attach", "check"),
+    call=False,
+    example='"cosine"',
+    meant={"(?i)cosine.*restarts?": '{is = "cosine", cycle = 10}'},
+)
 DIAGNOSTICS = Family.of("diagnostic", diagnostics.ALL, needs=("needs", "quantities"), example='"dead-units"')

@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from budbreak.studies.sections import FAMILIES, SECTIONS, plain_value, usual
+from budbreak.studies.section import usual
+from budbreak.studies.sections import FAMILIES, SECTIONS, plain_value
 from budbreak.studies.spelling import respelt
 from budbreak.values import encode, inline
 

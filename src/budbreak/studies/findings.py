@@ -14,10 +14,11 @@ from budbreak.errors import BudbreakError
 from budbreak.iteration import Store
 from budbreak.schedules import LayerByLayer, NotForeseen, Schedule, foresee
 from budbreak.studies.changes import Row, changes_of, finding
+from budbreak.studies.chosen import chosen_findings
 from budbreak.studies.fronts import fronts
 from budbreak.studies.recipe import Arm
 from budbreak.studies.result import VALIDATION_ACCURACY, LevelResult
-from budbreak.studies.tasks import Task
+from budbreak.studies.task import Task
 
 _SIDE = 20  # of a mask, as it is shown: some kilobytes for an arm
 _SPARSITY = Quantity("sparsity", "sparsity", "share", about="pruned / prunable.")
@@ -41,7 +42,7 @@ def findings_of(shown: Sequence[tuple[Arm, Task]], levels: Sequence[LevelResult]
     panel = "Masks, seed 0, thinned out"
     masks = [finding("masks", arm.name, _KEPT, list(_tiles(task)), panel=panel) for arm, task in gated]
     pruned = changes_of(shown, levels)
-    found = (*courses, *pruned, sparsity, *masks, *fronts(levels))
+    found = (*courses, *pruned, sparsity, *masks, *chosen_findings(shown), *fronts(levels))
     return tuple(one for one in found if one is not None)
 
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from budbreak.files import FolderLock, read_json, sweep, write_bytes, write_json, write_text
+from budbreak.studies.chosen import PLAN
 from budbreak.studies.recipe import Recipe
 from budbreak.studies.recipefile import to_toml
 from budbreak.studies.result import FILE_NAME, load_result
-from budbreak.studies.tasks import Task
+from budbreak.studies.task import Task
 from budbreak.studies.weights import WEIGHTS
 
 RECIPE, TASKS, NETWORKS = "recipe.toml", "tasks", "networks"
@@ -48,19 +49,26 @@ def network_name(arm: str, task: Task) -> str:
 def drop_networks(folder: Path, keep: Set[str]) -> None:
     """Delete the weights of arms and seeds that a run does not have, or not yet: all but the files of these names.
 
-    They are copies of what lies in the folders of tasks.
+    They are copies of what lies in the folders of tasks, and so are the activations beside them.
     """
     for path in (folder / NETWORKS).glob("*-seed*.safetensors"):
         if path.name not in keep:
             path.unlink(missing_ok=True)
+            _plan_beside(path).unlink(missing_ok=True)
 
 
 def save_network(folder: Path, arm: str, task: Task) -> None:
-    """Put the final weights of an arm under a seed where a person looks for them."""
-    data = (task.folder / WEIGHTS).read_bytes()
+    """Put the final weights of an arm under a seed where a person looks for them, and the activations they need."""
     path = folder / NETWORKS / network_name(arm, task)
-    if not path.exists() or path.read_bytes() != data:
-        write_bytes(path, data)
+    for source, target in ((task.folder / WEIGHTS, path), (task.folder / PLAN, _plan_beside(path))):
+        if source.is_file():
+            data = source.read_bytes()
+            if not target.exists() or target.read_bytes() != data:
+                write_bytes(target, data)
+
+
+def _plan_beside(path: Path) -> Path:
+    return path.with_name(f"{path.stem}.{PLAN}")
 
 
 def save_tasks(folder: Path, tasks: Mapping[str, Task], *, identity: str) -> None:

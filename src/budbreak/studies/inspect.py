@@ -9,14 +9,16 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from budbreak.activations import ActivationPlan
 from budbreak.data import DataSet, Images, Split, batches, load, split
 from budbreak.diagnostics import DeadUnitRates
 from budbreak.errors import InvalidValue, MissingData, UnknownName, did_you_mean, one_of
 from budbreak.files import write_json
 from budbreak.iteration import Checkpoint, Store
-from budbreak.live import dead_neurons, load_state
+from budbreak.live import dead_neurons, load_state, replace_activations
 from budbreak.masks import Mask
 from budbreak.networks import build
+from budbreak.studies.chosen import PLAN
 from budbreak.studies.folder import RUN_TASKS, TASKS, read_tasks
 from budbreak.studies.making import load_data, make_network
 from budbreak.studies.measuring import BATCH
@@ -24,6 +26,8 @@ from budbreak.studies.recipefile import read_plain
 from budbreak.studies.sections import DataSection, NetworkSection, make_parts
 from budbreak.studies.taskfolder import TASK, read_task
 from budbreak.studies.weights import read_state
+
+_EXAMPLE = 8  # images
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,7 @@ def find_subject(request: Request) -> Subject:
     if stored is not None and fresh_seed is not None:
         value = f"seed is {fresh_seed}, with weights that are stored"
         raise InvalidValue(value, "it decides a fresh network", "take it out")
-    live = _network(request, sections, data, fresh_seed or 0)
+    live = _with_chosen(_network(request, sections, data, fresh_seed or 0), folder, parts.train)
     if stored is not None:
         load_state(live, stored.state, extra=stored.extra)
     kept = stored and stored.mask
@@ -220,6 +224,14 @@ def _network(request: Request, sections: Sections | None, data: DataSet, seed: i
             f"--network is {named!r}", f"{request.model} has the network {own!r}", "give this one, or none"
         )
     return make_network(sections[1], data, seed)
+
+
+def _with_chosen(model: nn.Module, folder: Path | None, images: Images) -> nn.Module:
+    """The network with the activations of a task's last training, where it had others than it was pruned with."""
+    if folder is None or not (folder / PLAN).is_file():
+        return model
+    few = images.first(_EXAMPLE)
+    return replace_activations(model, ActivationPlan.load(folder / PLAN), example=few.normalised(few.images))
 
 
 def _data(sections: Sections | None, request: Request) -> tuple[DataSet, Split]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,16 +51,13 @@ def list_runs(out: Path) -> Listing:
     folders = sorted(path.parent for path in out.glob(f"*/{FILE_NAME}"))
     tasks = {folder: _tasks_of(folder) for folder in folders}
     runs = tuple(_stored(folder, [out / TASKS / name for name in tasks[folder]]) for folder in folders)
-    used = {name for names in tasks.values() for name in names}
-    used |= {need for name in used for need in _needs_of(out / TASKS / name)}
+    used = {path.name for names in tasks.values() for path in _with_needs([out / TASKS / name for name in names])}
     orphans = tuple(path for path in sorted((out / TASKS).glob("*-*")) if path.is_dir() and path.name not in used)
     return Listing(runs, orphans, sum(map(_size, orphans)))
 
 
 def _stored(folder: Path, tasks: list[Path]) -> StoredRun:
-    needs = {need for task in tasks for need in _needs_of(task)}
-    places = [folder, *tasks, *(tasks[0].parent / need for need in sorted(needs))] if tasks else [folder]
-    size = sum(map(_size, places))
+    size = sum(map(_size, [folder, *_with_needs(tasks)]))
     try:
         result = load_result(folder)
     except BudbreakError as error:
@@ -81,6 +79,17 @@ def _tasks_of(folder: Path) -> list[str]:
     except (FileNotFoundError, BudbreakError):
         return []
     return list(dict.fromkeys(tasks.values()))
+
+
+def _with_needs(tasks: Sequence[Path]) -> list[Path]:
+    """The folders of tasks, of what they need, of what that needs, and so on; each once."""
+    found, left = dict[Path, None](), list(tasks)
+    while left:
+        task = left.pop()
+        if task not in found:
+            found[task] = None
+            left += [task.parent / need for need in _needs_of(task)]
+    return list(found)
 
 
 def _needs_of(folder: Path) -> tuple[str, ...]:

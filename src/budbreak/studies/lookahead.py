@@ -16,15 +16,25 @@ from budbreak.foreign import call_foreign
 from budbreak.iteration import Preview
 from budbreak.schedules import reads_of
 from budbreak.studies.compare import check_equal_survivors
-from budbreak.studies.making import epochs_before, epochs_in_all, load_data, make_network, make_plan, pick_engine
+from budbreak.studies.making import (
+    epochs_before,
+    epochs_in_all,
+    epochs_searching,
+    load_data,
+    make_network,
+    make_plan,
+    pick_engine,
+)
 from budbreak.studies.recipe import Arm
 from budbreak.studies.rehearsing import Rehearsal
 from budbreak.studies.result import TEST_ACCURACY, TRAINING, Counted
 from budbreak.studies.run import Cells, Choice, cells_of, divided
 from budbreak.studies.sections import DataSection, Setup
 from budbreak.studies.spelling import in_recipe_words
-from budbreak.studies.tasks import Task, dense_of
+from budbreak.studies.task import Task
+from budbreak.studies.tasks import dense_of
 from budbreak.studies.trying import try_out
+from budbreak.studies.trying_searches import try_searches
 from budbreak.training import steps_per_epoch
 
 Loader = Callable[[DataSection], tuple[DataSet, Split]]
@@ -130,6 +140,7 @@ def _looked(choice: Choice) -> Overview:
 
     unseen, speeds = _try_trainings(choice, loader)
     preview = _preview_all(choice, loader)
+    _try_searches(choice, loader)
     _check_quantities(choice.recipe.arms)
     first = choice.arms[0].setup
     dataset, parts = loader(first.data)
@@ -161,11 +172,23 @@ def _try_trainings(choice: Choice, loader: Loader) -> tuple[str, dict[str, float
     return unseen, speeds
 
 
+def _try_searches(choice: Choice, loader: Loader) -> None:
+    """Refuse activations and hyper-parameters that a network cannot be trained with, in any arm."""
+    apart = [arm for arm in choice.arms if arm.setup.ends_apart]
+
+    def told(arm: Arm) -> str:
+        return repr((_training_of(arm.setup), arm.setup.activations, arm.setup.tune))
+
+    for arm in _first_of_each(apart, told).values():
+        with _naming(arm, choice.arms):
+            try_searches(arm.setup, *loader(arm.setup.data), threads=choice.place.threads)
+
+
 def epochs_of_choice(choice: Choice) -> int:
     """Epochs of all tasks, complete or not, without a look at data or networks: quick for any number of arms."""
     setups = {repr(arm.setup): arm.setup for arm in choice.arms}.values()
     dense = {repr(dense_of(setup)): epochs_before(setup, 1) for setup in setups if setup.prune.train_dense}
-    levels = sum(epochs_in_all(setup) - epochs_before(setup, 1) for setup in setups)
+    levels = sum(epochs_in_all(setup) - epochs_before(setup, 1) + epochs_searching(setup) for setup in setups)
     return choice.recipe.seeds * (sum(dense.values()) + levels)
 
 
@@ -286,5 +309,5 @@ def _cost(cells: Cells, speeds: Mapping[str, float], workers: int) -> Cost:
         sum(task.epochs for task in left),
         sum(task.epochs for task in cells.tasks),
         total if left else None,
-        any(task.setup.train.until is not None for task in left),
+        any(task.setup.train.until is not None or task.kind in ("trial", "tuning") for task in left),
     )

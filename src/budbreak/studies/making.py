@@ -82,6 +82,7 @@ def make_plan(setup: Setup, *, seed: int, steps: int) -> Plan:
         allow_collapse=prune.allow_collapse,
         train_dense=prune.train_dense,
         rounds=prune.rounds or None,
+        connect=prune.connect,
     )
 
 
@@ -140,3 +141,15 @@ def epochs_before(setup: Setup, level: int) -> int:
 def epochs_in_all(setup: Setup) -> int:
     """How many epochs all trainings take."""
     return epochs_before(setup, setup.prune.schedule.levels + 1)
+
+
+def epochs_pruning(setup: Setup) -> int:
+    """How many epochs all trainings but the last one take, at most."""
+    together = setup.train.until is not None and setup.train.until.together and not setup.prune.steps
+    return epochs_in_all(setup) - (0 if together else epochs_of(setup, setup.prune.schedule.levels))
+
+
+def epochs_searching(setup: Setup) -> int:
+    """How many epochs trials and finalists of all searches take, at most."""
+    searches = [section for section in (setup.activations, setup.tune) if section.searches]
+    return sum(one.trials * one.epochs + one.finalists * setup.train.epochs for one in searches)

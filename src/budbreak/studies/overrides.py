@@ -14,6 +14,7 @@ from budbreak.values import shown_plain
 
 Plain = dict[str, Any]
 
+_TABLES = ("tune.space",)  # fields whose values are tables without a name
 LONGEST_LINE = 2000  # letters; 65,000 in one dotted key take the parser half a minute
 
 
@@ -69,10 +70,14 @@ def flattened(table: Mapping[str, Any], where: str) -> Plain:
 
 
 def _leaves(table: Mapping[str, Any], before: str) -> Iterator[tuple[str, Any]]:
-    """A table that names a value, by ``is``, is a leaf; one that does not goes on a path: section, field, argument."""
+    """A table that names a value, by ``is``, is a leaf; one that does not goes on a path: section, field, argument.
+
+    So is a table that is a value itself.
+    """
     for key, value in table.items():
         path = f"{before}{key}"
-        if isinstance(value, Mapping) and value and "is" not in value and path.count(".") < 2:
+        further = "is" not in value if isinstance(value, Mapping) else False
+        if isinstance(value, Mapping) and value and further and path.count(".") < 2 and path not in _TABLES:
             yield from _leaves(cast(Mapping[str, Any], value), f"{path}.")
         else:
             yield path, value

@@ -24,19 +24,22 @@ def read_optional(family: Family[Any], where: str) -> PlainValidator:
 
 def read_many(family: Family[Any], where: str, *, twice: bool = False) -> PlainValidator:
     """A field that holds a list of them, none twice unless that is said."""
+    return PlainValidator(lambda plain: items_of(plain, family, where, twice=twice))
 
-    def read(plain: object) -> tuple[Any, ...]:
-        if not isinstance(plain, list | tuple):
-            raise InvalidValue(
-                f"{where} is {shown_plain(plain)}", "it must be a list", f"write [{family.example}], or []"
-            )
-        items = enumerate(cast("list[object]", plain))
-        values = tuple(decode(item, family, field=f"{where}[{index}]") for index, item in items)
-        if not twice and len(set(values)) < len(values):
-            raise InvalidValue(f"{where} has a {family.what} twice", "each is in the list once", "take one out")
-        return values
 
-    return PlainValidator(read)
+def items_of(plain: object, family: Family[Any], where: str, *, twice: bool = False) -> tuple[Any, ...]:
+    """The values of a list of a family, none twice unless that is said.
+
+    Raises:
+        InvalidValue, UnknownName: for what is no such list.
+    """
+    if not isinstance(plain, list | tuple):
+        raise InvalidValue(f"{where} is {shown_plain(plain)}", "it must be a list", f"write [{family.example}], or []")
+    items = enumerate(cast("list[object]", plain))
+    values = tuple(decode(item, family, field=f"{where}[{index}]") for index, item in items)
+    if not twice and len(set(values)) < len(values):
+        raise InvalidValue(f"{where} has {family.one} twice", "each is in the list once", "take one out")
+    return values
 
 
 def read_text(check: Callable[[str], object], where: str) -> PlainValidator:

@@ -16,8 +16,8 @@ from budbreak.diagnostics import Diagnostic, quantities_of
 from budbreak.errors import InvalidValue, Unreached
 from budbreak.evidence import Evidence, observers_of, probe, rehearse
 from budbreak.foreign import call_foreign
-from budbreak.iteration import Plan, asked_of, check_last_level, criteria_of
-from budbreak.live import model_digest
+from budbreak.iteration import Plan, asked_of, check_last_level, check_last_paths, criteria_of
+from budbreak.live import PATH_NEEDS, model_digest
 from budbreak.masks import Mask, Scores, competing, prunable_parameters, sparing
 from budbreak.studies.measuring import measure
 from budbreak.studies.result import TRAINING, WATCHED_TOO
@@ -62,7 +62,12 @@ class Rehearsal:
     def _select(self, fitted: Plan, scores: Scores, alive: Mask) -> None:
         spared = sparing(scores, fitted.spare)
         check_last_level(fitted, alive, lambda: spared)
+        check_last_paths(fitted, alive, lambda: spared, self._wiring)
         asked_of(fitted, 1).select(spared, self.keep, alive)
+
+    def _wiring(self) -> Evidence:
+        few = batches(self.images.first(_IMAGES), _IMAGES)
+        return probe(self.model, PATH_NEEDS, batches=few, prunable=self.plan.prunable)
 
     def _digest(self) -> str:
         return model_digest(self.model)

@@ -21,9 +21,11 @@ from budbreak.studies.result import FILE_NAME, TRAINING, WATCHED_TOO, ArmResult,
 from budbreak.studies.retraining import retrained_quantities
 from budbreak.studies.scheduling import Failure, carry_out
 from budbreak.studies.spelling import respelt
+from budbreak.studies.task import Place, Task
 from budbreak.studies.taskfolder import check_complete, collect, is_complete
-from budbreak.studies.tasks import Place, Task, distinct, tasks_of
+from budbreak.studies.tasks import distinct, tasks_of
 from budbreak.studies.training import carry_out_task
+from budbreak.studies.trialfile import SEARCH
 from budbreak.studies.watching import Report, Watch
 from budbreak.training import environment
 
@@ -148,7 +150,7 @@ def _compute_missing(
 ) -> list[Failure]:
     complete, missing = divided(cells.tasks)
     for task in complete:
-        if task.kind == "levels":
+        if task.ends_arm:
             check_complete(task)
     keep(None)
     if not missing:
@@ -176,7 +178,7 @@ def divided(tasks: Sequence[Task]) -> tuple[list[Task], list[Task]]:
     over = {task.identity for task in complete}
     needed = {need.identity for task in tasks if task.identity not in over for need in task.needs}
     missing = [task for task in tasks if task.identity not in over]
-    return complete, [task for task in missing if task.kind == "levels" or task.identity in needed]
+    return complete, [task for task in missing if task.ends_arm or task.identity in needed]
 
 
 def _other_arms(choice: Choice) -> list[tuple[Arm, Task]]:
@@ -239,6 +241,9 @@ def _collect_run(choice: Choice, cells: Cells, shown: Shown, seconds: float) -> 
     quantities = (*quantities, *retrained_quantities(ways, quantities))
     if any(arm.setup.measure.compact for arm in finished):
         quantities = (*quantities, *compaction_quantities(ways))
+    if any(arm.setup.activations.searches or arm.setup.tune.searches for arm in finished):
+        quantities = (*quantities, *SEARCH)
+    compared = [one for one in quantities if not is_compaction(one.name) and one not in SEARCH]
     order = {arm.name: index for index, arm in enumerate(finished)}
     levels.sort(key=lambda level: (order[level.arm], level.seed, level.level))
     return RunResult(
@@ -252,7 +257,7 @@ def _collect_run(choice: Choice, cells: Cells, shown: Shown, seconds: float) -> 
         seconds=seconds,
         quantities=quantities,
         levels=tuple(levels),
-        differences=tuple(paired_differences(levels, arms, [one for one in quantities if not is_compaction(one.name)])),
+        differences=tuple(paired_differences(levels, arms, compared)),
         findings=findings_of(shown, levels),
     )
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, model_validator
-from pydantic.fields import FieldInfo
+from pydantic import BaseModel, Field, Strict, ValidationError, model_validator
 
 from budbreak.criteria import Criterion, Magnitude, scope_of
 from budbreak.data import PAD, find
@@ -16,7 +15,9 @@ from budbreak.iteration import EndingRule, FollowUp
 from budbreak.masks import Allocation, Element, Global, Granularity, Scope, Uniform
 from budbreak.networks import check_init, check_network
 from budbreak.schedules import Geometric, Schedule
+from budbreak.search import TuningSpace
 from budbreak.studies.families import (
+    ACTIVATIONS,
     ALLOCATIONS,
     CRITERIA,
     DIAGNOSTICS,
@@ -25,13 +26,18 @@ from budbreak.studies.families import (
     GRANULARITIES,
     OPTIMIZERS,
     RATES,
+    SAMPLERS,
     SCHEDULES,
     SCOPES,
+    STOPPING_RULES,
+    TUNERS,
 )
 from budbreak.studies.readers import read_floor, read_many, read_one, read_optional, read_text
 from budbreak.studies.refusals import in_our_words
+from budbreak.studies.search_sections import ActivationsSection, TuneSection
+from budbreak.studies.section import Section
 from budbreak.training import SGD, Constant, OptimizerValue, RateSchedule
-from budbreak.values import Family, encode, telling
+from budbreak.values import Family, encode
 
 _MOST_IMAGES = 10**9
 _MOST_EPOCHS = 100_000  # more is a slip of the pen, and would list rows for hours
@@ -43,18 +49,6 @@ WATCHED = ("train_accuracy", "train_loss", "validation_accuracy", "validation_lo
 
 Images = Annotated[int, Field(ge=0, le=_MOST_IMAGES)]
 Patterns = Annotated[tuple[str, ...], Strict(False), Field(max_length=_MOST_ITEMS)]
-
-
-class Section(BaseModel):
-    """A part of a recipe: frozen, with nothing in it that it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
-
-    def told(self) -> dict[str, Any]:
-        """What tells it from others: the fields that are not at the default they were introduced with."""
-        values = {name: getattr(self, name) for name in type(self).model_fields}
-        fields = type(self).model_fields
-        return {name: telling(value) for name, value in values.items() if value != usual(fields[name])}
 
 
 class DataSection(Section):
@@ -172,6 +166,10 @@ class PruneSection(Section):
         0, description="rounds of each pruning, the network observed anew in each; 0: as many as the criterion has"
     )
 
+    connect: bool = Field(
+        False, description="each class keeps a path from the input: for each weight that comes in for it, another goes"
+    )
+
     @model_validator(mode="after")
     def _levels_end(self) -> PruneSection:
         if self.schedule.levels > _MOST_LEVELS:
@@ -217,6 +215,8 @@ class Setup(Section):
     network: NetworkSection
     train: TrainSection
     prune: PruneSection = Field(default_factory=lambda: PruneSection.model_validate({}))
+    activations: ActivationsSection = Field(default_factory=lambda: ActivationsSection.model_validate({}))
+    tune: TuneSection = Field(default_factory=lambda: TuneSection.model_validate({}))
     measure: MeasureSection = Field(default_factory=lambda: MeasureSection.model_validate({}))
     retrain: RetrainSection = Field(default_factory=lambda: RetrainSection.model_validate({}))
 
@@ -242,6 +242,18 @@ class Setup(Section):
             raise InvalidValue(f"train.until looks at {unknown[0]!r}", rule, "name one of them")
         return self
 
+    @model_validator(mode="after")
+    def _retrains_what_was_trained(self) -> Setup:
+        if self.ends_apart and self.retrain.ways:
+            value = f"retrain.ways is {list(self.retrain.ways)}, and [activations] or [tune] has the last training"
+            raise InvalidValue(value, "a network is retrained as it was trained before", "take one of them out")
+        return self
+
+    @property
+    def ends_apart(self) -> bool:
+        """Whether the last training follows a search, or has other activations than the ones before."""
+        return self.activations.replaced or self.tune.searches
+
     def plain(self) -> dict[str, dict[str, Any]]:
         """Section -> field -> plain form, every field spelt out; `make_setup` reads it."""
         return {name: plain_section(getattr(self, name)) for name in SECTIONS}
@@ -259,6 +271,8 @@ SECTIONS: Mapping[str, type[Section]] = {
     "network": NetworkSection,
     "train": TrainSection,
     "prune": PruneSection,
+    "activations": ActivationsSection,
+    "tune": TuneSection,
     "measure": MeasureSection,
     "retrain": RetrainSection,
 }
@@ -272,8 +286,14 @@ FAMILIES: Mapping[tuple[str, str], Family[Any]] = {
     ("prune", "scope"): SCOPES,
     ("prune", "allocation"): ALLOCATIONS,
     ("prune", "granularity"): GRANULARITIES,
+    ("activations", "use"): ACTIVATIONS,
+    ("activations", "sampler"): SAMPLERS,
+    ("activations", "stop"): STOPPING_RULES,
+    ("tune", "sampler"): TUNERS,
+    ("tune", "stop"): STOPPING_RULES,
     ("measure", "diagnostics"): DIAGNOSTICS,
 }
+_LISTED = {**FAMILIES, ("activations", "space"): ACTIVATIONS}  # its values are explained once, where they are used
 
 
 def make_setup(plain: Mapping[str, object]) -> Setup:
@@ -287,6 +307,24 @@ def make_setup(plain: Mapping[str, object]) -> Setup:
         return Setup.model_validate(plain)
     except ValidationError as error:
         raise in_our_words(error.errors(include_url=False)[0], SECTIONS) from None
+
+
+def with_settings(setup: Setup, settings: Mapping[str, Any]) -> Setup:
+    """A setup with other fields in its ``[train]``.
+
+    Args:
+        setup: left as it is.
+        settings: field -> plain form of its value.
+
+    Raises:
+        InvalidValue, UnknownName: see `make_setup`.
+    """
+    plain = plain_section(setup.train) | dict(settings)
+    try:
+        return setup.model_copy(update={"train": TrainSection.model_validate(plain)})
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        raise in_our_words({**problem, "loc": ("train", *problem["loc"])}, SECTIONS) from None
 
 
 def check_fields(plain: Mapping[str, object]) -> None:
@@ -324,14 +362,12 @@ def plain_section(section: Section) -> dict[str, Any]:
 
 def plain_value(section: str, field: str, value: Any) -> Any:
     """The plain form of the value of a field."""
-    family = FAMILIES.get((section, field))
+    family = _LISTED.get((section, field))
+    if isinstance(value, str):
+        return value
+    if isinstance(value, TuningSpace):
+        return value.plain()
     if isinstance(value, tuple):
         items = cast("tuple[Any, ...]", value)
         return [encode(item, family) if family else item for item in items]
     return encode(value, family) if family and value is not None else value
-
-
-def usual(field: FieldInfo) -> Any:
-    """The default that a field had when it was new: results made before it keep their identity."""
-    extra = field.json_schema_extra
-    return extra.get("introduced", field.default) if isinstance(extra, dict) else field.default

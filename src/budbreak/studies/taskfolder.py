@@ -13,9 +13,11 @@ from budbreak.files import read_json, write_json
 from budbreak.iteration import LevelRecord, Store, differences, read_records
 from budbreak.studies.compacting import is_compacted, with_compacted
 from budbreak.studies.notes import Notes
+from budbreak.studies.prunedfile import is_pruned
 from budbreak.studies.result import Counted, LevelResult
 from budbreak.studies.retraining import is_retrained, with_retrained
-from budbreak.studies.tasks import Task
+from budbreak.studies.task import Task
+from budbreak.studies.trialfile import is_tried, search_numbers
 from budbreak.studies.weights import WEIGHTS, check_weights
 
 TASK, TASK_KIND = "task.json", "task 1"
@@ -53,8 +55,12 @@ def read_task(folder: Path) -> TaskFile:
 
 
 def is_complete(task: Task) -> bool:
-    """Whether all of a task is there, by its records."""
-    last = task.setup.prune.schedule.levels
+    """Whether all of a task is there, by its files."""
+    if task.kind in ("trial", "finalist", "tuning", "tuned"):
+        return is_tried(task.folder)
+    if task.kind == "pruned":
+        return is_pruned(task.folder)
+    last = 0 if task.kind == "final" else task.setup.prune.schedule.levels
     whole = all((task.folder / name).is_file() for name in (WEIGHTS, "identity.json"))  # not one that was moved away
     whole = whole and is_retrained(task.folder, task.setup.retrain.ways)
     whole = whole and (not task.setup.measure.compact or is_compacted(task.folder, task.setup.retrain.ways))
@@ -79,10 +85,25 @@ def collect(task: Task, arm: str) -> list[LevelResult]:
     Raises:
         CorruptFile, StoreMismatch: if a file is not what its task wrote.
     """
+    if task.kind == "final":
+        return _with_final(task, arm)
+    levels = _before_and(task, arm)
+    return [*levels[:-1], *(_after(level, task) for level in levels[-1:])]
+
+
+def _before_and(task: Task, arm: str) -> list[LevelResult]:
+    """The levels of a task that prunes, after that of the dense training."""
     dense = [level for need in task.needs for level in _levels(need, arm)]
     own = [level for level in _levels(task, arm) if not dense or level.level > 0]
-    levels = [*(replace(level, shared=True) for level in dense), *own]
-    return [*levels[:-1], *(_after(level, task) for level in levels[-1:])]
+    return [*(replace(level, shared=True) for level in dense), *own]
+
+
+def _with_final(task: Task, arm: str) -> list[LevelResult]:
+    """The levels of a task whose last training has a task of its own."""
+    last = task.setup.prune.schedule.levels
+    finals = [_after(replace(level, level=last), task) for level in _levels(task, arm)]
+    searched = [replace(level, numbers={**level.numbers, **search_numbers(task)}) for level in finals]
+    return [*(level for level in _before_and(task.needs[0], arm) if level.level < last), *searched]
 
 
 def _after(last: LevelResult, task: Task) -> LevelResult:
@@ -151,4 +172,7 @@ def _remarks(stages: Sequence[LevelRecord], layers: object, *, lost: int) -> lis
     short = sum(stage.shortfall for stage in stages)
     if short:
         remarks.append(f"what follows the host found {short} candidates too few: the host removed them instead")
+    exchanged = sum(stage.exchanged or 0 for stage in stages)
+    if exchanged:
+        remarks.append(f"{exchanged} weights were exchanged, so that each class keeps a path from the input")
     return remarks

@@ -1,14 +1,10 @@
-"""What has to be computed: the dense training of a seed, and the levels of an arm, each by its identity."""
+"""What has to be computed, each by its identity: dense trainings, levels of arms, trials of a search."""
 
 from __future__ import annotations
 
-import functools
 import json
-import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from budbreak.data import find
 from budbreak.errors import StoreMismatch
@@ -17,102 +13,51 @@ from budbreak.files import digest
 from budbreak.foreign import find_callable
 from budbreak.iteration import criteria_of, watching
 from budbreak.live import state_digest
-from budbreak.studies.making import epochs_before, epochs_in_all, make_network
-from budbreak.studies.sections import Setup, make_setup
+from budbreak.studies.making import make_network
+from budbreak.studies.searchtasks import tasks_after
+from budbreak.studies.sections import Setup
+from budbreak.studies.task import Place, Task
 from budbreak.values import telling
 
 SCHEMA = 1  # a changed meaning of a field must not take old results for new ones: raise this then
-Kind = Literal["dense", "levels"]
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where tasks are computed; no part of their identity.
-
-    Args:
-        root: the folder that holds the folders of all tasks.
-        data_dir: where the data sets are; None for those that come with a package.
-        threads: of torch, in each process.
-        imports: folders in which classes and factories of the user's own are looked for.
-    """
-
-    root: Path
-    data_dir: Path | None
-    threads: int | None
-    imports: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Task:
-    """A training from scratch (``dense``), or the levels that prune what it gave, or a fresh network (``levels``).
-
-    Small and plain, so that it travels to other processes and machines; its result lies in its folder.
-
-    Args:
-        identity: digest of all that decides the result, 64 hexadecimal digits.
-        label: what it is called, e.g. "host seed 0"; a dense training by the first arm that it was made for.
-        seed: of everything random in it.
-        plain: the setup's plain form, as JSON.
-        needs: the dense training that the levels start from; none where a fresh network is pruned.
-    """
-
-    kind: Kind
-    identity: str
-    label: str
-    seed: int
-    plain: str
-    place: Place
-    needs: tuple[Task, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """What messages call it."""
-        return self.label
-
-    @property
-    def folder(self) -> Path:
-        """Where its result lies."""
-        return self.place.root / f"{self.kind}-{self.identity[:16]}"
-
-    @functools.cached_property
-    def setup(self) -> Setup:
-        """What it trains and prunes; imports classes of the user's own."""
-        for folder in self.place.imports:
-            if folder not in sys.path:
-                sys.path.append(folder)  # last, so that it hides no library
-        return make_setup(json.loads(self.plain))
-
-    @property
-    def epochs(self) -> int:
-        """Epochs of all its trainings, without those of what it needs."""
-        return epochs_in_all(self.setup) - (epochs_before(self.setup, 1) if self.needs else 0)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Without the setup, which is read again where the task arrives."""
-        return {key: value for key, value in self.__dict__.items() if key != "setup"}
 
 
 def tasks_of(arm: str, setup: Setup, seeds: Iterable[int], place: Place) -> list[tuple[Task, ...]]:
-    """For each seed the levels of an arm, after the dense training that they start from, if there is one.
+    """For each seed the tasks of an arm, each after what it needs: the last one ends the arm.
 
-    Other arms may share the dense training.
+    Other arms may share the dense training, the pruned network and trials.
     """
-    make = _after_dense if setup.prune.train_dense else _from_scratch
+    make = _searched if setup.ends_apart else _levels
     return [make(arm, setup, seed, place) for seed in seeds]
 
 
-def _after_dense(arm: str, setup: Setup, seed: int, place: Place) -> tuple[Task, Task]:
+def _searched(arm: str, setup: Setup, seed: int, place: Place) -> tuple[Task, ...]:
+    """The tasks of an arm whose last training follows a search, or has other activations."""
+    dense = _dense(arm, setup, seed, place) if setup.prune.schedule.levels else ()
+    identity = digest({"task": "pruned", **_told_of_levels(setup, seed, dense)})
+    pruned = Task("pruned", identity, f"{arm} seed {seed} pruned", seed, _json(setup), place, dense)
+    return *dense, *tasks_after(pruned, f"{arm} seed {seed}", setup)
+
+
+def _levels(arm: str, setup: Setup, seed: int, place: Place) -> tuple[Task, ...]:
+    dense = _dense(arm, setup, seed, place)
+    retrain = {"retrain": setup.retrain.told()} if setup.retrain.ways else {}
+    identity = digest({"task": "levels", **_told_of_levels(setup, seed, dense), **retrain})
+    return *dense, Task("levels", identity, f"{arm} seed {seed}", seed, _json(setup), place, dense)
+
+
+def _dense(arm: str, setup: Setup, seed: int, place: Place) -> tuple[Task, ...]:
+    """The dense training that the levels start from; none where a fresh network is pruned."""
+    if not setup.prune.train_dense:
+        return ()
     dense_setup = dense_of(setup)
     identity = digest({"task": "dense", **_told(dense_setup, seed)})
-    dense = Task("dense", identity, f"dense of {arm} seed {seed}", seed, _json(dense_setup), place)
-    retrain = {"retrain": setup.retrain.told()} if setup.retrain.ways else {}
-    levels = digest({"task": "levels", "dense": identity, "prune": setup.prune.told(), **retrain})
-    return dense, Task("levels", levels, f"{arm} seed {seed}", seed, _json(setup), place, (dense,))
+    return (Task("dense", identity, f"dense of {arm} seed {seed}", seed, _json(dense_setup), place),)
 
 
-def _from_scratch(arm: str, setup: Setup, seed: int, place: Place) -> tuple[Task]:
-    identity = digest({"task": "levels", **_told(setup, seed)})
-    return (Task("levels", identity, f"{arm} seed {seed}", seed, _json(setup), place),)
+def _told_of_levels(setup: Setup, seed: int, dense: Sequence[Task]) -> dict[str, Any]:
+    """What tells the levels of an arm from others."""
+    return {"dense": dense[0].identity, "prune": setup.prune.told()} if dense else _told(setup, seed)
 
 
 def check_identity(task: Task) -> None:
@@ -123,7 +68,8 @@ def check_identity(task: Task) -> None:
             named the task: it was edited meanwhile, or differs from machine to machine.
     """
     (tasks,) = tasks_of(task.label, task.setup, [task.seed], task.place)
-    if task.identity != next(found.identity for found in tasks if found.kind == task.kind):
+    found = {(other.kind, other.number): other.identity for other in tasks}
+    if task.identity != found[task.kind, task.number]:
         raise StoreMismatch(
             f"{task.label}: its classes, or its network, are not what they were when the run began",
             "a result belongs to the code that computed it: a file of yours was edited, or differs on this machine",
@@ -140,9 +86,9 @@ def dense_of(setup: Setup) -> Setup:
     kept = {name: getattr(setup.prune, name) for name in ("exclude", "rewind", "rewind_epoch")}
     kept |= {"criterion": criterion, "then": then}
     dense = type(setup.prune).model_validate({"schedule": "dense"})
-    once = type(setup.retrain).model_validate({})
+    later = {name: type(getattr(setup, name)).model_validate({}) for name in ("activations", "tune", "retrain")}
     measure = setup.measure.model_copy(update={"compact": False})
-    return setup.model_copy(update={"prune": dense.model_copy(update=kept), "retrain": once, "measure": measure})
+    return setup.model_copy(update={"prune": dense.model_copy(update=kept), "measure": measure, **later})
 
 
 def distinct(tasks: Sequence[Task]) -> list[Task]:
@@ -171,7 +117,6 @@ def _told(setup: Setup, seed: int) -> dict[str, Any]:
         "train": setup.train.told(),
         "prune": prune,
         "measure": {name: value for name, value in setup.measure.told().items() if name != "compact"},
-        **({"retrain": setup.retrain.told()} if setup.retrain.ways else {}),
     }
 
 

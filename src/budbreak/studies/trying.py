@@ -130,7 +130,7 @@ def _try_batch(setup: Setup, model: nn.Module, engine: Engine, parts: Split, cla
     )
     call_foreign(
         f"the learning rate by {setup.train.schedule}",
-        lambda: (rates.after_step(), rates.after_epoch(0.5)),
+        lambda: (rates.after_step(), rates.after_epoch(0.5, train_loss=1.0)),
         rule="a schedule sets the rate after each step and each epoch, as RateScheduler does",
     )
     return unseen

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from budbreak.errors import BudbreakError
 from budbreak.studies.notes import NOTES, NotesFile, read_notes
-from budbreak.studies.tasks import Task
+from budbreak.studies.task import Task
 
 
 @dataclass(frozen=True)

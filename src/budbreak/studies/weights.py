@@ -15,14 +15,14 @@ from budbreak.live import state_digest
 WEIGHTS = "model.safetensors"
 
 
-def save_weights(folder: Path, model: nn.Module) -> None:
-    """Write the state dict of a finished network, its zeros in place, under its own names; extra state stays out."""
+def save_weights(folder: Path, model: nn.Module, name: str = WEIGHTS) -> None:
+    """Write the state dict of a network, its zeros in place, under its own names; extra state stays out."""
     from safetensors.torch import save
 
     tensors = {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
     # cloned: safetensors refuses tensors that share memory, as tied weights do
     state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    write_bytes(folder / WEIGHTS, save(state, {"format": "pt"}))
+    write_bytes(folder / name, save(state, {"format": "pt"}))
 
 
 def check_weights(folder: Path) -> None:

@@ -6,7 +6,7 @@ from budbreak.testing.diagnosing import check_diagnostic
 from budbreak.testing.observing import check_observer
 from budbreak.testing.promises import check_value
 from budbreak.testing.samples import sample_findings
-from budbreak.testing.sampling import check_sampler
+from budbreak.testing.sampling import check_sampler, check_tuner
 from budbreak.testing.toys import ResidualCNN, mlp, residual_cnn, separable, toy_evidence
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "check_probe",
     "check_sampler",
     "check_schedule",
+    "check_tuner",
     "check_value",
     "mlp",
     "residual_cnn",

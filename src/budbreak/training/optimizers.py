@@ -11,10 +11,11 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from budbreak.checks import check_fraction, check_model, check_number, shown
+from budbreak.checks import check_fraction, check_number, shown
 from budbreak.errors import InvalidValue
-
-_FUSED_ON = ("cpu", "cuda")  # where torch has one kernel for a whole step; elsewhere it steps tensor by tensor
+from budbreak.training.building import check_betas, fused, groups_of, pair
+from budbreak.training.fromage import Fromage
+from budbreak.training.tadam import TAdam
 
 
 class OptimizerValue(Protocol):
@@ -28,7 +29,11 @@ class OptimizerValue(Protocol):
     def learning_rate(self) -> float: ...  # noqa: D102
 
     def build(self, model: nn.Module) -> torch.optim.Optimizer:
-        """A new optimizer over all parameters of the model, which is already on its device."""
+        """A new optimizer over all parameters of the model, which is already on its device.
+
+        Those of this library keep weight decay off the scalars of activations, as `parameter_groups` does; in a network
+        without such scalars all parameters are in one group.
+        """
         ...
 
 
@@ -43,7 +48,7 @@ class SGD:
         learning_rate: > 0.
         momentum: share of the last step's velocity that goes on, in [0, 1); 0: none.
         nesterov: look ahead along the velocity; needs momentum.
-        weight_decay: >= 0, on all parameters, biases and norms too.
+        weight_decay: >= 0, on all parameters, biases and norms too, but scalars of activations.
 
     Raises:
         InvalidValue: for a number out of range, and for ``nesterov`` without momentum.
@@ -69,14 +74,14 @@ class SGD:
 
     def build(self, model: nn.Module) -> torch.optim.SGD:
         """A new one over all parameters; one fused kernel makes steps of small networks 10-16 % faster."""
-        parameters = _parameters(model)
+        groups = groups_of(model)
         return torch.optim.SGD(
-            parameters,
+            groups,
             float(self.learning_rate),
             momentum=float(self.momentum),
             nesterov=self.nesterov,
             weight_decay=float(self.weight_decay),
-            fused=_fused(parameters),
+            fused=fused(groups),
         )
 
 
@@ -91,7 +96,8 @@ class Adam:
         learning_rate: > 0.
         betas: (b1, b2), each in [0, 1): how long m and v remember, about 1 / (1 - b) steps.
         epsilon: > 0; keeps the step finite where a weight has had no gradient.
-        weight_decay: >= 0, on all parameters; it goes through the scaling, see `AdamW` for one that does not.
+        weight_decay: >= 0, on all parameters but scalars of activations; it goes through the scaling, see `AdamW` for
+            one that does not.
 
     Raises:
         InvalidValue: for a number out of range.
@@ -106,20 +112,20 @@ class Adam:
 
     def __post_init__(self) -> None:
         check_number("learning_rate", self.learning_rate, zero=False, usual="0.001")
-        _check_betas(self.betas)
+        check_betas(self.betas)
         check_number("epsilon", self.epsilon, zero=False, usual="1e-8")
         check_number("weight_decay", self.weight_decay, usual="0")
 
     def build(self, model: nn.Module) -> torch.optim.Adam:
         """A new one over all parameters, fused where the device allows."""
-        parameters = _parameters(model)
+        groups = groups_of(model)
         return torch.optim.Adam(
-            parameters,
+            groups,
             float(self.learning_rate),
-            betas=_pair(self.betas),
+            betas=pair(self.betas),
             eps=float(self.epsilon),
             weight_decay=float(self.weight_decay),
-            fused=_fused(parameters),
+            fused=fused(groups),
         )
 
 
@@ -133,7 +139,7 @@ class AdamW:
         learning_rate: > 0.
         betas: (b1, b2), each in [0, 1): how long m and v remember, about 1 / (1 - b) steps.
         epsilon: > 0; keeps the step finite where a weight has had no gradient.
-        weight_decay: >= 0, on all parameters.
+        weight_decay: >= 0, on all parameters but scalars of activations.
 
     Raises:
         InvalidValue: for a number out of range.
@@ -148,44 +154,21 @@ class AdamW:
 
     def __post_init__(self) -> None:
         check_number("learning_rate", self.learning_rate, zero=False, usual="0.001")
-        _check_betas(self.betas)
+        check_betas(self.betas)
         check_number("epsilon", self.epsilon, zero=False, usual="1e-8")
         check_number("weight_decay", self.weight_decay, usual="0.01")
 
     def build(self, model: nn.Module) -> torch.optim.AdamW:
         """A new one over all parameters, fused where the device allows."""
-        parameters = _parameters(model)
+        groups = groups_of(model)
         return torch.optim.AdamW(
-            parameters,
+            groups,
             float(self.learning_rate),
-            betas=_pair(self.betas),
+            betas=pair(self.betas),
             eps=float(self.epsilon),
             weight_decay=float(self.weight_decay),
-            fused=_fused(parameters),
+            fused=fused(groups),
         )
 
 
-ALL = (Adam, AdamW, SGD)
-
-
-def _parameters(model: nn.Module) -> list[nn.Parameter]:
-    check_model(model)
-    return list(model.parameters())
-
-
-def _fused(parameters: list[nn.Parameter]) -> bool | None:
-    """Whether one kernel can step all parameters; None leaves it to torch."""
-    fits = [parameter.device.type in _FUSED_ON and parameter.is_floating_point() for parameter in parameters]
-    return True if all(fits) else None
-
-
-def _pair(betas: tuple[float, float]) -> tuple[float, float]:
-    first, second = betas
-    return float(first), float(second)
-
-
-def _check_betas(betas: tuple[float, float]) -> None:
-    if not isinstance(betas, tuple) or len(betas) != 2:  # pyright: ignore[reportUnnecessaryIsInstance, reportUnnecessaryComparison]
-        raise InvalidValue(f"betas is {shown(betas)}", "it must be two numbers in [0, 1)", "usual is (0.9, 0.999)")
-    for index, beta in enumerate(betas):
-        check_fraction(f"betas[{index}]", beta)
+ALL = (Adam, AdamW, Fromage, SGD, TAdam)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from budbreak.checks import check_count, shown
 from budbreak.errors import InvalidValue
-from budbreak.search.sampler import drawn, generator
-from budbreak.search.space import Candidate, SearchSpace
+from budbreak.search.parameters import Candidate, drawn
+from budbreak.search.sampler import generator
+from budbreak.search.space import SearchSpace
 from budbreak.search.trial import History, Trial
 
 
@@ -19,7 +20,8 @@ class Genetic:
     The first generation is drawn. In each other one the first candidate is the best of the one before, which takes its
     score over without being trained again; each other one has two parents, each the better one of two that are drawn.
     With the probability ``crossover`` it has the sites before a place that is drawn from one parent, the rest from the
-    other, else all from one; with the probability ``mutation`` one of its sites is then given another activation.
+    other, else all from one; with the probability ``mutation`` one of its sites is then given another activation. Where
+    trials run at a time, the parents are the last ones that are known, a generation of them at most.
 
     Args:
         population: candidates in a generation, >= 2.
@@ -43,15 +45,15 @@ class Genetic:
             if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
                 raise InvalidValue(f"{name} is {shown(value)}", "it is a probability in [0, 1]", f"write {name}=0.5")
 
-    def propose(self, space: SearchSpace, history: History, seed: int) -> Candidate | None:
+    def propose(self, space: SearchSpace, history: History, seed: int, number: int) -> Candidate | None:
         """See `Sampler.propose`."""
-        generation, place = divmod(len(history), self.population)
+        generation, place = divmod(number, self.population)
         if generation >= self.generations:
             return None
-        draw = generator(seed, len(history))
-        if generation == 0:
+        draw = generator(seed, number)
+        parents = history[: generation * self.population][-self.population :]
+        if len(parents) < 2:
             return drawn(space, draw)
-        parents = history[(generation - 1) * self.population : generation * self.population]
         return _best(parents).candidate if place == 0 else self._child(space, parents, draw)
 
     def _child(self, space: SearchSpace, parents: History, draw: random.Random) -> Candidate:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from budbreak.checks import check_count, check_fraction
-from budbreak.search.sampler import drawn, generator, moved
-from budbreak.search.space import Candidate, SearchSpace
+from budbreak.search.parameters import Candidate, drawn
+from budbreak.search.sampler import generator, moved
+from budbreak.search.space import SearchSpace
 from budbreak.search.trial import History
 
 
@@ -20,7 +21,8 @@ class LateAcceptance:
     ``steps`` steps are over, the last of them, more than ``idle`` of all, without improving on the current one. So
     there are at least ``steps + 2`` trials: with the defaults 22, and seldom over 25.
 
-    Where it stands is computed from the history. Evaluated in parallel it would be another, asynchronous chain.
+    Where it stands is computed from the history. Evaluated in parallel it is another, asynchronous chain: a candidate
+    is a move of what is current among the trials that are known, and is compared in the order of these.
 
     Args:
         history: H, the number of energies that are remembered; 1 is plain hill climbing.
@@ -39,9 +41,9 @@ class LateAcceptance:
         check_count("steps", self.steps, least=0)
         check_fraction("idle", self.idle)
 
-    def propose(self, space: SearchSpace, history: History, seed: int) -> Candidate | None:
+    def propose(self, space: SearchSpace, history: History, seed: int, number: int) -> Candidate | None:
         """See `Sampler.propose`."""
-        draw = generator(seed, len(history))
+        draw = generator(seed, number)
         if not history:
             return drawn(space, draw)
         current, idle = self._replay(history)

@@ -8,8 +8,9 @@ from statistics import median
 
 from budbreak.checks import check_count, check_number
 from budbreak.errors import InvalidValue
-from budbreak.search.sampler import drawn, generator, moved
-from budbreak.search.space import Candidate, SearchSpace
+from budbreak.search.parameters import Candidate, drawn
+from budbreak.search.sampler import generator, moved
+from budbreak.search.space import SearchSpace
 from budbreak.search.trial import History
 
 
@@ -42,13 +43,13 @@ class SimulatedAnnealing:
         if self.end > self.start:
             raise InvalidValue(f"end is {self.end!r}, start {self.start!r}", "temperatures fall", "exchange the two")
 
-    def propose(self, space: SearchSpace, history: History, seed: int) -> Candidate | None:
+    def propose(self, space: SearchSpace, history: History, seed: int, number: int) -> Candidate | None:
         """See `Sampler.propose`."""
-        if not history:
-            return drawn(space, generator(seed, len(history)))
-        if len(history) > self.steps:
+        if number > self.steps:
             return None
-        return moved(space, self._current(history, seed), generator(seed, len(history)))
+        if not history:
+            return drawn(space, generator(seed, number))
+        return moved(space, self._current(history, seed), generator(seed, number))
 
     def _current(self, history: History, seed: int) -> Candidate:
         current, energies = history[0], [history[0].energy]

@@ -74,8 +74,13 @@ class RateScheduler:
         self.last_epoch += 1
         self._set_rates()
 
-    def after_epoch(self, validation_accuracy: float) -> None:
-        """An epoch is over. Nothing follows from it, except where a schedule looks at the accuracy, in [0, 1]."""
+    def after_epoch(self, validation_accuracy: float | None = None, *, train_loss: float | None = None) -> None:
+        """An epoch is over. Nothing follows from it, except where a schedule looks at one of its numbers.
+
+        Args:
+            validation_accuracy: in [0, 1].
+            train_loss: the mean over the epoch.
+        """
 
     def state_dict(self) -> dict[str, Any]:
         """All that changes in a training, as plain numbers."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from budbreak.checks import check_count
-from budbreak.search.sampler import drawn, generator
-from budbreak.search.space import Candidate, SearchSpace
+from budbreak.search.parameters import Candidate, Space, drawn
+from budbreak.search.sampler import generator
 from budbreak.search.trial import History
 
 
 @dataclass(frozen=True)
-class Random:
-    """Draw each candidate anew, every one as likely, whatever was found.
+class RandomSearch:
+    """Draw each candidate anew, every value of a parameter as likely, whatever was found.
 
     Differs from SAFS's code, which walks from each candidate to the next.
 
@@ -25,6 +25,6 @@ class Random:
     def __post_init__(self) -> None:
         check_count("trials", self.trials)
 
-    def propose(self, space: SearchSpace, history: History, seed: int) -> Candidate | None:
+    def propose(self, space: Space, history: History, seed: int, number: int) -> Candidate | None:
         """See `Sampler.propose`."""
-        return drawn(space, generator(seed, len(history))) if len(history) < self.trials else None
+        return drawn(space, generator(seed, number)) if number < self.trials else None

@@ -1,0 +1,58 @@
+"""Files that another library writes by path, whole or absent: written aside, moved when they are complete."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+from collections.abc import Generator
+from pathlib import Path
+
+from budbreak.errors import BudbreakError
+from budbreak.files.storage import UNFINISHED, cannot_write
+
+
+@contextlib.contextmanager
+def staging(path: Path) -> Generator[Path, None, None]:
+    """Give a path of the same name in a folder of its own; what lies in that folder at the end moves beside ``path``.
+
+    Whatever is raised inside, nothing is moved, and the folder is gone. Where there are several files (weights beside
+    a network), the one of the name of ``path`` comes last: it is there only if the others are.
+
+    Args:
+        path: where the file goes; an older one is replaced.
+
+    Raises:
+        CannotWrite: on a full disk or a forbidden folder; older files stay as they were.
+    """
+    aside = path.parent / f".{path.name[:40]}.{secrets.token_hex(4)}{UNFINISHED}"
+    try:
+        with _said(path, ValueError):  # which a null character in a path is
+            path.parent.mkdir(parents=True, exist_ok=True)
+            aside.mkdir()
+        with _said(path):
+            yield aside / path.name
+            _move(aside, path)
+    finally:
+        with contextlib.suppress(ValueError):
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _said(path: Path, *more: type[Exception]) -> Generator[None, None, None]:
+    try:
+        yield
+    except BudbreakError:
+        raise
+    except (OSError, *more) as error:
+        raise cannot_write(path, error) from error
+
+
+def _move(aside: Path, path: Path) -> None:
+    written = sorted(aside.iterdir(), key=lambda one: (one.name == path.name, one.name))
+    for one in written:
+        with one.open("rb+") as stream:
+            os.fsync(stream.fileno())
+    for one in written:
+        one.replace(path.parent / one.name)

@@ -1,0 +1,77 @@
+"""What another library writes by path is there as a whole, or not at all."""
+
+import errno
+import os
+
+import pytest
+
+from budbreak.errors import CannotWrite, InvalidValue
+from budbreak.files import staging
+
+
+def full_disk(*_, **__):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def write(path, **parts):
+    with staging(path) as aside:
+        assert aside.name == path.name
+        assert not path.exists() or path.read_text() == "old"
+        aside.write_text("new")
+        for name, text in parts.items():
+            (aside.parent / name).write_text(text)
+
+
+def names(folder):
+    return sorted(one.name for one in folder.iterdir())
+
+
+def test_files_move_when_all_are_complete(tmp_path):
+    path = tmp_path / "deep" / "net.xml"
+    write(path, weights="w")
+    assert names(path.parent) == ["net.xml", "weights"]
+    assert (path.read_text(), (path.parent / "weights").read_text()) == ("new", "w")
+
+
+def test_the_one_that_was_asked_for_comes_last(tmp_path, monkeypatch):
+    moved, replace = [], type(tmp_path).replace
+
+    def watched(self, target):
+        moved.append(self.name)
+        return replace(self, target)
+
+    monkeypatch.setattr(type(tmp_path), "replace", watched)
+    write(tmp_path / "m", a="a", z="z")
+    assert moved == ["a", "z", "m"]
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace", "mkdir", "write_text"])
+def test_a_failing_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, call):
+    path = tmp_path / "net"
+    path.write_text("old")
+    monkeypatch.setattr(os if call == "fsync" else type(path), call, full_disk)
+    with pytest.raises(CannotWrite, match="net: No space left on device"):
+        write(path)
+    assert names(tmp_path) == ["net"]
+    assert path.read_text() == "old"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError("not ours"), InvalidValue("a", "b")])
+def test_what_else_is_raised_passes_through_and_nothing_is_moved(tmp_path, error):
+    def broken():
+        with staging(tmp_path / "net") as aside:
+            aside.write_text("half")
+            raise error
+
+    kind = error if isinstance(error, type) else type(error)
+    with pytest.raises(kind):
+        broken()
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["a\0b", "n" * 300, "folder"])
+def test_a_name_that_cannot_be_written_is_named(tmp_path, name):
+    (tmp_path / "folder" / "in it").mkdir(parents=True)
+    with pytest.raises(CannotWrite):
+        write(tmp_path / name)
+    assert names(tmp_path) == ["folder"]
