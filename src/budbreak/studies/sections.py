@@ -255,6 +255,17 @@ class Setup(Section):
             raise InvalidValue(value, "a network is retrained as it was trained before", "take one of them out")
         return self
 
+    @model_validator(mode="after")
+    def _trials_are_its_beginning(self) -> Setup:
+        for name, section in (("activations", self.activations), ("tune", self.tune)):
+            if section.searches and section.epochs > self.train.epochs:
+                raise InvalidValue(
+                    f"{name}.epochs is {section.epochs}, and train.epochs {self.train.epochs}",
+                    "a trial is the beginning of the last training",
+                    f"write {name}.epochs = {self.train.epochs}, or fewer",
+                )
+        return self
+
     @property
     def ends_apart(self) -> bool:
         """Whether the last training follows a search, or has other activations than the ones before."""
