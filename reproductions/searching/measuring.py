@@ -24,6 +24,8 @@ from budbreak.training import Engine, choose_engine, environment, evaluate, trai
 from reproductions.searching.rankers import Ranked, ranked
 
 KIND = "search measured 1"
+TRIALS = Path("searches", "trials")
+"""Where the files lie, below the folder of all cells."""
 _BATCH = 256  # images that rankers look at
 _NEVER = Lagging(startup=10**6)  # a rule, so that accuracies are reported; it stops nothing
 
