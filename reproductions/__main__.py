@@ -1,4 +1,4 @@
-"""``python -m reproductions harvest RUN...``: runs to cells; ``factors RUN``, ``script``, ``search``: more; ``write``."""
+"""``python -m reproductions harvest RUN...``: runs to cells; ``factors``, ``script``, ``search``: more; ``write``: pages."""
 
 from __future__ import annotations
 
