@@ -194,8 +194,8 @@ def _remarks(saved: float, distinct: float) -> tuple[str, ...]:
     return (
         f"Measured: the first table. Computed from it: the second, {_TRIALS} trials of stage 1 and {_TUNINGS} of stage "
         f"2. Of the former {distinct:.0%} have a new candidate (late acceptance, drawn scores, {_SEARCHES} searches); "
-        f'`stop = "lagging"` saves {saved:.0%} of the epochs (random candidates: docs/reproduction/search.md; taken '
-        f"for stage 2 as well, where it is not measured); {_PROCESSES} processes on {_PROCESSES} cores take half the time.",
+        f'`stop = "lagging"` saves {saved:.0%} of the epochs (random candidates: docs/reproduction/search.md; for '
+        f"stage 2 taken over, not measured); {_PROCESSES} processes on {_PROCESSES} cores take half the time.",
         "Equal epochs in all rows of the first table. What surrounds them is the same whatever their length, and so "
         "counts more here than in trials of 10 epochs and 50,000 images. Not in it: that each process starts once, and "
         "that each trial reads the data set, 0.2 to 0.3 s of MNIST.",

@@ -1,4 +1,4 @@
-"""``python -m reproductions harvest RUN...``: runs to cells; ``factors``, ``script``, ``search``: more; ``write``: pages."""
+"""``python -m reproductions harvest RUN...``: runs to cells; ``factors``, ``script``, ``search``: more; ``write``."""
 
 from __future__ import annotations
 

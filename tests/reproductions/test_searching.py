@@ -92,8 +92,8 @@ def test_a_setting_is_measured_once_and_read(tmp_path):
 
 
 def test_the_page_shows_every_ranker_and_setting(tmp_path):
-    text = search_document([made()])
-    assert "| mlp, 90 %, seed 0 | +0.80 |" in text
+    text = search_document([made([(*curve[:1], *curve) for curve in CURVES])])  # three epochs, the first of them twice
+    assert "| mlp, 90 %, seed 0 | +0.80 | +0.80 | +1.00 |" in text
     assert all(f"| {name} | +1.00 | 1.00 % |" in text for name in RANKERS)
     assert "Nothing was measured yet" in search_document([])
     assert len({setting.name for setting in SETTINGS}) == len(SETTINGS)
