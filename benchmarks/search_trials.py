@@ -5,14 +5,14 @@ from __future__ import annotations
 import random
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.data import DataLoader
 
 from benchmarks.findings import Findings, Goal, Table, table
 from benchmarks.peers import per_sample_loader, plain_accuracy, tensor_loader
@@ -51,7 +51,7 @@ class SearchTrials:
         count, epochs = settings.pick((300, 1), (5_000, 1), (10_000, 2))
         with tempfile.TemporaryDirectory() as folder:
             work = _Work(settings, images(count, MNIST), images(count // 5, MNIST, seed=1), epochs, Path(folder))
-            peers = {TRANSFORMS: per_sample_loader, TENSORS: tensor_loader}
+            peers: Mapping[str, Callable[..., Any]] = {TRANSFORMS: per_sample_loader, TENSORS: tensor_loader}
             contenders = [Contender(OURS, work.task), Contender(EPOCHS, work.epochs_alone)]
             contenders += [Contender(name, work.plain(loader)) for name, loader in peers.items()]
             timings = settings.meter(full=5)(contenders)
@@ -117,7 +117,7 @@ class _Work:
             )  # fmt: skip
             evaluate(model, bench.data.parts.validation, engine=self._engine)
 
-    def plain(self, loader: Callable[..., DataLoader[tuple[Tensor, ...]]]) -> Callable[[], None]:
+    def plain(self, loader: Callable[..., Iterable[Sequence[Tensor]]]) -> Callable[[], None]:
         """The same trial as a user would write it: float32, the mask multiplied in after each step."""
         parts = self._bench.data.parts
         train, held_out = loader(parts.train, _BATCH), loader(parts.validation, _BATCH)
@@ -140,7 +140,7 @@ class _Work:
 def _train_masked(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    batches: DataLoader[tuple[Tensor, ...]],
+    batches: Iterable[Sequence[Tensor]],
     masks: Mapping[str, Tensor],
 ) -> None:
     model.train()

@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Any
 
 from scipy.stats import spearmanr
 
@@ -43,7 +44,8 @@ def correlation(found: Found, told: Callable[[Measured], float]) -> float:
     """Spearman's rank correlation with the final accuracy; nan where one of them is the same for all."""
     if len({told(one) for one in found.candidates}) < 2:
         return float("nan")
-    return float(spearmanr([told(one) for one in found.candidates], [final(one) for one in found.candidates])[0])
+    result: Any = spearmanr([told(one) for one in found.candidates], [final(one) for one in found.candidates])
+    return float(result.statistic)
 
 
 def said(one: Measured, ranker: str) -> float:

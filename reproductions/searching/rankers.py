@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -112,7 +112,7 @@ def _outputs(model: nn.Module, inputs: Tensor) -> list[Tensor]:
 
 
 @contextmanager
-def _listening(layers: list[nn.Conv2d | nn.Linear]) -> Iterator[list[Tensor]]:
+def _listening(layers: list[nn.Conv2d | nn.Linear]) -> Generator[list[Tensor]]:
     taken = list[Tensor]()
     hooks = [layer.register_forward_pre_hook(lambda _, given: taken.append(given[0].double())) for layer in layers]
     try:
