@@ -55,7 +55,7 @@ class SearchTrials:
             contenders = [Contender(OURS, work.task), Contender(EPOCHS, work.epochs_alone)]
             contenders += [Contender(name, work.plain(loader)) for name, loader in peers.items()]
             timings = settings.meter(full=5)(contenders)
-        trial = table(f"a trial of {epochs} epochs, {count:,} images, {count // 5:,} held out", OURS, timings)
+        trial = table(f"a trial: epochs: {epochs}, {count:,} images, {count // 5:,} held out", OURS, timings)
         saved, distinct = epochs_saved(read_all(_FOUND), RULE), _distinct(work.space)
         whole = _whole(timings, saved, distinct)
         goals = tuple(
