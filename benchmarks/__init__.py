@@ -18,6 +18,7 @@ from benchmarks.mask_step import MaskStep
 from benchmarks.model_trace import ModelTrace
 from benchmarks.observer_step import ObserverStep
 from benchmarks.packed_file import PackedFile
+from benchmarks.search_trials import SearchTrials
 from benchmarks.settings import Benchmark, Settings, run
 from benchmarks.small_net_epoch import SmallNetEpoch
 from benchmarks.sparse_layers import SparseLayers
@@ -42,6 +43,7 @@ ALL: tuple[Benchmark, ...] = (
     SmallNetEpoch(),
     ConvEpoch(),
     ApEpoch(),
+    SearchTrials(),
 )
 
 __all__ = ["ALL", "Benchmark", "Settings", "document", "find", "read_all", "run", "text_of", "with_goals"]

@@ -1,4 +1,4 @@
-"""``python -m reproductions harvest RUN...``: runs to cells; ``factors RUN``, ``script``: more; ``write``: pages."""
+"""``python -m reproductions harvest RUN...``: runs to cells; ``factors``, ``script``, ``search``: more; ``write``."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from reproductions.activation.measuring import Wanted, measure_run
 from reproductions.ap.document import SCRIPTS
 from reproductions.ap.scripts import SEEDS, STUDIES, jobs_of, run_scripts
 from reproductions.documents import documents
+from reproductions.searching import SETTINGS as SEARCHES
+from reproductions.searching import TRIALS, measure
 
 CELLS, RECIPES, PAGES = Path("reproductions/cells"), Path("recipes"), Path("docs/reproduction")
 
@@ -55,6 +57,12 @@ def _parser() -> argparse.ArgumentParser:
     networks.add_argument("--arms", nargs="+", default=(), metavar="ARM", help="only these (default: all)")
     networks.add_argument("--untrained", action="store_true", help="leave out factors that are trained: minutes a row")
     networks.set_defaults(execute=_factors)
+    search = commands.add_parser("search", help="train random candidates of a search, and ask what ranks them before")
+    search.add_argument("names", nargs="*", metavar="SETTING", help="only these (default: all)")
+    search.add_argument("--data-dir", type=Path, help="where the data sets are")
+    search.add_argument("--store", type=Path, default=Path("runs/searches"), help="what a kill must not lose lies here")
+    search.add_argument("--most", type=int, help="candidates of each setting at most")
+    search.set_defaults(execute=_search)
     page = commands.add_parser("write", help="write the documents from the cells")
     page.add_argument("--pages", type=Path, default=PAGES, help=f"the folder where they go (default: {PAGES})")
     page.set_defaults(execute=_write)
@@ -81,6 +89,16 @@ def _factors(options: argparse.Namespace) -> None:
     wanted = Wanted(options.run, options.data_dir, tuple(options.arms), trained=not options.untrained)
     for cell in measure_run(wanted, options.cells):
         print(f"new: {options.cells / cell.file_name}", flush=True)
+
+
+def _search(options: argparse.Namespace) -> None:
+    known = {setting.name: setting for setting in SEARCHES}
+    for name in options.names:
+        check_known(f"no setting named {name!r}", name, known)
+    for setting in [known[name] for name in options.names] or SEARCHES:
+        folder = options.cells / TRIALS
+        path = measure(setting, folder, store=options.store, data_dir=options.data_dir, most=options.most)
+        print(f"there: {path}", flush=True)
 
 
 def _write(options: argparse.Namespace) -> None:

@@ -9,6 +9,7 @@ from reproductions.activation.document import activation_document
 from reproductions.activation.stored import read_factors, read_networks
 from reproductions.ap.document import all_studies, document
 from reproductions.safs.document import safs_document
+from reproductions.searching import TRIALS, read_all, search_document
 
 
 def documents(cells: Path, recipes: Path) -> dict[str, str]:
@@ -27,4 +28,5 @@ def documents(cells: Path, recipes: Path) -> dict[str, str]:
         "ap.md": document(all_studies(found, recipes)),
         "activation_based_pruning.md": activation_document(found, networks, factors, recipes=recipes),
         "safs.md": safs_document(found, recipes=recipes),
+        "search.md": search_document(read_all(cells / TRIALS)),
     }

@@ -25,6 +25,7 @@ from benchmarks import (
     packed_file,
     peers,
     run,
+    search_trials,
     small_net_epoch,
     sparse_layers,
     synflow_rounds,
@@ -72,6 +73,10 @@ PROMISED = {
     "ap-epoch": [
         (ap_epoch.OURS, ap_epoch.FLOAT, ap_epoch.AP),
         (ap_epoch.OURS, ap_epoch.FLOAT, ap_epoch.SAME, ap_epoch.AP),
+    ],
+    "search-trials": [
+        (search_trials.OURS, search_trials.EPOCHS, search_trials.TRANSFORMS, search_trials.TENSORS),
+        (search_trials.CHEAPER, search_trials.OURS, search_trials.TRANSFORMS, search_trials.TENSORS),
     ],
 }
 

@@ -1,5 +1,6 @@
 """Recipes, arms and seeds: what the command runs, and how it is compared."""
 
+from budbreak.studies.bench import Bench
 from budbreak.studies.between import between, distinct_names
 from budbreak.studies.compacting import BATCH_SIZES, COMPACTION, is_compaction
 from budbreak.studies.compare import paired_differences
@@ -12,8 +13,9 @@ from budbreak.studies.inspect import Request, Subject, find_subject, measure_sub
 from budbreak.studies.intervals import Estimate, estimate, holm
 from budbreak.studies.listing import StoredRun, list_runs
 from budbreak.studies.lookahead import Overview, duration, epochs_of_choice, look_ahead, share_cores
-from budbreak.studies.making import make_plan
+from budbreak.studies.making import make_plan, prepare_data
 from budbreak.studies.measuring import BATCH, measure
+from budbreak.studies.notes import Notes
 from budbreak.studies.overrides import parse_set
 from budbreak.studies.recipe import Arm, Recipe, make_recipe
 from budbreak.studies.recipefile import import_folders, load_recipe
@@ -34,11 +36,13 @@ from budbreak.studies.retraining import WORDS as RETRAINED
 from budbreak.studies.rows import difference_rows, level_rows, to_csv, to_json
 from budbreak.studies.run import Choice, RunFailed, run
 from budbreak.studies.searched import Searched, read_searched
+from budbreak.studies.searching import train_once
 from budbreak.studies.sections import Setup, make_setup
 from budbreak.studies.stored import StoredWeights, stored_weights
 from budbreak.studies.subject import is_ap, subject
 from budbreak.studies.task import Place
 from budbreak.studies.taskfolder import read_task
+from budbreak.studies.trainer import Trainer
 from budbreak.studies.trialfile import is_search
 from budbreak.studies.watching import Event
 
@@ -55,6 +59,7 @@ __all__ = [
     "VALIDATION_ACCURACY",
     "Arm",
     "ArmResult",
+    "Bench",
     "Choice",
     "Cost",
     "Difference",
@@ -65,6 +70,7 @@ __all__ = [
     "Histories",
     "LayerResult",
     "LevelResult",
+    "Notes",
     "Overview",
     "Place",
     "Recipe",
@@ -76,6 +82,7 @@ __all__ = [
     "StoredRun",
     "StoredWeights",
     "Subject",
+    "Trainer",
     "between",
     "check_executor",
     "costs",
@@ -103,6 +110,7 @@ __all__ = [
     "open_executor",
     "paired_differences",
     "parse_set",
+    "prepare_data",
     "read_searched",
     "read_task",
     "read_tasks",
@@ -116,5 +124,6 @@ __all__ = [
     "subject",
     "to_csv",
     "to_json",
+    "train_once",
     "usual_executor",
 ]

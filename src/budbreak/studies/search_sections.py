@@ -23,7 +23,10 @@ _MOST_TRIALS = 10_000
 _MOST_EPOCHS = 100_000
 
 Trials = Annotated[int, Field(ge=1, le=_MOST_TRIALS)]
-_STOPS = 'what ends trials early that lag behind the others: "lagging", {is = "hyperband", most = 10}, or "none"'
+_STOPS = (
+    'what ends trials early that lag behind the others: "lagging" (the cheapest that lost little where it was '
+    'measured), {is = "hyperband", most = 10}, or "none"'
+)
 
 
 class SearchSection(Section):
