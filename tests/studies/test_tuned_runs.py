@@ -6,7 +6,7 @@ from small import Stopped, choose, small, trained
 
 from budbreak.errors import InvalidValue, UnknownName
 from budbreak.search import TPE, History
-from budbreak.studies import epochs_of_choice, look_ahead, run
+from budbreak.studies import epochs_of_choice, look_ahead, run, trainer
 from budbreak.studies.searching import chosen_setup
 from budbreak.studies.sections import with_settings
 from budbreak.studies.stops import Stops
@@ -86,6 +86,25 @@ def test_it_goes_on_where_it_was_stopped(tuned, tmp_path):
     ]
     one, other = (place.folder / "networks" / "tuned-seed0.safetensors" for place in (whole, choice))
     assert one.read_bytes() == other.read_bytes()
+
+
+def test_a_precision_that_is_chosen_is_computed_in(tmp_path, monkeypatch):
+    precisions, epoch = [], trainer.train_epoch
+
+    def noting(*args, engine, **keywords):
+        precisions.append(engine.bf16)
+        return epoch(*args, engine=engine, **keywords)
+
+    monkeypatch.setattr(trainer, "train_epoch", noting)
+    space = {"precision": {"choose": ["float32", "bfloat16"]}}
+    tune = {**TUNE, "tune.space": space, "tune.sampler": "random-search", "tune.trials": 6, "tune.finalists": 0}
+    choice = choose(recipe({"tuned": tune}, {"train.epochs": 1, "train.precision": "float32"}), tmp_path)
+    run(choice)
+    tasks = tasks_in(choice, "tuned")
+    trials = [read_trial(task) for task in tasks if task.kind == "tuning"]
+    tried = [trial.candidate == ("bfloat16",) for trial in trials if trial.same_as is None]
+    assert sorted(tried) == [False, True]
+    assert precisions == [False, *tried, chosen_setup(tasks[-1]).train.precision == "bfloat16"]
 
 
 def test_settings_are_searched_with_the_activations_that_were_found(tmp_path):

@@ -22,7 +22,7 @@ from budbreak.search import Candidate, History, SearchSpace, Trial, TuningSpace,
 from budbreak.studies.bench import Bench
 from budbreak.studies.chosen import PLAN, write_curves
 from budbreak.studies.compacting import compact_once
-from budbreak.studies.making import until_retrained
+from budbreak.studies.making import pick_engine, until_retrained
 from budbreak.studies.notes import Notes
 from budbreak.studies.prunedfile import load_pruned
 from budbreak.studies.result import VALIDATION_ACCURACY
@@ -95,14 +95,15 @@ class _Pruned:
     def trainer(
         self, plan: ActivationPlan | None, setup: Setup, tell: Tell, until: EndingRule | None, *, tested: bool
     ) -> Trainer:
-        """What trains a copy with the activations of a plan."""
+        """What trains a copy with the activations of a plan, in the precision of the setup."""
         task, bench, model = self.task, self.bench, self.bench.model
         if plan is not None:
             model = replace_activations(model, plan, example=bench.example)
-            bench.engine.prepare(model)
+        engine = pick_engine(setup, model, task.place.threads)
+        engine.prepare(model)
         notes, of_plan = Notes(task.folder, task.identity), bench.plan(task.setup, task.seed)
         return Trainer(
-            setup, task.seed, model, bench.engine, bench.data, of_plan, notes, tell, lambda level: until, tested=tested
+            setup, task.seed, model, engine, bench.data, of_plan, notes, tell, lambda level: until, tested=tested
         )
 
 
