@@ -11,7 +11,7 @@ import budbreak as bb
 from budbreak.activations import ReLU, Swish
 from budbreak.data import load
 from budbreak.errors import InvalidValue, NotFinite, UnknownName
-from budbreak.studies import costs, epochs_of_choice, list_runs, look_ahead, run, searching
+from budbreak.studies import costs, epochs_of_choice, list_runs, look_ahead, run, searching, trainer
 from budbreak.studies.making import make_network
 from budbreak.studies.stored import stored_weights
 from budbreak.studies.tasks import check_identity, tasks_of
@@ -31,6 +31,7 @@ SEARCH = {
     "activations.finalists": 2,
 }
 SWISH = {"activations.use": "swish"}
+LATE = {"prune.rewind": "weights", "prune.rewind_epoch": 1}
 
 
 def recipe(arms, changes=None, **whole):
@@ -77,6 +78,39 @@ def test_an_arm_with_given_activations_trains_what_was_pruned_once_more(tmp_path
     (level,) = [row for row in result.levels if (row.arm, row.level) == ("swish", 1)]
     assert level.numbers["test_accuracy"] == pytest.approx(float(accuracy), abs=1e-9)
     assert trained(choice)[1] == {}
+
+
+def test_after_a_rewind_epoch_the_last_training_goes_on_from_there(tmp_path, monkeypatch):
+    noted, epoch = [], trainer.train_epoch
+
+    def noting(model, optimizer, *args, **keywords):
+        noted.append(optimizer.param_groups[0]["lr"])
+        return epoch(model, optimizer, *args, **keywords)
+
+    monkeypatch.setattr(trainer, "train_epoch", noting)
+    changes = {
+        "prune": {"schedule": {"is": "geometric", "rate": 0.5, "levels": 2}, "rewind_epoch": 1},
+        "train.epochs": 3,
+        "train.schedule": {"is": "steps", "milestones": [2], "gamma": 0.5},
+        "measure": {"diagnostics": []},
+    }
+    search = {**SEARCH, "activations.trials": 1, "activations.finalists": 1}
+    arms = {"host": {}, "relu": {"activations.use": "relu"}, "search": search}
+    choice = choose(small(changes, arms=arms), tmp_path)
+    assert epochs_of_choice(choose(choice.recipe, tmp_path, "host", "search")) == 3 + 2 * 2 + (2 + 1 + 2 + 2)
+    cost = look_ahead(choice).cost.epochs
+    result, counts = trained(choice)
+    assert sum(counts.values()) == cost == 3 + 2 * 2 + 2 + 2 + (1 + 2 + 2)
+    assert noted == [0.05, 0.05, 0.025] + [0.05, 0.025] * 4 + [0.05] + [0.05, 0.025] * 2
+    epochs = {row.arm: row.epochs for row in result.levels if row.level == 2}
+    assert epochs == {"host": 2, "relu": 2, "search": 2}
+    pruned = tasks_in(choice, "relu")[1]
+    mask = bb.Mask.load(pruned.folder / "start-mask.safetensors", store=pruned.identity)
+    kept = {
+        name.rpartition("/state/")[2]: entry for name, entry in load_file(pruned.folder / "rewind.safetensors").items()
+    }
+    for name, start in load_file(pruned.folder / "start.safetensors").items():
+        assert torch.equal(start, kept[name] * mask[name] if name in mask else kept[name])
 
 
 def fresh(choice):
@@ -237,6 +271,8 @@ def test_weights_of_each_level_are_found(tmp_path):
         ({"activations.space": "paper", "activations.trials": 0}, InvalidValue, "at least 1"),
         ({"activations.space": "paper", "activations.sampler": "late"}, UnknownName, "late-acceptance"),
         ({"activations.trials": 5}, InvalidValue, "no activations are searched"),
+        ({**SEARCH, "activations.epochs": 3}, InvalidValue, "write 2 or less"),
+        ({**SEARCH, "activations.epochs": 2, **LATE}, InvalidValue, "write 1 or less"),
         ({"activations.use": "swish", "activations.finalists": 1}, InvalidValue, "no activations are searched"),
         ({"activations.trainable": True}, InvalidValue, "keeps its own activations"),
         ({"activations.use": "swish", "activations.per": "unit"}, InvalidValue, "no scalars are trained"),

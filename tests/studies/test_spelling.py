@@ -139,7 +139,7 @@ WRONG = [
     ("activations.sampler", "genetic", {}, 'write activations.space = "paper"'),
     ("activations.stop", {"is": "lagging", "quantile": 2}, {"activations.space": "paper"}, "quantile is 2"),
     ("tune.space", {"optimizer": {"is": "sgd", "learning_rate": {"low": 1, "high": 0.1}}}, {}, "exchange the two"),
-    ("tune.space", {"optimizer": {"choose": ["SGD", "adam"]}}, {}, "did you mean 'sgd'?"),
+    ("tune.space", {"optimizer": {"choose": ["SGD", "adam"]}}, {"tune.epochs": 1}, "did you mean 'sgd'?"),
     ("tune.sampler", "TPE()", {"tune.space": "safs"}, "did you mean 'tpe'?"),
     ("tune.sampler", {"is": "tpe", "trials": 0}, {"tune.space": "safs"}, "trials is 0"),
     ("tune.stop", {"is": "hyperband", "most": 1}, {"tune.space": "safs"}, "raise most"),

@@ -5,13 +5,13 @@ from safetensors.torch import load_file
 from small import Stopped, choose, small, trained
 
 from budbreak.errors import InvalidValue, UnknownName
-from budbreak.search import TPE, History
+from budbreak.search import TPE, History, Trial
 from budbreak.studies import epochs_of_choice, look_ahead, run, trainer
 from budbreak.studies.searching import chosen_setup
 from budbreak.studies.sections import with_settings
 from budbreak.studies.stops import Stops
 from budbreak.studies.tasks import tasks_of
-from budbreak.studies.trialfile import read_trial
+from budbreak.studies.trialfile import read_trial, search_numbers, write_trial
 
 ONCE = {
     "prune.schedule": {"is": "one-shot", "sparsity": 0.8},
@@ -150,6 +150,19 @@ def test_a_stopping_rule_ends_trials_early(tmp_path, monkeypatch):
     assert chosen == max((one for one in trials if not one.stopped), key=lambda one: one.score).candidate[0]
 
 
+def test_what_the_search_promised_is_the_score_of_the_chosen_one(tmp_path):
+    changed = {**TUNE, "tune.trials": 2, "tune.finalists": 0}
+    *_, final = tasks_in(choose(recipe({"tuned": changed}), tmp_path), "tuned")
+    ended = Trial(candidate=(0.1,), score=0.6, seconds=1.0, epochs=2.0)
+    peaked = Trial(candidate=(0.2,), score=0.9, seconds=2.0, epochs=1.0, stopped=True)
+    for task, trial in zip(final.needed("tuning"), (ended, peaked), strict=True):
+        task.folder.mkdir(parents=True)
+        write_trial(task, trial)
+    assert chosen_setup(final).train.optimizer.learning_rate == 0.1
+    costs = {"search_trials": 2, "search_epochs": 3, "search_seconds": 3}
+    assert search_numbers(final) == {**costs, "search_accuracy": 0.6}
+
+
 def test_the_rule_of_a_trial_asks_with_what_it_knows():
     rule = Never()
     stops = Stops(rule, History(), 3, 7)
@@ -168,11 +181,12 @@ def test_the_rule_of_a_trial_asks_with_what_it_knows():
     ("changes", "error", "words"),
     [
         ({"tune.trials": 5}, InvalidValue, "no hyper-parameters are searched"),
+        ({"tune.space": RATE, "tune.epochs": 3}, InvalidValue, "write 2 or less"),
         ({"tune.space": "saf"}, UnknownName, "safs"),
         ({"tune.space": RATE, "tune.sampler": "late-acceptance"}, UnknownName, "tpe"),
         ({"tune.space": RATE, "tune.trials": 0}, InvalidValue, "at least 1"),
         ({"tune.space": RATE, "tune.stop": "never"}, UnknownName, "lagging"),
-        ({"tune.space": RATE, "retrain.ways": ["free"]}, InvalidValue, "take one of them out"),
+        ({"tune.space": RATE, "tune.epochs": 1, "retrain.ways": ["free"]}, InvalidValue, "take one of them out"),
         ({"tune.space": {}}, InvalidValue, "space"),
     ],
 )
@@ -192,7 +206,7 @@ def test_wrong_sections_are_refused(changes, error, words):
     ],
 )
 def test_settings_that_are_none_are_refused_before_the_first_epoch(space, error, words, tmp_path):
-    choice = choose(recipe({"arm": {"tune.space": space}}), tmp_path)
+    choice = choose(recipe({"arm": {"tune.space": space, "tune.epochs": 1}}), tmp_path)
     with pytest.raises(error, match=words):
         look_ahead(choice)
     assert not list(tmp_path.glob("tasks/*"))

@@ -38,9 +38,16 @@ _KEPT = ("task.json", "notes.json", "trial.json", "task.lock")  # of the folder 
 
 
 def train_once(
-    trainer: Trainer, bench: Bench, setup: Setup, mask: Mask, folder: Path, *, also: Mapping[str, object]
+    trainer: Trainer,
+    bench: Bench,
+    setup: Setup,
+    mask: Mask,
+    folder: Path,
+    *,
+    also: Mapping[str, object],
+    first_epoch: int = 0,
 ) -> None:
-    """Train a network under a mask once, by ``[train]`` from its first step, in a store that survives being killed.
+    """Train a network under a mask once, by ``[train]``, in a store that survives being killed.
 
     Args:
         trainer: of the network.
@@ -49,8 +56,11 @@ def train_once(
         mask: what is alive; all that is pruned stays zero.
         folder: of the store.
         also: what tells this training from others.
+        first_epoch: so many epochs of ``[train]`` lie before it: the learning rate is where it is after them.
     """
     optimizer, rates = bench.equipment(trainer.model, setup)
+    for _ in range(first_epoch * bench.steps(setup)):
+        rates.after_step()
     with iterate(
         trainer.model,
         optimizer,
@@ -87,10 +97,15 @@ class _Pruned:
     def train(
         self, plan: ActivationPlan | None, setup: Setup, tell: Tell, *, epochs: int, until: EndingRule | None
     ) -> Notes:
-        """Train a copy with the activations of a plan for so many epochs, the first of those that ``[train]`` has."""
+        """Train a copy with the activations of a plan for so many epochs, the first of those of the last training."""
         trainer = self.trainer(plan, _shortened(setup, epochs), tell, until, tested=False)
-        train_once(trainer, self.bench, setup, self.mask, self.task.folder, also={"task": self.task.identity})
+        self.train_with(trainer, setup)
         return trainer.notes
+
+    def train_with(self, trainer: Trainer, setup: Setup) -> None:
+        """Train by a setup, whose learning rate goes on where the pruned weights were taken from."""
+        also, first = {"task": self.task.identity}, self.task.setup.first_epoch
+        train_once(trainer, self.bench, setup, self.mask, self.task.folder, also=also, first_epoch=first)
 
     def trainer(
         self, plan: ActivationPlan | None, setup: Setup, tell: Tell, until: EndingRule | None, *, tested: bool
@@ -182,7 +197,7 @@ def _try_finalist(task: Task, tell: Tell) -> None:
     if task.number >= len(best):
         write_trial(task, None)
     else:
-        _score(pruned, stage, best[task.number], tell, epochs=task.setup.train.epochs)
+        _score(pruned, stage, best[task.number], tell, epochs=task.setup.epochs_last)
 
 
 def _score(
@@ -212,9 +227,12 @@ def _score(
 def _shortened(setup: Setup, epochs: int) -> Setup:
     """A setup of so many epochs, in which nothing is measured but the accuracy."""
     measure = setup.measure.model_copy(update={"diagnostics": (), "compact": False})
-    return setup.model_copy(
-        update={"train": setup.train.model_copy(update={"epochs": epochs, "until": None}), "measure": measure}
-    )
+    shorter = _lasting(setup, epochs)
+    return shorter.model_copy(update={"train": shorter.train.model_copy(update={"until": None}), "measure": measure})
+
+
+def _lasting(setup: Setup, epochs: int) -> Setup:
+    return setup.model_copy(update={"train": setup.train.model_copy(update={"epochs": epochs})})
 
 
 def _drop_store(folder: Path) -> None:
@@ -230,8 +248,9 @@ def _finish(task: Task, tell: Tell) -> None:
     """The last training, with the best activations and hyper-parameters."""
     pruned = _Pruned.of(task)
     setup, plan = chosen_setup(task), chosen_plan(pruned.space, task)
-    trainer = pruned.trainer(plan, setup, tell, until_retrained(setup), tested=True)
-    train_once(trainer, pruned.bench, setup, pruned.mask, task.folder, also={"task": task.identity})
+    lasting = _lasting(setup, setup.epochs_last)
+    trainer = pruned.trainer(plan, lasting, tell, until_retrained(setup), tested=True)
+    pruned.train_with(trainer, setup)
     if plan is not None:
         plan.save(task.folder / PLAN)
         write_curves(task.folder, trainer.model, plan)

@@ -249,6 +249,14 @@ class Setup(Section):
         return self
 
     @model_validator(mode="after")
+    def _trials_begin_the_last_training(self) -> Setup:
+        for name, section in (("activations", self.activations), ("tune", self.tune)):
+            if section.searches and section.epochs > self.epochs_last:
+                value = f"{name}.epochs is {section.epochs}, and the last training has {self.epochs_last}"
+                raise InvalidValue(value, "a trial is the beginning of it", f"write {self.epochs_last} or less")
+        return self
+
+    @model_validator(mode="after")
     def _retrains_what_was_trained(self) -> Setup:
         if self.ends_apart and self.retrain.ways:
             value = f"retrain.ways is {list(self.retrain.ways)}, and [activations] or [tune] has the last training"
@@ -259,6 +267,16 @@ class Setup(Section):
     def ends_apart(self) -> bool:
         """Whether the last training follows a search, or has other activations than the ones before."""
         return self.activations.replaced or self.tune.searches
+
+    @property
+    def first_epoch(self) -> int:
+        """How many epochs of ``[train]`` lie before a last training apart: it starts from the weights after them."""
+        return self.prune.rewind_epoch if self.prune.schedule.levels and self.prune.rewind == "weights" else 0
+
+    @property
+    def epochs_last(self) -> int:
+        """How many epochs a last training apart has, at most, and each finalist."""
+        return self.train.epochs - self.first_epoch
 
     def plain(self) -> dict[str, dict[str, Any]]:
         """Section -> field -> plain form, every field spelt out; `make_setup` reads it."""

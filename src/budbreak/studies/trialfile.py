@@ -71,6 +71,6 @@ def search_numbers(task: Task) -> dict[str, float]:
 
 
 def _best(task: Task, kind: Kind) -> float | None:
-    """The highest score of tasks of a kind."""
-    scores = [trial.score for trial in map(read_trial, task.needed(kind)) if trial is not None]
-    return max((score for score in scores if score is not None), default=None)
+    """The score of the best of tasks of a kind: of one that was stopped only where no other has a score."""
+    history = read_history(task.needed(kind))
+    return None if history.best is None else history[history.best].score
