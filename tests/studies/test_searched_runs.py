@@ -1,6 +1,7 @@
 """Arms whose activations are searched, or put in, after the last pruning."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -305,6 +306,20 @@ def test_a_trial_file_that_was_changed_is_refused(tmp_path):
     path.write_text(json.dumps(content))
     with pytest.raises(bb.errors.BudbreakError, match=r"trial\.json"):
         run(choice)
+
+
+def test_a_trial_that_was_deleted_is_computed_again(searched, tmp_path):
+    whole, straight, _ = searched
+    choice = choose(recipe({"host": {}, "search": SEARCH}), tmp_path)
+    shutil.copytree(whole.out, tmp_path, dirs_exist_ok=True)
+    trial = next(task for task in tasks_in(choice, "search") if task.kind == "trial")
+    shutil.rmtree(trial.folder)
+    result, counts = trained(choice)
+    assert counts == {"search seed 0 trial 0": 1}
+    assert read_trial(trial).score == scores(whole)[0].score
+    for row, expected in zip(result.levels, straight.levels, strict=True):
+        assert row.numbers.keys() == expected.numbers.keys()
+        assert row.numbers["test_accuracy"] == expected.numbers["test_accuracy"]
 
 
 def test_activations_in_the_paper_space_are_all_tried_before_anything_is_trained(tmp_path, monkeypatch):

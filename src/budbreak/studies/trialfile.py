@@ -60,8 +60,14 @@ def read_history(trials: tuple[Task, ...]) -> History:
 
 
 def search_numbers(task: Task) -> dict[str, float]:
-    """What the searches before a last training cost: see `SEARCH`; nothing where there was none."""
-    found = [read_trial(need) for need in task.needed("trial", "finalist", "tuning", "tuned")]
+    """What the searches before a last training cost: see `SEARCH`.
+
+    Nothing where there was none, or a trial was deleted that is not computed again yet.
+    """
+    needed = task.needed("trial", "finalist", "tuning", "tuned")
+    if not all(is_tried(need.folder) for need in needed):
+        return {}
+    found = [read_trial(need) for need in needed]
     tried = [trial for trial in found if trial is not None and trial.same_as is None]
     if not tried:
         return {}
