@@ -11,8 +11,8 @@ from small import Stopped, choose, small, trained
 import budbreak as bb
 from budbreak.activations import ReLU, Swish
 from budbreak.data import load
-from budbreak.errors import InvalidValue, NotFinite, UnknownName
-from budbreak.studies import costs, epochs_of_choice, list_runs, look_ahead, run, searching, trainer
+from budbreak.errors import CorruptFile, InvalidValue, NotFinite, UnknownName
+from budbreak.studies import RunFailed, costs, epochs_of_choice, list_runs, look_ahead, run, searching, trainer
 from budbreak.studies.making import make_network
 from budbreak.studies.stored import stored_weights
 from budbreak.studies.tasks import check_identity, tasks_of
@@ -320,6 +320,28 @@ def test_a_trial_that_was_deleted_is_computed_again(searched, tmp_path):
     for row, expected in zip(result.levels, straight.levels, strict=True):
         assert row.numbers.keys() == expected.numbers.keys()
         assert row.numbers["test_accuracy"] == expected.numbers["test_accuracy"]
+
+
+def test_files_of_a_search_that_were_changed_are_refused(tmp_path):
+    choice = choose(recipe({"swish": SWISH}), tmp_path)
+    _, pruned, final = tasks_in(choice, "swish")
+    run(choice)
+    plan = final.folder / "activations.json"
+    written = plan.read_bytes()
+    plan.write_bytes(written.replace(b"swish", b"tanh "))
+    with pytest.raises(CorruptFile, match="delete it: the same command writes it again"):
+        run(choice)
+    plan.unlink()
+    assert trained(choice)[1] == {}
+    assert plan.read_bytes() == written == (choice.folder / "networks" / "swish-seed0.activations.json").read_bytes()
+    weights = pruned.folder / "start.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4] + b"four")
+    shutil.rmtree(final.folder)
+    with pytest.raises(RunFailed, match="it is not the network that was pruned"):
+        run(choice)
+    (pruned.folder / "start.json").unlink()  # as where an older version pruned: what the store holds is written anew
+    assert trained(choice)[1] == {"swish seed 0": 2}
+    assert plan.read_bytes() == written
 
 
 def test_activations_in_the_paper_space_are_all_tried_before_anything_is_trained(tmp_path, monkeypatch):
