@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,10 +10,11 @@ from safetensors.torch import load_file
 from small import Stopped, choose, small, trained
 
 import budbreak as bb
-from budbreak.activations import ReLU, Swish
+from budbreak.activations import FAMILY, ReLU, Swish
 from budbreak.data import load
 from budbreak.errors import CorruptFile, InvalidValue, NotFinite, UnknownName
 from budbreak.studies import RunFailed, costs, epochs_of_choice, list_runs, look_ahead, run, searching, trainer
+from budbreak.studies.chosen import named
 from budbreak.studies.making import make_network
 from budbreak.studies.stored import stored_weights
 from budbreak.studies.tasks import check_identity, tasks_of
@@ -223,6 +225,22 @@ def test_a_trial_that_diverges_is_the_worst(tmp_path, monkeypatch):
     assert all(("NotFinite" in trial.note) == (trial.candidate[0] == 1) for trial in trials)
     plan = bb.activations.ActivationPlan.load(next(tmp_path.glob("*/networks/*.activations.json")))
     assert plan["relu1"] != Swish()
+
+
+def test_what_a_trial_that_diverges_has_cost_is_counted(tmp_path):
+    space = {"optimizer": {"is": "sgd", "learning_rate": {"low": 1e30, "high": 1e35}}}
+    tune = {"tune.space": space, "tune.epochs": 2, "tune.trials": 1, "tune.finalists": 0}
+    choice = choose(recipe({"search": tune}), tmp_path)
+    with pytest.raises(RunFailed, match="diverged"):
+        run(choice)
+    (trial,) = scores(choice, "tuning")
+    assert (trial.score, trial.epochs, trial.values) == (None, 1, ())
+
+
+@pytest.mark.parametrize("name", sorted(FAMILY.names))
+def test_activations_have_their_short_name_however_they_are_trained(name):
+    assert named(replace(FAMILY.names[name](), trainable=True, per="unit")) == name
+    assert named(replace(FAMILY.names[name](), trainable=False)) == name
 
 
 def test_scalars_are_trained_in_the_last_training_alone(tmp_path):

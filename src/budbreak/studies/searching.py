@@ -208,14 +208,16 @@ def _score(
     try:
         notes = pruned.train(stage.plan(candidate), stage.setup(candidate), tell, epochs=epochs, until=until)
         values = tuple((point.epoch, point.numbers[VALIDATION_ACCURACY.name]) for point in notes.curve(0)[1:])
-        score = values[-1][1]
+        score, spent = values[-1][1], len(values)
     except (NotFinite, FloatingPointError, OverflowError) as error:
         note = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        over = len(Notes(pruned.task.folder, pruned.task.identity).curve(0)[1:])
+        spent = min(epochs, over + 1)  # it diverged in the next one
     trial = Trial(
         candidate=candidate,
         score=score,
         seconds=time.perf_counter() - begin,
-        epochs=float(len(values) or epochs),
+        epochs=float(spent),
         values=values,
         stopped=0 < len(values) < epochs,
         note=note,
