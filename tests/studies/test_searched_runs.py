@@ -12,8 +12,18 @@ from small import Stopped, choose, small, trained
 import budbreak as bb
 from budbreak.activations import FAMILY, ReLU, Swish
 from budbreak.data import load
-from budbreak.errors import CorruptFile, InvalidValue, NotFinite, UnknownName
-from budbreak.studies import RunFailed, costs, epochs_of_choice, list_runs, look_ahead, run, searching, trainer
+from budbreak.errors import CorruptFile, InvalidValue, MissingData, NotFinite, UnknownName
+from budbreak.studies import (
+    RunFailed,
+    costs,
+    epochs_of_choice,
+    list_runs,
+    look_ahead,
+    read_searched,
+    run,
+    searching,
+    trainer,
+)
 from budbreak.studies.chosen import named
 from budbreak.studies.making import make_network
 from budbreak.studies.stored import stored_weights
@@ -290,8 +300,8 @@ def test_weights_of_each_level_are_found(tmp_path):
         ({"activations.space": "paper", "activations.trials": 0}, InvalidValue, "at least 1"),
         ({"activations.space": "paper", "activations.sampler": "late"}, UnknownName, "late-acceptance"),
         ({"activations.trials": 5}, InvalidValue, "no activations are searched"),
-        ({**SEARCH, "activations.epochs": 3}, InvalidValue, "write 2 or less"),
-        ({**SEARCH, "activations.epochs": 2, **LATE}, InvalidValue, "write 1 or less"),
+        ({**SEARCH, "activations.epochs": 3}, InvalidValue, "activations.epochs = 2, or fewer"),
+        ({**SEARCH, "activations.epochs": 2, **LATE}, InvalidValue, "activations.epochs = 1, or fewer"),
         ({"activations.use": "swish", "activations.finalists": 1}, InvalidValue, "no activations are searched"),
         ({"activations.trainable": True}, InvalidValue, "keeps its own activations"),
         ({"activations.use": "swish", "activations.per": "unit"}, InvalidValue, "no scalars are trained"),
@@ -373,3 +383,26 @@ def test_activations_in_the_paper_space_are_all_tried_before_anything_is_trained
     assert set(seen) == set(bb.activations.space("paper"))
     assert ReLU() not in seen
     assert len(seen) == 14
+
+
+def test_what_was_searched_is_read_from_the_folder_alone(searched):
+    choice, _, _ = searched
+    final = tasks_in(choice, "search")[-1]
+    found = read_searched(final.folder)
+    assert found.plan == bb.activations.ActivationPlan.load(final.folder / "activations.json")
+    assert found.train == final.setup.plain()["train"]
+    assert {kind: list(trials) for kind, trials in found.trials.items()} == {
+        "trial": scores(choice),
+        "finalist": scores(choice, "finalist"),
+    }
+    pruned = read_searched(final.needs[0].folder)
+    assert (pruned.plan, pruned.trials) == (None, {})
+
+
+def test_what_was_searched_is_not_read_without_its_trials(searched, tmp_path):
+    final = tasks_in(searched[0], "search")[-1]
+    (tmp_path / final.folder.name).symlink_to(final.folder)
+    with pytest.raises(MissingData, match=r"no file .*pruned-[0-9a-f]+.task\.json"):
+        read_searched(tmp_path / final.folder.name)
+    with pytest.raises(MissingData, match=r"copy the whole folder of tasks"):
+        read_searched(tmp_path / "final-0000")

@@ -134,6 +134,7 @@ WRONG = [
     ("activations.use", "swish", {"network.name": "odd:only_outputs"}, "calls no activation"),
     ("activations.space", ["relu"], {}, 'write use = "relu"'),
     ("activations.space", "relu", {}, "'paper'"),
+    ("activations.space", ["relu", "srs"], {}, "write activations.epochs = 2, or fewer"),
     ("activations.sampler", "LateAcceptance()", {"activations.space": "paper"}, "did you mean 'late-acceptance'?"),
     ("activations.sampler", {"is": "genetic", "mutation": 3}, {"activations.space": "paper"}, "write mutation = 0.5"),
     ("activations.sampler", "genetic", {}, 'write activations.space = "paper"'),

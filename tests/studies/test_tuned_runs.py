@@ -181,7 +181,7 @@ def test_the_rule_of_a_trial_asks_with_what_it_knows():
     ("changes", "error", "words"),
     [
         ({"tune.trials": 5}, InvalidValue, "no hyper-parameters are searched"),
-        ({"tune.space": RATE, "tune.epochs": 3}, InvalidValue, "write 2 or less"),
+        ({"tune.space": RATE, "tune.epochs": 3}, InvalidValue, "tune.epochs = 2, or fewer"),
         ({"tune.space": "saf"}, UnknownName, "safs"),
         ({"tune.space": RATE, "tune.sampler": "late-acceptance"}, UnknownName, "tpe"),
         ({"tune.space": RATE, "tune.trials": 0}, InvalidValue, "at least 1"),

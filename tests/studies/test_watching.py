@@ -1,10 +1,9 @@
 """Progress is read from the notes of tasks, wherever they are computed."""
 
-import multiprocessing
-
 import pytest
 from small import Stopped, choose, small, stop_at
 
+import forking
 from budbreak.studies import run
 from budbreak.studies.notes import Notes
 from budbreak.studies.tasks import tasks_of
@@ -86,9 +85,7 @@ def test_a_task_in_another_process_is_watched_too(tmp_path):
     dense, _ = pair(tmp_path)
     events = []
     watch = Watch([dense], events.append)
-    process = multiprocessing.get_context("spawn").Process(target=carry_out_task, args=(dense,))
-    process.start()
-    process.join()
+    assert forking.end(forking.start(carry_out_task, dense)) == 0
     watch.look()
     assert [event.epoch for event in events] == [1, 2, 2]
     watch.look()

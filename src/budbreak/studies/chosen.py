@@ -79,9 +79,10 @@ def named(activation: Activation) -> str:
 
 
 def _as_usual(activation: Activation) -> Activation:
-    """The activation with scalars that are trained, or not, as is its default: some train them always."""
-    usual = {one.name: one.default for one in fields(activation) if one.name in ("trainable", "per")}
-    return replace(activation, **usual)
+    """With scalars that are trained where they are unless one says otherwise."""
+    kind = type(activation)
+    trainable = next(one.default for one in fields(kind) if one.name == "trainable")
+    return replace(activation, trainable=trainable, per="site")
 
 
 def chosen_findings(shown: Sequence[tuple[Arm, Task]]) -> Iterator[Finding]:

@@ -249,18 +249,19 @@ class Setup(Section):
         return self
 
     @model_validator(mode="after")
-    def _trials_begin_the_last_training(self) -> Setup:
-        for name, section in (("activations", self.activations), ("tune", self.tune)):
-            if section.searches and section.epochs > self.epochs_last:
-                value = f"{name}.epochs is {section.epochs}, and the last training has {self.epochs_last}"
-                raise InvalidValue(value, "a trial is the beginning of it", f"write {self.epochs_last} or less")
-        return self
-
-    @model_validator(mode="after")
     def _retrains_what_was_trained(self) -> Setup:
         if self.ends_apart and self.retrain.ways:
             value = f"retrain.ways is {list(self.retrain.ways)}, and [activations] or [tune] has the last training"
             raise InvalidValue(value, "a network is retrained as it was trained before", "take one of them out")
+        return self
+
+    @model_validator(mode="after")
+    def _trials_are_its_beginning(self) -> Setup:
+        for name, section in (("activations", self.activations), ("tune", self.tune)):
+            if section.searches and section.epochs > self.epochs_last:
+                value = f"{name}.epochs is {section.epochs}, and the last training has {self.epochs_last}"
+                rule, fix = "a trial is the beginning of the last training", f"{name}.epochs = {self.epochs_last}"
+                raise InvalidValue(value, rule, f"write {fix}, or fewer")
         return self
 
     @property
