@@ -1,6 +1,8 @@
 """Arms whose activations are searched, or put in, after the last pruning."""
 
 import json
+import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,10 +10,21 @@ from safetensors.torch import load_file
 from small import Stopped, choose, small, trained
 
 import budbreak as bb
-from budbreak.activations import ReLU, Swish
+from budbreak.activations import FAMILY, ReLU, Swish
 from budbreak.data import load
-from budbreak.errors import InvalidValue, MissingData, NotFinite, UnknownName
-from budbreak.studies import costs, epochs_of_choice, list_runs, look_ahead, read_searched, run, searching
+from budbreak.errors import CorruptFile, InvalidValue, MissingData, NotFinite, UnknownName
+from budbreak.studies import (
+    RunFailed,
+    costs,
+    epochs_of_choice,
+    list_runs,
+    look_ahead,
+    read_searched,
+    run,
+    searching,
+    trainer,
+)
+from budbreak.studies.chosen import named
 from budbreak.studies.making import make_network
 from budbreak.studies.stored import stored_weights
 from budbreak.studies.tasks import check_identity, tasks_of
@@ -31,6 +44,7 @@ SEARCH = {
     "activations.finalists": 2,
 }
 SWISH = {"activations.use": "swish"}
+LATE = {"prune.rewind": "weights", "prune.rewind_epoch": 1}
 
 
 def recipe(arms, changes=None, **whole):
@@ -77,6 +91,39 @@ def test_an_arm_with_given_activations_trains_what_was_pruned_once_more(tmp_path
     (level,) = [row for row in result.levels if (row.arm, row.level) == ("swish", 1)]
     assert level.numbers["test_accuracy"] == pytest.approx(float(accuracy), abs=1e-9)
     assert trained(choice)[1] == {}
+
+
+def test_after_a_rewind_epoch_the_last_training_goes_on_from_there(tmp_path, monkeypatch):
+    noted, epoch = [], trainer.train_epoch
+
+    def noting(model, optimizer, *args, **keywords):
+        noted.append(optimizer.param_groups[0]["lr"])
+        return epoch(model, optimizer, *args, **keywords)
+
+    monkeypatch.setattr(trainer, "train_epoch", noting)
+    changes = {
+        "prune": {"schedule": {"is": "geometric", "rate": 0.5, "levels": 2}, "rewind_epoch": 1},
+        "train.epochs": 3,
+        "train.schedule": {"is": "steps", "milestones": [2], "gamma": 0.5},
+        "measure": {"diagnostics": []},
+    }
+    search = {**SEARCH, "activations.trials": 1, "activations.finalists": 1}
+    arms = {"host": {}, "relu": {"activations.use": "relu"}, "search": search}
+    choice = choose(small(changes, arms=arms), tmp_path)
+    assert epochs_of_choice(choose(choice.recipe, tmp_path, "host", "search")) == 3 + 2 * 2 + (2 + 1 + 2 + 2)
+    cost = look_ahead(choice).cost.epochs
+    result, counts = trained(choice)
+    assert sum(counts.values()) == cost == 3 + 2 * 2 + 2 + 2 + (1 + 2 + 2)
+    assert noted == [0.05, 0.05, 0.025] + [0.05, 0.025] * 4 + [0.05] + [0.05, 0.025] * 2
+    epochs = {row.arm: row.epochs for row in result.levels if row.level == 2}
+    assert epochs == {"host": 2, "relu": 2, "search": 2}
+    pruned = tasks_in(choice, "relu")[1]
+    mask = bb.Mask.load(pruned.folder / "start-mask.safetensors", store=pruned.identity)
+    kept = {
+        name.rpartition("/state/")[2]: entry for name, entry in load_file(pruned.folder / "rewind.safetensors").items()
+    }
+    for name, start in load_file(pruned.folder / "start.safetensors").items():
+        assert torch.equal(start, kept[name] * mask[name] if name in mask else kept[name])
 
 
 def fresh(choice):
@@ -190,6 +237,22 @@ def test_a_trial_that_diverges_is_the_worst(tmp_path, monkeypatch):
     assert plan["relu1"] != Swish()
 
 
+def test_what_a_trial_that_diverges_has_cost_is_counted(tmp_path):
+    space = {"optimizer": {"is": "sgd", "learning_rate": {"low": 1e30, "high": 1e35}}}
+    tune = {"tune.space": space, "tune.epochs": 2, "tune.trials": 1, "tune.finalists": 0}
+    choice = choose(recipe({"search": tune}), tmp_path)
+    with pytest.raises(RunFailed, match="diverged"):
+        run(choice)
+    (trial,) = scores(choice, "tuning")
+    assert (trial.score, trial.epochs, trial.values) == (None, 1, ())
+
+
+@pytest.mark.parametrize("name", sorted(FAMILY.names))
+def test_activations_have_their_short_name_however_they_are_trained(name):
+    assert named(replace(FAMILY.names[name](), trainable=True, per="unit")) == name
+    assert named(replace(FAMILY.names[name](), trainable=False)) == name
+
+
 def test_scalars_are_trained_in_the_last_training_alone(tmp_path):
     scalars = {"activations.use": "relu", "activations.trainable": True, "activations.per": "unit"}
     choice = choose(recipe({"host": {}, "scalars": scalars}), tmp_path)
@@ -237,6 +300,8 @@ def test_weights_of_each_level_are_found(tmp_path):
         ({"activations.space": "paper", "activations.trials": 0}, InvalidValue, "at least 1"),
         ({"activations.space": "paper", "activations.sampler": "late"}, UnknownName, "late-acceptance"),
         ({"activations.trials": 5}, InvalidValue, "no activations are searched"),
+        ({**SEARCH, "activations.epochs": 3}, InvalidValue, "activations.epochs = 2, or fewer"),
+        ({**SEARCH, "activations.epochs": 2, **LATE}, InvalidValue, "activations.epochs = 1, or fewer"),
         ({"activations.use": "swish", "activations.finalists": 1}, InvalidValue, "no activations are searched"),
         ({"activations.trainable": True}, InvalidValue, "keeps its own activations"),
         ({"activations.use": "swish", "activations.per": "unit"}, InvalidValue, "no scalars are trained"),
@@ -269,6 +334,42 @@ def test_a_trial_file_that_was_changed_is_refused(tmp_path):
     path.write_text(json.dumps(content))
     with pytest.raises(bb.errors.BudbreakError, match=r"trial\.json"):
         run(choice)
+
+
+def test_a_trial_that_was_deleted_is_computed_again(searched, tmp_path):
+    whole, straight, _ = searched
+    choice = choose(recipe({"host": {}, "search": SEARCH}), tmp_path)
+    shutil.copytree(whole.out, tmp_path, dirs_exist_ok=True)
+    trial = next(task for task in tasks_in(choice, "search") if task.kind == "trial")
+    shutil.rmtree(trial.folder)
+    result, counts = trained(choice)
+    assert counts == {"search seed 0 trial 0": 1}
+    assert read_trial(trial).score == scores(whole)[0].score
+    for row, expected in zip(result.levels, straight.levels, strict=True):
+        assert row.numbers.keys() == expected.numbers.keys()
+        assert row.numbers["test_accuracy"] == expected.numbers["test_accuracy"]
+
+
+def test_files_of_a_search_that_were_changed_are_refused(tmp_path):
+    choice = choose(recipe({"swish": SWISH}), tmp_path)
+    _, pruned, final = tasks_in(choice, "swish")
+    run(choice)
+    plan = final.folder / "activations.json"
+    written = plan.read_bytes()
+    plan.write_bytes(written.replace(b"swish", b"tanh "))
+    with pytest.raises(CorruptFile, match="delete it: the same command writes it again"):
+        run(choice)
+    plan.unlink()
+    assert trained(choice)[1] == {}
+    assert plan.read_bytes() == written == (choice.folder / "networks" / "swish-seed0.activations.json").read_bytes()
+    weights = pruned.folder / "start.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4] + b"four")
+    shutil.rmtree(final.folder)
+    with pytest.raises(RunFailed, match="it is not the network that was pruned"):
+        run(choice)
+    (pruned.folder / "start.json").unlink()  # as where an older version pruned: what the store holds is written anew
+    assert trained(choice)[1] == {"swish seed 0": 2}
+    assert plan.read_bytes() == written
 
 
 def test_activations_in_the_paper_space_are_all_tried_before_anything_is_trained(tmp_path, monkeypatch):

@@ -5,13 +5,13 @@ from safetensors.torch import load_file
 from small import Stopped, choose, small, trained
 
 from budbreak.errors import InvalidValue, UnknownName
-from budbreak.search import TPE, History
-from budbreak.studies import epochs_of_choice, look_ahead, run
+from budbreak.search import TPE, History, Trial
+from budbreak.studies import epochs_of_choice, look_ahead, run, trainer
 from budbreak.studies.searching import chosen_setup
 from budbreak.studies.sections import with_settings
 from budbreak.studies.stops import Stops
 from budbreak.studies.tasks import tasks_of
-from budbreak.studies.trialfile import read_trial
+from budbreak.studies.trialfile import read_trial, search_numbers, write_trial
 
 ONCE = {
     "prune.schedule": {"is": "one-shot", "sparsity": 0.8},
@@ -88,6 +88,25 @@ def test_it_goes_on_where_it_was_stopped(tuned, tmp_path):
     assert one.read_bytes() == other.read_bytes()
 
 
+def test_a_precision_that_is_chosen_is_computed_in(tmp_path, monkeypatch):
+    precisions, epoch = [], trainer.train_epoch
+
+    def noting(*args, engine, **keywords):
+        precisions.append(engine.bf16)
+        return epoch(*args, engine=engine, **keywords)
+
+    monkeypatch.setattr(trainer, "train_epoch", noting)
+    space = {"precision": {"choose": ["float32", "bfloat16"]}}
+    tune = {**TUNE, "tune.space": space, "tune.sampler": "random-search", "tune.trials": 6, "tune.finalists": 0}
+    choice = choose(recipe({"tuned": tune}, {"train.epochs": 1, "train.precision": "float32"}), tmp_path)
+    run(choice)
+    tasks = tasks_in(choice, "tuned")
+    trials = [read_trial(task) for task in tasks if task.kind == "tuning"]
+    tried = [trial.candidate == ("bfloat16",) for trial in trials if trial.same_as is None]
+    assert sorted(tried) == [False, True]
+    assert precisions == [False, *tried, chosen_setup(tasks[-1]).train.precision == "bfloat16"]
+
+
 def test_settings_are_searched_with_the_activations_that_were_found(tmp_path):
     search = {"activations.space": ["relu", "swish"], "activations.trials": 2, "activations.epochs": 1}
     arm = {**search, "activations.finalists": 0, "activations.trainable": True, **TUNE, "tune.finalists": 0}
@@ -131,6 +150,19 @@ def test_a_stopping_rule_ends_trials_early(tmp_path, monkeypatch):
     assert chosen == max((one for one in trials if not one.stopped), key=lambda one: one.score).candidate[0]
 
 
+def test_what_the_search_promised_is_the_score_of_the_chosen_one(tmp_path):
+    changed = {**TUNE, "tune.trials": 2, "tune.finalists": 0}
+    *_, final = tasks_in(choose(recipe({"tuned": changed}), tmp_path), "tuned")
+    ended = Trial(candidate=(0.1,), score=0.6, seconds=1.0, epochs=2.0)
+    peaked = Trial(candidate=(0.2,), score=0.9, seconds=2.0, epochs=1.0, stopped=True)
+    for task, trial in zip(final.needed("tuning"), (ended, peaked), strict=True):
+        task.folder.mkdir(parents=True)
+        write_trial(task, trial)
+    assert chosen_setup(final).train.optimizer.learning_rate == 0.1
+    costs = {"search_trials": 2, "search_epochs": 3, "search_seconds": 3}
+    assert search_numbers(final) == {**costs, "search_accuracy": 0.6}
+
+
 def test_the_rule_of_a_trial_asks_with_what_it_knows():
     rule = Never()
     stops = Stops(rule, History(), 3, 7)
@@ -149,11 +181,12 @@ def test_the_rule_of_a_trial_asks_with_what_it_knows():
     ("changes", "error", "words"),
     [
         ({"tune.trials": 5}, InvalidValue, "no hyper-parameters are searched"),
+        ({"tune.space": RATE, "tune.epochs": 3}, InvalidValue, "tune.epochs = 2, or fewer"),
         ({"tune.space": "saf"}, UnknownName, "safs"),
         ({"tune.space": RATE, "tune.sampler": "late-acceptance"}, UnknownName, "tpe"),
         ({"tune.space": RATE, "tune.trials": 0}, InvalidValue, "at least 1"),
         ({"tune.space": RATE, "tune.stop": "never"}, UnknownName, "lagging"),
-        ({"tune.space": RATE, "retrain.ways": ["free"]}, InvalidValue, "take one of them out"),
+        ({"tune.space": RATE, "tune.epochs": 1, "retrain.ways": ["free"]}, InvalidValue, "take one of them out"),
         ({"tune.space": {}}, InvalidValue, "space"),
     ],
 )

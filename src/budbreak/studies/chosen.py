@@ -11,7 +11,7 @@ from torch import nn
 
 from budbreak.activations import Activation, ActivationModule, ActivationPlan
 from budbreak.diagnostics import Finding, Quantity
-from budbreak.errors import BudbreakError
+from budbreak.errors import BudbreakError, CorruptFile
 from budbreak.files import read_json, write_json
 from budbreak.search import History, activation_name, operators_finding, search_finding
 from budbreak.studies.changes import Row, finding
@@ -39,6 +39,18 @@ class _Curves:
     """What the file holds: in the order of the sites."""
 
     curves: tuple[_Curve, ...]
+
+
+def check_plan(folder: Path) -> None:
+    """Refuse activations of a finished task that are not what was written.
+
+    Raises:
+        CorruptFile, UnknownName, InvalidValue: with what to do about it.
+    """
+    try:
+        ActivationPlan.load(folder / PLAN)
+    except CorruptFile as error:
+        raise CorruptFile(error.value, error.rule, "delete it: the same command writes it again") from None
 
 
 def write_curves(folder: Path, model: nn.Module, plan: ActivationPlan) -> None:

@@ -18,8 +18,7 @@ from budbreak.schedules import reads_of
 from budbreak.studies.compare import check_equal_survivors
 from budbreak.studies.making import (
     epochs_before,
-    epochs_in_all,
-    epochs_searching,
+    epochs_levels,
     load_data,
     make_network,
     make_plan,
@@ -189,8 +188,7 @@ def epochs_of_choice(choice: Choice) -> int:
     """Epochs of all tasks, complete or not, without a look at data or networks: quick for any number of arms."""
     setups = {repr(arm.setup): arm.setup for arm in choice.arms}.values()
     dense = {repr(dense_of(setup)): epochs_before(setup, 1) for setup in setups if setup.prune.train_dense}
-    levels = sum(epochs_in_all(setup) - epochs_before(setup, 1) + epochs_searching(setup) for setup in setups)
-    return choice.recipe.seeds * (sum(dense.values()) + levels)
+    return choice.recipe.seeds * (sum(dense.values()) + sum(map(epochs_levels, setups)))
 
 
 def cores() -> int:

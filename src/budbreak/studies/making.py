@@ -156,4 +156,10 @@ def epochs_pruning(setup: Setup) -> int:
 def epochs_searching(setup: Setup) -> int:
     """How many epochs trials and finalists of all searches take, at most."""
     searches = [section for section in (setup.activations, setup.tune) if section.searches]
-    return sum(one.trials * one.epochs + one.finalists * setup.train.epochs for one in searches)
+    return sum(one.trials * one.epochs + one.finalists * setup.epochs_last for one in searches)
+
+
+def epochs_levels(setup: Setup) -> int:
+    """How many epochs follow the dense training, those of searches and of a last training apart from it included."""
+    whole = epochs_pruning(setup) + setup.epochs_last if setup.ends_apart else epochs_in_all(setup)
+    return whole - epochs_before(setup, 1) + epochs_searching(setup)

@@ -173,12 +173,15 @@ def _compute_missing(
 
 
 def divided(tasks: Sequence[Task]) -> tuple[list[Task], list[Task]]:
-    """The tasks that are complete, and those that are to be computed: a dense training only where one needs it."""
+    """The tasks that are complete, and those that are to be computed.
+
+    A dense training, or a pruned network, only where one needs it; a trial is part of what its search cost, and found.
+    """
     complete = [task for task in tasks if is_complete(task)]
     over = {task.identity for task in complete}
     needed = {need.identity for task in tasks if task.identity not in over for need in task.needs}
     missing = [task for task in tasks if task.identity not in over]
-    return complete, [task for task in missing if task.ends_arm or task.identity in needed]
+    return complete, [task for task in missing if task.kind not in ("dense", "pruned") or task.identity in needed]
 
 
 def _other_arms(choice: Choice) -> list[tuple[Arm, Task]]:

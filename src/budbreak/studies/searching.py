@@ -22,7 +22,7 @@ from budbreak.search import Candidate, History, SearchSpace, Trial, TuningSpace,
 from budbreak.studies.bench import Bench
 from budbreak.studies.chosen import PLAN, write_curves
 from budbreak.studies.compacting import compact_once
-from budbreak.studies.making import until_retrained
+from budbreak.studies.making import pick_engine, until_retrained
 from budbreak.studies.notes import Notes
 from budbreak.studies.prunedfile import load_pruned
 from budbreak.studies.result import VALIDATION_ACCURACY
@@ -38,9 +38,16 @@ _KEPT = ("task.json", "notes.json", "trial.json", "task.lock")  # of the folder 
 
 
 def train_once(
-    trainer: Trainer, bench: Bench, setup: Setup, mask: Mask, folder: Path, *, also: Mapping[str, object]
+    trainer: Trainer,
+    bench: Bench,
+    setup: Setup,
+    mask: Mask,
+    folder: Path,
+    *,
+    also: Mapping[str, object],
+    first_epoch: int = 0,
 ) -> None:
-    """Train a network under a mask once, by ``[train]`` from its first step, in a store that survives being killed.
+    """Train a network under a mask once, by ``[train]``, in a store that survives being killed.
 
     Args:
         trainer: of the network.
@@ -49,8 +56,11 @@ def train_once(
         mask: what is alive; all that is pruned stays zero.
         folder: of the store.
         also: what tells this training from others.
+        first_epoch: so many epochs of ``[train]`` lie before it: the learning rate is where it is after them.
     """
     optimizer, rates = bench.equipment(trainer.model, setup)
+    for _ in range(first_epoch * bench.steps(setup)):
+        rates.after_step()
     with iterate(
         trainer.model,
         optimizer,
@@ -87,22 +97,28 @@ class _Pruned:
     def train(
         self, plan: ActivationPlan | None, setup: Setup, tell: Tell, *, epochs: int, until: EndingRule | None
     ) -> Notes:
-        """Train a copy with the activations of a plan for so many epochs, the first of those that ``[train]`` has."""
+        """Train a copy with the activations of a plan for so many epochs, the first of those of the last training."""
         trainer = self.trainer(plan, _shortened(setup, epochs), tell, until, tested=False)
-        train_once(trainer, self.bench, setup, self.mask, self.task.folder, also={"task": self.task.identity})
+        self.train_with(trainer, setup)
         return trainer.notes
+
+    def train_with(self, trainer: Trainer, setup: Setup) -> None:
+        """Train by a setup, whose learning rate goes on where the pruned weights were taken from."""
+        also, first = {"task": self.task.identity}, self.task.setup.first_epoch
+        train_once(trainer, self.bench, setup, self.mask, self.task.folder, also=also, first_epoch=first)
 
     def trainer(
         self, plan: ActivationPlan | None, setup: Setup, tell: Tell, until: EndingRule | None, *, tested: bool
     ) -> Trainer:
-        """What trains a copy with the activations of a plan."""
+        """What trains a copy with the activations of a plan, in the precision of the setup."""
         task, bench, model = self.task, self.bench, self.bench.model
         if plan is not None:
             model = replace_activations(model, plan, example=bench.example)
-            bench.engine.prepare(model)
+        engine = pick_engine(setup, model, task.place.threads)
+        engine.prepare(model)
         notes, of_plan = Notes(task.folder, task.identity), bench.plan(task.setup, task.seed)
         return Trainer(
-            setup, task.seed, model, bench.engine, bench.data, of_plan, notes, tell, lambda level: until, tested=tested
+            setup, task.seed, model, engine, bench.data, of_plan, notes, tell, lambda level: until, tested=tested
         )
 
 
@@ -181,7 +197,7 @@ def _try_finalist(task: Task, tell: Tell) -> None:
     if task.number >= len(best):
         write_trial(task, None)
     else:
-        _score(pruned, stage, best[task.number], tell, epochs=task.setup.train.epochs)
+        _score(pruned, stage, best[task.number], tell, epochs=task.setup.epochs_last)
 
 
 def _score(
@@ -192,14 +208,16 @@ def _score(
     try:
         notes = pruned.train(stage.plan(candidate), stage.setup(candidate), tell, epochs=epochs, until=until)
         values = tuple((point.epoch, point.numbers[VALIDATION_ACCURACY.name]) for point in notes.curve(0)[1:])
-        score = values[-1][1]
+        score, spent = values[-1][1], len(values)
     except (NotFinite, FloatingPointError, OverflowError) as error:
         note = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        over = len(Notes(pruned.task.folder, pruned.task.identity).curve(0)[1:])
+        spent = min(epochs, over + 1)  # it diverged in the next one
     trial = Trial(
         candidate=candidate,
         score=score,
         seconds=time.perf_counter() - begin,
-        epochs=float(len(values) or epochs),
+        epochs=float(spent),
         values=values,
         stopped=0 < len(values) < epochs,
         note=note,
@@ -211,9 +229,12 @@ def _score(
 def _shortened(setup: Setup, epochs: int) -> Setup:
     """A setup of so many epochs, in which nothing is measured but the accuracy."""
     measure = setup.measure.model_copy(update={"diagnostics": (), "compact": False})
-    return setup.model_copy(
-        update={"train": setup.train.model_copy(update={"epochs": epochs, "until": None}), "measure": measure}
-    )
+    shorter = _lasting(setup, epochs)
+    return shorter.model_copy(update={"train": shorter.train.model_copy(update={"until": None}), "measure": measure})
+
+
+def _lasting(setup: Setup, epochs: int) -> Setup:
+    return setup.model_copy(update={"train": setup.train.model_copy(update={"epochs": epochs})})
 
 
 def _drop_store(folder: Path) -> None:
@@ -229,8 +250,9 @@ def _finish(task: Task, tell: Tell) -> None:
     """The last training, with the best activations and hyper-parameters."""
     pruned = _Pruned.of(task)
     setup, plan = chosen_setup(task), chosen_plan(pruned.space, task)
-    trainer = pruned.trainer(plan, setup, tell, until_retrained(setup), tested=True)
-    train_once(trainer, pruned.bench, setup, pruned.mask, task.folder, also={"task": task.identity})
+    lasting = _lasting(setup, setup.epochs_last)
+    trainer = pruned.trainer(plan, lasting, tell, until_retrained(setup), tested=True)
+    pruned.train_with(trainer, setup)
     if plan is not None:
         plan.save(task.folder / PLAN)
         write_curves(task.folder, trainer.model, plan)

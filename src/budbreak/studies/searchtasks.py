@@ -26,10 +26,11 @@ def tasks_after(pruned: Task, name: str, setup: Setup) -> tuple[Task, ...]:
     """
     asked = setup.activations.told()
     first = replace(pruned, needs=(pruned,))
-    choices = {"pruned": pruned.identity, "space": telling(setup.activations.choices)}
+    begun = {"pruned": pruned.identity, **({"first epoch": setup.first_epoch} if setup.first_epoch else {})}
+    choices = {**begun, "space": telling(setup.activations.choices)}
     found = _search(first, name, ("trial", "finalist"), setup.activations, choices)
     after = {key: asked[key] for key in _OF_SCALARS if key in asked}
-    told: dict[str, Any] = {"pruned": pruned.identity, "activations": after, "found": _identities(found)}
+    told: dict[str, Any] = {**begun, "activations": after, "found": _identities(found)}
     if setup.tune.searches:
         told["space"] = telling(setup.tune.choices(setup.train.epochs))
     tuned = _search(replace(pruned, needs=(pruned, *found)), name, ("tuning", "tuned"), setup.tune, told)

@@ -258,18 +258,26 @@ class Setup(Section):
     @model_validator(mode="after")
     def _trials_are_its_beginning(self) -> Setup:
         for name, section in (("activations", self.activations), ("tune", self.tune)):
-            if section.searches and section.epochs > self.train.epochs:
-                raise InvalidValue(
-                    f"{name}.epochs is {section.epochs}, and train.epochs {self.train.epochs}",
-                    "a trial is the beginning of the last training",
-                    f"write {name}.epochs = {self.train.epochs}, or fewer",
-                )
+            if section.searches and section.epochs > self.epochs_last:
+                value = f"{name}.epochs is {section.epochs}, and the last training has {self.epochs_last}"
+                rule, fix = "a trial is the beginning of the last training", f"{name}.epochs = {self.epochs_last}"
+                raise InvalidValue(value, rule, f"write {fix}, or fewer")
         return self
 
     @property
     def ends_apart(self) -> bool:
         """Whether the last training follows a search, or has other activations than the ones before."""
         return self.activations.replaced or self.tune.searches
+
+    @property
+    def first_epoch(self) -> int:
+        """How many epochs of ``[train]`` lie before a last training apart: it starts from the weights after them."""
+        return self.prune.rewind_epoch if self.prune.schedule.levels and self.prune.rewind == "weights" else 0
+
+    @property
+    def epochs_last(self) -> int:
+        """How many epochs a last training apart has, at most, and each finalist."""
+        return self.train.epochs - self.first_epoch
 
     def plain(self) -> dict[str, dict[str, Any]]:
         """Section -> field -> plain form, every field spelt out; `make_setup` reads it."""

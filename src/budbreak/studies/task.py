@@ -86,7 +86,7 @@ class Task:
         if self.kind in ("trial", "tuning"):
             return (self.setup.activations if self.kind == "trial" else self.setup.tune).epochs
         if self.kind in ("finalist", "tuned", "final"):
-            return self.setup.train.epochs
+            return self.setup.epochs_last
         dense = epochs_before(self.setup, 1) if self.needs else 0
         return (epochs_pruning if self.kind == "pruned" else epochs_in_all)(self.setup) - dense
 

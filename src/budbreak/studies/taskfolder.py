@@ -11,6 +11,7 @@ from typing import Any
 from budbreak.errors import StoreMismatch
 from budbreak.files import read_json, write_json
 from budbreak.iteration import LevelRecord, Store, differences, read_records
+from budbreak.studies.chosen import PLAN, check_plan
 from budbreak.studies.compacting import is_compacted, with_compacted
 from budbreak.studies.notes import Notes
 from budbreak.studies.prunedfile import is_pruned
@@ -62,13 +63,14 @@ def is_complete(task: Task) -> bool:
         return is_pruned(task.folder)
     last = 0 if task.kind == "final" else task.setup.prune.schedule.levels
     whole = all((task.folder / name).is_file() for name in (WEIGHTS, "identity.json"))  # not one that was moved away
+    whole = whole and (not task.setup.activations.replaced or (task.folder / PLAN).is_file())
     whole = whole and is_retrained(task.folder, task.setup.retrain.ways)
     whole = whole and (not task.setup.measure.compact or is_compacted(task.folder, task.setup.retrain.ways))
     return whole and any((record.level == last or record.closes) and record.last_stage for record in _records(task))
 
 
 def check_complete(task: Task) -> None:
-    """Refuse masks and weights of a complete task that are not what its records and checkpoint say.
+    """Refuse masks, weights and activations of a complete task that are not what it ended with.
 
     Raises:
         CorruptFile, StoreMismatch: with what to do about it.
@@ -77,6 +79,8 @@ def check_complete(task: Task) -> None:
     store.look()
     store.check_masks(_records(task))
     check_weights(task.folder)
+    if task.setup.activations.replaced:
+        check_plan(task.folder)
 
 
 def collect(task: Task, arm: str) -> list[LevelResult]:

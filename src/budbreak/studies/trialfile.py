@@ -61,8 +61,14 @@ def read_history(trials: tuple[Task, ...]) -> History:
 
 
 def search_numbers(task: Task) -> dict[str, float]:
-    """What the searches before a last training cost: see `SEARCH`; nothing where there was none."""
-    found = [read_trial(need) for need in task.needed("trial", "finalist", "tuning", "tuned")]
+    """What the searches before a last training cost: see `SEARCH`.
+
+    Nothing where there was none, or a trial was deleted that is not computed again yet.
+    """
+    needed = task.needed("trial", "finalist", "tuning", "tuned")
+    if not all(is_tried(need.folder) for need in needed):
+        return {}
+    found = [read_trial(need) for need in needed]
     tried = [trial for trial in found if trial is not None and trial.same_as is None]
     if not tried:
         return {}
@@ -77,6 +83,6 @@ def is_search(name: str) -> bool:
 
 
 def _best(task: Task, kind: Kind) -> float | None:
-    """The highest score of tasks of a kind."""
-    scores = [trial.score for trial in map(read_trial, task.needed(kind)) if trial is not None]
-    return max((score for score in scores if score is not None), default=None)
+    """The score of the best of tasks of a kind: of one that was stopped only where no other has a score."""
+    history = read_history(task.needed(kind))
+    return None if history.best is None else history[history.best].score
