@@ -1,7 +1,9 @@
 """``budbreak export``: which network leaves, what is written and said of it, and what is refused."""
 
+import json
 import sys
 from dataclasses import replace
+from hashlib import sha256
 
 import pytest
 import torch
@@ -129,6 +131,42 @@ def test_compaction_and_measurement_beside_the_dense_network(finished, tmp_path,
     assert "smallest file: packed, " in text
     assert "batch 1: " in text
     assert "batch 64: " in text
+    card = json.loads((tmp_path / "card.json").read_text())
+    assert {(row["network"], row["runtime"], row["batch"]) for row in card["latency"]} == {
+        (network, runtime, batch)
+        for network in ("dense", "as is", "compact")
+        for runtime in ("torch", "onnx")
+        for batch in (1, 64)
+    }
+    leaving = find_leaving(Request(str(finished), arm="host"))
+    model, example = leaving.subject.model, torch.zeros(1, 1, 8, 8)
+    size, small = card["size"], bb.compact(model, leaving.subject.parts.validation.first(4).images / 255)
+    assert size["parameters as it leaves"] == sum(one.numel() for one in small.model.parameters())
+    assert size["MACs, dense"] == sum(bb.trace(model, example).macs()) == leaving.subject.mask.total
+    assert size["sparsity"] == leaving.subject.mask.sparsity <= size["effective sparsity"]
+    assert size["MACs, effective"] == size["connected weights"] <= leaving.subject.mask.kept
+
+
+def test_the_card_says_what_was_pruned_how_and_how_good_it_is(finished, tmp_path):
+    assert main(["export", str(finished), "--arm", "host", "--seed", "1", "--out", str(tmp_path)]) == 0
+    card, result = json.loads((tmp_path / "card.json").read_text()), load_result(finished)
+    assert card["network"]["run"] == result.identity
+    assert (card["network"]["arm"], card["network"]["seed"], card["network"]["level"]) == ("host", 1, 1)
+    assert card["recipe"]["prune"]["criterion"] == "magnitude"
+    assert [task["task"] for task in card["tasks"]] == ["levels", "dense"]
+    assert task_of(finished, "host", 1).name == f"levels-{card['tasks'][0]['identity'][:16]}"
+    found = {row.seed: row.numbers["test_accuracy"] for row in result.levels if (row.arm, row.level) == ("host", 1)}
+    (row,) = [row for row in card["accuracy"] if (row["level"], row["quantity"]) == (1, "test accuracy")]
+    assert (row["this seed"], row["seeds"]) == (found[1], 2)
+    assert row["mean"] == pytest.approx((found[0] + found[1]) / 2)
+    assert row["standard deviation"] == pytest.approx(abs(found[0] - found[1]) / 2**0.5)
+    (file,) = card["files"]
+    content = (tmp_path / "network.safetensors").read_bytes()
+    assert (file["SHA-256"], file["bytes"]) == ([sha256(content).hexdigest()], len(content))
+    text = (tmp_path / "card.md").read_text()
+    assert text.startswith(f"# {result.name}, host, seed 1, level 1\n")
+    assert "| prune.criterion | magnitude |" in text
+    assert f"| {file['form']} | network.safetensors | {len(content):,} |" in text
 
 
 @pytest.mark.parametrize("form", ["onnx", "openvino"])

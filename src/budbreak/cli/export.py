@@ -22,6 +22,7 @@ from budbreak.export import (
     Artifact,
     SideBySide,
     check_forms,
+    describe,
     measure_side_by_side,
     recommendation,
     write_forms,
@@ -90,11 +91,14 @@ def execute(options: argparse.Namespace) -> int:
     say(f"{leaving.subject.origin}; verified on {len(example)} images of {leaving.subject.dataset}, {part}")
     artifacts = write_forms(network, folder, options.to, example=example)
     say(_written(artifacts), *_notes(artifacts))
+    found = None
     if options.measure:
         found = _side_by_side(leaving, network, example, options.rounds)
         sizes = {one.format: one.bytes for one in artifacts}
         say(_measured(found), found.how, *found.notes, *recommendation(found, sizes))
-    say(f"files: {folder}/{', '.join(file.path.name for one in artifacts for file in one.files)}")
+    written = network.model if isinstance(network, Compacted) else network
+    _, card = describe(leaving, written, artifacts, example=example, measured=found).save(folder)
+    say(f"files: {folder}/{', '.join(file.path.name for one in artifacts for file in one.files)}", f"card: {card}")
     return 0
 
 

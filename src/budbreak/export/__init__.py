@@ -2,6 +2,8 @@
 
 from budbreak.export.artifact import Agreement, Artifact, Written
 from budbreak.export.baking import Baked, bake
+from budbreak.export.cards import Card
+from budbreak.export.describing import describe
 from budbreak.export.exporter import Exporter
 from budbreak.export.exporting import export
 from budbreak.export.families import ALL, FAMILY
@@ -38,6 +40,7 @@ __all__ = [
     "Agreement",
     "Artifact",
     "Baked",
+    "Card",
     "Exporter",
     "LayerChoice",
     "Onnx",
@@ -52,6 +55,7 @@ __all__ = [
     "Written",
     "bake",
     "check_forms",
+    "describe",
     "entropy_bound",
     "export",
     "installed",

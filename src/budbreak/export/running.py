@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from budbreak.data import Images
 from budbreak.errors import InvalidValue, one_of
 from budbreak.export.runtimes import as_array, runtime
 
@@ -48,6 +49,15 @@ def eager(model: nn.Module) -> Runner:
         return model(batch)
 
     return run
+
+
+def accuracy_of(run: Runner, images: Images, *, batch_size: int = 250) -> float:
+    """Share of images whose class has the largest output."""
+    right = sum(
+        int((run(images.normalised(part.images)).argmax(1) == part.labels).sum())
+        for part in (images.take(index) for index in torch.arange(len(images)).split(batch_size))
+    )
+    return right / len(images)
 
 
 def opened(form: str, path: Path, threads: int) -> Runner:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -118,8 +118,8 @@ def measure_side_by_side(
     missing = [one for one in RUNTIMES if one not in installed()]
     notes = [f"not measured in {WORDS[one]}: pip install 'budbreak[{one}]'" for one in missing]
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        runners, sizes = _opened(networks, example, Path(folder), notes)
-        timings = {batch: _timed(runners, sized(example, batch), meter) for batch in batches}
+        runners, sizes = opened_all(networks, example, Path(folder), notes)
+        timings = {batch: timed(runners, sized(example, batch), meter) for batch in batches}
         del runners
     rows = [
         Row(*key, size, tuple(Latency.of(batch, timings[batch][key]) for batch in batches))
@@ -131,14 +131,27 @@ def measure_side_by_side(
 Key = tuple[str, str]
 
 
-def _opened(
-    networks: Mapping[str, nn.Module], example: Tensor, folder: Path, notes: list[str]
+def opened_all(
+    networks: Mapping[str, nn.Module],
+    example: Tensor,
+    folder: Path,
+    notes: list[str],
+    *,
+    eager_only: Collection[str] = (),
 ) -> tuple[dict[Key, Runner], dict[Key, int]]:
-    """Network and runtime -> what runs it, and its bytes; what a runtime cannot take is noted."""
+    """Network and runtime -> what runs it, and its bytes; what a runtime cannot take is noted.
+
+    Args:
+        networks: name -> network.
+        example: see `export`.
+        folder: for files that are opened.
+        notes: to which what is left out is added.
+        eager_only: networks that only torch runs.
+    """
     runners: dict[Key, Runner] = {}
     sizes: dict[Key, int] = {}
     for number, (name, model) in enumerate(networks.items()):
-        for form in installed():
+        for form in (TORCH,) if name in eager_only else installed():
             try:
                 runners[name, form], sizes[name, form] = runner_of(form, model, example, folder / f"{number}")
             except BudbreakError as error:
@@ -165,7 +178,8 @@ def runner_of(form: str, model: nn.Module, example: Tensor, path: Path) -> tuple
     return opened(form, written.path, torch.get_num_threads()), written.bytes
 
 
-def _timed(runners: Mapping[Key, Runner], batch: Tensor, meter: Meter) -> dict[Key, Timing]:
+def timed(runners: Mapping[Key, Runner], batch: Tensor, meter: Meter) -> dict[Key, Timing]:
+    """Each of them on one batch, in turns."""
     names = {" in ".join(key): key for key in runners}
     found = meter([Contender(name, lambda run=runners[key]: run(batch)) for name, key in names.items()])
     return {key: found[name] for name, key in names.items()}
