@@ -147,6 +147,23 @@ def test_compaction_and_measurement_beside_the_dense_network(finished, tmp_path,
     assert size["MACs, effective"] == size["connected weights"] <= leaving.subject.mask.kept
 
 
+def test_the_fastest_leaves_in_its_form_and_stands_in_the_card(finished, tmp_path, capsys, monkeypatch):
+    for name in ("onnx", "openvino"):
+        monkeypatch.setitem(sys.modules, name, None)
+    asked = [str(finished), "--arm", "host", "--fastest", "--rounds", "1", "--out", str(tmp_path)]
+    assert main(["export", *asked, "--max-drop", "0.9"]) == 0
+    text = words(capsys.readouterr().out)
+    card = json.loads((tmp_path / "card.json").read_text())
+    (file,) = card["files"]
+    holding = [row for row in card["candidates"] if row["accuracy"] >= card["choice"]["floor"]]
+    best = min(holding, key=lambda row: row["ms, median"])
+    assert file["form"] == ("packed" if best["network"] == "sparse rows" else best["runtime"])
+    assert card["choice"]["chosen"] in text
+    assert "not tried in OpenVINO" in text
+    assert main(["export", *asked, "--compact"]) == 1
+    assert "compaction is one of its candidates" in capsys.readouterr().err
+
+
 def test_the_card_says_what_was_pruned_how_and_how_good_it_is(finished, tmp_path):
     assert main(["export", str(finished), "--arm", "host", "--seed", "1", "--out", str(tmp_path)]) == 0
     card, result = json.loads((tmp_path / "card.json").read_text()), load_result(finished)

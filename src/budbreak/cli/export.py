@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -13,15 +14,19 @@ from budbreak.checks import check_count
 from budbreak.cli.console import say
 from budbreak.cli.parser import import_from_here, number, whole
 from budbreak.compaction import Compacted, compact
-from budbreak.errors import BudbreakError
+from budbreak.data import Images
+from budbreak.errors import BudbreakError, InvalidValue
 from budbreak.export import (
     AS_IS,
     COMPACT,
     DENSE,
     FAMILY,
     Artifact,
+    Candidate,
+    Fastest,
     SideBySide,
     check_forms,
+    choose_fastest,
     describe,
     measure_side_by_side,
     recommendation,
@@ -43,8 +48,8 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("model", help="the folder of a run (with --arm), a recipe, or package.module:factory")
     parser.add_argument(
-        "--to", nargs="+", default=["safetensors"], metavar="FORM",
-        help=f"of {', '.join(sorted(FAMILY.names))} (default: safetensors)",
+        "--to", nargs="+", metavar="FORM",
+        help=f"of {', '.join(sorted(FAMILY.names))} (default: safetensors; with --fastest that of the fastest)",
     )  # fmt: skip
     _add_choice(parser)
     parser.add_argument("--out", type=Path, help="folder of the files (default: exported/NAME)")
@@ -53,6 +58,12 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--measure", action="store_true", help="size and latency of dense, as is, compact, in each installed runtime"
     )
+    parser.add_argument(
+        "--fastest", action="store_true",
+        help="choose by measurement, of itself, compact, factors and sparse rows in each installed runtime,"
+        " the fastest that loses at most --max-drop of the dense validation accuracy",
+    )  # fmt: skip
+    parser.add_argument("--batch", type=whole, default=1, metavar="N", help="images at once for --fastest (default: 1)")
     parser.add_argument("--rounds", type=whole, default=9, metavar="N", help="samples of a latency (default: 9)")
     parser.set_defaults(execute=execute)
 
@@ -67,7 +78,7 @@ def _add_choice(parser: Any) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--max-drop", type=number, default=MAX_DROP, metavar="X",
-        help=f"validation accuracy that the best level may lose (default: {MAX_DROP:g})",
+        help=f"validation accuracy that --level best and --fastest may lose (default: {MAX_DROP:g})",
     )  # fmt: skip
     parser.add_argument("--network", metavar="MODULE:FACTORY", help="the factory of a recipe or run that has one")
     parser.add_argument("--weights", type=Path, help="a safetensors file with a state dict, or a store of bb.iterate")
@@ -78,28 +89,52 @@ def _add_choice(parser: Any) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Find the network, write it, print what was written and measured."""
-    check_forms(options.to)
-    check_count("--images", options.images)
-    check_count("--rounds", options.rounds)
+    _check(options)
     if options.network or ":" in options.model:
         import_from_here()
     leaving = find_leaving(_request(options), level=options.level, max_drop=options.max_drop)
-    part, example = _example(leaving, options.images)
+    part, images = _images(leaving)
+    example = images.normalised(images.first(options.images).images)
     own = _masked(leaving)
-    network = compact(own, example) if options.compact else own
-    folder = options.out or Path("exported") / _name(leaving, options.model)
     say(f"{leaving.subject.origin}; verified on {len(example)} images of {leaving.subject.dataset}, {part}")
-    artifacts = write_forms(network, folder, options.to, example=example)
+    network, forms, fastest = own, options.to or ["safetensors"], None
+    if options.fastest:
+        fastest = _fastest(leaving, own, images, example, options)
+        network, forms = fastest.model, list(dict.fromkeys([fastest.best.form, *(options.to or ())]))
+    elif options.compact:
+        network = compact(own, example)
+    folder = options.out or Path("exported") / _name(leaving, options.model)
+    artifacts = write_forms(network, folder, forms, example=example)
     say(_written(artifacts), *_notes(artifacts))
-    found = None
-    if options.measure:
-        found = _side_by_side(leaving, network, example, options.rounds)
+    found = _side_by_side(leaving, network, example, options.rounds) if options.measure else None
+    if found is not None:
         sizes = {one.format: one.bytes for one in artifacts}
         say(_measured(found), found.how, *found.notes, *recommendation(found, sizes))
     written = network.model if isinstance(network, Compacted) else network
-    _, card = describe(leaving, written, artifacts, example=example, measured=found).save(folder)
+    more = {} if fastest is None else fastest.sections(part)
+    _, card = describe(leaving, written, artifacts, example=example, measured=found, more=more).save(folder)
     say(f"files: {folder}/{', '.join(file.path.name for one in artifacts for file in one.files)}", f"card: {card}")
     return 0
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Refuse what cannot be done, before anything is read."""
+    check_forms(options.to or ())
+    for name in ("images", "rounds", "batch"):
+        check_count(f"--{name}", getattr(options, name))
+    if options.fastest and options.compact:
+        raise InvalidValue("--compact is given with --fastest", "compaction is one of its candidates", "leave one out")
+
+
+def _fastest(leaving: Leaving, own: nn.Module, images: Images, example: Tensor, options: argparse.Namespace) -> Fastest:
+    """Measure the candidates, and print them."""
+    found = choose_fastest(
+        own, images, dense=leaving.dense, example=example, batch=options.batch, max_drop=options.max_drop,
+        meter=Meter(mode="wall", rounds=options.rounds),
+    )  # fmt: skip
+    say(_candidates(found.candidates), found.how, *found.notes)
+    say(str(found))
+    return found
 
 
 def _level(text: str) -> int | Literal["best"]:
@@ -120,11 +155,10 @@ def _request(options: argparse.Namespace) -> Request:
     )
 
 
-def _example(leaving: Leaving, count: int) -> tuple[str, Tensor]:
-    """Images as the network takes them; of the training part where nothing is held out."""
+def _images(leaving: Leaving) -> tuple[str, Images]:
+    """The validation part; the training part where nothing is held out."""
     parts = leaving.subject.parts
-    part, images = ("validation", parts.validation) if len(parts.validation) else ("train", parts.train)
-    return part, images.normalised(images.first(count).images)
+    return ("validation", parts.validation) if len(parts.validation) else ("train", parts.train)
 
 
 def _masked(leaving: Leaving) -> nn.Module:
@@ -167,6 +201,15 @@ def _written(artifacts: tuple[Artifact, ...]) -> Stacked:
             "" if one.agreement.predictions is None else f"{100 * one.agreement.predictions:.4g} %",
         )
         for one in artifacts
+    ]
+    return Stacked(fields, tuple(records))
+
+
+def _candidates(candidates: Sequence[Candidate]) -> Stacked:
+    fields = ("network", "bytes", f"ms, batch {candidates[0].latency.batch}\n(quartiles)", "accuracy", "front")
+    records = [
+        (f"{row.network}, {row.runtime}", f"{row.bytes:,}", str(row.latency), f"{row.accuracy:.4f}", "*" * row.on_front)
+        for row in candidates
     ]
     return Stacked(fields, tuple(records))
 

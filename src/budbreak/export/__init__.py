@@ -3,6 +3,7 @@
 from budbreak.export.artifact import Agreement, Artifact, Written
 from budbreak.export.baking import Baked, bake
 from budbreak.export.cards import Card
+from budbreak.export.choosing import Candidate, Fastest, choose_fastest
 from budbreak.export.describing import describe
 from budbreak.export.exporter import Exporter
 from budbreak.export.exporting import export
@@ -40,8 +41,10 @@ __all__ = [
     "Agreement",
     "Artifact",
     "Baked",
+    "Candidate",
     "Card",
     "Exporter",
+    "Fastest",
     "LayerChoice",
     "Onnx",
     "OpenVINO",
@@ -55,6 +58,7 @@ __all__ = [
     "Written",
     "bake",
     "check_forms",
+    "choose_fastest",
     "describe",
     "entropy_bound",
     "export",

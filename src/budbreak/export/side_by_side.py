@@ -14,6 +14,7 @@ from budbreak.compaction import sized
 from budbreak.errors import BudbreakError
 from budbreak.export.exporting import export
 from budbreak.export.running import RUNTIMES, TORCH, Runner, eager, installed, opened
+from budbreak.export.sparsifying import Measure
 from budbreak.measuring import Contender, Meter, Timing
 
 BATCH_SIZES = (1, 64)
@@ -100,7 +101,7 @@ def measure_side_by_side(
     example: Tensor,
     *,
     batches: Sequence[int] = BATCH_SIZES,
-    meter: Meter | None = None,
+    meter: Measure | None = None,
 ) -> SideBySide:
     """Measure networks in all runtimes that are installed, in wall time, on the CPU.
 
@@ -178,7 +179,7 @@ def runner_of(form: str, model: nn.Module, example: Tensor, path: Path) -> tuple
     return opened(form, written.path, torch.get_num_threads()), written.bytes
 
 
-def timed(runners: Mapping[Key, Runner], batch: Tensor, meter: Meter) -> dict[Key, Timing]:
+def timed(runners: Mapping[Key, Runner], batch: Tensor, meter: Measure) -> Mapping[Key, Timing]:
     """Each of them on one batch, in turns."""
     names = {" in ".join(key): key for key in runners}
     found = meter([Contender(name, lambda run=runners[key]: run(batch)) for name, key in names.items()])
