@@ -21,6 +21,7 @@ from budbreak.export import (
     COMPACT,
     DENSE,
     FAMILY,
+    NOTHING_CUT,
     Artifact,
     Candidate,
     Fastest,
@@ -28,6 +29,7 @@ from budbreak.export import (
     check_forms,
     choose_fastest,
     describe,
+    is_smaller,
     measure_side_by_side,
     recommendation,
     write_forms,
@@ -103,7 +105,7 @@ def execute(options: argparse.Namespace) -> int:
         network, forms = fastest.model, list(dict.fromkeys([fastest.best.form, *(options.to or ())]))
     elif options.compact:
         network = compact(own, example)
-    folder = options.out or Path("exported") / _name(leaving, options.model)
+    folder = options.out or Path("exported") / _name(leaving, options)
     artifacts = write_forms(network, folder, forms, example=example)
     say(_written(artifacts), *_notes(artifacts))
     found = _side_by_side(leaving, network, example, options.rounds) if options.measure else None
@@ -168,12 +170,14 @@ def _masked(leaving: Leaving) -> nn.Module:
     return model
 
 
-def _name(leaving: Leaving, model: str) -> str:
-    """E.g. "digits-mlp-1234-host-seed0-level12"."""
-    path = Path(model)
-    stem = path.resolve().name if path.is_dir() else model.rpartition(":")[2] if ":" in model else path.stem
-    parts = [stem] + ([] if leaving.arm is None else [leaving.arm, f"seed{leaving.seed}"])
+def _name(leaving: Leaving, options: argparse.Namespace) -> str:
+    """E.g. "digits-mlp-1234-host-seed0-level12-compact"."""
+    path = Path(options.model)
+    stem = options.model.rpartition(":")[2] if ":" in options.model else path.stem
+    parts = [path.resolve().name if path.is_dir() else stem]
+    parts += [] if leaving.arm is None else [leaving.arm, f"seed{leaving.seed}"]
     parts += [] if leaving.subject.level is None else [f"level{leaving.subject.level}"]
+    parts += ["compact"] * options.compact + ["fastest"] * options.fastest
     return "-".join("".join(c if c.isalnum() or c in "._=" else "-" for c in part) for part in parts)
 
 
@@ -183,7 +187,10 @@ def _side_by_side(leaving: Leaving, network: nn.Module | Compacted, example: Ten
     networks[AS_IS], refused = leaving.subject.model, ""
     try:
         small = network if isinstance(network, Compacted) else compact(network, example)
-        networks[COMPACT] = small.model
+        if not is_smaller(small.model, leaving.subject.model):
+            refused = NOTHING_CUT
+        else:
+            networks[COMPACT] = small.model
     except BudbreakError as error:  # what is not asked for, only measured beside, stops nothing
         refused = f"not compacted: {error.value}"
     found = measure_side_by_side(networks, example, meter=Meter(mode="wall", rounds=rounds))

@@ -2,6 +2,7 @@
 
 from budbreak.export.artifact import Agreement, Artifact, Written
 from budbreak.export.baking import Baked, bake
+from budbreak.export.candidates import NOTHING_CUT, is_smaller
 from budbreak.export.cards import Card
 from budbreak.export.choosing import Candidate, Fastest, choose_fastest
 from budbreak.export.describing import describe
@@ -37,6 +38,7 @@ __all__ = [
     "COMPACT",
     "DENSE",
     "FAMILY",
+    "NOTHING_CUT",
     "RUNTIMES",
     "Agreement",
     "Artifact",
@@ -63,6 +65,7 @@ __all__ = [
     "entropy_bound",
     "export",
     "installed",
+    "is_smaller",
     "load_exported",
     "measure_side_by_side",
     "read_exported",

@@ -14,6 +14,7 @@ from budbreak.export.sparsifying import Measure, sparsify
 from budbreak.lowrank import factorize, rank_within
 
 SPARSE_ROWS = "sparse rows"
+NOTHING_CUT = "compaction cuts nothing here: no unit is dead"
 SHARES = (2, 4, 8)
 """Factors hold the n-th part of the weights that they stand for."""
 
@@ -65,7 +66,10 @@ def candidates_of(model: nn.Module, example: Tensor, *, batch: int = 1, meter: M
     compacted: Compacted | None = None
     try:
         compacted = compact(model, example)
-        found[COMPACT] = compacted.model
+        if is_smaller(compacted.model, model):
+            found[COMPACT] = compacted.model
+        else:
+            notes.append(NOTHING_CUT)
     except BudbreakError as error:
         notes.append(f"no {COMPACT}: {error.value}")
     small = found.get(COMPACT, model)
@@ -73,6 +77,11 @@ def candidates_of(model: nn.Module, example: Tensor, *, batch: int = 1, meter: M
     for part in SHARES:
         add(f"factors 1/{part}", lambda part=part: _factors(small, part, example))
     return Candidates(found, compacted, tuple(notes))
+
+
+def is_smaller(compacted: nn.Module, model: nn.Module) -> bool:
+    """Whether compaction cut anything."""
+    return sum(one.numel() for one in compacted.parameters()) < sum(one.numel() for one in model.parameters())
 
 
 def _sparse(model: nn.Module, batch: Tensor, meter: Measure | None) -> nn.Module | None:

@@ -41,6 +41,10 @@ class Latency:
         """Those of what was sampled."""
         return cls(batch, timing.median, *timing.quartiles)
 
+    def is_under(self, other: Latency) -> bool:
+        """Whether it is shorter by more than both spread: the quartiles lie apart."""
+        return self.high < other.low
+
     def __str__(self) -> str:
         """In milliseconds, with quartiles."""
         return f"{1e3 * self.median:.3g} ({1e3 * self.low:.3g} to {1e3 * self.high:.3g})"
@@ -67,9 +71,9 @@ class Row:
         """In words."""
         return f"{self.network} in {WORDS[self.runtime]}"
 
-    def seconds(self, batch: int) -> float:
-        """Median of a batch size."""
-        return next(one.median for one in self.latencies if one.batch == batch)
+    def at(self, batch: int) -> Latency:
+        """That of a batch size."""
+        return next(one for one in self.latencies if one.batch == batch)
 
 
 @dataclass(frozen=True)
@@ -200,22 +204,20 @@ def recommendation(found: SideBySide, sizes: Mapping[str, int]) -> tuple[str, ..
 
 
 def _fastest(found: SideBySide, batch: int) -> str:
-    """The fastest at a batch size; beside the dense network in the same runtime, and in the fastest."""
+    """The fastest at a batch size, beside the dense network in its fastest runtime and in the same."""
     own = [row for row in found.rows if row.network != DENSE] or list(found.rows)
-    best = min(own, key=lambda row: row.seconds(batch))
-    said = f"batch {batch}: {best.name}, {1e3 * best.seconds(batch):.3g} ms"
-    dense = found.of(DENSE)
+    best = min(own, key=lambda row: row.at(batch).median)
+    said = f"batch {batch}: {best.name}, {1e3 * best.at(batch).median:.3g} ms"
+    dense = sorted(found.of(DENSE), key=lambda row: row.at(batch).median)
     if not dense:
         return said
-    fastest = min(dense, key=lambda row: row.seconds(batch))
-    same = [row for row in dense if row.runtime == best.runtime]
-    ratio = fastest.seconds(batch) / best.seconds(batch)
-    if ratio < _NOISE:
-        return f"{said}; no gain over {fastest.name}, {1e3 * fastest.seconds(batch):.3g} ms: {_WHY}"
-    here = f", {same[0].seconds(batch) / best.seconds(batch):.2f}x as fast as the dense network there" if same else ""
-    other = f", {ratio:.2f}x as fast as {fastest.name}" if fastest.runtime != best.runtime else ""
-    return said + here + other
+    if not best.at(batch).is_under(dense[0].at(batch)):
+        return (
+            f"{said}; no gain beyond the spread over {dense[0].name}, {1e3 * dense[0].at(batch).median:.3g} ms: {_WHY}"
+        )
+    beside = [dense[0], *(row for row in dense[1:] if row.runtime == best.runtime)]
+    ratios = [f"{row.at(batch).median / best.at(batch).median:.2f}x as fast as {row.name}" for row in beside]
+    return f"{said}, {', '.join(ratios)}"
 
 
-_NOISE = 1.03  # under it a ratio of medians says nothing
-_WHY = "zeros alone buy nothing in dense kernels, and whole units must be dead for compaction to cut"
+_WHY = "zeros alone buy nothing in dense kernels, compaction what whole units that it cuts are worth"
