@@ -6,7 +6,7 @@ import importlib.metadata
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import stdev
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
@@ -17,8 +17,10 @@ from budbreak.export.side_by_side import SideBySide, recommendation
 from budbreak.graph import trace
 from budbreak.live import state_digest
 from budbreak.masks import Mask
-from budbreak.studies import TEST_ACCURACY, VALIDATION_ACCURACY, Leaving, RunResult, estimate, read_task
 from budbreak.training import environment
+
+if TYPE_CHECKING:  # recipes need pydantic, which `import budbreak` does not load
+    from budbreak.studies import Leaving, RunResult
 
 _LIBRARIES = ("onnx", "onnxruntime", "openvino", "safetensors")
 
@@ -78,6 +80,8 @@ def _network(leaving: Leaving) -> dict[str, Any]:
 
 def _recipe(leaving: Leaving) -> Mapping[str, Any]:
     """All values of the arm."""
+    from budbreak.studies import read_task
+
     if leaving.run is not None:
         return leaving.run.recipe.get("arms", {}).get(leaving.arm, {})
     try:
@@ -88,6 +92,8 @@ def _recipe(leaving: Leaving) -> Mapping[str, Any]:
 
 def _tasks(folder: Path | None) -> Iterator[dict[str, Any]]:
     """The task, and those that it needed, the last one first."""
+    from budbreak.studies import read_task
+
     if folder is None:
         return
     try:
@@ -101,6 +107,8 @@ def _tasks(folder: Path | None) -> Iterator[dict[str, Any]]:
 
 def _accuracies(leaving: Leaving) -> Iterator[dict[str, Any]]:
     """Of this seed, and of all seeds of the arm: dense, and at this level."""
+    from budbreak.studies import TEST_ACCURACY, VALIDATION_ACCURACY, estimate
+
     if leaving.run is None or leaving.arm is None:
         return
     for level in dict.fromkeys((0, leaving.subject.level)):
