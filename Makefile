@@ -5,9 +5,9 @@ export OMP_WAIT_POLICY ?= passive
 
 .PHONY: demo test fast lint types layers examples smoke campaigns bench reproduction clean
 
-.venv/installed: pyproject.toml constraints.txt
+.venv/installed: pyproject.toml constraints.txt  ## compiled is what is imported, not all of 300 MB
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[dev]'
 	touch .venv/installed
 
 demo: .venv/installed  ## prune an MLP on scikit-learn's digits without and with AP, five seeds each

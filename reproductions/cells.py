@@ -13,6 +13,7 @@ from budbreak.files import conform, corrupt, write_text
 from budbreak.studies import LevelResult
 
 KIND = "cell 1"
+_NOT_ALWAYS = ("layers", "activations", "settings", "searches")  # fields that are written where there is something
 REWOUND = "rewound_"
 """What stands before the name of a quantity that was measured right after rewinding, before any training."""
 
@@ -42,6 +43,11 @@ class Cell:
         notes: remarks on levels.
         layers: state_dict name -> "kept", "total" and the ranks of that weight at the ends of the levels, where ranks
             were measured; those after retraining end in its way.
+        activations: site -> operator, where the pruned network got others than it was pruned with.
+        settings: "optimizer" and "schedule" of the last training, where they were searched for.
+        searches: "trial", "finalist" (activations), "tuning", "tuned" (hyper-parameters) -> "score", "epochs",
+            "seconds" and "stopped" of its trials, in order; no score where one diverged, no epochs of one that was
+            known, stopped 1 where it ended early.
     """
 
     recipe: str
@@ -64,6 +70,9 @@ class Cell:
     during: Columns
     notes: tuple[tuple[int, str], ...]
     layers: Mapping[str, Columns] = field(default_factory=dict[str, Columns])
+    activations: Mapping[str, str] = field(default_factory=dict[str, str])
+    settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    searches: Mapping[str, Columns] = field(default_factory=dict[str, Columns])
 
     @property
     def file_name(self) -> str:
@@ -124,7 +133,7 @@ def write_cell(folder: Path, cell: Cell) -> bool:
                 "delete the file, and those of the other seeds and arms that it is compared with",
             )
         return False
-    fields = {name: value for name, value in asdict(cell).items() if name != "layers" or value}
+    fields = {name: value for name, value in asdict(cell).items() if name not in _NOT_ALWAYS or value}
     write_lines(path, {"kind": KIND, **fields})
     return True
 

@@ -8,6 +8,7 @@ from reproductions import read_cells
 from reproductions.activation.document import activation_document
 from reproductions.activation.stored import read_factors, read_networks
 from reproductions.ap.document import all_studies, document
+from reproductions.safs.document import safs_document
 
 
 def documents(cells: Path, recipes: Path) -> dict[str, str]:
@@ -25,4 +26,5 @@ def documents(cells: Path, recipes: Path) -> dict[str, str]:
     return {
         "ap.md": document(all_studies(found, recipes)),
         "activation_based_pruning.md": activation_document(found, networks, factors, recipes=recipes),
+        "safs.md": safs_document(found, recipes=recipes),
     }

@@ -8,11 +8,22 @@ from statistics import fmean
 from typing import Any
 
 from budbreak.errors import InvalidValue
-from budbreak.studies import TEST_ACCURACY, EpochResult, LevelResult, RunResult, load_result, read_tasks
+from budbreak.search import Trial
+from budbreak.studies import (
+    TEST_ACCURACY,
+    EpochResult,
+    LevelResult,
+    RunResult,
+    load_result,
+    make_setup,
+    read_searched,
+    read_tasks,
+)
 from reproductions.cells import Cell, columns, write_cell
 from reproductions.settings import study_of
 
 _RANK = "rank"
+_TUNED = ("optimizer", "schedule")
 
 
 def harvest(runs: Sequence[Path], folder: Path) -> list[Cell]:
@@ -27,6 +38,7 @@ def harvest(runs: Sequence[Path], folder: Path) -> list[Cell]:
 
     Raises:
         CorruptFile: if a run has no results.
+        MissingData: if what was searched in a run is not beside it.
         InvalidValue: if a level broke an invariant, or a cell of another task has the name of one of these.
     """
     return [cell for run in runs for cell in cells_of_run(run) if write_cell(folder, cell)]
@@ -39,11 +51,11 @@ def cells_of_run(run: Path) -> Iterator[Cell]:
         setup = result.recipe["arms"][arm.name]
         for seed in result.seeds:
             levels = [level for level in result.levels if (level.arm, level.seed) == (arm.name, seed)]
-            if levels and _is_over(levels[-1], setup, result):
+            if levels and _is_over(levels[-1], setup):
                 yield _cell(result, run, arm.name, tasks[f"{arm.name} seed {seed}"], levels)
 
 
-def _is_over(level: LevelResult, setup: Mapping[str, Any], result: RunResult) -> bool:
+def _is_over(level: LevelResult, setup: Mapping[str, Any]) -> bool:
     """Whether the newest level of an arm is its last one.
 
     Where it is retrained, all of that is there: a run whose gate was not reached ends before the last level, too.
@@ -51,14 +63,7 @@ def _is_over(level: LevelResult, setup: Mapping[str, Any], result: RunResult) ->
     ways = setup.get("retrain", {}).get("ways", [])
     if ways:
         return all(f"{TEST_ACCURACY.name}_{way}" in level.numbers for way in ways)
-    return level.level == _levels_of(setup["prune"]["schedule"], result)
-
-
-def _levels_of(schedule: object, result: RunResult) -> int:
-    """The last level of an arm: that of its schedule where it says one, else the last of any."""
-    if isinstance(schedule, dict) and "levels" in schedule:
-        return int(schedule["levels"])
-    return max(level.level for level in result.levels)
+    return level.level == make_setup(setup).prune.schedule.levels
 
 
 def _cell(result: RunResult, run: Path, arm: str, task: str, levels: Sequence[LevelResult]) -> Cell:
@@ -86,7 +91,26 @@ def _cell(result: RunResult, run: Path, arm: str, task: str, levels: Sequence[Le
         during=columns([_means(curve[1:]) for curve in curves]),
         notes=tuple((level.level, note) for level in levels for note in level.notes),
         layers=_layers(levels),
+        **_searched(run.parent / "tasks" / task),
     )
+
+
+def _searched(folder: Path) -> dict[str, Any]:
+    """What was put in, or searched, before the last training, of tasks that have one of its own."""
+    if not folder.name.startswith("final-"):
+        return {}
+    found = read_searched(folder)
+    plan = {} if found.plan is None else found.plan.plain()
+    return {
+        "activations": {site: form if isinstance(form, str) else form["is"] for site, form in plan.items()},
+        "settings": {name: found.train[name] for name in _TUNED} if "tuning" in found.trials else {},
+        "searches": {kind: columns([_trial(trial) for trial in trials]) for kind, trials in found.trials.items()},
+    }
+
+
+def _trial(trial: Trial) -> dict[str, float]:
+    told = {"epochs": trial.epochs or 0.0, "seconds": round(trial.seconds, 2), "stopped": float(trial.stopped)}
+    return told if trial.score is None else {"score": trial.score, **told}
 
 
 def _layers(levels: Sequence[LevelResult]) -> dict[str, dict[str, tuple[float | None, ...]]]:

@@ -11,6 +11,9 @@ from reproductions.wording import listed
 _NETWORKS = {
     "lenet-300-100": "LeNet-300-100",
     "lenet-5": "LeNet-5",
+    "lenet-5-safs": "LeNet-5",
+    "resnet-18-safs": "ResNet-18",
+    "vgg-16-bn": "VGG-16",
     "bn-cnn": "a small CNN with BatchNorm",
     "mlp-300-200-100-50": "784-300-200-100-50-10",
 }

@@ -43,13 +43,28 @@ SETTINGS = (OWN, Setting(0.85, 5), Setting(0.9, 5), Setting(0.8, 10))
 RECIPES = ("fashion-activation", "mnist-activation")
 """Recipes of which there are several settings."""
 
+SAFS = "mnist-lenet5-safs"
+SPARSITIES = (0.97, 0.95, 0.99)
+"""Of SAFS's recipe: its own, and those that the same file is run with."""
+
+
+def of_sparsity(sparsity: float) -> str:
+    """The name of the study of SAFS at a sparsity.
+
+    >>> of_sparsity(0.97), of_sparsity(0.99)
+    ('mnist-lenet5-safs', 'mnist-lenet5-safs-99')
+    """
+    return SAFS if sparsity == SPARSITIES[0] else f"{SAFS}-{100 * sparsity:g}"
+
 
 def study_of(result: RunResult) -> str:
     """The name of the study that a run belongs to: its recipe's, with the setting where it has several."""
-    if result.name not in RECIPES:
+    if result.name not in (*RECIPES, SAFS):
         return result.name
     first: Mapping[str, object] = next(iter(result.recipe["arms"].values()))["prune"]["schedule"]
-    sparsity, levels = first["sparsity"], first["levels"]
+    sparsity, levels = first["sparsity"], first.get("levels")
+    if result.name == SAFS and isinstance(sparsity, float):
+        return of_sparsity(sparsity)
     if not isinstance(sparsity, float) or not isinstance(levels, int):
         return result.name
     return f"{result.name}{Setting(sparsity, levels).suffix}"

@@ -23,7 +23,10 @@ CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
 
 def start(out, workers, more=LONG):
     """The command in a forked process of a session of its own; its process id."""
+    import torch._dynamo  # noqa: F401 - an optimizer would, in each child
+
     import budbreak.cli
+    import budbreak.reporting.page
 
     child = os.fork()
     if child:

@@ -7,10 +7,13 @@ import os
 import pty
 import re
 import struct
-import subprocess
 import termios
 import threading
 import time
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+
+import forking
 
 _PIECE = re.compile(r"\x1b\[(\??)([\d;]*)([A-Za-z])|(\r)|(\n)|([^\x1b])")
 
@@ -81,16 +84,9 @@ class Terminal:
         self._reader.join(10)
         os.close(self.master)
 
-    def start(self, command: list[str], **options: object) -> subprocess.Popen[bytes]:
-        """Start a program as if it had been typed here: Ctrl-C reaches it."""
-
-        def take_over() -> None:
-            os.setsid()
-            fcntl.ioctl(self.slave, termios.TIOCSCTTY, 0)
-
-        return subprocess.Popen(
-            command, stdin=self.slave, stdout=self.slave, stderr=self.slave, preexec_fn=take_over, **options
-        )
+    def start(self, work: Callable[..., int], *arguments: object) -> BaseProcess:
+        """Start a function in a process as if it had been typed here: Ctrl-C reaches it."""
+        return forking.start(work, *arguments, terminal=os.ttyname(self.slave))
 
     def type(self, text: bytes) -> None:
         os.write(self.master, text)

@@ -46,7 +46,9 @@ def test_a_factory_in_the_current_folder_is_found(tmp_path, monkeypatch, capsys)
 
 
 @pytest.mark.slow
-def test_a_criterion_beside_the_recipe_is_found_also_in_processes(tmp_path, monkeypatch, capsys):
+def test_two_processes_find_a_criterion_beside_the_recipe_and_give_the_networks_of_one(
+    finished, tmp_path, monkeypatch, capsys
+):
     (tmp_path / "there").mkdir()
     (tmp_path / "there/my_scores.py").write_text(OWN_CRITERION)
     arm = '\n[arms.mine]\n"prune.criterion" = {is = "my_scores:Mine", alpha = 0.3}\n'
@@ -61,7 +63,7 @@ def test_a_criterion_beside_the_recipe_is_found_also_in_processes(tmp_path, monk
         host, mine = (
             next(Path("runs").glob(f"*/networks/{arm}-seed{seed}.*")).read_bytes() for arm in ("host", "mine")
         )
-        assert host == mine
+        assert host == mine == (finished / f"networks/host-seed{seed}.safetensors").read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -201,7 +203,7 @@ def test_nothing_in_the_current_folder_hides_a_library(tmp_path):
     for name in ("sklearn", "safetensors", "pickle", "queue", "pydantic", "loky", "cloudpickle"):
         (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nraise ImportError('hidden')\n")
     (tmp_path / "sitecustomize.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
-    own = [*sets(network__name="budbreak.networks.lenet:small_mlp"), "--seeds", "2", "--workers", "2"]
+    own = [*sets(network__name="budbreak.networks.lenet:small_mlp"), "--executor", "processes"]
     command = [sys.executable, "-P", "-m", "budbreak", "run", DIGITS, *TINY, *own, "--out", "out"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, (tmp_path / "ran").exists()) == (0, False), done.stderr

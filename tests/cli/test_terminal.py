@@ -11,18 +11,12 @@ import pytest
 from screens import Terminal
 from small_commands import DIGITS, QUICK, TINY, sets
 
+import forking
 from budbreak.cli import main
 from budbreak.cli.console import complain
 from budbreak.cli.data import _bars
 from budbreak.errors import InvalidValue
 
-BUDBREAK = [sys.executable, "-P", "-m", "budbreak"]
-IN_TURN = [
-    *(sys.executable, "-P", "-c"),
-    "import sys; from budbreak.cli import main; turn = sys.argv.index('then');"
-    "sys.exit(main(sys.argv[1:turn]) or print('then') or main(sys.argv[turn + 1 :]))",
-]
-"""One command and then another, in one process: what is loaded takes longer than both."""
 PLAIN = {**os.environ, "TERM": "xterm", "NO_COLOR": "1"}
 for name in ("COLUMNS", "LINES", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
     PLAIN.pop(name, None)
@@ -36,13 +30,22 @@ def terminal(request):
     opened.close()
 
 
-@pytest.mark.slow
+def in_turn(folder, first, *then):
+    """One command after the other in a folder."""
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(PLAIN)
+    code = main(first)
+    for more in then:
+        print("then")
+        code = code or main(more)
+    return code
+
+
 @pytest.mark.parametrize("terminal", [60, 80, 140], indirect=True)
 def test_a_run_and_the_list_of_runs(terminal, tmp_path):
-    process = terminal.start(
-        [*IN_TURN, "run", DIGITS, *QUICK, "--out", "out", "then", "runs", "out"], cwd=tmp_path, env=PLAIN
-    )
-    assert process.wait(120) == 0
+    process = terminal.start(in_turn, tmp_path, ["run", DIGITS, *QUICK, "--out", "out"], ["runs", "out"])
+    assert forking.end(process) == 0
     shown = terminal.lines()
     turn = shown.index("then")
     lines, listed = shown[:turn], shown[turn + 1 :]
@@ -69,12 +72,12 @@ def without_moves(written: str) -> str:
 def test_ctrl_c_leaves_the_terminal_as_it_was(executor, terminal, tmp_path):
     before = termios.tcgetattr(terminal.slave)
     long = [*sets(train__epochs=2000, train__schedule="constant"), "--seeds", "1", "--executor", executor]
-    process = terminal.start([*BUDBREAK, "run", DIGITS, *long, "--out", "out"], cwd=tmp_path, env=PLAIN)
+    process = terminal.start(in_turn, tmp_path, ["run", DIGITS, *long, "--out", "out"])
     while not re.search(r"\b[1-9]\d*/\d+ epochs", terminal.written):
-        assert process.poll() is None
+        assert process.is_alive()
         time.sleep(0.05)
     terminal.type(b"\x03")
-    assert process.wait(60) == 130
+    assert forking.end(process) == 130
     assert termios.tcgetattr(terminal.slave) == before
     assert re.findall(r"\x1b\[\?25[lh]", terminal.written)[-1].endswith("h")
     lines = [line for line in terminal.lines() if line]

@@ -71,7 +71,7 @@ def test_outputs_are_weighted_by_the_accuracy_that_was_recorded_last():
 
 def test_without_a_recorded_accuracy_nothing_can_be_weighted():
     with pytest.raises(
-        InvalidValue, match=r"weighted by 'train_accuracy', and nothing was recorded(.|\n)*level.record"
+        InvalidValue, match=r"weighted by 'train_accuracy', and none came after(.|\n)*two epochs(.|\n)*level.record"
     ):
         watched(ActivationCounts(increment="accuracy-weighted", accuracy="train_accuracy"), [ONE])
 

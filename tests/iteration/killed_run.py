@@ -1,4 +1,4 @@
-"""A user's script that may be killed: ``killed_run.py STORE OUT [MOMENT]``.
+"""What a user's script does that may be killed: ``main(STORE, OUT, MOMENT)``, in a process of its own.
 
 MOMENT is ``step:N``, ``write:N`` (the N-th file is half written), ``rename:N`` (it is written, but not in place) or
 ``SIGNAL@step:N``; without one it runs to its end and writes what came out, as one hash, to OUT.
@@ -8,7 +8,6 @@ import hashlib
 import os
 import pathlib
 import signal
-import sys
 
 import torch
 from small_runs import Parts, geometric, outcome, run
@@ -54,7 +53,3 @@ def main(store, out, moment=None):
         each = die_at(kind, int(count), getattr(signal, name or "SIGKILL"))
     parts, history = run(Parts(), PLAN, store=store, each=each)
     pathlib.Path(out).write_text(fingerprint(parts, history))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

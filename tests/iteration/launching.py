@@ -1,14 +1,11 @@
 """Real processes of a gloo group, as torchrun starts them, for the tests of what ranks do together."""
 
 import json
-import multiprocessing
 import os
 import time
 from pathlib import Path
 
-# The server imports torch once; each process is forked from it, before any thread has started there.
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["torch", "torch.distributed", "torch._dynamo", "budbreak"])
+from forking import CONTEXT
 
 
 def launch(work, folder, *arguments, size=2, patience=60):

@@ -1,5 +1,8 @@
-"""An iteration stopped at each single write, and gone on with, ends with the bits of an uninterrupted one."""
+"""An iteration killed after each single write, and gone on with, ends with the bits of an uninterrupted one."""
 
+import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -7,7 +10,6 @@ import torch
 from torch import nn
 
 import budbreak as bb
-from budbreak.iteration import Store
 from budbreak.live import model_digest
 
 GEOMETRIC, AP = bb.schedules.Geometric(rate=0.3, levels=2), bb.criteria.LeastMovedNegative()
@@ -25,10 +27,6 @@ PLANS = {
 }
 STOPS = {0: 2, 1: 1, 2: 3}
 """Level -> the epochs after which it is ended, of up to 3."""
-
-
-class Stopped(Exception):
-    """Stands for the kill."""
 
 
 class Net:
@@ -86,70 +84,48 @@ def train_attached(store: Path, plan: str, optimizers: int = 1) -> list[tuple[st
     return outcome(levels)
 
 
-def stop_at(monkeypatch: pytest.MonkeyPatch, method: str, count: int, *, before: bool) -> None:
-    """Raise at the count-th call of a method of `Store`, before or after it has done its work."""
-    original, calls = getattr(Store, method), []
+def left(monkeypatch: pytest.MonkeyPatch, store: Path, work: Callable[[Path], object], states: Path) -> list[Path]:
+    """Copies of a store as a kill would leave it, one after each rename of a file into its place by ``work``."""
+    found, rename = [], Path.replace
 
-    def stopping(self, *arguments):
-        calls.append(method)
-        if before and len(calls) == count:
-            raise Stopped
-        original(self, *arguments)
-        if not before and len(calls) == count:
-            raise Stopped
+    def renamed(self: Path, target: Path) -> Path:
+        there = rename(self, target)
+        found.append(shutil.copytree(store, states / str(len(found))))
+        return there
 
-    monkeypatch.setattr(Store, method, stopping)
-
-
-@pytest.mark.parametrize(
-    ("plan", "before"), [("AP and observers", True), ("AP and observers", False), ("at initialization", True)]
-)
-@pytest.mark.parametrize("method", ["save_checkpoint", "save_records", "save_mask", "save"])
-def test_stopped_at_each_write_it_ends_with_the_same_bits(tmp_path, monkeypatch, plan, before, method):
-    stop_at_each_write(tmp_path, monkeypatch, method, lambda store: train(store, plan), before=before)
-
-
-def test_with_two_optimizers(tmp_path, monkeypatch):
-    work = lambda store: train(store, "movement", 2)  # noqa: E731
-    stop_at_each_write(tmp_path, monkeypatch, "save", work, before=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", renamed)
+        work(store)
+    return found
 
 
 @pytest.mark.parametrize(
-    ("plan", "before", "method"),
+    ("trained", "plan", "optimizers"),
     [
-        ("AP and observers", True, "save"),
-        ("AP and observers", True, "save_weights"),
-        ("AP and observers", False, "save_weights"),
-        ("at initialization", False, "save_checkpoint"),
-        ("at initialization", False, "save_records"),
-        ("at initialization", True, "save_mask"),
+        (train, "AP and observers", 1),
+        (train, "at initialization", 1),
+        (train, "movement", 2),
+        (train_attached, "AP and observers", 2),
+        (train_attached, "at initialization", 2),
     ],
 )
-def test_with_optimizers_of_each_level_early_ends_and_all_weights(tmp_path, monkeypatch, plan, before, method):
-    work = lambda store: train_attached(store, plan, 2)  # noqa: E731
-    stop_at_each_write(tmp_path, monkeypatch, method, work, before=before)
-    last = max(int(folder.name) for folder in tmp_path.iterdir() if folder.name.isdecimal())
-    for level in (1, 2):
-        for number in range(1, last):
-            stopped, straight = Net().model, Net().model
-            assert bb.load_level(stopped, tmp_path / str(number), level) == bb.load_level(
-                straight, tmp_path / "straight", level
-            )
-            assert model_digest(stopped) == model_digest(straight)
+def test_killed_after_each_write_it_ends_with_the_same_bits(tmp_path, monkeypatch, trained, plan, optimizers):
+    straight = trained(tmp_path / "straight", plan, optimizers)
+    states = left(monkeypatch, tmp_path / "copied", lambda store: trained(store, plan, optimizers), tmp_path)
+    assert len(states) > 15
+    for state in states:
+        check_what_is_recorded_is_there(state)
+        assert trained(state, plan, optimizers) == straight, state.name
+    for state in states if trained is train_attached else ():  # which keeps the weights of all levels
+        for level in (1, 2):
+            stopped, same = Net().model, Net().model
+            assert bb.load_level(stopped, state, level) == bb.load_level(same, tmp_path / "straight", level)
+            assert model_digest(stopped) == model_digest(same)
 
 
-def stop_at_each_write(tmp_path, monkeypatch, method, work, *, before):
-    """``work(store)``, stopped at the first call of a method, at the second ...; the folders are 1, 2, ..."""
-    straight = work(tmp_path / "straight")
-    for count in range(1, 40):
-        store = tmp_path / str(count)
-        with monkeypatch.context() as patch:
-            stop_at(patch, method, count, before=before)
-            try:
-                work(store)
-            except Stopped:
-                pass
-            else:
-                break  # there were fewer writes than that
-        assert work(store) == straight, f"stopped {'before' if before else 'after'} {method} number {count}"
-    assert count > 1
+def check_what_is_recorded_is_there(store):
+    """Records are what others look for."""
+    if (store / "records.json").exists():
+        body = json.loads((store / "records.json").read_text())
+        levels = {record["level"] for record in body["records"]}
+        assert levels <= {int(path.stem.removeprefix("level-")) for path in (store / "masks").glob("level-*")}

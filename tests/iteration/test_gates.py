@@ -91,6 +91,15 @@ def test_a_gate_opens_at_its_accuracy():
     assert rule.ends(so_far(*[[0.99]] * 5, [0.98])) == Ending()
 
 
+@pytest.mark.parametrize(
+    ("accuracy", "fix"), [(85.0, "record 0.85"), (-0.5, "record correct"), (850, "record correct")]
+)
+def test_an_accuracy_that_is_no_share_opens_nothing(accuracy, fix):
+    so_far = SoFar(0, 0, True, 5, 9, (PastEpoch(0, 0, {"train_accuracy": accuracy, "validation_loss": 1.0}),))
+    with pytest.raises(InvalidValue, match=rf"train_accuracy is {accuracy:g}(.|\n)*{fix}"):
+        AccuracyGates(5).ends(so_far)
+
+
 def test_regained_is_the_accuracy_at_the_last_pruning():
     rule = AccuracyGates(3, gates="regained")
     gates = [rule.gate(so_far(*levels)) for levels in ([[0.1]], [[0.2, 0.83], [0.4]], [[0.83], [0.85], [0.2]])]
@@ -111,6 +120,8 @@ def test_regained_is_the_accuracy_at_the_last_pruning():
         (lambda: AccuracyGates(-1), InvalidValue, "prunings is -1"),
         (lambda: AccuracyGates(5, order="authors"), UnknownName, "order is 'authors'"),
         (lambda: AccuracyGates(5, gates="falling"), UnknownName, "gates is 'falling'"),
+        (lambda: AccuracyGates(5, early_stop=3), InvalidValue, "early_stop is 3"),
+        (lambda: AccuracyGates(5, early_stop=EarlyStop), InvalidValue, "early_stop is"),
         (lambda: EarlyStop(rise=0), InvalidValue, "rise is 0"),
         (lambda: EarlyStop(ticks=0), InvalidValue, "ticks is 0"),
     ],

@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import subprocess
 import sys
 from dataclasses import dataclass, make_dataclass
 from fractions import Fraction
@@ -16,6 +15,7 @@ from torch.optim import lr_scheduler
 from torch.utils.data import DataLoader, Subset, TensorDataset
 
 import budbreak as bb
+import forking
 from budbreak.errors import InvalidValue, StoreMismatch
 from budbreak.evidence import Weights
 from budbreak.iteration.describing import describe, describe_batches
@@ -134,21 +134,16 @@ def test_where_a_resumed_session_goes_on_is_said(tmp_path, caplog):
         assert levels.resumed == "going on from level 2 of 2, stage 0: 1 of its epochs are done"
 
 
+def twice(store):
+    """What a script does that is called twice."""
+    for _ in range(2):
+        _, history = run(Parts(), geometric(1), store=store, epochs=1)
+        print(len(history), file=sys.stderr)
+
+
 def test_it_is_said_on_stderr_where_no_logging_is_set_up(tmp_path):
-    script = (
-        "import sys, torch, budbreak as bb\n"
-        "for number in range(2):\n"
-        "    torch.manual_seed(0)\n"
-        "    model = torch.nn.Linear(4, 4)\n"
-        "    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)\n"
-        "    plan = bb.Plan(schedule=bb.schedules.OneShot(0.5))\n"
-        "    with bb.iterate(model, optimizer, plan, store=sys.argv[1]) as levels:\n"
-        "        for level in levels:\n"
-        "            pass\n"
-        "    print(len(levels.history), file=sys.stderr)\n"
-    )
-    command = [sys.executable, "-c", script, str(tmp_path)]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stderr.splitlines()
+    assert forking.end(forking.start(twice, tmp_path / "store", errors=tmp_path / "said")) == 0
+    said = (tmp_path / "said").read_text().splitlines()
     assert said[0] == said[-1] == "2"  # nothing before the first end
     assert "going on from level 1 of 1: nothing left to train" in "\n".join(said[1:-1])
 

@@ -47,6 +47,29 @@ def test_each_pruning_takes_its_share_of_one_layer(criterion):
     assert epochs == [1, 2, 1]  # 0.81 opens the first gate, 0.82 regains it, 0.99 ends
 
 
+@pytest.mark.parametrize(
+    ("spare", "expected"),
+    [
+        (["0.*"], [[128, 256, 48], [128, 52, 48], [128, 52, 10]]),  # floor(0.8 * 48) = 38
+        (["2.*"], [[128, 256, 48], [26, 256, 48], [26, 256, 10]]),
+    ],
+    ids=str,
+)
+def test_whichever_layer_is_spared_is_passed_over(spare, expected):
+    masks, _ = run(local(spare=spare))
+    assert [kept(mask) for mask in masks] == expected
+
+
+def test_spared_units_are_passed_over():
+    masks, _ = run(local(spare=["0.*"], granularity=Unit(outputs=())))
+    assert [kept(mask) for mask in masks] == [[128, 256, 48], [128, 4 * 16, 48], [128, 4 * 16, 1 * 16]]
+
+
+def test_of_three_prunings_of_two_layers_the_last_goes_back_to_the_first():
+    plan = local(schedule=bb.schedules.Decaying(0.5, levels=2))  # 120 of 432 go, then 96
+    assert [kept(mask) for mask in run(plan)[0]] == [[128, 256, 48], [8, 256, 48], [8, 160, 48]]
+
+
 def test_whole_units_of_one_layer():
     masks, _ = run(local(criterion=bb.criteria.ActivationCount(), granularity=Unit(budget="weights")))
     # 12.8 units of 8 weights: 103 weights at least, 13 units; then 12.8 of 16: 13 units

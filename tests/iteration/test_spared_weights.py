@@ -11,12 +11,14 @@ from budbreak.testing import mlp
 ONCE = bb.schedules.OneShot(0.5)
 
 
-def pruned(**options):
-    """The mask after one pruning of a small network, and the records."""
+def pruned(schedule=ONCE, **options):
+    """The mask after all prunings of a small network, and the last record."""
     model = mlp()
     x, y = torch.randn(16, 8, generator=torch.Generator().manual_seed(0)), torch.arange(16) % 3
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    with bb.iterate(model, optimizer, bb.Plan(schedule=ONCE, rewind_to=None, **options), batches=[(x, y)]) as levels:
+    with bb.iterate(
+        model, optimizer, bb.Plan(schedule=schedule, rewind_to=None, **options), batches=[(x, y)]
+    ) as levels:
         for level in levels:
             for _ in level.epochs(1):
                 optimizer.zero_grad()
@@ -48,6 +50,21 @@ def test_what_is_spared_stays_whole_and_is_counted(options):
 
 def test_without_it_the_outputs_compete():
     assert not pruned()[0]["4.weight"].all()
+
+
+@pytest.mark.parametrize("allocation", [bb.masks.Uniform(), bb.masks.ERK(), bb.masks.InOrder()], ids=str)
+def test_where_layers_have_shares_the_others_divide_what_is_left(allocation):
+    mask, _ = pruned(spare=["4.*"], scope=bb.masks.Layer(), allocation=allocation, floor=1)
+    assert mask["4.weight"].all()
+    assert mask.kept == mask.total // 2
+    if allocation == bb.masks.Uniform():  # 216 stay, 48 of them spared: 168 of 384
+        assert [mask.kept_in(name) for name in ("0.weight", "2.weight")] == [56, 112]
+
+
+def test_a_last_level_that_spares_too_much_is_refused_at_the_first():
+    schedule = bb.schedules.Decaying(0.95, levels=3)
+    with pytest.raises(TooManySpared, match=r"level 3 of .*: 22 of 432 weights stay, but Magnitude\(\) with spare"):
+        pruned(schedule, spare=["4.*"])
 
 
 def test_left_out_is_another_thing():

@@ -5,10 +5,9 @@ import pathlib
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 
+import killed_run
 import pytest
 import torch
 from killed_run import PLAN, fingerprint
@@ -16,12 +15,12 @@ from small_runs import STEPS_PER_EPOCH, Parts, geometric, outcome, run
 from torch import nn
 
 import budbreak as bb
+import forking
 from budbreak.errors import BudbreakError, CannotWrite, CorruptFile, InvalidValue, NotFinite, StoreBusy, StoreMismatch
 from budbreak.files import digest
 from budbreak.iteration import read_records
 from budbreak.iteration.store import read_identity
 
-SCRIPT = pathlib.Path(__file__).with_name("killed_run.py")
 FULL = PLAN  # host, AP pro, rewinding to step 3
 
 
@@ -35,78 +34,54 @@ def straight():
     return outcome(*run(Parts(), FULL))
 
 
-def heed_sigint():
-    """Where the tests themselves run in the background, SIGINT is ignored, and children would inherit that."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def start(store, out, *moment):
-    command = [sys.executable, "-W", "error", str(SCRIPT), str(store), str(out), *moment]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heed_sigint)
-
-
-def finish(process):
-    _, errors = process.communicate(timeout=120)
-    return process.returncode, errors
+def killed(store, moment):
+    """How a run ends that is to be killed at this moment, and what it said."""
+    said = store.parent / "errors"
+    code = forking.end(forking.start(killed_run.main, store, store.parent / "out", moment, errors=said))
+    assert not (store.parent / "out").exists()
+    return code, said.read_text()
 
 
 # --- real processes -----------------------------------------------------------------------------------------
 
 
-def chain(tmp_path, moments):
-    """Kill one process after another on one store, then finish here."""
-    store, out = tmp_path / "store", tmp_path / "out"
-    for moment in moments:
-        code, errors = finish(start(store, out, moment))
+def test_killed_again_and_again_in_writes_steps_and_renames(tmp_path, straight):
+    """A campaign plays many more."""
+    store = tmp_path / "store"
+    for moment in ("write:9", "rename:3", "SIGTERM@step:6", "SIGINT@rename:3"):
+        code, errors = killed(store, moment)
         name = moment.rpartition("@")[0] or "SIGKILL"
         assert code == -getattr(signal, name) or (name == "SIGINT" and code == 1), errors
-        assert not out.exists()
-    ended = outcome(*run(Parts(), FULL, store=store))
-    assert not [path.name for path in store.rglob(".*")], "nothing half-written is left behind"
-    return ended
-
-
-def test_a_killed_process_resumes_to_the_same_bits(tmp_path, straight):
-    code, errors = finish(start(tmp_path, tmp_path / "out", "write:9"))
-    assert code == -signal.SIGKILL, errors
     parts = Parts()
-    assert outcome(*run(parts, FULL, store=tmp_path)) == straight
+    assert outcome(*run(parts, FULL, store=store)) == straight
     assert 0 < parts.steps < 5 * 2 * STEPS_PER_EPOCH
-    assert not [path.name for path in tmp_path.rglob(".*")], "the half-written file is gone"
-
-
-@pytest.mark.slow
-def test_killed_again_and_again_in_steps_and_renames(tmp_path, straight):
-    moments = ["rename:3", "SIGTERM@step:6", "SIGINT@rename:3"]  # a campaign plays many more
-    assert chain(tmp_path, moments) == straight
+    assert not [path.name for path in store.rglob(".*")], "nothing half-written is left behind"
 
 
 @pytest.mark.slow
 def test_killed_at_random_moments(tmp_path):
-    store, out = tmp_path / "store", tmp_path / "out"
+    store, out, said = tmp_path / "store", tmp_path / "out", tmp_path / "errors"
     clock = random.Random(1)
     began = time.perf_counter()
     expected = fingerprint(*run(Parts(), FULL, store=tmp_path / "timed"))
     whole = time.perf_counter() - began
-    killed = 0
+    dead = 0
     for _ in range(4):  # a campaign plays many more
-        process = start(store, out)
-        while process.poll() is None and not (store / "lock").exists():
+        process = forking.start(killed_run.main, store, out, errors=said)
+        while process.is_alive() and not (store / "lock").exists():
             time.sleep(0.005)  # from here on the store is in use
         time.sleep(clock.uniform(0, whole / 3))
         process.kill()
-        killed += finish(process)[0] == -signal.SIGKILL
+        dead += forking.end(process) == -signal.SIGKILL
         if out.exists():
             break
-    code, errors = finish(start(store, out))
-    assert code == 0, errors
-    assert killed
+    assert forking.end(forking.start(killed_run.main, store, out, errors=said)) == 0, said.read_text()
+    assert dead
     assert out.read_text() == expected
 
 
-@pytest.mark.slow
 def test_two_processes_do_not_share_a_store(tmp_path):
-    first = start(tmp_path, tmp_path / "out", "SIGSTOP@step:3")
+    first = forking.start(killed_run.main, tmp_path, tmp_path / "out", "SIGSTOP@step:3")
     try:
         deadline = time.monotonic() + 60
         while not (tmp_path / "checkpoint.safetensors").exists() and time.monotonic() < deadline:
@@ -115,7 +90,7 @@ def test_two_processes_do_not_share_a_store(tmp_path):
             run(Parts(), FULL, store=tmp_path)
     finally:
         first.kill()
-        finish(first)
+        forking.end(first)
     run(Parts(), FULL, store=tmp_path)  # a killed process holds nothing
 
 
@@ -195,8 +170,7 @@ def moments(tmp_path):
     return dict(seen)
 
 
-@pytest.mark.parametrize("kind", ["fsync", "rename"])
-@pytest.mark.parametrize("how", ["killed", "full disk"])
+@pytest.mark.parametrize(("how", "kind"), [("killed", "rename"), ("full disk", "fsync")])
 def test_ended_in_any_write_it_resumes_to_the_same_bits(tmp_path, straight, kind, how):
     def end(what, number):
         if (what, number) == (kind, count):

@@ -117,6 +117,11 @@ def test_what_is_spared_is_said(granularity, spared):
     assert (f"outputs stay: units of {', '.join(spared)}" in str(preview)) == bool(spared)
 
 
+def test_a_budget_of_weights_spares_weights():
+    plan = bb.Plan(schedule=bb.schedules.OneShot(0.3), granularity=bb.Unit(budget="weights"))
+    assert "outputs stay: weights of body.weight" in str(plan.preview(Heads()))
+
+
 def test_macs_of_spared_layers_stay():
     plan = bb.Plan(schedule=bb.schedules.OneShot(0.5), granularity=bb.Unit())
     rows = plan.preview(mlp(), example=torch.zeros(1, 8)).rows

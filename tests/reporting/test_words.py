@@ -345,6 +345,16 @@ def test_the_first_line_says_what_was_pruned_and_the_second_what_that_cost() -> 
     assert third.startswith("ap-lite (AP, activate-while-pruning")
 
 
+@pytest.mark.parametrize(
+    ("section", "field", "value"), [("prune", "rewind", "none"), ("train", "until", {"is": "early-stop"})]
+)
+def test_where_weights_do_not_return_pruning_is_not_all(section, field, value) -> None:
+    run = fake_run(ARMS[:2])
+    run.recipe["arms"]["host"][section][field] = value
+    second = conclusion(run).splitlines()[1]
+    assert second.startswith("Pruning and further training changed the test accuracy")
+
+
 def test_words_are_explained_once_and_only_where_they_occur() -> None:
     text = conclusion(fake_run(ARMS[:3]))
     for word in (

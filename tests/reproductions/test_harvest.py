@@ -7,11 +7,12 @@ from made_cells import made_cell
 
 from budbreak.diagnostics import Quantity
 from budbreak.errors import CorruptFile, InvalidValue
-from budbreak.studies import Choice, Place, make_recipe, run
+from budbreak.search import activation_name
+from budbreak.studies import Choice, Place, make_recipe, read_searched, run
 from reproductions import harvest, read_cells, write_cell
 from reproductions.cells import DURING, REWOUND
 from reproductions.harvest import cells_of_run
-from reproductions.settings import study_of
+from reproductions.settings import SAFS, study_of
 
 RECIPE = {
     "name": "tiny",
@@ -106,6 +107,65 @@ def test_another_setting_of_a_recipe_is_another_study(ran, name, sparsity, level
     schedule = {"is": "decaying", "sparsity": sparsity, "levels": levels}
     recipe = {"arms": {"first": {"prune": {"schedule": schedule}}, "second": {"prune": {"schedule": {}}}}}
     assert study_of(replace(ran[1], name=name, recipe=recipe)) == study
+
+
+@pytest.mark.parametrize(
+    ("sparsity", "study"), [(0.97, SAFS), (0.95, f"{SAFS}-95"), (0.99, f"{SAFS}-99"), (0.995, f"{SAFS}-99.5")]
+)
+def test_another_sparsity_of_safs_is_another_study(ran, sparsity, study):
+    schedule = {"is": "one-shot", "sparsity": sparsity}
+    assert study_of(replace(ran[1], name=SAFS, recipe={"arms": {"relu": {"prune": {"schedule": schedule}}}})) == study
+
+
+SEARCH = {
+    "activations.space": ["relu", "swish", "tanh"],
+    "activations.trials": 4,
+    "activations.epochs": 1,
+    "activations.finalists": 0,
+    "activations.trainable": True,
+    "tune.space": {"optimizer": {"is": "adam", "learning_rate": {"low": 1e-3, "high": 1e-2, "log": True}}},
+    "tune.trials": 2,
+    "tune.epochs": 1,
+    "tune.finalists": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    """A run with an arm that searches, and its result."""
+    prune = {"schedule": {"is": "one-shot", "sparsity": 0.8}, "rewind": "none"}
+    changes = {"name": "searched", "seeds": 1, "prune": prune, "arms": {"relu": {}, "safs": SEARCH}}
+    recipe, out = make_recipe({**RECIPE, **changes}), tmp_path_factory.mktemp("searched")
+    choice = Choice(recipe, recipe.arms, out, Place(out / "tasks", None, 1), "here", 1)
+    return choice.folder, run(choice)
+
+
+def test_a_cell_holds_what_was_searched(searched, tmp_path):
+    folder, result = searched
+    relu, safs = harvest([folder], tmp_path)
+    assert (relu.levels, relu.activations, relu.settings, relu.searches) == ((0, 1), {}, {}, {})
+    stored = read_searched(folder.parent / "tasks" / safs.task)
+    assert stored.plan is not None
+    assert safs.activations == {site: activation_name(one) for site, one in stored.plan.trained(False).items()}
+    assert safs.settings["optimizer"] == stored.train["optimizer"]
+    assert 1e-3 <= safs.settings["optimizer"]["learning_rate"] <= 1e-2
+    assert {kind: len(found["epochs"]) for kind, found in safs.searches.items()} == {
+        "trial": 4,
+        "tuning": 2,
+        "tuned": 1,
+    }
+    assert safs.searches["tuned"]["score"][0] == pytest.approx(safs.end["search_accuracy"][1], abs=5e-8)
+    epochs = sum(sum(found["epochs"]) for found in safs.searches.values())
+    assert epochs == safs.end["search_epochs"][1] == result.levels[-1].numbers["search_epochs"]
+    assert read_cells(tmp_path)[1] == safs
+
+
+def test_an_arm_of_one_pruning_is_not_over_before_it_was_pruned(searched, tmp_path):
+    folder, result = searched
+    dense = [level for level in result.levels if level.level == 0]
+    replace(result, levels=tuple(dense), differences=()).save(tmp_path)
+    (tmp_path / "tasks.json").write_bytes((folder / "tasks.json").read_bytes())
+    assert list(cells_of_run(tmp_path)) == []
 
 
 def test_a_broken_invariant_is_no_result(ran, tmp_path):

@@ -1,8 +1,7 @@
-"""A user's script that kills itself in the training after so many others: ``killed_search.py STORE TRAININGS``."""
+"""What a user's script does that kills itself in the training after so many others, in a process of its own."""
 
 import os
 import signal
-import sys
 
 import torch
 from small_searches import search, train
@@ -15,11 +14,7 @@ def main(store, count):
     def fatal(model):
         train(model)
         seen.append(1)
-        if len(seen) > int(count):  # trained, and not scored yet
+        if len(seen) > count:  # trained, and not scored yet
             os.kill(os.getpid(), signal.SIGKILL)
 
     search(train=fatal, store=store)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -2,21 +2,18 @@
 
 import json
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
+import killed_search
 import pytest
 import torch
 from small_searches import CHOICES, pruned, search, told, train
 
 import budbreak as bb
+import forking
 from budbreak.errors import CorruptFile, InvalidValue, StoreBusy, StoreMismatch
 from budbreak.files import FolderLock
 from budbreak.search import Genetic, LateAcceptance, RandomSearch, SimulatedAnnealing
 from budbreak.testing import mlp
-
-HERE = Path(__file__).parent
 
 
 class Killed(BaseException):
@@ -86,10 +83,8 @@ def test_trials_that_diverged_are_kept(tmp_path):
     assert {trial.note for trial in first.history} == {"the score is NaN"}
 
 
-@pytest.mark.slow
 def test_a_search_that_is_really_killed_goes_on(tmp_path):
-    process = subprocess.run([sys.executable, str(HERE / "killed_search.py"), str(tmp_path), "3"], check=False)
-    assert process.returncode == -signal.SIGKILL
+    assert forking.end(forking.start(killed_search.main, tmp_path, 3)) == -signal.SIGKILL
     assert len(list((tmp_path / "trials").iterdir())) >= 3
     trained = []
     found = search(store=tmp_path, train=lambda model: trained.append(train(model)))

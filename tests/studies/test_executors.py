@@ -8,9 +8,7 @@ import gc
 import multiprocessing
 import os
 import signal
-import subprocess
 import sys
-import textwrap
 import threading
 import time
 from concurrent.futures import wait
@@ -19,6 +17,7 @@ from pathlib import Path
 import pytest
 from counting import ENDS, Count, attempts, count, expected
 
+import forking
 from budbreak.errors import InvalidValue, UnknownName
 from budbreak.studies.executing import environment_defaults
 from budbreak.studies.executors import EXECUTORS, HereExecutor, open_executor, usual_executor
@@ -167,6 +166,7 @@ def test_every_end_of_a_worker_is_survived_or_reported_and_all_others_run(tmp_pa
 
     broken = task("killed-always", end="killed", again=True)
     tasks = [
+        task("fine", pause=0.05, steps=40),  # beside all the others
         task("killed", end="killed"),
         broken,
         task("leaves", end="leaves"),
@@ -175,7 +175,6 @@ def test_every_end_of_a_worker_is_survived_or_reported_and_all_others_run(tmp_pa
         task("unpicklable", end="unpicklable"),
         task("unreadable", end="unreadable"),
         task("needs-broken", needs=(broken,)),
-        task("fine", pause=0.05, steps=20),
     ]
     finished = []
     failures = {failure.task: failure for failure in drive(tasks, finished=finished.append)}
@@ -199,21 +198,6 @@ def test_every_end_of_a_worker_is_survived_or_reported_and_all_others_run(tmp_pa
     assert {task.name: len(attempts(task)) for task in finished} == {"killed": 2, "leaves": 2, "fine": 1}
     assert "leaves: its process ended with code 3; it goes on from its last checkpoint" in caplog.messages
     assert len(caplog.messages) == 3
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("nothing_left")
-def test_a_worker_that_is_killed_from_outside_takes_no_other_task_with_it(tmp_path):
-    victim, other = (Count(tmp_path, name, steps=30, pause=0.05) for name in ("victim", "other"))
-
-    def kill() -> None:
-        if 5 <= len(victim.lines()) < 25 and len(attempts(victim)) == 1:
-            with contextlib.suppress(ProcessLookupError):  # dead already
-                os.kill(attempts(victim)[0], signal.SIGKILL)
-
-    assert not drive([victim, other], tick=kill)
-    assert victim.lines() == other.lines() == expected(victim)
-    assert (len(attempts(victim)), len(attempts(other))) == (2, 1)
 
 
 @pytest.mark.slow
@@ -258,41 +242,23 @@ def test_more_calls_than_processes_wait_for_their_turn():
 
 # whole programs, which get the signals
 
-PROGRAM = """
-    import signal, sys
-    from pathlib import Path
-    sys.path.insert(0, {tests!r})
-    from counting import Count, count
-    from budbreak.studies.executors import open_executor
-    from budbreak.studies.scheduling import carry_out
 
-    if __name__ == "__main__":
-        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
-        tasks = [Count(Path({folder!r}), f"{{n}}", steps=1000, pause=0.02) for n in range(6)]
-        with open_executor("processes", 2) as opened:
-            carry_out(tasks, count, executor=opened.executor, workers=2, tick=lambda: None, finished=print)
-"""
+def count_in_two_processes(folder):
+    """A program that stands in a folder full of traps."""
+    os.chdir(folder)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
+    drive([Count(folder, f"{n}", steps=1000, pause=0.02) for n in range(6)])
 
 
 @pytest.fixture
 def program(tmp_path):
-    """A program with two workers, in a process group of its own, and in a folder that is full of traps."""
+    """A program with two workers, in a process group of its own; what it writes to stderr is in the file said."""
     (tmp_path / "random.py").write_text("raise SystemExit('imported from the current folder')")
-    (tmp_path / "program.py").write_text(
-        textwrap.dedent(PROGRAM.format(tests=str(Path(__file__).parent), folder=str(tmp_path)))
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-P", "program.py"],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    process = forking.start(count_in_two_processes, tmp_path, errors=tmp_path / "said")
     yield process
     with contextlib.suppress(ProcessLookupError):  # nothing of it is left, as it should be
         os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    forking.end(process)
 
 
 def members(group: int) -> list[int]:
@@ -320,7 +286,7 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="pr
 def test_workers_and_their_helpers_die_with_a_driver_that_is_killed(program, tmp_path):
     assert eventually(lambda: both_count(tmp_path), 60)
     program.kill()
-    program.wait()
+    forking.end(program)
     assert eventually(lambda: not members(program.pid), 2.5)
     before = Count(tmp_path, "0").lines()
     time.sleep(0.2)
@@ -329,24 +295,24 @@ def test_workers_and_their_helpers_die_with_a_driver_that_is_killed(program, tmp
 
 @needs_proc
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, -2), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 1), (signal.SIGTERM, 143)])
 def test_a_signal_to_the_whole_group_ends_it_at_once_without_words_from_workers(program, tmp_path, number, code):
     assert eventually(lambda: both_count(tmp_path), 60)
     os.killpg(program.pid, number)
-    _, said = program.communicate(timeout=10)
-    assert program.returncode == code
+    assert forking.end(program, 10) == code
     assert eventually(lambda: not members(program.pid), 2.5)
-    assert said.count("Traceback") == (1 if number == signal.SIGINT else 0)
+    assert (tmp_path / "said").read_text().count("Traceback") == (1 if number == signal.SIGINT else 0)
 
 
 @needs_proc
 @pytest.mark.slow
 @pytest.mark.parametrize("delay", [0.0, 0.05, 0.2, 0.6])
-def test_ctrl_c_while_the_workers_start_is_the_same(program, delay):
+def test_ctrl_c_while_the_workers_start_is_the_same(program, tmp_path, delay):
     assert eventually(lambda: len(members(program.pid)) > 1, 60)  # its first helper is there
     time.sleep(delay)
     os.killpg(program.pid, signal.SIGINT)
-    _, said = program.communicate(timeout=20)
+    forking.end(program, 20)
     assert eventually(lambda: not members(program.pid), 2.5)
+    said = (tmp_path / "said").read_text()
     assert said.count("Traceback") == 1
     assert "KeyboardInterrupt" in said

@@ -184,7 +184,13 @@ def test_outputs_may_be_weighted_by_the_training_accuracy(tmp_path):
     [
         ({"train.until": {"is": "accuracy-gates", "prunings": 5}}, "prunings is 5, and the plan has 2"),
         ({"train.until": {"is": "accuracy-gates", "prunings": 2, "start": 0.9, "final": 0.8}}, "gates rise from"),
+        ({"prune.rewind": "weights"}, 'prune.rewind is .weights.(.|\n)*write rewind = "none"'),
+        ({"prune.rewind": "learning-rate"}, "train.until is accuracy gates"),
         ({"train.until": {"is": "early-stop", "loss": "dead_units"}}, "train.until looks at 'dead_units'"),
+        (
+            {"prune.criterion": {"is": "activation-count", "increment": "accuracy-weighted"}},
+            "weighs outputs by 'accuracy', which no epoch records",
+        ),
         ({"prune.spare": ["fc4.*"]}, r"no weight named 'fc4.\*' to spare"),
         ({"data.scale": "255"}, "data.scale"),
         ({"retrain": {"ways": ["mask"]}}, "retrain.ways"),

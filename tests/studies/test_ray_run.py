@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,7 @@ def cluster(monkeypatch):
 def test_a_node_that_dies_changes_no_bit_of_a_run(cluster, tmp_path):
     node = cluster.add_node(num_cpus=1)
     there, here = tmp_path / "there", tmp_path / "here"
-    seen, killed = [], []
+    seen, killed, told, before = [], [], [], signal.getsignal(signal.SIGTERM)
 
     def kill_in_the_middle(event):
         seen.append((event.task, event.level, event.epoch))
@@ -59,9 +60,15 @@ def test_a_node_that_dies_changes_no_bit_of_a_run(cluster, tmp_path):
             killed.append(seen[-1])
             cluster.remove_node(node, allow_graceful=False)
 
-    result = run(chosen(there, "ray"), report=kill_in_the_middle)
+    result = run(chosen(there, "ray"), report=kill_in_the_middle, working=told.append)
     assert killed
     assert result.complete
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert max(map(len, told)) == 2
+    assert {task for tasks in told for task in tasks} == {
+        f"{arm} seed {seed}" for arm in ("dense of host", "host", "ap") for seed in (0, 1)
+    }
+    assert told[-1] == {}
     local = run(chosen(here, "here"))
     assert digests(there) == digests(here) != {}
     assert [level.numbers for level in result.levels] == [level.numbers for level in local.levels]

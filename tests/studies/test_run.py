@@ -3,7 +3,6 @@
 import logging
 import re
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -88,16 +87,8 @@ def test_who_asks_is_told_of_each_epoch_and_of_each_task(tmp_path):
     assert ends == [(result, True)]
 
 
-WORKERS = [
-    ("here", 1),
-    pytest.param("processes", 2, marks=pytest.mark.slow),
-    pytest.param("ray", 2, marks=[pytest.mark.slow, pytest.mark.skipif(find_spec("ray") is None, reason="no ray")]),
-]
-
-
-@pytest.mark.parametrize(("executor", "workers"), WORKERS, ids=["here", "processes", "ray"])
-def test_whoever_computes_it_is_told_what_is_being_computed(executor, workers, tmp_path, monkeypatch):
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+@pytest.mark.parametrize(("executor", "workers"), [("here", 1), pytest.param("processes", 2, marks=pytest.mark.slow)])
+def test_whoever_computes_it_is_told_what_is_being_computed(executor, workers, tmp_path):
     told, events = [], []
     choice = replace(choose(small(seeds=2), tmp_path), executor=executor, workers=workers)
     run(choice, working=told.append, report=lambda event: events.append((event.task, dict(told[-1]))))

@@ -11,7 +11,17 @@ import budbreak as bb
 from budbreak.activations import ReLU, Swish
 from budbreak.data import load
 from budbreak.errors import InvalidValue, MissingData, NotFinite, UnknownName
-from budbreak.studies import Request, costs, epochs_of_choice, find_leaving, list_runs, look_ahead, run, searching
+from budbreak.studies import (
+    Request,
+    costs,
+    epochs_of_choice,
+    find_leaving,
+    list_runs,
+    look_ahead,
+    read_searched,
+    run,
+    searching,
+)
 from budbreak.studies.making import make_network
 from budbreak.studies.stored import stored_weights
 from budbreak.studies.tasks import check_identity, tasks_of
@@ -297,3 +307,26 @@ def test_the_last_level_of_a_searched_arm_leaves_with_its_activations(searched):
     assert torch.equal(leaving.subject.model.eval()(x), again.subject.model.eval()(x))
     with pytest.raises(MissingData, match="are not kept; those of 0, "):
         find_leaving(Request(str(choice.folder), arm="search"), level=77)
+
+
+def test_what_was_searched_is_read_from_the_folder_alone(searched):
+    choice, _, _ = searched
+    final = tasks_in(choice, "search")[-1]
+    found = read_searched(final.folder)
+    assert found.plan == bb.activations.ActivationPlan.load(final.folder / "activations.json")
+    assert found.train == final.setup.plain()["train"]
+    assert {kind: list(trials) for kind, trials in found.trials.items()} == {
+        "trial": scores(choice),
+        "finalist": scores(choice, "finalist"),
+    }
+    pruned = read_searched(final.needs[0].folder)
+    assert (pruned.plan, pruned.trials) == (None, {})
+
+
+def test_what_was_searched_is_not_read_without_its_trials(searched, tmp_path):
+    final = tasks_in(searched[0], "search")[-1]
+    (tmp_path / final.folder.name).symlink_to(final.folder)
+    with pytest.raises(MissingData, match=r"no file .*pruned-[0-9a-f]+.task\.json"):
+        read_searched(tmp_path / final.folder.name)
+    with pytest.raises(MissingData, match=r"copy the whole folder of tasks"):
+        read_searched(tmp_path / "final-0000")

@@ -173,7 +173,7 @@ def test_wrong_sections_are_refused(changes, error, words):
     ],
 )
 def test_settings_that_are_none_are_refused_before_the_first_epoch(space, error, words, tmp_path):
-    choice = choose(recipe({"arm": {"tune.space": space}}), tmp_path)
+    choice = choose(recipe({"arm": {"tune.space": space, "tune.epochs": 1}}), tmp_path)
     with pytest.raises(error, match=words):
         look_ahead(choice)
     assert not list(tmp_path.glob("tasks/*"))

@@ -1,10 +1,9 @@
 """Progress is read from the notes of tasks, wherever they are computed."""
 
-import multiprocessing
-
 import pytest
 from small import Stopped, choose, small, stop_at
 
+import forking
 from budbreak.studies import run
 from budbreak.studies.notes import Notes
 from budbreak.studies.tasks import tasks_of
@@ -42,6 +41,34 @@ def test_each_epoch_and_each_end_is_told_once(tmp_path):
     assert all(("test_accuracy" in event.numbers) == event.ended for event in events)
 
 
+def test_retrainings_are_counted_and_told(tmp_path):
+    changes = {"retrain": {"ways": ["masked", "free"]}}
+    tasks, events = pair(tmp_path, changes), []
+    for task in tasks:
+        carry_out_task(task)
+    watch = Watch(tasks, events.append)
+    assert watch.done() == {"dense of host seed 0": 2, "host seed 0": 6}
+    assert [task.epochs for task in tasks] == [2, 6]
+
+    fresh = pair(tmp_path / "again", changes)
+    watch = Watch(fresh, events.append)
+    for task in fresh:
+        carry_out_task(task, watch.look)
+    assert [(e.retraining, e.done, e.total, e.level, e.epoch, e.ended) for e in events if e.task == "host seed 0"] == [
+        ("", 1, 6, 1, 1, False),
+        ("", 2, 6, 1, 2, False),
+        ("", 2, 6, 1, 2, True),
+        ("masked", 3, 6, 1, 1, False),
+        ("masked", 4, 6, 1, 2, False),
+        ("masked", 4, 6, 1, 2, True),
+        ("free", 5, 6, 1, 1, False),
+        ("free", 6, 6, 1, 2, False),
+        ("free", 6, 6, 1, 2, True),
+    ]
+    watch.look()
+    assert len(events) == 12
+
+
 def test_what_earlier_sessions_noted_is_counted_and_not_told_again(tmp_path):
     with pytest.raises(Stopped):
         run(choose(small(), tmp_path), report=stop_at(1, 1))
@@ -58,9 +85,7 @@ def test_a_task_in_another_process_is_watched_too(tmp_path):
     dense, _ = pair(tmp_path)
     events = []
     watch = Watch([dense], events.append)
-    process = multiprocessing.get_context("spawn").Process(target=carry_out_task, args=(dense,))
-    process.start()
-    process.join()
+    assert forking.end(forking.start(carry_out_task, dense)) == 0
     watch.look()
     assert [event.epoch for event in events] == [1, 2, 2]
     watch.look()

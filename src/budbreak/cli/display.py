@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from budbreak.cli.console import console_on, is_watched
 from budbreak.cli.pace import Pace
-from budbreak.studies import Event, RunResult
+from budbreak.studies import RETRAINED, Event, RunResult
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -89,7 +89,8 @@ class Display:
             worker.accuracy = f"{100 * event.numbers.get('validation_accuracy', math.nan):.2f} %"
         if event.ended:
             kind = "test" if "test_accuracy" in event.numbers else "validation"
-            self._tell(f"{event.task} at {density}: {kind} {100 * event.numbers[f'{kind}_accuracy']:.2f} %", now)
+            task = f"{event.task} {RETRAINED[event.retraining]}" if event.retraining else event.task
+            self._tell(f"{task} at {density}: {kind} {100 * event.numbers[f'{kind}_accuracy']:.2f} %", now)
         self._draw(now)
 
     def working(self, tasks: Mapping[str, int]) -> None:

@@ -16,8 +16,9 @@ Log = Callable[..., object]
 def open_sink(name: str | None) -> Sink:
     """A sink that calls ``package.module:callable`` with one flat dict an epoch; nothing without a name.
 
-    The dict holds task, level, epoch (within the level's training, from 1), epochs_done (over all levels of the task),
-    epochs_total, density and every number measured. A callable that raises costs its entry and a line, not the run.
+    The dict holds task, level, epoch (within the level's training, from 1), epochs_done (over all trainings of the
+    task), epochs_total, density, retraining ("masked", "free", or "") and every number measured. A callable that
+    raises costs its entry and a line, not the run.
 
     Raises:
         InvalidValue, UnknownName: if the name is not of that form, or cannot be found or imported.
@@ -37,6 +38,7 @@ def entry(event: Event) -> dict[str, Any]:
         "epochs_done": event.done,
         "epochs_total": event.total,
         "density": event.density,
+        "retraining": event.retraining,
     }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from budbreak.checks import check_known, check_model, check_number, check_optimizer, shown
@@ -17,9 +17,11 @@ from budbreak.compaction.compacted import Compacted
 from budbreak.compaction.gains import cost_of
 from budbreak.compaction.optimizing import check_can_follow, follow
 from budbreak.compaction.plan import CompactionPlan, shapes_of
-from budbreak.compaction.wiring import Wiring, look
-from budbreak.errors import BudbreakError, InvalidValue, InvariantBroken, LayerCollapsed
-from budbreak.graph import Forward, check_finite_outputs, example_outputs, largest_difference, too_far, trace
+from budbreak.compaction.trials import Trial, half_trial, trials_of
+from budbreak.compaction.widening import look_widely, narrowed
+from budbreak.compaction.wiring import Wiring
+from budbreak.errors import InvalidValue, InvariantBroken, LayerCollapsed
+from budbreak.graph import Forward, example_outputs, largest_difference, too_far, trace
 from budbreak.live import apply_mask
 from budbreak.masks import Mask, check_mask, copied, unwrap
 
@@ -48,7 +50,8 @@ def compact(
     Args:
         model: which stays as it is; wrappers (``torch.compile``, data-parallel) are taken off the copy.
         example: a batch of inputs: a tensor, a tuple (positional) or a mapping (by keyword); with ``forward``
-            whatever that takes. Outputs are compared on it.
+            whatever that takes. Outputs are compared on it, and, unless ``approximate``, on one sample and on one
+            more, drawn at random like it: what a model decides by its inputs or their number shows there.
         mask: what to take as zero beside the model's own zeros.
         optimizer: which trains the model, or several: from then on they train the compact one, with what they
             remember of its parameters. Nothing is changed in them if anything is refused.
@@ -57,7 +60,8 @@ def compact(
         approximate: whether constants are folded where it is not exact, too: their mean over positions, and as if
             convolutions had no borders. Then outputs differ, and a difference is refused by ``tolerance`` alone.
         tolerance: the largest difference of an output that is accepted; unless given the root of the output's
-            precision (3e-4 in float32) times its largest value.
+            precision (3e-4 in float32) times its largest value. Models of half precision are compared in float32, too,
+            where their code runs in it.
 
     Raises:
         InvalidValue: if the model does not take the example, or cannot be copied.
@@ -75,12 +79,16 @@ def compact(
     dense = copied(own)
     if mask is not None:
         apply_mask(dense, mask)
-    wiring = look(dense, example, forward)
+    wiring, batch = look_widely(dense, example, forward)
     _check_alive(wiring)
-    attempt = _Attempt(wiring, example, forward, tolerance, approximate=approximate)
+    attempt = _Attempt(wiring, batch, forward, tolerance, approximate=approximate)
+    if wiring.model is not dense:
+        attempt.trials.append(half_trial(dense, example, forward, attempt.tolerance))
     staying = {**tables_of(wiring.graph.nodes), **_asked(own, keep)}
     found, left = choose(wiring.graph.groups(), by_slot(attempt.columns), staying, rough=approximate)
-    plan, smaller, apart, more = attempt.best(found)
+    plan, smaller, more = attempt.best(found)
+    smaller = smaller if wiring.model is dense else narrowed(smaller, dense)
+    apart = largest_difference(*(example_outputs(one, example, forward) for one in (dense, smaller)))
     before, after = cost_of(dense, wiring.graph), cost_of(smaller, trace(smaller, example, forward))
     compacted = Compacted(smaller, plan, apart, before, after, (*left, *more))
     if optimizer is not None:
@@ -104,10 +112,11 @@ class _Attempt:
         self.wiring, self.example, self.forward = wiring, example, forward
         self.columns: tuple[Columns, ...] = all_columns(wiring, cutting=True)
         self.shapes = shapes_of(wiring.model)
-        self.expected: list[Tensor] = check_finite_outputs(example_outputs(wiring.model, example, forward))
         self.tolerance = float("inf") if approximate and tolerance is None else tolerance
+        trials = trials_of(wiring.model, example, forward, self.tolerance)
+        self.trials: list[Trial] = trials[:1] if approximate else trials
 
-    def best(self, choices: Sequence[Choice]) -> tuple[CompactionPlan, nn.Module, float, list[Left]]:
+    def best(self, choices: Sequence[Choice]) -> tuple[CompactionPlan, nn.Module, list[Left]]:
         """With all choices; or, if that does not run, without those whose sizes the code spells out.
 
         Raises:
@@ -125,18 +134,11 @@ class _Attempt:
             trouble = self.trouble(smaller)
         if trouble:
             raise self._refusal(safe, trouble)
-        return plan, smaller, self.apart(smaller), left + more
-
-    def apart(self, smaller: nn.Module) -> float:
-        """The largest difference of an output."""
-        return largest_difference(self.expected, example_outputs(smaller, self.example, self.forward))
+        return plan, smaller, left + more
 
     def trouble(self, smaller: nn.Module) -> str:
         """What is wrong with a smaller model, in words; "" if nothing is."""
-        try:
-            return too_far(self.expected, example_outputs(smaller, self.example, self.forward), self.tolerance)
-        except BudbreakError as error:
-            return str(error).split("\n", 1)[0]
+        return next(filter(None, (trial.trouble(smaller, self.forward) for trial in self.trials)), "")
 
     def _alone(self, choice: Choice) -> str:
         one, _ = spared([choice], self.shapes)
@@ -146,7 +148,7 @@ class _Attempt:
         with torch.random.fork_rng():
             torch.manual_seed(len(trouble))  # any other than before
             again = example_outputs(self.wiring.model, self.example, self.forward)
-        if too_far(self.expected, again, self.tolerance):
+        if too_far(self.trials[0].expected, again, self.tolerance):
             return InvariantBroken(
                 f"{type(self.wiring.model).__name__} gives other outputs when it is run again on the same example",
                 "a compact model is compared with the dense one, which must give the same each time in eval mode",

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from budbreak.checks import check_count, check_model
-from budbreak.graph import Forward, ModelGraph, call_example, count_samples, observing, outputs_of, to_device, trace
+from budbreak.graph import (
+    Forward,
+    ModelGraph,
+    call_example,
+    count_samples,
+    observing,
+    outputs_of,
+    to_device,
+    trace,
+    with_tensors,
+)
 from budbreak.masks import unwrap
 from budbreak.measuring import Contender, Meter, Mode
 
@@ -118,19 +128,14 @@ def measure_gains(
 
 def sized(example: Any, batch: int) -> Any:
     """An example of another number of samples: its own, over and over."""
-    return _sized(example, count_samples(example), batch)
+    samples = count_samples(example)
 
+    def change(tensor: Tensor) -> Tensor:
+        if not tensor.dim() or len(tensor) != samples:
+            return tensor
+        return tensor[torch.arange(batch, device=tensor.device) % samples].contiguous()
 
-def _sized(value: Any, samples: int, batch: int) -> Any:
-    if isinstance(value, Tensor):
-        if not value.dim() or len(value) != samples:
-            return value
-        return value[torch.arange(batch, device=value.device) % samples].contiguous()
-    if isinstance(value, Mapping):
-        return {key: _sized(item, samples, batch) for key, item in cast("Mapping[Any, Any]", value).items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_sized(item, samples, batch) for item in cast("Sequence[Any]", value))
-    return value
+    return with_tensors(example, change)
 
 
 def _latency(

@@ -13,7 +13,8 @@ from budbreak.checks import check_model
 from budbreak.compaction.choosing import Left
 from budbreak.compaction.columns import SAID, Columns, Slot, Verdict, all_columns, by_slot, is_normed
 from budbreak.compaction.folding import folded
-from budbreak.compaction.wiring import Wiring, look
+from budbreak.compaction.widening import look_widely
+from budbreak.compaction.wiring import Wiring
 from budbreak.errors import InvariantBroken, MaskMismatch
 from budbreak.graph import Forward, check_finite_outputs, example_outputs, largest_difference, too_far
 from budbreak.live import apply_mask
@@ -90,7 +91,8 @@ def propagate(
     check_mask(mask)
     dense = copied(own)
     apply_mask(dense, mask)
-    wiring = look(dense, example, forward)
+    wiring, example = look_widely(dense, example, forward)
+    dense = wiring.model
     columns = all_columns(wiring, cutting=False)
     verdicts = by_slot(columns)
     tied = wiring.graph.tied

@@ -160,9 +160,10 @@ class ActivationCounts:
         self._check(state)
         if _WEIGHED in state and not int(state[_WEIGHED]):
             raise InvalidValue(
-                f"outputs are weighted by {self.accuracy!r}, and nothing was recorded by that name",
-                "an epoch's outputs are weighted by what was recorded before it",
-                f"write level.record({self.accuracy}=...) after each epoch, in the loop over level.epochs(...)",
+                f"outputs are weighted by {self.accuracy!r}, and none came after something was recorded by that name",
+                "an epoch's outputs are weighted by what was recorded before it; those of the first count nothing",
+                f"train two epochs before the first pruning at least, and write level.record({self.accuracy}=...) "
+                "after each, in the loop over level.epochs(...)",
             )
         return {name: UnitActivity(state[_ACTIVE + name], state[_SEEN + name].item()) for name in names}
 

@@ -26,7 +26,7 @@ from budbreak.files.storage import (
 from budbreak.files.unpacking import DEEPEST, Malformed, Tree, unpack
 
 _LONGEST = 32 << 20  # bytes of what is not tensors: some hundred thousand parameter tensors in an optimizer
-_PLAIN = 1 << 64  # numbers up to here need no closer look: a generator's state holds 625 of them
+_PLAIN = 1 << 64  # numbers up to here need no closer look
 
 
 def write_tree(path: Path, tree: Tree, kind: str, *, store: str | None = None) -> None:
@@ -141,6 +141,8 @@ def _tensors_digest(tensors: Mapping[str, Tensor], skeleton: str) -> str:
 
 def _pack(node: Tree, path: str, tensors: dict[str, Tensor], depth: int = 0) -> object:
     """The JSON skeleton of a tree: every node is [kind, content]."""
+    if type(node) is int and -_PLAIN < node < _PLAIN:  # first, and at once: a generator's state holds 625 of them
+        return ["value", node]
     if isinstance(node, Tensor):
         return ["tensor", _keep(_storable(node, path), path, tensors)]
     if isinstance(node, np.ndarray):

@@ -17,6 +17,7 @@ from budbreak.graph.feeding import (
     outputs_of,
     target_of,
     to_device,
+    with_tensors,
 )
 from budbreak.graph.groups import Group, Member
 from budbreak.graph.hooking import Hooks
@@ -99,4 +100,5 @@ __all__ = [
     "trace_entering",
     "undisturbed",
     "unseen_by_modes",
+    "with_tensors",
 ]

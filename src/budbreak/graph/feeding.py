@@ -110,13 +110,28 @@ def _kind(tensor: Tensor) -> tuple[int, bool, tuple[int, ...] | None]:
 
 def to_device(batch: Any, device: torch.device) -> Any:
     """A batch of the same form with its tensors on a device."""
+    # nn.utils.rnn.PackedSequence: its lengths stay on the CPU
+    return with_tensors(batch, lambda tensor: tensor.to(device), packed=lambda sequence: sequence.to(device))
+
+
+def with_tensors(
+    batch: Any, change: Callable[[Tensor], Tensor], *, packed: Callable[[Any], Any] = lambda sequence: sequence
+) -> Any:
+    """A batch of the same form with its tensors changed.
+
+    Args:
+        batch: tensors in lists, tuples and mappings; what else is in them stays.
+        change: tensor -> tensor.
+        packed: what becomes of packed sequences, whose tensors are not independent.
+    """
     if isinstance(batch, Tensor):
-        return batch.to(device)
+        return change(batch)
     if isinstance(batch, list | tuple):
-        if callable(getattr(batch, "to", None)):  # nn.utils.rnn.PackedSequence: its lengths stay on the CPU
-            return cast(Any, batch).to(device)
-        items = [to_device(item, device) for item in cast(Sequence[Any], batch)]
+        if callable(getattr(batch, "to", None)):
+            return packed(batch)
+        items = [with_tensors(item, change, packed=packed) for item in cast(Sequence[Any], batch)]
         return type(batch)(*items) if hasattr(batch, "_fields") else type(batch)(items)  # a named tuple keeps its names
     if isinstance(batch, Mapping):
-        return {key: to_device(value, device) for key, value in cast(Mapping[Any, Any], batch).items()}
+        given = cast(Mapping[Any, Any], batch)
+        return {key: with_tensors(value, change, packed=packed) for key, value in given.items()}
     return batch

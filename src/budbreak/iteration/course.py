@@ -185,10 +185,10 @@ class Course:
             self.state = states.ended(self.state, record)
             checkpoint = self._save()
             if self._store is not None and checkpoint is not None:
-                self._store.save_records(self.state.records)
                 self._store.save_mask(here.level, self.state.mask)
                 if self._keeps_weights(self.state):
                     self._store.save_weights(LevelWeights.of(checkpoint))
+                self._store.save_records(self.state.records)  # last: whoever finds them finds the others, too
             if here.level == 0 and self._network.point is not None:
                 self._network.point.get()  # level 0 is stored; now say if it was too short to rewind to
         self.handed = None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from budbreak.checks import check_count, check_fraction, check_known, check_number
+from budbreak.checks import check_count, check_fraction, check_instance, check_known, check_number
 from budbreak.errors import InvalidValue
 from budbreak.iteration.ending import Ending, SoFar
 from budbreak.values import Family
@@ -117,6 +117,8 @@ class AccuracyGates:
                 "gates rise from the accuracy of the first pruning to that at which training ends",
                 f"write start={self.final}, final={self.start}" if self.start > self.final else "write a lower start",
             )
+        if self.early_stop is not None:
+            check_instance("early_stop", self.early_stop, ("stops", "reads"), "EarlyStop()", call=False)
         check_known(f"order is {self.order!r}", self.order, _ORDERS)
         check_known(f"gates is {self.gates!r}", self.gates, _GATES)
 
@@ -137,7 +139,7 @@ class AccuracyGates:
 
     def ends(self, so_far: SoFar, /) -> Ending | None:
         """See `EndingRule`."""
-        gate, accuracy = self.gate(so_far), so_far.own[-1].numbers[self.accuracy]
+        gate, accuracy = self.gate(so_far), self._share(so_far.own[-1].numbers[self.accuracy])
         stopped = self._stopped(so_far)
         if so_far.level < self.prunings and accuracy >= gate:
             over = self.order == "official" and so_far.last_stage and (stopped or accuracy >= self.final)
@@ -149,6 +151,12 @@ class AccuracyGates:
         missed = f"level {so_far.level}: {self._missed(so_far, gate)}: {stopped}"
         closes = so_far.level < self.prunings and so_far.last_stage
         return Ending(f"{missed}; no further pruning" if closes else missed, "now" if closes else "")
+
+    def _share(self, accuracy: float) -> float:
+        if not 0 <= accuracy <= 1:
+            fix = f"a percentage? record {accuracy / 100:.4g}" if 1 < accuracy <= 100 else "record correct / seen"
+            raise InvalidValue(f"{self.accuracy} is {accuracy:.4g}", "an accuracy is a share in [0, 1]", fix)
+        return accuracy
 
     def gate(self, so_far: SoFar) -> float:
         """The accuracy that the training waits for, in [0, 1]."""

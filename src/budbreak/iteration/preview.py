@@ -81,7 +81,8 @@ class Preview:
         """What is said below the table, a sentence each."""
         said = [f"lambda and counts are of {self.counted}"] if self.counted != "weights" else []
         if self.spared:
-            said.append(f"the network's outputs stay: {self.counted} of {', '.join(self.spared)}")
+            kind = self.counted.removesuffix(" at most")
+            said.append(f"the network's outputs stay: {kind} of {', '.join(self.spared)}")
         said.append(f"{sum(row.trainings for row in self.rows)} trainings; {self.coverage}")
         if self.dense_macs is not None:
             said.append(f"{self.dense_macs:,d} MACs dense (1 MAC = 2 FLOPs); above: if every layer had density lambda")

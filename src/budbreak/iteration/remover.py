@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from budbreak import schedules
@@ -168,7 +169,7 @@ class Remover:
 
 
 def check_last_level(plan: Plan, alive: Mask, scores: Callable[[], Scores]) -> None:
-    """Refuse now what a later level will refuse, where the host spares the same weights in all of them.
+    """Refuse now what a later level will refuse, where the plan or the host spares the same weights in all of them.
 
     Args:
         plan: fitted to the model.
@@ -179,9 +180,10 @@ def check_last_level(plan: Plan, alive: Mask, scores: Callable[[], Scores]) -> N
         TooManySpared: with the last level that is known in advance.
     """
     alike = getattr(plan.criterion, "spares_alike", False) and not plan.removals
-    if alike and isinstance(plan.schedule, schedules.ALL):
+    if (alike or plan.spare) and isinstance(plan.schedule, schedules.ALL):
         last = plan.targets(*plan.count(alive))[-1]
-        asked_of(plan, last.level).check(scores(), last.keep, alive)
+        flat = Scores.of({name: torch.zeros(()).expand(entry.shape) for name, entry in alive.items()})
+        asked_of(plan, last.level).check(scores() if alike else sparing(flat, plan.spare), last.keep, alive)
 
 
 def check_last_paths(plan: Plan, alive: Mask, scores: Callable[[], Scores], evidence: Callable[[], Evidence]) -> None:

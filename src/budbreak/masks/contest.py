@@ -25,6 +25,7 @@ class Contest:
         limits: name -> bool: what competes; None: all.
         floors: name -> how many are kept there at least; all together at most ``keep``.
         allocation: how ``keep`` is divided over layers, where a scope does; None: `Uniform`.
+        spared: names of weights that keep all, as far as ``keep`` allows.
     """
 
     scores: Mapping[str, Score]
@@ -32,6 +33,7 @@ class Contest:
     limits: Mapping[str, Tensor] | None
     floors: Mapping[str, int]
     allocation: Allocation | None = None
+    spared: frozenset[str] = frozenset()
 
     @functools.cached_property
     def capacities(self) -> Mapping[str, int]:
@@ -39,14 +41,16 @@ class Contest:
         return {name: capacity(score, self.limits, name) for name, score in self.scores.items()}
 
     def shares(self) -> Mapping[str, int]:
-        """Name -> how many are kept there, by the allocation and the floors.
+        """Name -> how many are kept there, by the allocation, the floors and what is spared.
 
         Raises:
             InvalidValue: if a user's own allocation does not add up.
         """
         shapes = {name: score.shape for name, score in self.scores.items()}
         allocation = Uniform() if self.allocation is None else self.allocation
-        return allocate(allocation, shapes, self.capacities, self.keep, self.floors)
+        whole = {name: self.capacities[name] if name in self.spared else floor for name, floor in self.floors.items()}
+        floors = whole if sum(whole.values()) <= self.keep else self.floors
+        return allocate(allocation, shapes, self.capacities, self.keep, floors)
 
 
 class Scope(Protocol):

@@ -25,11 +25,14 @@ class Score:
             contiguous copy of a channels_last weight, say) lives no longer than that pass.
         pick: ``pick(places)``: the scores of single elements, at int64 flat indices; None where few of them would cost
             as much as all. A sample is taken by it, instead of blocks that may lie within few rows.
+        spared: whether it is known beforehand that all are +inf: where a target is divided over layers, this weight
+            keeps all, and the others divide what is left.
     """
 
     shape: torch.Size
     open: Callable[[], ScoreSlice]
     pick: Callable[[Tensor], Tensor] | None = field(default=None, kw_only=True)
+    spared: bool = field(default=False, kw_only=True)
 
     def tensor(self) -> Tensor:
         """All scores of this weight at once, in its shape."""

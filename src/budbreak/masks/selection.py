@@ -110,7 +110,8 @@ def contest_of(
     limits = None if within is None else {name: granularity.shrink(name, within[name]) for name in scores}
     capacities = {name: capacity(score, limits, name) for name, score in merged.items()}
     floors = floors_of(floor, {name: score.shape.numel() for name, score in merged.items()}, capacities)
-    return Contest(merged, keep, limits, floors, allocation)
+    spared = frozenset(name for name, score in scores.items() if score.spared)
+    return Contest(merged, keep, limits, floors, allocation, spared)
 
 
 def _alive(scores: Scores, within: Mask | None) -> Mapping[str, Tensor]:

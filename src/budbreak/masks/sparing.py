@@ -43,7 +43,7 @@ def sparing(scores: Scores, patterns: Sequence[str]) -> Scores:
 
 
 def _infinite(score: Score) -> Score:
-    return Score(score.shape, lambda: lambda lo, hi: torch.full((hi - lo,), math.inf))
+    return Score(score.shape, lambda: lambda lo, hi: torch.full((hi - lo,), math.inf), spared=True)
 
 
 def sparing_weights(scores: Scores, kept: Mask) -> Scores:
@@ -61,7 +61,7 @@ def _sparing(score: Score, kept: Tensor) -> Score:
 
     own = score.pick
     pick = None if own is None else lambda places: raised(own(places), kept[places.cpu()])
-    return Score(score.shape, open_slices, pick=pick)
+    return Score(score.shape, open_slices, pick=pick, spared=score.spared)
 
 
 def kept_in_any_case(scores: Scores, within: Mask) -> Mask:

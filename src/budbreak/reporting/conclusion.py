@@ -104,8 +104,16 @@ def _cost_of_pruning(run: RunResult, judged: Sequence[Series]) -> str:
     roots = [series for series in judged if series.reference is None and not is_ap(run, series.label)]
     told = [text for series in roots[:_LISTED] if (text := _fall(run, series))]
     more = f"; and {count(len(roots) - _LISTED, 'arm')} more" if len(roots) > _LISTED else ""
-    said = f"Pruning alone changed the {headline(run).label}, with 95 % intervals in brackets"
+    how = "Pruning and further training" if any(_trains_on(run, series.label) for series in roots) else "Pruning alone"
+    said = f"{how} changed the {headline(run).label}, with 95 % intervals in brackets"
     return f"{said}: {'; '.join(told)}{more}." if told else ""
+
+
+def _trains_on(run: RunResult, arm: str) -> bool:
+    """Whether a sparse network has been trained for longer than the dense one: weights do not return, or by a rule."""
+    setup = run.recipe.get("arms", {}).get(arm, {})
+    ruled = setup.get("train", {}).get("until") is not None
+    return ruled or setup.get("prune", {}).get("rewind", "weights") != "weights"
 
 
 def _fall(run: RunResult, series: Series) -> str:

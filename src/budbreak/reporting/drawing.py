@@ -25,11 +25,14 @@ _FONT, _SIZE = "Liberation Sans", 8.0  # of vl-convert itself: the same text on 
 
 def specification(figure: Figure, width: float) -> dict[str, Any]:
     """The figure for a width, its data by name; the parameter ``hidden`` holds the arms that are not shown."""
+    within: dict[str, Any] = {"top_level": False, "data": figure.data, "datasets": {}}  # as if in a chart that has them
     with debug_mode(False):  # else Altair checks each part against its schema: ten times slower
-        spec = figure.draw(width).to_dict(validate=False)
-    for key in ("config", "$schema"):
-        spec.pop(key, None)
-    return {**spec, "params": [{"name": "hidden", "value": []}, *spec.get("params", [])]}
+        spec = figure.draw(width).to_dict(validate=False, context=within)
+    return {
+        **spec,
+        "datasets": within["datasets"],
+        "params": [{"name": "hidden", "value": []}, *spec.get("params", [])],
+    }
 
 
 @functools.lru_cache(maxsize=1)

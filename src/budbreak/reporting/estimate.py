@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from budbreak.diagnostics import Quantity
 from budbreak.reporting.wording import count, listed
-from budbreak.studies import TRAINING, Difference, Estimate, RunResult, estimate, is_compaction
+from budbreak.studies import TRAINING, Difference, Estimate, RunResult, estimate, is_compaction, is_search
 
 _CHANCE = 0.05
 _ENOUGH = 3  # seeds: fewer are no result, whatever their interval
@@ -159,7 +159,8 @@ def diagnosed(run: RunResult) -> list[list[Quantity]]:
     """The groups of what diagnostics measured at the end of some level; the first of each is its most telling."""
     judged = {quantity.name for quantity in (*TRAINING, *run.quantities[:1])}
     measured = {name for level in run.levels for name in level.numbers} - judged
-    return groups(one for one in run.quantities if one.name in measured and not is_compaction(one.name))
+    drawn = [one for one in run.quantities if not (is_compaction(one.name) or is_search(one.name))]
+    return groups(one for one in drawn if one.name in measured)
 
 
 def family(run: RunResult, quantity: Quantity | None = None) -> str:

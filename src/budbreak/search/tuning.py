@@ -68,11 +68,8 @@ class TuningResult:
         return self.space.settings(self.best.candidate)
 
     def top(self, count: int) -> tuple[Settings, ...]:
-        """The settings of the highest scores, the best first, each once, without trials that were stopped."""
-        whole = [trial for trial in self.history if trial.score is not None and not trial.stopped]
-        scored = {trial.candidate: trial.score or 0.0 for trial in whole}
-        ranked = sorted(scored, key=lambda candidate: -scored[candidate])
-        return tuple(self.space.settings(candidate) for candidate in ranked[:count])
+        """The settings of the highest scores, the best first, each once; those of stopped trials come last."""
+        return tuple(self.space.settings(candidate) for candidate in self.history.ranked[:count])
 
 
 def tune_training(

@@ -31,13 +31,16 @@ from budbreak.studies.result import (
     RunResult,
     load_result,
 )
+from budbreak.studies.retraining import WORDS as RETRAINED
 from budbreak.studies.rows import difference_rows, level_rows, to_csv, to_json
 from budbreak.studies.run import Choice, RunFailed, run
+from budbreak.studies.searched import Searched, read_searched
 from budbreak.studies.sections import Setup, make_setup
 from budbreak.studies.stored import StoredWeights, stored_weights
 from budbreak.studies.subject import is_ap, subject
 from budbreak.studies.task import Place
 from budbreak.studies.taskfolder import read_task
+from budbreak.studies.trialfile import is_search
 from budbreak.studies.watching import Event
 
 __all__ = [
@@ -47,6 +50,7 @@ __all__ = [
     "COMPACTION",
     "EXECUTORS",
     "MAX_DROP",
+    "RETRAINED",
     "TASKS",
     "TEST_ACCURACY",
     "TRAINING",
@@ -71,6 +75,7 @@ __all__ = [
     "Request",
     "RunFailed",
     "RunResult",
+    "Searched",
     "Setup",
     "StoredRun",
     "StoredWeights",
@@ -90,6 +95,7 @@ __all__ = [
     "import_folders",
     "is_ap",
     "is_compaction",
+    "is_search",
     "level_rows",
     "list_runs",
     "load_recipe",
@@ -103,6 +109,7 @@ __all__ = [
     "open_executor",
     "paired_differences",
     "parse_set",
+    "read_searched",
     "read_task",
     "read_tasks",
     "recipe_fields",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import torch
@@ -63,7 +63,14 @@ def _outputs(module: ActivationModule) -> tuple[float, ...]:
 
 def named(activation: Activation) -> str:
     """The short name of an activation, its scalars trained or not."""
-    return activation_name(replace(activation, trainable=False, per="site"))
+    return activation_name(_as_usual(activation))
+
+
+def _as_usual(activation: Activation) -> Activation:
+    """With scalars that are trained where they are unless one says otherwise."""
+    kind = type(activation)
+    trainable = next(one.default for one in fields(kind) if one.name == "trainable")
+    return replace(activation, trainable=trainable, per="site")
 
 
 def chosen_findings(shown: Sequence[tuple[Arm, Task]]) -> Iterator[Finding]:
@@ -104,7 +111,7 @@ def _plans(folder: Path) -> list[Mapping[str, Activation]]:
         plan = ActivationPlan.load(folder / PLAN)
     except BudbreakError:
         return []  # it is not over yet, or was deleted: nothing is computed from it
-    return [{site: replace(one, trainable=False, per="site") for site, one in plan.items()}]
+    return [{site: _as_usual(one) for site, one in plan.items()}]
 
 
 def _rows(folder: Path) -> Iterator[Row]:

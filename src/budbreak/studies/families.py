@@ -13,9 +13,7 @@ from budbreak.masks import GRANULARITIES as GRANULARITY_CLASSES
 from budbreak.masks import SCOPES as SCOPE_CLASSES
 from budbreak.search import FAMILY as SAMPLER_FAMILY
 from budbreak.search import STOPPING_FAMILY, TUNER_FAMILY
-from budbreak.training import OPTIMIZERS as OPTIMIZER_CLASSES
-from budbreak.training import RATES as RATE_CLASSES
-from budbreak.training import AdamW, TAdam
+from budbreak.training import OPTIMIZER_FAMILY, RATE_FAMILY
 from budbreak.values import Family
 
 ACTIVATIONS = ACTIVATION_FAMILY
@@ -51,20 +49,6 @@ SCOPES = Family.of(
     meant={"local.*": '"layer"', r"(\d+):(\d+)": r'{is = "nm", n = \1, of = \2}'},
 )
 ALLOCATIONS = Family.of("allocation", ALLOCATION_CLASSES, example='"erk"')
-OPTIMIZERS = Family.of(
-    "optimizer",
-    OPTIMIZER_CLASSES,
-    needs=("learning_rate", "build"),
-    call=False,
-    names={"adamw": AdamW, "tadam": TAdam},
-    meant={"(?i)(robust|t).?adam": '"tadam"'},
-)
-RATES = Family.of(
-    "learning-rate schedule",
-    RATE_CLASSES,
-    needs=("attach", "check"),
-    call=False,
-    example='"cosine"',
-    meant={"(?i)cosine.*restarts?": '{is = "cosine", cycle = 10}'},
-)
+OPTIMIZERS = OPTIMIZER_FAMILY
+RATES = RATE_FAMILY
 DIAGNOSTICS = Family.of("diagnostic", diagnostics.ALL, needs=("needs", "quantities"), example='"dead-units"')

@@ -82,10 +82,10 @@ class _Slot:
     def _give(self, call: Callable[[], T]) -> Future[T]:
         try:
             self._pool = self._pool or _open_pool()
-            return self._pool.submit(call)
+            return self._pool.submit(_carrier(), call)
         except BrokenExecutor:  # its process has gone
             self._pool = _open_pool()
-            return self._pool.submit(call)
+            return self._pool.submit(_carrier(), call)
 
     def end(self, wait: bool, kill: bool) -> None:
         if self._pool is not None:
@@ -93,7 +93,7 @@ class _Slot:
 
 
 def _open_pool() -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(max_workers=1, initializer=_begin, initargs=(os.getpid(),))
+    return ProcessPoolExecutor(max_workers=1, initializer=_beginner(), initargs=(os.getpid(),))
 
 
 def _retell(error: BaseException) -> BaseException:
@@ -132,18 +132,35 @@ def _signals_held() -> Generator[None, None, None]:
             signal.raise_signal(number)
 
 
-def _begin(parent: int) -> None:
-    """Prepare a worker: Ctrl-C is its parent's affair, and it ends with it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-    threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
-    gc.freeze()  # what is imported stays: looking for schedulers passes over all other objects, 20 ms without this
+def _beginner() -> Callable[[int], None]:
+    """What prepares a worker: Ctrl-C is its parent's affair, and it ends with it.
+
+    Made in a function, so that it travels itself and not as the name of a module: a worker heeds its parent before it
+    spends seconds on importing torch.
+    """
+
+    def begin(parent: int) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))
+        threading.Thread(target=die_with, args=(parent,), daemon=True).start()
+
+    def die_with(parent: int) -> None:
+        """End this process when its parent is gone: a killed run must not go on writing behind a new one."""
+        while os.getppid() == parent:
+            time.sleep(0.2)
+        os._exit(1)
+
+    return begin
 
 
-def _die_with(parent: int) -> None:
-    """End this process when its parent is gone: a killed run must not go on writing behind a new one."""
-    while os.getppid() == parent:
-        time.sleep(0.2)
-    os._exit(1)
+def _carrier() -> Callable[[Callable[[], T]], T]:
+    """What a worker does with a call, which travels as `_beginner` does."""
+
+    def carry(call: Callable[[], T]) -> T:
+        if not gc.get_freeze_count():
+            gc.freeze()  # what is imported stays: looking for schedulers passes over all other objects, 20 ms without
+        return call()
+
+    return carry

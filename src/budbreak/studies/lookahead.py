@@ -24,12 +24,13 @@ from budbreak.studies.making import (
     make_network,
     make_plan,
     pick_engine,
+    weighing_numbers,
 )
 from budbreak.studies.recipe import Arm
 from budbreak.studies.rehearsing import Rehearsal
 from budbreak.studies.result import TEST_ACCURACY, TRAINING, Counted
 from budbreak.studies.run import Cells, Choice, cells_of, divided
-from budbreak.studies.sections import DataSection, Setup
+from budbreak.studies.sections import WATCHED, DataSection, Setup
 from budbreak.studies.spelling import in_recipe_words
 from budbreak.studies.task import Task
 from budbreak.studies.tasks import dense_of
@@ -267,10 +268,12 @@ def _preview(setup: Setup, dataset: DataSet, parts: Split, *, threads: int | Non
 
 
 def _check_reads(setup: Setup) -> None:
-    """Refuse a schedule that looks at what no level will have recorded, or at the test set, which decides nothing."""
+    """Refuse schedules and criteria that look at what is not recorded, or at the test set, which decides nothing."""
     known = [one.name for one in (*TRAINING, *quantities_of(setup.measure.diagnostics)) if one != TEST_ACCURACY]
     for name in reads_of(setup.prune.schedule):
         check_known(f"prune.schedule {setup.prune.schedule} looks at {name!r}", name, known)
+    for name in weighing_numbers(setup):
+        check_known(f"a criterion weighs outputs by {name!r}, which no epoch records", name, WATCHED)
 
 
 def _check_quantities(arms: Sequence[Arm]) -> None:

@@ -103,14 +103,18 @@ def until_retrained(setup: Setup) -> EndingRule | None:
     return replace(until, prunings=0) if isinstance(until, AccuracyGates) else until
 
 
+def weighing_numbers(setup: Setup) -> list[str]:
+    """The numbers of an epoch by which criteria weigh what they count in the next one."""
+    criteria = criteria_of(setup.prune.criterion, setup.prune.then)
+    observers = [one for criterion in criteria for one in observers_of(criterion.needs)]
+    weighted = [one for one in observers if getattr(one, "increment", "") == "accuracy-weighted"]
+    return [str(getattr(one, "accuracy", "")) for one in weighted]
+
+
 def watched_numbers(setup: Setup) -> tuple[str, ...]:
     """The numbers of an epoch that a rule or a criterion looks at, beside those that each training has."""
-    reads = [] if setup.train.until is None else list(setup.train.until.reads)
-    for criterion in criteria_of(setup.prune.criterion, setup.prune.then):
-        weighted = [
-            one for one in observers_of(criterion.needs) if getattr(one, "increment", "") == "accuracy-weighted"
-        ]
-        reads += [str(getattr(one, "accuracy", "")) for one in weighted]
+    reads = () if setup.train.until is None else setup.train.until.reads
+    reads = (*reads, *weighing_numbers(setup))
     return tuple(quantity.name for quantity in WATCHED_TOO if quantity.name in reads)
 
 
@@ -139,8 +143,8 @@ def epochs_before(setup: Setup, level: int) -> int:
 
 
 def epochs_in_all(setup: Setup) -> int:
-    """How many epochs all trainings take."""
-    return epochs_before(setup, setup.prune.schedule.levels + 1)
+    """How many epochs all trainings take, retrainings included; at most."""
+    return epochs_before(setup, setup.prune.schedule.levels + 1) + len(setup.retrain.ways) * setup.train.epochs
 
 
 def epochs_pruning(setup: Setup) -> int:

@@ -59,7 +59,7 @@ class LayerResult:
 
 @dataclass(frozen=True)
 class EpochResult:
-    """One evaluation during a level; ``epoch`` 0 is right after rewinding, before any training.
+    """One evaluation during a level; ``epoch`` 0 is before any training of it.
 
     Args:
         numbers: quantity name -> number; train_loss (the mean of the epoch) is absent at epoch 0, those of the

@@ -12,6 +12,7 @@ from budbreak.studies.notes import Notes
 from budbreak.studies.result import LayerResult, LevelResult
 
 WORDS = {"masked": "after retraining", "free": "after retraining without mask"}
+"""Way of retraining -> what is said of it."""
 _NONZERO = Quantity("nonzero", "remaining weights", "share", about="weights that are not zero, of the prunable ones.")
 
 

@@ -25,7 +25,7 @@ from budbreak.studies.task import Place, Task
 from budbreak.studies.taskfolder import check_complete, collect, is_complete
 from budbreak.studies.tasks import distinct, tasks_of
 from budbreak.studies.training import carry_out_task
-from budbreak.studies.trialfile import SEARCH
+from budbreak.studies.trialfile import SEARCH, is_search
 from budbreak.studies.watching import Report, Watch
 from budbreak.training import environment
 
@@ -243,7 +243,7 @@ def _collect_run(choice: Choice, cells: Cells, shown: Shown, seconds: float) -> 
         quantities = (*quantities, *compaction_quantities(ways))
     if any(arm.setup.activations.searches or arm.setup.tune.searches for arm in finished):
         quantities = (*quantities, *SEARCH)
-    compared = [one for one in quantities if not is_compaction(one.name) and one not in SEARCH]
+    compared = [one for one in quantities if not (is_compaction(one.name) or is_search(one.name))]
     order = {arm.name: index for index, arm in enumerate(finished)}
     levels.sort(key=lambda level: (order[level.arm], level.seed, level.level))
     return RunResult(

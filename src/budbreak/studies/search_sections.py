@@ -31,7 +31,7 @@ class SearchSection(Section):
 
     trials: Trials = Field(25, description="at most so many candidates are tried; the sampler may stop before")
     epochs: Annotated[int, Field(ge=1, le=_MOST_EPOCHS)] = Field(
-        10, description="of each trial: the beginning of the training that the best gets in full"
+        10, description="of each trial: the first epochs of the training that the best gets in full"
     )
     parallel: Trials = Field(
         1, description="so many trials may run at a time: each is proposed without a look at those that still may"

@@ -11,7 +11,7 @@ from budbreak.criteria import Criterion, Magnitude, scope_of
 from budbreak.data import PAD, find
 from budbreak.diagnostics import DeadUnits, Diagnostic
 from budbreak.errors import InvalidValue
-from budbreak.iteration import EndingRule, FollowUp
+from budbreak.iteration import AccuracyGates, EndingRule, FollowUp
 from budbreak.masks import Allocation, Element, Global, Granularity, Scope, Uniform
 from budbreak.networks import check_init, check_network
 from budbreak.schedules import Geometric, Schedule
@@ -236,6 +236,12 @@ class Setup(Section):
         if until is None:
             return self
         until.check(0 if self.prune.steps else self.prune.schedule.levels)
+        if isinstance(until, AccuracyGates) and self.prune.rewind != "none":
+            raise InvalidValue(
+                f"train.until is accuracy gates, and prune.rewind is {self.prune.rewind!r}",
+                "a network that is pruned while it trains goes on with its weights, and its optimizer",
+                'write rewind = "none" in [prune]',
+            )
         unknown = [name for name in until.reads if name not in WATCHED]
         if unknown:
             rule = f"an epoch has these numbers: {', '.join(WATCHED)}"
@@ -247,6 +253,17 @@ class Setup(Section):
         if self.ends_apart and self.retrain.ways:
             value = f"retrain.ways is {list(self.retrain.ways)}, and [activations] or [tune] has the last training"
             raise InvalidValue(value, "a network is retrained as it was trained before", "take one of them out")
+        return self
+
+    @model_validator(mode="after")
+    def _trials_are_its_beginning(self) -> Setup:
+        for name, section in (("activations", self.activations), ("tune", self.tune)):
+            if section.searches and section.epochs > self.train.epochs:
+                raise InvalidValue(
+                    f"{name}.epochs is {section.epochs}, and train.epochs {self.train.epochs}",
+                    "a trial is the beginning of the last training",
+                    f"write {name}.epochs = {self.train.epochs}, or fewer",
+                )
         return self
 
     @property

@@ -17,6 +17,7 @@ SEARCH = (
     Quantity("search_accuracy", "validation accuracy of the chosen one", "share", "higher", "in the search."),
 )
 """What a search cost, and promised."""
+_NAMES = {quantity.name for quantity in SEARCH}
 _FILE, _KIND = "trial.json", "task trial 1"
 _STEPS: tuple[Kind, ...] = ("tuned", "tuning", "finalist", "trial")  # the best of the first that there are goes on
 
@@ -68,6 +69,11 @@ def search_numbers(task: Task) -> dict[str, float]:
     promised = next(best for kind in _STEPS if (best := _best(task, kind)) is not None)
     costs = len(tried), sum(trial.epochs or 0 for trial in tried), sum(trial.seconds for trial in tried), promised
     return {quantity.name: float(number) for quantity, number in zip(SEARCH, costs, strict=True)}
+
+
+def is_search(name: str) -> bool:
+    """Whether a quantity of this name is one of `SEARCH`: each arm has one number, and no curve."""
+    return name in _NAMES
 
 
 def _best(task: Task, kind: Kind) -> float | None:

@@ -14,7 +14,7 @@ def activations(run: RunResult) -> list[Figure]:
     return finding_figures(run, "activations", _chart, caption="What each operator makes of its input.")
 
 
-def _chart(shown: Shown, width: float) -> alt.LayerChart:
+def _chart(shown: Shown, width: float) -> alt.LayerSpec:
     base = shown.base.encode(x=shown.x("input"), y=shown.y(), color=shown.styles["color"])
     line = base.mark_line(strokeWidth=1.8).encode(strokeDash=shown.styles["strokeDash"])
     return shown.sheet([line, shown.telling(base.mark_point(opacity=0, size=40), "input", "value")], width)

@@ -33,7 +33,7 @@ def cost(run: RunResult) -> list[Figure]:
             f"{caption}.",
             f"{said}.",
             {"cost": [row for one in found for row in _rows(one)]},
-            lambda width: alt.vconcat(*(_bars(kind, arms, width) for kind in _KINDS)),
+            lambda width: alt.VConcatSpecGenericSpec(vconcat=[_bars(kind, arms, width) for kind in _KINDS]),
             Table(("arm", "epochs", "steps", "time", "epochs, ratio", "time, ratio"), tuple(map(_texts, found))),
             place="aside",
         )
@@ -55,7 +55,7 @@ def _rows(one: Cost) -> Sequence[Row]:
     ]
 
 
-def _bars(kind: str, arms: Mapping[str, int], width: float) -> alt.LayerChart:
+def _bars(kind: str, arms: Mapping[str, int], width: float) -> alt.LayerSpec:
     """One bar per arm, with its number beside it."""
     label = min(0.4 * width, 12 + _LETTER * max(map(len, arms)))
     axis = alt.Axis(labelExpr=arm_labels(arms), labelLimit=label, domain=True)
@@ -70,4 +70,4 @@ def _bars(kind: str, arms: Mapping[str, int], width: float) -> alt.LayerChart:
     )
     bars = base.mark_bar(height=15).encode(color=arm_styles(arms)["color"].legend(None), tooltip=alt.Tooltip("text:N"))
     texts = base.mark_text(align="left", dx=6).encode(text=alt.Text("text:N"))
-    return alt.LayerChart(layer=[bars, texts, heading(kind, above=4)], width=width - label - 120, height=22 * len(arms))
+    return alt.LayerSpec(layer=[bars, texts, heading(kind, above=4)], width=width - label - 120, height=22 * len(arms))

@@ -39,7 +39,7 @@ def _figure(run: RunResult, group: Sequence[Quantity]) -> Figure:
     )
 
 
-def _chart(parts: Sequence[Lines], width: float) -> alt.ConcatChart:
+def _chart(parts: Sequence[Lines], width: float) -> alt.ConcatSpecGenericSpec:
     columns, height = (len(parts), 190) if width > 450 else (1, 150)
     panels = [lines.plot(width / columns - 50, height, titled=True) for lines in parts]
-    return alt.concat(*panels, columns=columns, spacing=14)
+    return alt.ConcatSpecGenericSpec(concat=panels, columns=columns, spacing=14)

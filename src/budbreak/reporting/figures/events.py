@@ -16,7 +16,7 @@ def events(run: RunResult) -> list[Figure]:
     return finding_figures(run, "events", _chart, caption="Upright lines are events.", place="full")
 
 
-def _chart(shown: Shown, width: float) -> alt.LayerChart:
+def _chart(shown: Shown, width: float) -> alt.LayerSpec:
     x, y, styles = shown.x("epoch"), shown.y(), shown.styles
     happened = shown.base.transform_filter("isValid(datum.event)")
     names = happened.encode(x=x, y=alt.value("height"), text="event:N")

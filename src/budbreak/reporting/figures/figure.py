@@ -21,7 +21,8 @@ class Figure:
         key: names the files and the elements of the page.
         heading, caption: what it shows and how to read it; ``about`` says it to those who cannot see it.
         data: name -> rows; the same name means the same rows in all figures of a run.
-        draw: the Altair chart in a width in pixels, on rows by their names; colours are variables of the theme.
+        draw: the Altair chart in a width in pixels, on rows by their names; colours are variables of the theme. Charts
+            are put together as LayerSpec, FacetSpec ...: LayerChart copies all its parts several times.
         table: the numbers.
         arms: label -> index of the style, of what its legend lists.
         panel: the heading under which it is one of several to choose from; "" for a figure on its own.

@@ -64,9 +64,9 @@ class Shown:
         """The chart, whose marks tell the values of columns."""
         return telling(chart, {column: self.title(column) for column in columns})
 
-    def sheet(self, layers: Sequence[alt.Chart], width: float) -> alt.LayerChart:
+    def sheet(self, layers: Sequence[alt.Chart], width: float) -> alt.LayerSpec:
         """Layers on common axes."""
-        return alt.LayerChart(layer=list(layers), width=width - 62, height=min(260, 0.6 * width))
+        return alt.LayerSpec(layer=list(layers), width=width - 62, height=min(260, 0.6 * width))
 
 
 def finding_figures(

@@ -31,7 +31,7 @@ class Heat:
     across: str
     down: str
 
-    def draw(self, width: float, *, with_names: bool = True) -> alt.LayerChart:
+    def draw(self, width: float, *, with_names: bool = True) -> alt.LayerSpec:
         """In a width; what goes down has names if ``with_names``, or else is that of the map to the left."""
         columns, lines = (list(dict.fromkeys(row[one] for row in self.rows)) for one in (self.across, self.down))
         room = names_room(lines, width)
@@ -42,7 +42,7 @@ class Heat:
             y=alt.Y(f"{self.down}:N", sort=lines, title=None, axis=names if with_names else None),
         )
         layers = self._tiles(base, numbered=cell >= 20 and height >= 11)
-        return alt.LayerChart(layer=layers, width=cell * len(columns), height=height * len(lines))
+        return alt.LayerSpec(layer=layers, width=cell * len(columns), height=height * len(lines))
 
     def _tiles(self, base: alt.Chart, *, numbered: bool) -> list[alt.Chart]:
         value = f"datum[{self.column!r}]"

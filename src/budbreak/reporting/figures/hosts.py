@@ -15,7 +15,7 @@ def hosts(run: RunResult) -> list[Figure]:
     return finding_figures(run, "hosts", _chart, caption="Means over seeds with 95 % intervals.")
 
 
-def _chart(shown: Shown, width: float) -> alt.LayerChart:
+def _chart(shown: Shown, width: float) -> alt.LayerSpec:
     groups = shown.different("host")
     base = shown.base.encode(
         y=alt.Y("host:N", sort=groups, title=None, axis=alt.Axis(domain=True)),
@@ -25,4 +25,4 @@ def _chart(shown: Shown, width: float) -> alt.LayerChart:
     bars = shown.telling(base.mark_bar(), "host", "value", "low", "high").encode(x=x, color=shown.styles["color"])
     known = base.transform_filter("isValid(datum.low)").mark_rule(color="var(--ink)", strokeWidth=1.2)
     height = len(groups) * (14 * len(shown.arms) + 8)
-    return alt.LayerChart(layer=[bars, known.encode(x="low:Q", x2="high:Q")], width=width - 90, height=height)
+    return alt.LayerSpec(layer=[bars, known.encode(x="low:Q", x2="high:Q")], width=width - 90, height=height)

@@ -63,7 +63,7 @@ def _figure(place: int, arm: str, rows: Sequence[Row], quantities: Sequence[Quan
     )
 
 
-def _chart(name: str, rows: Sequence[Row], quantities: Sequence[Quantity], width: float) -> alt.ConcatChart:
+def _chart(name: str, rows: Sequence[Row], quantities: Sequence[Quantity], width: float) -> alt.ConcatSpecGenericSpec:
     columns = min(2, len(quantities)) if width > 450 else 1
     names = names_room({row["layer"] for row in rows}, width / columns)
     each = (width - 12 * (columns - 1) + (columns - 1) * names) / columns  # only the first has names
@@ -73,4 +73,5 @@ def _chart(name: str, rows: Sequence[Row], quantities: Sequence[Quantity], width
         )
         for place, one in enumerate(quantities)
     ]
-    return alt.concat(*maps, columns=columns, spacing=12).resolve_scale(color="independent")
+    own_colours = alt.Resolve(scale=alt.ScaleResolveMap(color="independent"))
+    return alt.ConcatSpecGenericSpec(concat=maps, columns=columns, spacing=12, resolve=own_colours)

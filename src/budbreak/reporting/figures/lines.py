@@ -133,11 +133,11 @@ class Lines:
             for name, (line, *points) in ends.items()
         )
 
-    def draw(self, width: float) -> alt.LayerChart:
+    def draw(self, width: float) -> alt.LayerSpec:
         """As the only plot of a figure."""
         return self.plot(width - 56, min(280, 0.62 * width))
 
-    def plot(self, width: float, height: float, *, titled: bool = False) -> alt.LayerChart:
+    def plot(self, width: float, height: float, *, titled: bool = False) -> alt.LayerSpec:
         """Means joined by lines, their 95 % intervals, and seeds as small dots; the title may replace the label."""
         styles, label = arm_styles(self.arms), None if titled else safe(self.label)
         colour = styles["color"]
@@ -158,7 +158,7 @@ class Lines:
             layers += [caps.encode(y=alt.Y(end)) for end in ("low:Q", "high:Q")]
         points = base.mark_point(filled=True, size=44, opacity=1)
         layers.append(points.encode(y=y, shape=styles["shape"], tooltip=alt.Tooltip("tip:N")))
-        return alt.LayerChart(layer=[*layers, *([heading(self.label)] if titled else [])], width=width, height=height)
+        return alt.LayerSpec(layer=[*layers, *([heading(self.label)] if titled else [])], width=width, height=height)
 
     def _y_axis(self, height: float) -> dict[str, Any]:
         """Zero belongs on it for differences, and where the values come near it."""

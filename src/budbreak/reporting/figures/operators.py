@@ -16,5 +16,5 @@ def operators(run: RunResult) -> list[Figure]:
     return finding_figures(run, "operators", _chart, caption=caption, place="full")
 
 
-def _chart(shown: Shown, width: float) -> alt.LayerChart:
+def _chart(shown: Shown, width: float) -> alt.LayerSpec:
     return Heat(shown.name, shown.rows, shown.finding.quantity, "value", across="site", down="operator").draw(width)

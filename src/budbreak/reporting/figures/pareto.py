@@ -66,7 +66,7 @@ def _overlap(one: Box, other: Box) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
-def _chart(shown: Shown, width: float) -> alt.LayerChart:
+def _chart(shown: Shown, width: float) -> alt.LayerSpec:
     wide, high = width - 62, min(260, 0.6 * width)
     latencies, values = ([row[column] for row in shown.rows] for column in ("latency", "value"))
     first, last, top = min(latencies), max(latencies), max(values)
@@ -98,4 +98,4 @@ def _chart(shown: Shown, width: float) -> alt.LayerChart:
             for name, box, align in names(rows, along, (wide, high))
         ),
     ]
-    return alt.LayerChart(layer=layers, width=wide, height=high)
+    return alt.LayerSpec(layer=layers, width=wide, height=high)

@@ -18,6 +18,6 @@ def ratios(run: RunResult) -> list[Figure]:
     return finding_figures(run, "ratios", _chart, caption=caption, place="full")
 
 
-def _chart(shown: Shown, width: float) -> alt.FacetChart:
+def _chart(shown: Shown, width: float) -> alt.FacetSpec:
     y = alt.Y("value:Q", title=None, axis=alt.Axis(tickCount=4, format="~r"))
     return small_plots(shown, width, y, "remaining")

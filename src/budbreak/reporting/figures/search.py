@@ -14,7 +14,7 @@ def search(run: RunResult) -> list[Figure]:
     return finding_figures(run, "search", _chart, caption="Dots are trials, lines the best so far.")
 
 
-def _chart(shown: Shown, width: float) -> alt.LayerChart:
+def _chart(shown: Shown, width: float) -> alt.LayerSpec:
     styles, best = shown.styles, "min" if shown.finding.quantity.better == "lower" else "max"
     base = shown.base.encode(x=shown.x("trial"), color=styles["color"])
     running = base.transform_window(

@@ -15,7 +15,7 @@ def spectra(run: RunResult) -> list[Figure]:
     return finding_figures(run, "spectra", _chart, caption=caption, place="full")
 
 
-def small_plots(shown: Shown, width: float, y: alt.Y, *told: str, where: str = "true") -> alt.FacetChart:
+def small_plots(shown: Shown, width: float, y: alt.Y, *told: str, where: str = "true") -> alt.FacetSpec:
     """Values by rank, one small plot for each layer, of the rows where something holds; points tell more columns."""
     layers, styles = shown.different("layer"), shown.styles
     columns = min(len(layers), max(2, int(width / 220)))
@@ -23,10 +23,11 @@ def small_plots(shown: Shown, width: float, y: alt.Y, *told: str, where: str = "
     base = base.encode(x=shown.x("rank"), y=y, color=styles["color"])
     line = base.mark_line(strokeWidth=1.5).encode(strokeDash=styles["strokeDash"])
     dots = shown.telling(base.mark_point(filled=True, size=14), "layer", "rank", "value", *told)
-    both = alt.layer(line, dots, data=alt.NamedData(shown.name), width=(width - 60) / columns - 16, height=120)
-    return both.facet(facet=alt.Facet("layer:N", sort=layers, title=shown.title("value")), columns=columns, spacing=16)
+    both = alt.LayerSpec(layer=[line, dots], width=(width - 60) / columns - 16, height=120)
+    head = alt.Facet("layer:N", sort=layers, title=shown.title("value"))
+    return alt.FacetSpec(facet=head, spec=both, data=alt.NamedData(shown.name), columns=columns, spacing=16)
 
 
-def _chart(shown: Shown, width: float) -> alt.FacetChart:
+def _chart(shown: Shown, width: float) -> alt.FacetSpec:
     y = alt.Y("value:Q", title=None, scale=alt.Scale(type="log"), axis=alt.Axis(tickCount=4, format=".1~g"))
     return small_plots(shown, width, y, where="datum.value > 0")

@@ -63,7 +63,7 @@ def _figure(run: RunResult, quantity: Quantity, every: Sequence[Row]) -> Figure:
     return Figure(
         f"training-{slug(quantity.name)}",
         quantity.label,
-        "Means over seeds; epoch 0 is right after rewinding, before any training.",
+        "Means over seeds; epoch 0 is before any training of a level.",
         f"{named(quantity)} over training, by level and arm.",
         {"training": every},
         lambda width: _chart(quantity, rows, arms, width),
@@ -74,7 +74,7 @@ def _figure(run: RunResult, quantity: Quantity, every: Sequence[Row]) -> Figure:
     )
 
 
-def _chart(quantity: Quantity, rows: Sequence[Row], arms: dict[str, int], width: float) -> alt.FacetChart:
+def _chart(quantity: Quantity, rows: Sequence[Row], arms: dict[str, int], width: float) -> alt.FacetSpec:
     column, styles = column_of(quantity), arm_styles(arms)
     levels, epochs = (list(dict.fromkeys(row[name] for row in rows)) for name in ("level", "epoch"))
     columns = -(-len(levels) // -(-len(levels) // max(3, int(width / 150))))  # as many in each line
@@ -91,6 +91,13 @@ def _chart(quantity: Quantity, rows: Sequence[Row], arms: dict[str, int], width:
     )
     titles = {"level": "\u03bb", "epoch": "epoch"} | {arm_key(place): arm for arm, place in arms.items()}
     bands = wide.mark_rule(opacity=0, strokeWidth=step * across / len(epochs)).encode(x=x)
-    both = alt.layer(lines, telling(bands, titles), data=alt.NamedData("training"), width=across, height=70)
+    both = alt.LayerSpec(layer=[lines, telling(bands, titles)], width=across, height=70)
     head = alt.Facet("level:N", sort=levels, title=f"{named(quantity)} by epoch, at each density")
-    return both.facet(facet=head, columns=columns, spacing=16).resolve_axis(x="independent")
+    return alt.FacetSpec(
+        facet=head,
+        spec=both,
+        data=alt.NamedData("training"),
+        columns=columns,
+        spacing=16,
+        resolve=alt.Resolve(axis=alt.AxisResolveMap(x="independent")),
+    )

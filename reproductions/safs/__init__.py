@@ -1,0 +1,1 @@
+"""SAFS, activations and hyper-parameters searched for sparse networks, measured: docs/reproduction/safs.md."""
