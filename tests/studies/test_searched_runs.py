@@ -14,9 +14,11 @@ from budbreak.activations import FAMILY, ReLU, Swish
 from budbreak.data import load
 from budbreak.errors import CorruptFile, InvalidValue, MissingData, NotFinite, UnknownName
 from budbreak.studies import (
+    Request,
     RunFailed,
     costs,
     epochs_of_choice,
+    find_leaving,
     list_runs,
     look_ahead,
     read_searched,
@@ -383,6 +385,21 @@ def test_activations_in_the_paper_space_are_all_tried_before_anything_is_trained
     assert set(seen) == set(bb.activations.space("paper"))
     assert ReLU() not in seen
     assert len(seen) == 14
+
+
+def test_the_last_level_of_a_searched_arm_leaves_with_its_activations(searched):
+    choice, *_ = searched
+    leaving = find_leaving(Request(str(choice.folder), arm="search"))
+    again = find_leaving(Request(str(choice.folder), arm="search"), level=leaving.subject.level)
+    state = load_file(choice.folder / "networks" / "search-seed0.safetensors")
+    for one in (leaving, again):
+        assert all(torch.equal(value, state[name]) for name, value in one.subject.model.state_dict().items())
+        assert one.subject.level == max(row.level for row in one.run.levels)
+        assert one.dense is not None
+    x = torch.randn(4, 1, 8, 8)
+    assert torch.equal(leaving.subject.model.eval()(x), again.subject.model.eval()(x))
+    with pytest.raises(MissingData, match="are not kept; those of 0, "):
+        find_leaving(Request(str(choice.folder), arm="search"), level=77)
 
 
 def test_what_was_searched_is_read_from_the_folder_alone(searched):

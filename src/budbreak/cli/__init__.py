@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from budbreak._version import __version__
-from budbreak.cli import data, probe, ranks, report, run, runs
+from budbreak.cli import data, export, probe, ranks, report, run, runs
 from budbreak.cli.guard import guarded
 from budbreak.cli.parser import Parser
 
-COMMANDS = (run, runs, probe, ranks, report, data)
+COMMANDS = (run, runs, probe, ranks, report, export, data)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

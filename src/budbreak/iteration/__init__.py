@@ -22,6 +22,7 @@ from budbreak.iteration.identity import differences, mask_digest, numerical_envi
 from budbreak.iteration.keeping import load_level, mask_of_level, read_level
 from budbreak.iteration.levelrecord import LevelRecord
 from budbreak.iteration.levels import Level, Levels
+from budbreak.iteration.levelweights import LevelWeights
 from budbreak.iteration.loop import iterate
 from budbreak.iteration.plan import Plan
 from budbreak.iteration.preview import Preview
@@ -45,6 +46,7 @@ __all__ = [
     "Level",
     "LevelRecord",
     "LevelTarget",
+    "LevelWeights",
     "Levels",
     "PastEpoch",
     "Plan",

@@ -11,6 +11,7 @@ from budbreak.studies.folder import TASKS, read_tasks
 from budbreak.studies.histories import Histories, run_of_histories
 from budbreak.studies.inspect import Request, Subject, find_subject, measure_subject, save_measurement
 from budbreak.studies.intervals import Estimate, estimate, holm
+from budbreak.studies.leaving import BEST, MAX_DROP, Leaving, best_level, find_leaving
 from budbreak.studies.listing import StoredRun, list_runs
 from budbreak.studies.lookahead import Overview, duration, epochs_of_choice, look_ahead, share_cores
 from budbreak.studies.making import make_plan, prepare_data
@@ -49,8 +50,10 @@ from budbreak.studies.watching import Event
 __all__ = [
     "BATCH",
     "BATCH_SIZES",
+    "BEST",
     "COMPACTION",
     "EXECUTORS",
+    "MAX_DROP",
     "RETRAINED",
     "TASKS",
     "TEST_ACCURACY",
@@ -69,6 +72,7 @@ __all__ = [
     "Explained",
     "Histories",
     "LayerResult",
+    "Leaving",
     "LevelResult",
     "Notes",
     "Overview",
@@ -83,6 +87,7 @@ __all__ = [
     "StoredWeights",
     "Subject",
     "Trainer",
+    "best_level",
     "between",
     "check_executor",
     "costs",
@@ -91,6 +96,7 @@ __all__ = [
     "duration",
     "epochs_of_choice",
     "estimate",
+    "find_leaving",
     "find_subject",
     "holm",
     "import_folders",

@@ -20,6 +20,7 @@ from budbreak.masks import Mask
 from budbreak.networks import build
 from budbreak.studies.chosen import PLAN
 from budbreak.studies.folder import RUN_TASKS, TASKS, read_tasks
+from budbreak.studies.levelstores import kept_levels, level_of, store_of_level, weights_of_level
 from budbreak.studies.making import load_data, make_network
 from budbreak.studies.measuring import BATCH
 from budbreak.studies.recipefile import read_plain
@@ -38,6 +39,7 @@ class Subject:
         dataset: name of its data; ``parts``: as its recipe splits them.
         mask: its own, if it has one.
         origin: where it comes from, in words.
+        level: at whose end its weights are; None for fresh ones and those of a file.
     """
 
     model: nn.Module
@@ -45,6 +47,7 @@ class Subject:
     parts: Split
     mask: Mask | None
     origin: str
+    level: int | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ class Request:
         arm: of the run; the only one unless given.
         seed: of the run (0 unless given), or of a fresh initialisation.
         network: the factory of a recipe or run that has one: no file names code that is imported.
+        level: at whose end, of a run, a task or a store; the newest checkpoint unless given.
     """
 
     model: str
@@ -72,6 +76,7 @@ class Request:
     arm: str | None = None
     seed: int | None = None
     network: str | None = None
+    level: int | None = None
 
 
 def find_subject(request: Request) -> Subject:
@@ -83,13 +88,14 @@ def find_subject(request: Request) -> Subject:
     folder = task_folder(request)
     sections = _sections(request, folder)
     data, parts = _data(sections, request)
-    stored = _stored(folder, request.weights)
+    stored = _stored(folder, request.weights, request.level)
     of_run = folder is not None and folder != Path(request.model)  # then the seed has chosen the task
     fresh_seed = None if of_run else request.seed
     if stored is not None and fresh_seed is not None:
         value = f"seed is {fresh_seed}, with weights that are stored"
         raise InvalidValue(value, "it decides a fresh network", "take it out")
-    live = _with_chosen(_network(request, sections, data, fresh_seed or 0), folder, parts.train)
+    trained = folder if folder is None or request.level is None else store_of_level(folder, request.level)[0]
+    live = _with_chosen(_network(request, sections, data, fresh_seed or 0), trained, parts.train)
     if stored is not None:
         load_state(live, stored.state, extra=stored.extra)
     kept = stored and stored.mask
@@ -97,7 +103,8 @@ def find_subject(request: Request) -> Subject:
         kept = Mask.load(request.mask, store=stored and stored.store)
     if kept is not None:
         kept.parameters(live)  # refuses the mask of another architecture
-    return Subject(live, data.name, parts, kept, f"{request.model}: {stored.origin if stored else 'fresh'}")
+    origin = f"{request.model}: {stored.origin if stored else 'fresh'}"
+    return Subject(live, data.name, parts, kept, origin, stored and stored.level)
 
 
 Sections = tuple[DataSection, NetworkSection]
@@ -116,16 +123,27 @@ def task_folder(request: Request) -> Path | None:
 
 def _task_of_run(folder: Path, request: Request) -> Path:
     tasks = read_tasks(folder)
-    arms = list(dict.fromkeys(name.rpartition(" seed ")[0] for name in tasks))
-    arm = request.arm or (arms[0] if len(arms) == 1 else None)
-    if arm not in arms:
-        value = f"{folder} has no arm {arm!r}" if arm else f"{folder} has several arms, and none was named"
-        raise UnknownName(value, one_of(arms), did_you_mean(arm or "", arms) or f"add --arm {arms[0]}")
+    arm = arm_of(folder, request.arm)
     name = f"{arm} seed {request.seed or 0}"
     if name not in tasks:
         seeds = [key.rpartition(" ")[2] for key in tasks if key.startswith(f"{arm} seed ")]
         raise UnknownName(f"{folder} has no seed {request.seed} of {arm}", one_of(seeds))
     return folder.parent / TASKS / tasks[name]
+
+
+def arm_of(folder: Path, named: str | None) -> str:
+    """The arm of a run that is meant: the one that is named, or the only one.
+
+    Raises:
+        UnknownName: if there is no such arm, or several, and none is named.
+    """
+    tasks = read_tasks(folder)
+    arms = list(dict.fromkeys(name.rpartition(" seed ")[0] for name in tasks))
+    arm = named or (arms[0] if len(arms) == 1 else None)
+    if arm is None or arm not in arms:
+        value = f"{folder} has no arm {arm!r}" if arm else f"{folder} has several arms, and none was named"
+        raise UnknownName(value, one_of(arms), did_you_mean(arm or "", arms) or f"add --arm {arms[0]}")
+    return arm
 
 
 def _sections(request: Request, folder: Path | None) -> Sections | None:
@@ -168,19 +186,38 @@ class _Stored:
     extra: Mapping[str, Any] | None = None
     mask: Mask | None = None
     store: str | None = None
+    level: int | None = None
 
 
-def _stored(folder: Path | None, weights: Path | None) -> _Stored | None:
+def _stored(folder: Path | None, weights: Path | None, level: int | None) -> _Stored | None:
     """What is given as ``weights``, or else lies in the folder of a task."""
+    place = weights or folder
+    if level is not None and (place is None or not place.is_dir()):
+        holds = "a fresh network has no levels" if place is None else f"{place} holds one network"
+        raise InvalidValue(f"level is {level}, and {holds}", "the folder of a run or a store has levels", "take it out")
     if weights is not None and not weights.is_dir():
         return _Stored(read_state(weights), f"weights of {weights}")
-    place = weights or folder
     if place is None:
         return None
+    if level is not None:
+        return _stored_level(place, level)
     checkpoint, store = newest_checkpoint(place)
     stands = f"level {checkpoint.position.level}, epoch {checkpoint.position.epochs}"
     origin = f"weights of {weights}" if weights else stands
-    return _Stored(checkpoint.model, origin, checkpoint.extra, checkpoint.mask, store.identity)
+    level = level_of(place, checkpoint)
+    return _Stored(checkpoint.model, origin, checkpoint.extra, checkpoint.mask, store.identity, level)
+
+
+def _stored_level(place: Path, level: int) -> _Stored:
+    kept = kept_levels(place)
+    if kept and level not in kept:
+        raise MissingData(
+            f"the weights of level {level} of {place} are not kept; those of {', '.join(map(str, kept))} are",
+            'a recipe\'s run keeps its dense training and its last level, a store of iterate(keep="all") every one',
+            f"write --level {min(kept, key=lambda one: abs(one - level))}",
+        )
+    found, mask, store = weights_of_level(*store_of_level(place, level))
+    return _Stored(found.state, f"level {level}", found.extra, mask, store.identity, level)
 
 
 def newest_checkpoint(folder: Path) -> tuple[Checkpoint, Store]:

@@ -10,10 +10,9 @@ from torch import Tensor
 
 from budbreak.compaction import holds_compact, read_compact
 from budbreak.errors import InvalidValue, MissingData
-from budbreak.iteration import Store, mask_of_level, read_level
 from budbreak.studies.folder import RUN_TASKS
 from budbreak.studies.inspect import Request, newest_checkpoint, task_folder
-from budbreak.studies.taskfolder import read_task
+from budbreak.studies.levelstores import store_of_level, weights_of_level
 from budbreak.studies.weights import read_state
 
 
@@ -80,44 +79,13 @@ def _of_folder(path: Path, request: Request, level: int | None) -> StoredWeights
         raise InvalidValue(value, "a run has seeds", "give the folder of a run, or take it out")
     folder = task_folder(request) or path
     if level is not None:
-        return _of_level(*_with_level(folder, level), request.model, level)
+        return _of_level(*store_of_level(folder, level), request.model, level)
     checkpoint, _ = newest_checkpoint(folder)
     stands = f"level {checkpoint.position.level}, epoch {checkpoint.position.epochs}"
     weights = {name: checkpoint.model[name] for name in checkpoint.mask}
     return StoredWeights(weights, f"{request.model}: {stands}")
 
 
-def _with_level(folder: Path, level: int) -> tuple[Path, int]:
-    """The store that has a level of a task, and the number that it has there.
-
-    Level 0 of a task that prunes is that of the dense training that it started from, if there was one; a last training
-    that has a task of its own is level 0 of its store.
-    """
-    try:
-        task = read_task(folder)
-    except FileNotFoundError:
-        return folder, level
-    needs = [folder.parent / need for need in task.needs]
-    if task.task == "final" and level == _levels_of(needs[0]):
-        return folder, 0
-    return _with_level(needs[0], level) if needs and (level == 0 or task.task == "final") else (folder, level)
-
-
-def _levels_of(pruned: Path) -> int:
-    """The level at which a task stopped that leaves its last training to another one."""
-    store = Store(pruned)
-    store.look()
-    stood = store.load_checkpoint()
-    over = [record.level for record in stood[0].records if record.last_stage] if stood is not None else []
-    return max(over, default=-1) + 1
-
-
 def _of_level(folder: Path, number: int, model: str, level: int) -> StoredWeights:
-    store = Store(folder)
-    try:
-        store.look()
-    except FileNotFoundError:
-        raise MissingData(f"{folder} holds no store", "a level lies in one", "give the folder of a run") from None
-    found, _ = read_level(store, number)
-    mask = mask_of_level(store, found)
+    found, mask, _ = weights_of_level(folder, number)
     return StoredWeights({name: found.state[name] for name in mask}, f"{model}: level {level}")
