@@ -57,14 +57,14 @@ def row_of(text, begin):
 def test_without_cells_all_of_it_is_missing():
     text = text_of([])
     assert "Nothing was measured yet." in text
-    assert all(f"- `{SAFS}{suffix}`: all of it (5 arms, 5 seeds)" in text for suffix in ("", "-95", "-99"))
+    assert all(f"- `{SAFS}{suffix}`: all of it (7 arms, 5 seeds)" in text for suffix in ("", "-95", "-99"))
     assert f"- `{OPERATORS}`: all of it (40 arms, 3 seeds)" in text
     assert "nan" not in text.lower()
 
 
 def test_each_arm_stands_with_its_seeds_and_its_difference_to_relu():
     part = section(text_of(arms()), "LeNet-5 on MNIST, 97 % sparse")
-    assert "15 of 25 cells" in part
+    assert "15 of 35 cells" in part
     assert "**Half-powered: 3 of 5 seeds at most.**" in part
     assert row_of(part, "dense").startswith("| dense | 3 of 5 | 98.60 +- 0.10 | - |")
     assert row_of(part, "relu").startswith("| relu | 3 of 5 | 80.00 +- 0.20 | - | - | - | 10.0 +- 0.0 |")
@@ -80,7 +80,7 @@ def test_the_paper_stands_beside_its_sparsity_only():
     assert row_of(there, "dense").endswith("| 98.49 |")
     assert row_of(there, "relu").endswith("| 46.69 |")
     assert row_of(there, "relu-tuned").endswith("| - |")
-    assert "with `--set prune.schedule.sparsity=0.99`: 6 of 25 cells" in there
+    assert "with `--set prune.schedule.sparsity=0.99`: 6 of 35 cells" in there
     assert "the paper" not in section(text, "LeNet-5 on MNIST, 97 % sparse")
 
 
@@ -112,17 +112,18 @@ def test_few_seeds_are_never_judged(seeds):
 
 def test_masks_cap_what_can_be_reached():
     cells = arms({"relu": 0.4, "safs": 0.5}, sparsity=0.99, reached=5)
-    cells += arms({"relu-connected": 0.7}, sparsity=0.99)
+    cells += arms({"relu-floor": 0.4, "relu-connected": 0.7}, sparsity=0.99)
     text = section(text_of(cells), "LeNet-5 on MNIST, 99 % sparse")
-    assert "6 of 25 cells, and 3 of other arms" in text
+    assert "12 of 35 cells" in text
     reach = section(text_of(cells).split("99 % sparse\n")[1], "Classes that are reached")
     # the caps are 60 %: 20 and 10 points above what relu and safs reach
     assert (
-        "In 6 of 9 cells classes without a path cap the accuracy. There it lies in the mean 15.0 points below" in reach
+        "In 6 of 12 cells classes without a path cap the accuracy. There it lies in the mean 15.0 points below" in reach
     )
     assert "| 0 | relu and safs | 5 | 60 | 200 of 500 | 40.00 (relu) | 50.00 (safs) |" in reach
-    assert "| 0 | relu-connected | 10 | 100 | 200 of 500 | 70.00 (relu-connected) | 70.00 (relu-connected) |" in reach
-    assert "| connectivity, repaired | relu-connected - relu | +30.00 [" in text_of(cells)
+    both = "relu-floor and relu-connected | 10 | 100 | 200 of 500 | 40.00 (relu-floor) | 70.00 (relu-connected)"
+    assert f"| 0 | {both} |" in reach
+    assert "| connectivity, repaired | relu-connected - relu-floor | +30.00 [" in text_of(cells)
     assert "In all 15 cells every class is reached" in text_of(arms())
 
 
@@ -208,5 +209,5 @@ def test_other_sparsities_and_arms_are_shown_as_they_come():
     text = text_of([*arms({"relu": 0.9, "relu-ap": 0.91}, sparsity=0.8)])
     part = section(text, "LeNet-5 on MNIST, 80 % sparse")
     assert "| relu-ap | 3 of 5 |" in part
-    assert "3 of 25 cells, and 3 of other arms" in part
+    assert "3 of 35 cells, and 3 of other arms" in part
     assert "- `mnist-lenet5-safs-80`: relu (seeds 3 and 4), stage-1, " in text
