@@ -40,7 +40,7 @@ def pairs_of(one: Measured) -> dict[Pair, str]:
     """What is compared, and what of the gain it tells; repaired masks beside those of the arm that the recipe names."""
     repaired = [arm for arm in one.study.arms if arm.endswith(CONNECTED)]
     beside = {arm: one.study.planned.get(arm) or arm.removesuffix(CONNECTED) for arm in repaired}
-    named = {(arm, other): "connectivity, repaired" for arm, other in beside.items()}
+    named = dict.fromkeys(beside.items(), "connectivity, repaired")
     return {pair: text for pair, text in {**_PARTS, **named}.items() if set(pair) <= set(one.study.arms)}
 
 

@@ -123,7 +123,7 @@ def test_masks_cap_what_can_be_reached():
     assert "| 0 | relu and safs | 5 | 60 | 200 of 500 | 40.00 (relu) | 50.00 (safs) |" in reach
     both = "relu-floor and relu-connected | 10 | 100 | 200 of 500 | 40.00 (relu-floor) | 70.00 (relu-connected)"
     assert f"| 0 | {both} |" in reach
-    assert "| connectivity, repaired | relu-connected - relu-floor | +30.00 [" in text_of(cells)
+    assert "| connectivity, repaired | relu-connected - relu-floor | **+30.00 [" in text_of(cells)
     assert "In all 15 cells every class is reached" in text_of(arms())
 
 
