@@ -264,7 +264,9 @@ def test_the_page_says_every_number_goal_and_remark(stored):
         assert one.about in page
         for table in one.findings.tables:
             assert f"| {table.title} |" in page
-            assert all(f"| {row.name} | {row.seconds * 1e3:.3g} ms" in page for row in table.rows if row.seconds > 1e-3)
+            assert all(
+                f"| {row.name} | {row.seconds * 1e3:.3g} ms" in page for row in table.rows if 1e-3 < row.seconds < 1
+            )
         assert all(goal.aim in page and goal.verdict in page for goal in one.findings.goals)
         assert all(remark in page for remark in one.findings.remarks)
         assert text_of(one)
