@@ -11,6 +11,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from budbreak.checks import check_count
+from budbreak.cli.asking import request_of
 from budbreak.cli.console import say
 from budbreak.cli.parser import import_from_here, number, whole
 from budbreak.compaction import Compacted, compact
@@ -37,7 +38,7 @@ from budbreak.export import (
 from budbreak.live import apply_mask
 from budbreak.measuring import Meter
 from budbreak.reporting import Stacked
-from budbreak.studies import BEST, MAX_DROP, Leaving, Request, find_leaving
+from budbreak.studies import BEST, MAX_DROP, Leaving, find_leaving
 
 
 def add(commands: Any) -> None:
@@ -94,7 +95,7 @@ def execute(options: argparse.Namespace) -> int:
     _check(options)
     if options.network or ":" in options.model:
         import_from_here()
-    leaving = find_leaving(_request(options), level=options.level, max_drop=options.max_drop)
+    leaving = find_leaving(request_of(options), level=options.level, max_drop=options.max_drop)
     part, images = _images(leaving)
     example = images.normalised(images.first(options.images).images)
     own = _masked(leaving)
@@ -142,19 +143,6 @@ def _fastest(leaving: Leaving, own: nn.Module, images: Images, example: Tensor, 
 def _level(text: str) -> int | Literal["best"]:
     """The type of --level."""
     return BEST if text == BEST else whole(text)
-
-
-def _request(options: argparse.Namespace) -> Request:
-    return Request(
-        options.model,
-        data_dir=options.data_dir,
-        dataset=options.dataset,
-        weights=options.weights,
-        mask=options.mask,
-        arm=options.arm,
-        seed=options.seed,
-        network=options.network,
-    )
 
 
 def _images(leaving: Leaving) -> tuple[str, Images]:

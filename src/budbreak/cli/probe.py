@@ -6,12 +6,13 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from budbreak.cli.asking import request_of
 from budbreak.cli.console import say
 from budbreak.cli.parser import import_from_here, number, whole
 from budbreak.diagnostics import DeadUnitRates, SiteRates
 from budbreak.errors import spelt
 from budbreak.reporting import Stacked
-from budbreak.studies import Request, find_subject, measure_subject, save_measurement
+from budbreak.studies import find_subject, measure_subject, save_measurement
 
 
 def add(commands: Any) -> None:
@@ -51,17 +52,7 @@ def execute(options: argparse.Namespace) -> int:
     """Measure, print, save."""
     if options.network or ":" in options.model:
         import_from_here()
-    request = Request(
-        options.model,
-        data_dir=options.data_dir,
-        dataset=options.dataset,
-        weights=options.weights,
-        mask=options.mask,
-        arm=options.arm,
-        seed=options.seed,
-        network=options.network,
-    )
-    subject = find_subject(request)
+    subject = find_subject(request_of(options))
     dead = measure_subject(
         subject, part=options.part, images=options.images, threshold=options.threshold, every=options.every
     )

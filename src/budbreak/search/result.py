@@ -9,20 +9,14 @@ from budbreak.search.space import SearchSpace
 from budbreak.search.trial import History, Trial
 
 
-@dataclass(frozen=True)
-class SearchResult:
-    """All trials of a search, and the best of them.
+class Found:
+    """What results of searches have in common: the best of their trials."""
 
-    The score of the best of many is a little too high, as it was chosen for it: measure the network that you train in
-    the end on data that neither ``train`` nor ``evaluate`` has seen.
-    """
-
-    space: SearchSpace
     history: History
 
     @property
     def best(self) -> Trial:
-        """The trial with the highest score, the earliest of equal ones.
+        """The trial with the highest score, of those that were not stopped; the earliest of equal ones.
 
         Raises:
             NotFinite: if all of them diverged.
@@ -39,6 +33,18 @@ class SearchResult:
         score = self.best.score
         assert score is not None
         return score
+
+
+@dataclass(frozen=True)
+class SearchResult(Found):
+    """All trials of a search, and the best of them.
+
+    The score of the best of many is a little too high, as it was chosen for it: measure the network that you train in
+    the end on data that neither ``train`` nor ``evaluate`` has seen.
+    """
+
+    space: SearchSpace
+    history: History
 
     @property
     def plan(self) -> ActivationPlan:

@@ -18,17 +18,18 @@ from budbreak.live import replace_activations
 from budbreak.masks import Mask
 from budbreak.search.objective import Evaluate, TrainBySettings, TuningObjective
 from budbreak.search.preparing import check_numbers, check_reach, check_report, check_size, model_identity, pruned_copy
+from budbreak.search.result import Found
 from budbreak.search.sampler import Sampler
 from budbreak.search.samplers import ALL, TPE, TUNERS
 from budbreak.search.stopping import StoppingRule, check_stopping
-from budbreak.search.trial import History, Trial
+from budbreak.search.trial import History
 from budbreak.search.trying import Loop
 from budbreak.search.tuning_space import Settings, TuningChoices, TuningSpace
 from budbreak.values import inline
 
 
 @dataclass(frozen=True)
-class TuningResult:
+class TuningResult(Found):
     """All trials of a tuning, and the best of them.
 
     The score of the best of many is a little too high, as it was chosen for it: measure the network that you train in
@@ -37,26 +38,6 @@ class TuningResult:
 
     space: TuningSpace
     history: History
-
-    @property
-    def best(self) -> Trial:
-        """The trial with the highest score, of those that were not stopped; the earliest of equal ones.
-
-        Raises:
-            NotFinite: if all of them diverged.
-        """
-        return self.history.best_trial()
-
-    @property
-    def score(self) -> float:
-        """That of the best trial, in [0, 1].
-
-        Raises:
-            NotFinite: if all of them diverged.
-        """
-        score = self.best.score
-        assert score is not None
-        return score
 
     @property
     def settings(self) -> Settings:

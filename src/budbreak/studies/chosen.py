@@ -13,11 +13,11 @@ from budbreak.activations import Activation, ActivationModule, ActivationPlan
 from budbreak.diagnostics import Finding, Quantity
 from budbreak.errors import BudbreakError, CorruptFile
 from budbreak.files import read_json, write_json
-from budbreak.search import History, activation_name, operators_finding, search_finding
+from budbreak.search import History, Trial, activation_name, operators_finding, search_finding
 from budbreak.studies.changes import Row, finding
 from budbreak.studies.recipe import Arm
 from budbreak.studies.task import Kind, Task
-from budbreak.studies.trialfile import read_history
+from budbreak.studies.trialfile import read_trial
 
 PLAN, _CURVES, _KIND = "activations.json", "curves.json", "activation curves 1"
 _INPUTS = tuple(place / 4 for place in range(-20, 21))
@@ -109,13 +109,15 @@ def chosen_findings(shown: Sequence[tuple[Arm, Task]]) -> Iterator[Finding]:
 
 
 def _history(trials: tuple[Task, ...]) -> History:
-    """The trials that are over."""
-    for count in range(len(trials), 0, -1):
+    """The trials that are over, up to the first that is not."""
+    found = list[Trial]()
+    for task in trials:
         try:
-            return read_history(trials[:count])
+            trial = read_trial(task)
         except (FileNotFoundError, BudbreakError):
-            continue
-    return History()
+            break
+        found += [] if trial is None else [trial]
+    return History(tuple(found))
 
 
 def _plans(folder: Path) -> list[Mapping[str, Activation]]:

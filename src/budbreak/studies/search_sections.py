@@ -32,6 +32,7 @@ _STOPS = (
 class SearchSection(Section):
     """What both searches have in common."""
 
+    space: Any = None
     trials: Trials = Field(25, description="at most so many candidates are tried; the sampler may stop before")
     epochs: Annotated[int, Field(ge=1, le=_MOST_EPOCHS)] = Field(
         10, description="of each trial: the first epochs of the training that the best gets in full"
@@ -47,7 +48,7 @@ class SearchSection(Section):
     @property
     def searches(self) -> bool:
         """Whether there is anything to search."""
-        raise NotImplementedError
+        return self.space is not None
 
 
 def _read_space(plain: object) -> Space | None:
@@ -95,11 +96,6 @@ class ActivationsSection(SearchSection):
         return self
 
     @property
-    def searches(self) -> bool:
-        """Whether there is anything to search."""
-        return self.space is not None
-
-    @property
     def choices(self) -> tuple[Activation, ...]:
         """What a search chooses from, at each site; nothing where none is searched."""
         return () if self.space is None else space(self.space) if isinstance(self.space, str) else self.space
@@ -130,11 +126,6 @@ class TuneSection(SearchSection):
     )
     stop: Annotated[StoppingRule | None, read_optional(STOPPING_RULES, "tune.stop")] = Field(None, description=_STOPS)
     trials: Trials = Field(20, description="at most so many settings are tried; the sampler may stop before")
-
-    @property
-    def searches(self) -> bool:
-        """Whether there is anything to search."""
-        return self.space is not None
 
     def choices(self, epochs: int) -> TuningSpace:
         """What is searched for a training of so many epochs."""
