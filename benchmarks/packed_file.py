@@ -16,7 +16,7 @@ from torch import Tensor
 from benchmarks.findings import Findings, Goal, Table, table
 from benchmarks.settings import Settings
 from budbreak.errors import InvariantBroken
-from budbreak.export import entropy_bound, read_exported, write_packed
+from budbreak.exporting import entropy_bound, read_exported, write_packed
 from budbreak.measuring import Contender, Timing
 
 OURS, SAVEZ, GZIP = "packed safetensors", "np.savez_compressed", "gzip of the dense file"

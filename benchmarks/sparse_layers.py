@@ -13,7 +13,7 @@ from benchmarks.findings import Findings, Goal, Table, table
 from benchmarks.settings import Settings
 from benchmarks.work import MNIST
 from budbreak.errors import InvariantBroken
-from budbreak.export import SparseLinear, sparsify
+from budbreak.exporting import SparseLinear, sparsify
 from budbreak.measuring import Contender
 from budbreak.networks import mlp
 

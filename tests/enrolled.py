@@ -14,7 +14,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from budbreak import activations, criteria, diagnostics, evidence, masks, schedules, search, training
-from budbreak.export import Onnx, OpenVINO, Packed, Safetensors, TorchProgram
+from budbreak.exporting import Onnx, OpenVINO, Packed, Safetensors, TorchProgram
 from budbreak.iteration import AccuracyGates, ActivateWhilePruning, EarlyStop, Remove, Train
 
 Share = st.floats(0.001, 0.99)

@@ -1,6 +1,5 @@
 """Every entry of an `ALL` tuple keeps the contract of its kind; and the contracts can be broken."""
 
-import importlib
 import random
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from budbreak import activations, criteria, diagnostics, evidence, schedules, search
+from budbreak import activations, criteria, diagnostics, evidence, exporting, schedules, search
 from budbreak.diagnostics import Measurement, Quantity
 from budbreak.errors import ContractBroken, MissingEvidence
 from budbreak.evidence import Gradients, Observer, Probe, StartWeights, UnitCounts, Weights
@@ -33,7 +32,6 @@ from budbreak.testing import (
 from budbreak.values import Family
 from enrolled import ROWS, instances, row_of
 
-exports = importlib.import_module("budbreak.export")  # bb.export is the verb
 PROBES, OBSERVERS = evidence.ALL, evidence.OBSERVERS
 FAMILIES = [family for family in vars(families).values() if isinstance(family, Family)]
 
@@ -45,7 +43,7 @@ def cases(kinds):
 
 @pytest.mark.parametrize(
     "package",
-    [activations, criteria, schedules, evidence, diagnostics, search, exports],
+    [activations, criteria, schedules, evidence, diagnostics, search, exporting],
     ids=lambda package: package.__name__,
 )
 def test_each_class_is_enrolled(package):
@@ -57,7 +55,7 @@ def test_each_class_is_enrolled(package):
 
 def test_each_row_is_of_a_class_that_is_enrolled():
     everything = {kind for family in FAMILIES for kind in family.names.values()}
-    everything |= {*evidence.ALL, *evidence.OBSERVERS, *exports.ALL}
+    everything |= {*evidence.ALL, *evidence.OBSERVERS, *exporting.ALL}
     assert {row.kind for row in ROWS} == everything
 
 
@@ -91,11 +89,11 @@ def test_tuners_keep_their_contract(tuner):
     check_tuner(tuner, search.TuningSpace.of("safs", epochs=30))
 
 
-@pytest.mark.parametrize("exporter", cases(exports.ALL))
+@pytest.mark.parametrize("exporter", cases(exporting.ALL))
 def test_exporters_keep_their_contract(exporter):
     check_value(exporter)
-    assert isinstance(exporter, exports.Exporter)
-    assert type(exporter) in exports.FAMILY.names.values()
+    assert isinstance(exporter, exporting.Exporter)
+    assert type(exporter) in exporting.FAMILY.names.values()
 
 
 @pytest.mark.parametrize("probe", cases(evidence.ALL))

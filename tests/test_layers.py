@@ -21,7 +21,7 @@ LAYERS = [
     (6, "live compaction"),
     (7, "iteration search training testing"),
     (8, "studies"),
-    (9, "reporting export integrations contrib"),
+    (9, "reporting exporting integrations contrib"),
     (10, "cli __main__"),
 ]
 TABLE = {module: layer for layer, modules in LAYERS for module in modules.split()}

@@ -29,7 +29,7 @@ from budbreak import (
 from budbreak._version import __version__
 from budbreak.compaction import compact, load_compact
 from budbreak.evidence import Evidence, probe
-from budbreak.export import export, load_exported
+from budbreak.exporting import export, load_exported
 from budbreak.graph import trace
 from budbreak.iteration import ActivateWhilePruning, Plan, Remove, Step, Train, iterate, load_level
 from budbreak.live import connect, dead_neurons, hold, prune, replace_activations, rewind

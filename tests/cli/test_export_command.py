@@ -14,7 +14,7 @@ import budbreak as bb
 from budbreak.cli import main
 from budbreak.data import load
 from budbreak.errors import MissingData
-from budbreak.export import read_exported
+from budbreak.exporting import read_exported
 from budbreak.networks import build
 from budbreak.studies import LevelResult, Request, best_level, find_leaving, load_result
 

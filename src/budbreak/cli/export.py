@@ -17,7 +17,7 @@ from budbreak.cli.parser import import_from_here, number, whole
 from budbreak.compaction import Compacted, compact
 from budbreak.data import Images
 from budbreak.errors import BudbreakError, InvalidValue
-from budbreak.export import (
+from budbreak.exporting import (
     AS_IS,
     COMPACT,
     DENSE,

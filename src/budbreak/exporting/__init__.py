@@ -1,0 +1,77 @@
+"""In which form does it leave? Each exporter is one file; a file on disk is verified against the network."""
+
+from budbreak.exporting.artifact import Agreement, Artifact, Written
+from budbreak.exporting.baking import Baked, bake
+from budbreak.exporting.candidates import NOTHING_CUT, is_smaller
+from budbreak.exporting.cards import Card
+from budbreak.exporting.choosing import Candidate, Fastest, choose_fastest
+from budbreak.exporting.describing import describe
+from budbreak.exporting.exporter import Exporter
+from budbreak.exporting.exporting import export
+from budbreak.exporting.families import ALL, FAMILY
+from budbreak.exporting.forms import check_forms, write_forms
+from budbreak.exporting.loading import load_exported, read_exported
+from budbreak.exporting.onnx_file import Onnx
+from budbreak.exporting.openvino_file import OpenVINO
+from budbreak.exporting.packed import Packed, write_packed
+from budbreak.exporting.packing import entropy_bound
+from budbreak.exporting.running import RUNTIMES, installed
+from budbreak.exporting.safetensors import Safetensors
+from budbreak.exporting.shipping import ship
+from budbreak.exporting.side_by_side import (
+    AS_IS,
+    COMPACT,
+    DENSE,
+    Row,
+    SideBySide,
+    measure_side_by_side,
+    recommendation,
+)
+from budbreak.exporting.sparse_choices import LayerChoice, Sparsified
+from budbreak.exporting.sparse_linear import SparseLinear
+from budbreak.exporting.sparsifying import sparsify
+from budbreak.exporting.torch_program import TorchProgram
+
+__all__ = [
+    "ALL",
+    "AS_IS",
+    "COMPACT",
+    "DENSE",
+    "FAMILY",
+    "NOTHING_CUT",
+    "RUNTIMES",
+    "Agreement",
+    "Artifact",
+    "Baked",
+    "Candidate",
+    "Card",
+    "Exporter",
+    "Fastest",
+    "LayerChoice",
+    "Onnx",
+    "OpenVINO",
+    "Packed",
+    "Row",
+    "Safetensors",
+    "SideBySide",
+    "SparseLinear",
+    "Sparsified",
+    "TorchProgram",
+    "Written",
+    "bake",
+    "check_forms",
+    "choose_fastest",
+    "describe",
+    "entropy_bound",
+    "export",
+    "installed",
+    "is_smaller",
+    "load_exported",
+    "measure_side_by_side",
+    "read_exported",
+    "recommendation",
+    "ship",
+    "sparsify",
+    "write_forms",
+    "write_packed",
+]

@@ -1,0 +1,49 @@
+"""One network in several forms, side by side in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from budbreak.compaction import Compacted
+from budbreak.errors import InvalidValue
+from budbreak.exporting.artifact import Artifact
+from budbreak.exporting.exporting import chosen, export
+from budbreak.exporting.running import check_runtimes
+
+NAME = "network"
+"""Of the files, before their endings."""
+
+
+def check_forms(forms: Sequence[str]) -> None:
+    """Refuse forms that there are not, or whose libraries are not there, before anything is done.
+
+    Raises:
+        UnknownName: for a form that there is not.
+        InvalidValue: for one twice; for a missing library: with what to install.
+    """
+    for form in forms:
+        chosen(form)
+    if twice := sorted({form for form in forms if forms.count(form) > 1}):
+        raise InvalidValue(f"{twice[0]!r} is given twice", "each form is written once", "leave one out")
+    check_runtimes(tuple(forms))
+
+
+def write_forms(
+    network: nn.Module | Compacted, folder: Path, forms: Sequence[str], *, example: Tensor
+) -> tuple[Artifact, ...]:
+    """Write a network in each form, each verified; older files of the same names are replaced.
+
+    Args:
+        network: see `export`.
+        folder: of the files, ``network`` with the form's ending.
+        forms: short names.
+        example: see `export`.
+
+    Raises:
+        BudbreakError: see `check_forms`, `export`; then the forms before it are there, whole.
+    """
+    check_forms(forms)
+    return tuple(export(network, folder / f"{NAME}{chosen(form).suffix}", to=form, example=example) for form in forms)

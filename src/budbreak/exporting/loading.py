@@ -1,0 +1,144 @@
+"""What was exported as safetensors, back in a network: without a pickle, and only if everything fits."""
+
+from __future__ import annotations
+
+import contextlib
+import zlib
+from collections.abc import Generator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from budbreak.checks import check_model
+from budbreak.errors import BudbreakError, InvariantBroken, MaskMismatch, MissingData
+from budbreak.exporting.layout import NAMES
+from budbreak.exporting.packed_reader import Array, opened, unpacked
+from budbreak.exporting.plans import plan_in
+from budbreak.exporting.state import state_of
+from budbreak.files import cannot_read, corrupt, tensor_bytes
+from budbreak.graph import Forward, example_outputs
+from budbreak.live import model_digest
+from budbreak.masks import copied, unwrap
+
+_REMEDY = "export it again, or give a file that bb.export wrote as safetensors"
+_DTYPES: Mapping[str, torch.dtype] = {name: dtype for dtype, name in NAMES.items()}
+
+
+def load_exported(path: str | Path, model: nn.Module) -> nn.Module:
+    """The network in a safetensors file, packed or plain, from an instance of its architecture.
+
+    Args:
+        path: of the file, which `export` wrote.
+        model: any instance, with whatever weights; it stays as it is. Where a compact model was written with its plan,
+            an instance of the dense architecture.
+
+    Returns:
+        A copy with the stored weights and buffers, bit for bit, on the device of ``model``.
+
+    Raises:
+        MissingData: if there is no file.
+        CannotRead: if it is none, or the system refuses.
+        CorruptFile: if it was changed, is none of ours, or of a newer version.
+        MaskMismatch: if names, shapes or dtypes are not those of the model.
+        InvalidValue: if it is no model, or cannot be copied.
+    """
+    check_model(model)
+    path = Path(path)
+    with _said(path):
+        content = opened(path)
+        plan = plan_in(content[1], path, _REMEDY)
+    return _fill(copied(unwrap(model)) if plan is None else plan.apply(model), path, content)
+
+
+def outputs_of_file(path: Path, model: nn.Module, example: Any, forward: Forward | None) -> list[Tensor]:
+    """What a model gives on an example after its own file was loaded into it.
+
+    Raises:
+        InvariantBroken: if that changed it.
+    """
+    before = model_digest(model)
+    with _said(path):
+        content = opened(path)
+    if model_digest(_fill(model, path, content)) != before:
+        rule = "what is written is the model, bit for bit; nothing was left on disk"
+        raise InvariantBroken(f"the file of {type(model).__name__} holds other values than the model", rule)
+    return example_outputs(model, example, forward)
+
+
+def read_exported(path: str | Path) -> dict[str, Tensor]:
+    """The state_dict in a safetensors file, packed or plain; see `load_exported` for what is raised."""
+    with _said(Path(path)):
+        return {name: _tensor(*entry) for name, entry in unpacked(*opened(path)).items()}
+
+
+def _fill(model: nn.Module, path: Path, content: tuple[dict[str, Any], dict[str, Any], Array]) -> nn.Module:
+    with _said(path):
+        described = _described(*content[:2])
+    _check_fits(model, described)  # before anything of the sizes that the file names is made
+    with _said(path):
+        state = {name: _tensor(*entry) for name, entry in unpacked(*content).items()}
+    model.load_state_dict(state)
+    _check_same(model, state)
+    return model
+
+
+@contextlib.contextmanager
+def _said(path: Path) -> Generator[None, None, None]:
+    """Errors of the reader, which stands alone, as ours."""
+    try:
+        yield
+    except BudbreakError:
+        raise
+    except FileNotFoundError:
+        raise MissingData(
+            f"no file {path}", "what is loaded is a file that bb.export wrote", "check the path"
+        ) from None
+    except OSError as error:
+        raise cannot_read(path, error) from error
+    except (ValueError, LookupError, TypeError, AttributeError, MemoryError, OverflowError, zlib.error) as error:
+        why = str(error) if isinstance(error, ValueError) else f"a row is of another form ({error!r})"
+        raise corrupt(path, why, _REMEDY) from None
+
+
+def _described(header: Mapping[str, Any], notes: Mapping[str, Any]) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
+    if "tensors" not in notes:
+        return {name: (_DTYPES[entry["dtype"]], tuple(entry["shape"])) for name, entry in header.items()}
+    described: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {}
+    for name, *row in notes["tensors"]:
+        described[name] = described[row[0]] if len(row) == 1 else (_DTYPES[row[0]], tuple(row[1]))
+    return described
+
+
+def _check_fits(model: nn.Module, described: Mapping[str, tuple[torch.dtype, tuple[int, ...]]]) -> None:
+    mine = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in state_of(model).items()}
+    odd = next((name for name in {**mine, **described} if mine.get(name) != described.get(name)), None)
+    if odd is not None:
+        raise MaskMismatch(
+            f"{odd!r} is {_words(described.get(odd))} in the file and {_words(mine.get(odd))} in the model",
+            "a file fits only the architecture that it was written from, in its dtypes; nothing is rounded",
+            "build the model as it was then: a compact one by plan.apply(model)",
+        )
+
+
+def _words(described: tuple[torch.dtype, tuple[int, ...]] | None) -> str:
+    return "absent" if described is None else f"{str(described[0]).removeprefix('torch.')} of shape {described[1]}"
+
+
+def _check_same(model: nn.Module, state: Mapping[str, Tensor]) -> None:
+    for name, tensor in state_of(model).items():
+        if not np.array_equal(tensor_bytes(tensor), tensor_bytes(state[name])):
+            raise MaskMismatch(
+                f"{name!r} of the model holds other values after loading",
+                "each tensor of the file has one in the model: ties are where they were, and nothing is computed",
+                "build the model as it was then: which of its tensors are the same, or changed by load_state_dict?",
+            )
+
+
+def _tensor(dtype: str, bits: Array) -> Tensor:
+    tensor = torch.from_numpy(bits.copy())
+    if dtype == "BOOL" and bits.size and bits.max() > 1:
+        raise ValueError("it holds a bool that is neither 0 nor 1")
+    return tensor.view(_DTYPES[dtype])

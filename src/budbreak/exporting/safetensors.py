@@ -1,0 +1,48 @@
+"""The plain form: the state_dict in a safetensors file, which any reader of such files reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torch import nn
+
+from budbreak.compaction import CompactionPlan
+from budbreak.exporting.artifact import Artifact
+from budbreak.exporting.layout import Entry, dtype_name, write_entries
+from budbreak.exporting.loading import outputs_of_file
+from budbreak.exporting.plans import plan_notes
+from budbreak.exporting.shipping import ship
+from budbreak.exporting.state import state_of
+from budbreak.files import tensor_bytes
+from budbreak.graph import Forward
+
+KIND = "state"
+
+
+@dataclass(frozen=True)
+class Safetensors:
+    """Every element of the state_dict, zeros too; a tied tensor under each of its names.
+
+    Args:
+        plan: of a compact model: it goes into the file, which then loads into an instance of the dense architecture.
+    """
+
+    plan: CompactionPlan | None = field(default=None, hash=False)
+    suffix: ClassVar[str] = ".safetensors"
+
+    def __call__(self, model: nn.Module, path: Path, *, example: Any, forward: Forward | None = None) -> Artifact:
+        """See `Exporter`; outputs are those of an instance into which the file was loaded."""
+        return ship(
+            "safetensors", model, path, example=example, forward=forward, write=self._write,
+            run=lambda model, path: outputs_of_file(path, model, example, forward),
+        )  # fmt: skip
+
+    def _write(self, model: nn.Module, path: Path) -> tuple[str, ...]:
+        entries = {
+            name: Entry(dtype_name(name, tensor), tuple(tensor.shape), (tensor_bytes(tensor),))
+            for name, tensor in state_of(model).items()
+        }
+        write_entries(path, entries, {"kind": KIND, **plan_notes(self.plan, entries)})
+        return ()

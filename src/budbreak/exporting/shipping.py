@@ -1,0 +1,81 @@
+"""What every exporter does around its own format: copy, write aside, verify, move."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from budbreak.checks import check_model
+from budbreak.errors import InvalidValue, InvariantBroken
+from budbreak.exporting.artifact import Agreement, Artifact, Written
+from budbreak.files import staging
+from budbreak.graph import Forward, check_finite_outputs, example_outputs, too_far
+from budbreak.masks import copied, unwrap
+
+Write = Callable[[nn.Module, Path], Sequence[str]]
+"""Writes a copy of the model, in eval mode, to a path, other files beside it; gives notes for the `Artifact`."""
+
+Run = Callable[[nn.Module, Path], Sequence[Tensor]]
+"""The outputs, on the example, of what was written; the copy of the model is given, too."""
+
+
+def ship(
+    name: str,
+    model: nn.Module,
+    path: Path,
+    *,
+    example: Any,
+    forward: Forward | None,
+    write: Write,
+    run: Run,
+    tolerance: float | None = None,
+) -> Artifact:
+    """Write a model in one format, verified; see `Exporter` for what is raised.
+
+    Args:
+        name: of the format.
+        model: see `Exporter`.
+        path: see `Exporter`.
+        example: see `Exporter`.
+        forward: see `Exporter`.
+        write: the format itself.
+        run: what is on disk, run.
+        tolerance: the largest difference of an output that is accepted; unless given the root of the output's
+            precision (3e-4 in float32) times its largest value. ``math.inf`` where the format rounds on purpose.
+    """
+    check_model(model)
+    own = copied(unwrap(model)).eval()
+    expected = check_finite_outputs(example_outputs(own, example, forward))
+    if not expected:
+        raise InvalidValue(
+            f"{type(own).__name__} gives no tensor for the example",
+            "what is written is verified by its outputs",
+            "give forward=lambda model, batch: ... that gives tensors",
+        )
+    with staging(path) as aside:
+        notes = tuple(write(own, aside))
+        agreement = _verified(name, expected, run(own, aside), tolerance)
+        # measured before they move: what is on disk afterwards is what was verified
+        files = [Written.of(one) for one in sorted(aside.parent.iterdir(), key=lambda one: one.name != aside.name)]
+    placed = [Written(path.parent / file.path.name, file.bytes, file.sha256) for file in files]
+    return Artifact(name, tuple(placed), agreement, notes)
+
+
+def _verified(name: str, expected: list[Tensor], given: Sequence[Tensor], tolerance: float | None) -> Agreement:
+    again = [tensor.to(one.device) for one, tensor in zip(expected, given, strict=False)]
+    if len(again) != len(expected) or len(given) != len(expected):
+        raise InvariantBroken(
+            f"the {name} file gives {len(given)} outputs, and the model {len(expected)}",
+            "what is written gives what the model gives",
+            "give forward=lambda model, batch: ... that gives tensors alone",
+        )
+    if trouble := too_far(expected, again, tolerance):
+        raise InvariantBroken(
+            f"the {name} file gives other outputs: {trouble}",
+            "what is written gives what the model gives; nothing was left on disk",
+            "does the model draw at random in eval mode, or does its result depend on more than its inputs?",
+        )
+    return Agreement.between(expected, again)

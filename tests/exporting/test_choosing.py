@@ -1,0 +1,114 @@
+"""The fastest form that is good enough, of what was measured; and what is on the front."""
+
+import pytest
+import torch
+from torch import nn
+
+from budbreak.compaction import Compacted
+from budbreak.data import Images
+from budbreak.errors import InvalidValue
+from budbreak.exporting import choose_fastest, choosing, side_by_side
+from budbreak.exporting.running import accuracy_of, eager
+from budbreak.measuring import Timing
+
+
+@pytest.fixture(autouse=True)
+def torch_alone(monkeypatch):
+    for room in (choosing, side_by_side):
+        monkeypatch.setattr(room, "installed", lambda: ("torch",))
+
+
+def meter_of(**seconds):
+    """A meter that finds these times; a contender that is not named takes 1 s."""
+
+    def meter(contenders):
+        for contender in contenders:
+            contender.run()
+        names = {contender.name: contender.name.partition(" in ")[0].replace(" ", "_") for contender in contenders}
+        return {name: Timing((seconds.get(key.replace("/", "_"), 1.0),)) for name, key in names.items()}
+
+    return meter
+
+
+def network():
+    """Of 32 units 16 are dead."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 4))
+    with torch.no_grad():
+        model[1].weight[16:] = 0
+        model[1].bias[16:] = 0
+    return model.eval()
+
+
+def images(model, count=60):
+    """Labelled as the network sees them."""
+    pixels = torch.randint(0, 256, (count, 1, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    found = Images(pixels, torch.zeros(count, dtype=torch.int64), (0.5,), (0.5,))
+    return Images(pixels, model(found.normalised(pixels)).argmax(1), (0.5,), (0.5,))
+
+
+def choose(model, seen, meter, **asked):
+    return choose_fastest(model, seen, example=seen.normalised(seen.images), meter=meter, **asked)
+
+
+def test_the_fastest_that_holds_the_floor_is_chosen():
+    model = network()
+    seen = images(model)
+    found = choose(model, seen, meter_of(as_is=0.5, compact=0.3, factors_1_8=0.1, factors_1_4=0.2, factors_1_2=0.25))
+    by_name = {one.network: one for one in found.candidates}
+    assert by_name["factors 1/4"].accuracy < 0.9  # so that the fastest ones do not hold it
+    assert [one.latency.median for one in found.candidates] == sorted(one.latency.median for one in found.candidates)
+    assert (found.best.network, found.best.accuracy, found.dense) == ("compact", 1.0, 1.0)
+    assert isinstance(found.model, Compacted)
+    assert sum(one.numel() for one in found.model.model.parameters()) == 16 * 16 + 16 + 16 * 4 + 4
+    assert choose(model, seen, meter_of(factors_1_4=0.2), max_drop=0.99).best.network == "factors 1/4"
+
+
+def test_the_front_holds_what_no_other_beats():
+    model = network()
+    found = choose(model, images(model), meter_of(as_is=0.5, compact=0.3))
+    front = {one.network for one in found.candidates if one.on_front}
+    assert "compact" in front
+    assert "as is" not in front  # larger, slower, and no better
+    rows = {row["network"]: row["on the front"] for row in found.sections("validation")["candidates"]}
+    assert {name for name, on_front in rows.items() if on_front} == front
+
+
+def test_a_floor_that_none_holds_names_the_best_found():
+    model, dense = network(), network()
+    seen = images(dense)
+    with torch.no_grad():
+        model[3].weight[:, :8] = 0
+    found = choose(model, seen, meter_of(), dense=dense)
+    accuracy = accuracy_of(eager(model), seen)
+    assert found.dense == 1.0
+    with pytest.raises(InvalidValue, match="no candidate holds an accuracy of 0\\.9950") as caught:
+        _ = found.best
+    assert f"{accuracy:.4f}" in caught.value.value
+    dropped = float(caught.value.fix.partition("--max-drop ")[2].partition(",")[0])
+    assert choose(model, seen, meter_of(), dense=dense, max_drop=dropped).best.accuracy == accuracy
+
+
+def test_sparse_rows_leave_as_the_compact_network(monkeypatch):
+    model = network()
+    with torch.no_grad():
+        model[1].weight[:, 4:] = 0
+    seen = images(model)
+
+    def meter(contenders):
+        """Sparse layers, and what holds them, are the fastest."""
+        for contender in contenders:
+            contender.run()
+        return {one.name: Timing((0.1 if "sparse" in one.name else 1.0,)) for one in contenders}
+
+    found = choose(model, seen, meter)
+    assert (found.best.network, found.best.runtime, found.best.form) == ("sparse rows", "torch", "packed")
+    assert isinstance(found.model, Compacted)
+    assert "budbreak.exporting.sparsify(model, batch)" in str(found)
+
+
+@pytest.mark.parametrize(("asked", "said"), [({"batch": 0}, "batch"), ({"max_drop": 1.0}, "max_drop")])
+def test_what_is_no_floor_or_batch(asked, said):
+    model = network()
+    with pytest.raises(InvalidValue, match=said):
+        choose(model, images(model), meter_of(), **asked)
