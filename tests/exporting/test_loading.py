@@ -4,6 +4,7 @@ import base64
 import copy
 import hashlib
 import json
+import os
 import zlib
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch import nn
 
 import budbreak as bb
 from budbreak.errors import CannotRead, CorruptFile, InvalidValue, MaskMismatch, MissingData
-from budbreak.exporting import layout, read_exported, write_packed
+from budbreak.exporting import layout, load_exported, read_exported, write_packed
 from budbreak.exporting.layout import Entry, write_entries
 
 FORMS = ["net.packed.safetensors", "net.safetensors"]
@@ -81,10 +82,17 @@ def test_files_of_others_are_refused(tmp_path):
             read_exported(path)
 
 
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for read in (read_exported, lambda path: load_exported(path, mlp())):
+        with pytest.raises(CannotRead, match="no regular file"):
+            read(tmp_path / "pipe")
+
+
 def test_what_is_no_file_is_refused(tmp_path):
     with pytest.raises(MissingData, match=r"no file .*absent"):
         bb.load_exported(tmp_path / "absent", mlp())
-    with pytest.raises(CannotRead, match="Is a directory"):
+    with pytest.raises(CannotRead, match="is a folder"):
         bb.load_exported(str(tmp_path), mlp())
     with pytest.raises(InvalidValue, match="model is 'x'"):
         bb.load_exported(tmp_path / "absent", "x")

@@ -73,7 +73,8 @@ def _lay_out(path: Path, state: Mapping[str, Tensor], plan: CompactionPlan | Non
         if other == name:
             packings[name] = pack(name, tensor)
         rows.append([name, other] if other != name else [name, *packings[name].row])
-    write_entries(path, _entries(list(packings.values())), {"kind": KIND, "tensors": rows, **plan_notes(plan, state)})
+    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    write_entries(path, _entries([*packings.values()]), {"kind": KIND, "tensors": rows, **plan_notes(plan, shapes)})
     return tuple(filter(None, (_remark(name, packing) for name, packing in packings.items())))
 
 

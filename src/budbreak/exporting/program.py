@@ -188,10 +188,12 @@ def _leaves(example: Any) -> list[Tensor]:
 
 def _input_names(model: nn.Module, example: Any, *, alone: bool) -> tuple[str, ...]:
     """Of the tensors, those by which the model is given them; numbers where some lie in lists, or are only counted."""
-    args, _ = _arguments(example, alone=alone)
-    places = () if alone else args
-    named = cast("Mapping[Any, Any]", example) if isinstance(example, Mapping) else zip(_places(model), places)
-    names = [str(name) for name, value in dict(named).items() if isinstance(value, Tensor)]
+    args, named = _arguments(example, alone=alone)
+    if isinstance(example, Mapping):
+        named = cast("dict[Any, Any]", example)
+    elif not alone:
+        named = dict(zip(_places(model), args, strict=False))
+    names = [str(name) for name, value in named.items() if isinstance(value, Tensor)]
     count = len(_leaves(example))
     return tuple(names) if len(names) == count else _numbered("input", count)
 

@@ -44,5 +44,6 @@ class Safetensors:
             name: Entry(dtype_name(name, tensor), tuple(tensor.shape), (tensor_bytes(tensor),))
             for name, tensor in state_of(model).items()
         }
-        write_entries(path, entries, {"kind": KIND, **plan_notes(self.plan, entries)})
+        shapes = {name: entry.shape for name, entry in entries.items()}
+        write_entries(path, entries, {"kind": KIND, **plan_notes(self.plan, shapes)})
         return ()

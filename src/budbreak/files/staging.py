@@ -19,8 +19,8 @@ def staging(path: Path) -> Generator[Path, None, None]:
     """Give a path of the same name in a folder of its own; what lies in that folder at the end moves beside ``path``.
 
     Whatever is raised inside, nothing is moved, and the folder is gone. Where there are several files (weights beside
-    a network), the one of the name of ``path`` comes last, after an older one of it went: it is there only if the others
-    are, and none but its own.
+    a network), the one of the name of ``path`` comes last, after an older one went: it is there only if the others are,
+    and these are its own.
 
     Args:
         path: where the file goes; an older one is replaced.
