@@ -122,6 +122,14 @@ def test_models_that_give_more_than_a_tensor_are_measured_by_the_first_and_stay_
     assert all(module.training for module in (model, model.drop))
 
 
+def test_a_model_that_does_not_take_the_images_is_answered():
+    seen = images(network())
+    with pytest.raises(InvalidValue, match="does not take the example"):
+        choose(network().double(), seen, meter_of())
+    with pytest.raises(InvalidValue, match="does not take the example"):
+        choose(network(), seen, meter_of(), dense=nn.Linear(3, 2))
+
+
 @pytest.mark.parametrize(("asked", "said"), [({"batch": 0}, "batch"), ({"max_drop": 1.0}, "max_drop")])
 def test_what_is_no_floor_or_batch(asked, said):
     model = network()
