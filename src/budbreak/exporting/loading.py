@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from budbreak.checks import as_path, check_model
 from budbreak.errors import BudbreakError, InvariantBroken, MaskMismatch, MissingData
 from budbreak.exporting.layout import NAMES
+from budbreak.exporting.nonlinearities import check_nonlinearities
 from budbreak.exporting.packed_reader import Array, opened, unpacked
 from budbreak.exporting.plans import plan_in
 from budbreak.exporting.state import state_of
@@ -44,7 +45,7 @@ def load_exported(path: str | Path, model: nn.Module) -> nn.Module:
         MissingData: if there is no file.
         CannotRead: if it is none, or the system refuses.
         CorruptFile: if it was changed, is none of ours, or of a newer version.
-        MaskMismatch: if names, shapes or dtypes are not those of the model.
+        MaskMismatch: if names, shapes, dtypes or nonlinearities are not those of the model.
         InvalidValue: if it is no model, or cannot be copied.
     """
     check_model(model)
@@ -84,6 +85,7 @@ def _fill(model: nn.Module, path: Path, content: tuple[dict[str, Any], dict[str,
         described = _described(*content[:2])
     _check_fits(model, described)  # before anything of the sizes that the file names is made
     with _said(path):
+        check_nonlinearities(content[1], model)
         state = {name: _tensor(*entry) for name, entry in unpacked(*content).items()}
     model.load_state_dict(state)
     _check_same(model, state)
