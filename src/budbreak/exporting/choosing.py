@@ -21,6 +21,7 @@ from budbreak.exporting.cards import Section
 from budbreak.exporting.running import RUNTIMES, accuracy_of, eager, installed
 from budbreak.exporting.side_by_side import WORDS, Latency, opened_all, timed
 from budbreak.exporting.sparsifying import Measure
+from budbreak.graph import check_finite_outputs, example_outputs
 from budbreak.measuring import Meter
 
 _EVEN = 1e-9  # accuracies are shares of counts: their differences round
@@ -178,6 +179,8 @@ def choose_fastest(
     check_count("batch", batch)
     check_fraction("max_drop", max_drop)
     meter = Meter(mode="wall") if meter is None else meter
+    for one in (model, *([] if dense is None else [dense])):
+        check_finite_outputs(example_outputs(one, example))
     standard = accuracy_of(eager(model if dense is None else dense), images)
     tried = candidates_of(model, example, batch=batch, meter=meter)
     measured, notes = _measured(tried.networks, images, example, batch, meter)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from budbreak.checks import shown
 from budbreak.errors import InvalidValue
 from budbreak.exporting.artifact import Artifact
 from budbreak.exporting.baking import Baked, bake
@@ -51,6 +52,8 @@ def ship_program(
         write: the format itself.
         run: what is on disk, run.
     """
+    if not isinstance(static_batch, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidValue(f"static_batch is {shown(static_batch)}", "it is True or False", "write static_batch=True")
     program: list[Program] = []
 
     def write_it(own: nn.Module, aside: Path) -> Sequence[str]:

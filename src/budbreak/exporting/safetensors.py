@@ -12,6 +12,7 @@ from budbreak.compaction import CompactionPlan
 from budbreak.exporting.artifact import Artifact
 from budbreak.exporting.layout import Entry, dtype_name, write_entries
 from budbreak.exporting.loading import outputs_of_file
+from budbreak.exporting.nonlinearities import nonlinearity_notes, remark
 from budbreak.exporting.plans import plan_notes
 from budbreak.exporting.shipping import ship
 from budbreak.exporting.state import state_of
@@ -40,9 +41,10 @@ class Safetensors:
         )  # fmt: skip
 
     def _write(self, model: nn.Module, path: Path) -> tuple[str, ...]:
+        state = state_of(model)
         entries = {
             name: Entry(dtype_name(name, tensor), tuple(tensor.shape), (tensor_bytes(tensor),))
-            for name, tensor in state_of(model).items()
+            for name, tensor in state.items()
         }
-        write_entries(path, entries, {"kind": KIND, **plan_notes(self.plan, entries)})
-        return ()
+        write_entries(path, entries, {"kind": KIND, **plan_notes(self.plan, state), **nonlinearity_notes(model)})
+        return remark(model)
