@@ -55,7 +55,7 @@ class DataSection(Section):
     """``[data]``: what is learnt."""
 
     name: Annotated[str, read_text(find, "data.name")] = Field(
-        description="digits, mnist, fashion-mnist, cifar10 or cifar100"
+        description="digits, mnist, fashion-mnist, cifar10, cifar100, imagenet16, imagenet16-120, tiny-imagenet-16-120"
     )
     validation: Images = Field(0, description="training images held out for every choice; 0: as many as is usual")
     limit: Images = Field(0, description="train on the first N training images only; 0: on all")
