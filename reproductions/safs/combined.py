@@ -9,7 +9,7 @@ from pathlib import Path
 from budbreak.studies import Estimate, estimate, holm
 from reproductions.cells import Cell
 from reproductions.prose import name_of
-from reproductions.safs.studies import CLASSES, ENOUGH, TEST, compared, end, outcome
+from reproductions.safs.studies import ENOUGH, TEST, classes_of, compared, end, outcome
 from reproductions.safs.tables import REACHABLE, judged
 from reproductions.study import ALPHA, Pair, Study, studies_of
 from reproductions.wording import listed, p_text, points, table, with_spread
@@ -43,11 +43,11 @@ def _ends(study: Study) -> str:
         [arm, str(len(study.seeds_of(arm))), with_spread(study.values(arm, 1, TEST)), _reached(study, arm)]
         for arm in study.arms
     ]
-    return table(("arm", "seeds", "test accuracy, %", f"reachable classes of {CLASSES}"), rows)
+    return table(("arm", "seeds", "test accuracy, %", f"reachable classes of {classes_of(study)}"), rows)
 
 
 def _reached(study: Study, arm: str) -> str:
-    return with_spread([CLASSES * share for share in study.values(arm, 1, REACHABLE)], factor=1, digits=1)
+    return with_spread([classes_of(study) * share for share in study.values(arm, 1, REACHABLE)], factor=1, digits=1)
 
 
 def _differences(study: Study) -> str:

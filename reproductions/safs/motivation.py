@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from budbreak.studies import Difference
-from reproductions.safs.studies import ENOUGH, OPERATORS, RELU, TUNED, Measured, Operators, outcome
+from reproductions.safs.studies import ENOUGH, OPERATORS, RELU, Measured, Operators, outcome
 from reproductions.safs.tables import judged
 from reproductions.wording import density, listed, table, with_spread
 
@@ -63,11 +63,11 @@ def operators_sentence(single: Operators) -> str:
 
 
 def _settings(studies: Mapping[str, Measured]) -> str:
-    """ReLU tuned beside ReLU by the dense recipe."""
+    """The plain arm tuned beside the plain one by the dense recipe."""
     rows = [
-        [one.title, one.power(TUNED), *judged(row)]
+        [one.title, one.power(one.tuned), *judged(row)]
         for one in studies.values()
-        if one.study.cells and (row := one.differences.get(TUNED)) is not None
+        if one.study.cells and (row := one.differences.get(one.tuned)) is not None
     ]
     if not rows:
         return "Not measured yet."
@@ -75,4 +75,4 @@ def _settings(studies: Mapping[str, Measured]) -> str:
         "The same network, mask and activation; only optimizer, learning rate, momentum, weight decay and schedule of "
         "the last training are searched anew, by validation accuracy. p by Holm over the arms of its sparsity."
     )
-    return f"{text}\n\n{table(('sparsity', 'seeds', f'{TUNED} - {RELU}, points [95 %]', 'p, Holm', 'so it is'), rows)}"
+    return f"{text}\n\n{table(('sparsity', 'seeds', 'tuned - untuned, points [95 %]', 'p, Holm', 'so it is'), rows)}"
