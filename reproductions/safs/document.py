@@ -18,9 +18,11 @@ from reproductions.safs.tables import (
     accuracy_table,
     cost_row,
     course_row,
+    half_powered,
     operators_rows,
     paper_row,
     reach_section,
+    recipe_link,
     searched,
     settings_rows,
 )
@@ -116,17 +118,16 @@ _OTHER_IMAGES = (
 def _setting(one: Measured) -> str:
     """How it was made, from the cells."""
     study = _harvested(one)
-    cell, seeds = study.cells[0], max(len(study.seeds_of(arm)) for arm in study.arms)
+    cell = study.cells[0]
     train = cell.setup["train"]
-    power = f" **Half-powered: {seeds} of {study.seeds} seeds at most.**" if seeds < study.seeds else ""
     command = f" with `{one.command}`" if one.command else ""
     planned = sum(cell.arm in study.planned for cell in study.cells)
     more = f", and {len(study.cells) - planned} of other arms" if len(study.cells) > planned else ""
     return (
-        f"Recipe [`{one.recipe}`](../../recipes/{one.recipe}.toml){command}: {planned} of "
+        f"{recipe_link(one.recipe)}{command}: {planned} of "
         f"{study.seeds * len(study.planned)} cells{more}. {cell.total:,} prunable weights, of which "
         f"{cell.kept[-1]:,} stay; {train['epochs']} epochs in each full training, batches of {train['batch_size']}."
-        f"{power}"
+        f"{half_powered(study)}"
     )
 
 

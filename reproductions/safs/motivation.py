@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from budbreak.studies import Difference
 from reproductions.safs.studies import ENOUGH, OPERATORS, RELU, Measured, Operators, outcome
-from reproductions.safs.tables import judged
+from reproductions.safs.tables import half_powered, judged, recipe_link
 from reproductions.wording import density, listed, table, with_spread
 
 
@@ -21,11 +21,9 @@ def _operators(single: Operators) -> str:
     study = single.study
     if not study.cells:
         return "Not measured yet."
-    seeds = max(len(study.seeds_of(arm)) for arm in study.arms)
-    power = f" **Half-powered: {seeds} of {study.seeds} seeds at most.**" if seeds < study.seeds else ""
     setting = (
-        f"Recipe [`{OPERATORS}`](../../recipes/{OPERATORS}.toml): {len(study.cells)} of "
-        f"{study.seeds * len(study.planned)} cells, one activation at every site, trained by the dense recipe.{power}"
+        f"{recipe_link(OPERATORS)}: {len(study.cells)} of {study.seeds * len(study.planned)} cells, one activation at "
+        f"every site, trained by the dense recipe.{half_powered(study)}"
     )
     head = ["test accuracy, %", *(f"{density(1 - at)} left" for at in single.sparsities)]
     means = [[name, *(_mean(single, name, at) for at in single.sparsities)] for name in single.names]

@@ -23,7 +23,7 @@ from reproductions.safs.studies import (
     outcome,
 )
 from reproductions.settings import of_sparsity
-from reproductions.study import ALPHA
+from reproductions.study import ALPHA, Study
 from reproductions.wording import NOTHING, listed, p_text, percent, points, table, with_spread
 
 DENSE = "dense"
@@ -76,6 +76,17 @@ def judged(row: Difference | None) -> list[str]:
         return [NOTHING] * 3
     bold = "**" if row.n >= ENOUGH and row.p_adjusted is not None and row.p_adjusted < ALPHA else ""
     return [f"{bold}{points(row)}{bold}", p_text(row.p_adjusted) if row.n >= ENOUGH else NOTHING, outcome(row)]
+
+
+def half_powered(study: Study) -> str:
+    """A remark that no arm has all seeds, with a blank before it; empty if one has."""
+    seeds = max(len(study.seeds_of(arm)) for arm in study.arms)
+    return f" **Half-powered: {seeds} of {study.seeds} seeds at most.**" if seeds < study.seeds else ""
+
+
+def recipe_link(name: str) -> str:
+    """A recipe, with its file."""
+    return f"Recipe [`{name}`](../../recipes/{name}.toml)"
 
 
 def cap(cell: Cell, classes: int) -> float | None:
