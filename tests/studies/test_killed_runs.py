@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from dying import die_once
+from midway import die_once
 from small import choose, digests, small
 
 import forking
@@ -59,15 +59,28 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bits(tmp_path, straight
 
 
 def test_killed_workers_take_nothing_with_them(tmp_path, straight, caplog, monkeypatch):
-    """Both die in the middle of a task: an idle one that is killed is replaced without a word."""
-    killed = tmp_path / "killed"
-    killed.mkdir()
+    """Both die in the middle of a task, when that is known: an idle one that is killed is replaced without a word."""
+    met, told, events = tmp_path / "met", [], []
+    met.mkdir()
     module = importlib.import_module("budbreak.studies.run")  # the room has a function of this name
-    monkeypatch.setattr(module, "carry_out_task", functools.partial(die_once, killed))
+    monkeypatch.setattr(module, "carry_out_task", functools.partial(die_once, met))
+
+    def report(event):
+        events.append((event.task, event.task in told[-1]))
+        (met / event.task).touch()
+
     arms = {name: ARMS[name] for name in ("host", "ap")}
-    assert run(choose(small(CHANGES, arms=arms), tmp_path, workers=2)).complete
-    assert len(list(killed.iterdir())) == 2
+    assert run(choose(small(CHANGES, arms=arms), tmp_path, workers=2), report=report, working=told.append).complete
+    assert sorted(path.name for path in met.glob("died *")) == ["died ap seed 0", "died host seed 0"]
     assert caplog.text.count("it goes on from its last checkpoint") == 2
+    assert {name: epochs for tasks in told for name, epochs in tasks.items()} == {
+        "dense of host seed 0": 4,
+        "host seed 0": 8,
+        "ap seed 0": 8,
+    }
+    assert max(map(len, told)) == 2
+    assert told[-1] == {}
+    assert {(f"{arm} seed 0", True) for arm in arms} <= set(events)
     found = digests(tmp_path)
     assert len(found) == 3
     assert found == {folder: straight[folder] for folder in found}
