@@ -12,9 +12,12 @@ from budbreak.exporting.families import ALL, FAMILY
 from budbreak.exporting.forms import check_forms, write_forms
 from budbreak.exporting.loading import load_exported, read_exported
 from budbreak.exporting.onnx_file import Onnx
+from budbreak.exporting.onnx_int8 import OnnxInt8
 from budbreak.exporting.openvino_file import OpenVINO
+from budbreak.exporting.openvino_int8 import OpenVINOInt8
 from budbreak.exporting.packed import Packed, write_packed
 from budbreak.exporting.packing import entropy_bound
+from budbreak.exporting.rounding import TOLERANCES, Rounding
 from budbreak.exporting.running import RUNTIMES, installed
 from budbreak.exporting.safetensors import Safetensors
 from budbreak.exporting.shipping import ship
@@ -40,6 +43,7 @@ __all__ = [
     "FAMILY",
     "NOTHING_CUT",
     "RUNTIMES",
+    "TOLERANCES",
     "Agreement",
     "Artifact",
     "Baked",
@@ -49,8 +53,11 @@ __all__ = [
     "Fastest",
     "LayerChoice",
     "Onnx",
+    "OnnxInt8",
     "OpenVINO",
+    "OpenVINOInt8",
     "Packed",
+    "Rounding",
     "Row",
     "Safetensors",
     "SideBySide",
