@@ -9,12 +9,16 @@ from budbreak.exporting.describing import describe
 from budbreak.exporting.exporter import Exporter
 from budbreak.exporting.exporting import export
 from budbreak.exporting.families import ALL, FAMILY
-from budbreak.exporting.forms import check_forms, write_forms
+from budbreak.exporting.forms import check_forms, older_files, write_forms
 from budbreak.exporting.loading import load_exported, read_exported
+from budbreak.exporting.low_bits import LOW_BITS, LowBits, configured, takes
 from budbreak.exporting.onnx_file import Onnx
+from budbreak.exporting.onnx_int8 import OnnxInt8
 from budbreak.exporting.openvino_file import OpenVINO
+from budbreak.exporting.openvino_int8 import OpenVINOInt8
 from budbreak.exporting.packed import Packed, write_packed
 from budbreak.exporting.packing import entropy_bound
+from budbreak.exporting.rounding import HALVES, TOLERANCES, Rounding
 from budbreak.exporting.running import RUNTIMES, installed
 from budbreak.exporting.safetensors import Safetensors
 from budbreak.exporting.shipping import ship
@@ -38,8 +42,11 @@ __all__ = [
     "COMPACT",
     "DENSE",
     "FAMILY",
+    "HALVES",
+    "LOW_BITS",
     "NOTHING_CUT",
     "RUNTIMES",
+    "TOLERANCES",
     "Agreement",
     "Artifact",
     "Baked",
@@ -48,9 +55,13 @@ __all__ = [
     "Exporter",
     "Fastest",
     "LayerChoice",
+    "LowBits",
     "Onnx",
+    "OnnxInt8",
     "OpenVINO",
+    "OpenVINOInt8",
     "Packed",
+    "Rounding",
     "Row",
     "Safetensors",
     "SideBySide",
@@ -61,6 +72,7 @@ __all__ = [
     "bake",
     "check_forms",
     "choose_fastest",
+    "configured",
     "describe",
     "entropy_bound",
     "export",
@@ -68,10 +80,12 @@ __all__ = [
     "is_smaller",
     "load_exported",
     "measure_side_by_side",
+    "older_files",
     "read_exported",
     "recommendation",
     "ship",
     "sparsify",
+    "takes",
     "write_forms",
     "write_packed",
 ]

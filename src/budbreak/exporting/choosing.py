@@ -18,6 +18,7 @@ from budbreak.data import Images
 from budbreak.errors import InvalidValue
 from budbreak.exporting.candidates import SPARSE_ROWS, Candidates, candidates_of
 from budbreak.exporting.cards import Section
+from budbreak.exporting.low_bits import LowBits
 from budbreak.exporting.running import RUNTIMES, accuracy_of, eager, installed
 from budbreak.exporting.side_by_side import WORDS, Latency, opened_all, timed
 from budbreak.exporting.sparsifying import Measure
@@ -32,7 +33,7 @@ class Candidate:
     """A network in a runtime, as it was measured.
 
     Args:
-        network: its name; ``runtime``: one of `RUNTIMES`.
+        network: its name; ``runtime``: one of `RUNTIMES`, or of `LOW_BITS`.
         bytes: of the files that the runtime is given; of the weights for torch.
         latency: of one pass.
         accuracy: on the images, in that runtime.
@@ -54,7 +55,7 @@ class Candidate:
     @property
     def form(self) -> str:
         """In which it leaves: sparse rows packed; they are made again where it is loaded."""
-        return "packed" if self.network == SPARSE_ROWS else self.runtime
+        return "packed" if self.network == SPARSE_ROWS else self.runtime.removesuffix("-bf16")
 
     def plain(self) -> dict[str, Any]:
         """As a row of a card."""
@@ -126,10 +127,14 @@ class Fastest:
     def __str__(self) -> str:
         """In a line."""
         one = self.best
-        again = "; sparse rows are made where it is loaded: budbreak.exporting.sparsify(model, batch)"
+        accuracy = f"accuracy {one.accuracy:.4f}"
+        more = {
+            SPARSE_ROWS: "; sparse rows are made where it is loaded: budbreak.exporting.sparsify(model, batch)",
+            "openvino-bf16": "; OpenVINO is to be told INFERENCE_PRECISION_HINT=bf16",
+        }
         return (
             f"fastest at batch {one.latency.batch} that holds {self.floor:.4f}: {one.name}, "
-            f"{1e3 * one.latency.median:.3g} ms, accuracy {one.accuracy:.4f}{again * (one.network == SPARSE_ROWS)}"
+            f"{1e3 * one.latency.median:.3g} ms, {accuracy}{more.get(one.network, more.get(one.runtime, ''))}"
         )
 
     @property
@@ -161,6 +166,7 @@ def choose_fastest(
     batch: int = 1,
     max_drop: float = 0.005,
     meter: Measure | None = None,
+    low_bits: LowBits | None = None,
 ) -> Fastest:
     """Measure a network in several forms, and choose the fastest that is good enough.
 
@@ -172,6 +178,7 @@ def choose_fastest(
         batch: samples at once, of the latency.
         max_drop: a share, in [0, 1).
         meter: ``Meter(mode="wall")`` unless given.
+        low_bits: to try them in low bits, too; ``max_drop`` says what may be lost, so that no tolerance needs to.
 
     Raises:
         InvalidValue, NotFinite: if it does not take the example, or gives no finite numbers.
@@ -183,7 +190,10 @@ def choose_fastest(
         check_finite_outputs(example_outputs(one, example))
     standard = accuracy_of(eager(model if dense is None else dense), images)
     tried = candidates_of(model, example, batch=batch, meter=meter)
-    measured, notes = _measured(tried.networks, images, example, batch, meter)
+    if low_bits is not None:
+        low_bits = replace(low_bits, tolerance=math.inf)
+    tries = _Tries(images, example, sized(example, batch), meter, low_bits)
+    measured, notes = tries.measured(tried.networks)
     missing = [
         f"not tried in {WORDS[one]}: pip install 'budbreak[{one}]'" for one in RUNTIMES if one not in installed()
     ]
@@ -191,17 +201,29 @@ def choose_fastest(
     return Fastest(tried, measured, standard, max_drop, torch.get_num_threads(), whole)
 
 
-def _measured(
-    networks: Mapping[str, nn.Module], images: Images, example: Tensor, batch: int, meter: Measure
-) -> tuple[tuple[Candidate, ...], list[str]]:
-    notes: list[str] = []
-    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        runners, sizes = opened_all(networks, example, Path(folder), notes, eager_only=[SPARSE_ROWS])
-        accuracies = {key: accuracy_of(run, images) for key, run in runners.items()}
-        timings = timed(runners, sized(example, batch), meter)
-        del runners
-    rows = [Candidate(*key, sizes[key], Latency.of(batch, timings[key]), accuracies[key]) for key in sizes]
-    return _by_speed(rows), notes
+@dataclass(frozen=True, eq=False)
+class _Tries:
+    """How networks are measured."""
+
+    images: Images
+    example: Tensor
+    batch: Tensor
+    meter: Measure
+    low_bits: LowBits | None
+
+    def measured(self, networks: Mapping[str, nn.Module]) -> tuple[tuple[Candidate, ...], list[str]]:
+        """Each in each runtime, and what was left out."""
+        notes: list[str] = []
+        with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            runners, sizes = opened_all(
+                networks, self.example, Path(folder), notes, eager_only=[SPARSE_ROWS], low_bits=self.low_bits
+            )
+            accuracies = {key: accuracy_of(run, self.images) for key, run in runners.items()}
+            timings = timed(runners, self.batch, self.meter)
+            del runners
+        size = len(self.batch)
+        rows = [Candidate(*key, sizes[key], Latency.of(size, timings[key]), accuracies[key]) for key in sizes]
+        return _by_speed(rows), notes
 
 
 def _by_speed(rows: Sequence[Candidate]) -> tuple[Candidate, ...]:
