@@ -2,9 +2,9 @@
 
 from budbreak.exporting.artifact import Agreement, Artifact, Written
 from budbreak.exporting.baking import Baked, bake
-from budbreak.exporting.candidates import NOTHING_CUT, is_smaller
+from budbreak.exporting.candidates import NOTHING_CUT, SPARSE_ROWS, is_smaller
 from budbreak.exporting.cards import Card
-from budbreak.exporting.choosing import Candidate, Fastest, choose_fastest
+from budbreak.exporting.choosing import Candidate, Fastest, Score, choose_fastest
 from budbreak.exporting.describing import describe
 from budbreak.exporting.exporter import Exporter
 from budbreak.exporting.exporting import export
@@ -15,17 +15,21 @@ from budbreak.exporting.onnx_file import Onnx
 from budbreak.exporting.openvino_file import OpenVINO
 from budbreak.exporting.packed import Packed, write_packed
 from budbreak.exporting.packing import entropy_bound
-from budbreak.exporting.running import RUNTIMES, installed
+from budbreak.exporting.running import RUNTIMES, TORCH, Runner, accuracy_of, eager, installed
 from budbreak.exporting.safetensors import Safetensors
 from budbreak.exporting.shipping import ship
 from budbreak.exporting.side_by_side import (
     AS_IS,
     COMPACT,
     DENSE,
+    WORDS,
+    Latency,
     Row,
     SideBySide,
     measure_side_by_side,
+    opened_all,
     recommendation,
+    timed,
 )
 from budbreak.exporting.sparse_choices import LayerChoice, Sparsified
 from budbreak.exporting.sparse_linear import SparseLinear
@@ -40,6 +44,9 @@ __all__ = [
     "FAMILY",
     "NOTHING_CUT",
     "RUNTIMES",
+    "SPARSE_ROWS",
+    "TORCH",
+    "WORDS",
     "Agreement",
     "Artifact",
     "Baked",
@@ -47,31 +54,38 @@ __all__ = [
     "Card",
     "Exporter",
     "Fastest",
+    "Latency",
     "LayerChoice",
     "Onnx",
     "OpenVINO",
     "Packed",
     "Row",
+    "Runner",
     "Safetensors",
+    "Score",
     "SideBySide",
     "SparseLinear",
     "Sparsified",
     "TorchProgram",
     "Written",
+    "accuracy_of",
     "bake",
     "check_forms",
     "choose_fastest",
     "describe",
+    "eager",
     "entropy_bound",
     "export",
     "installed",
     "is_smaller",
     "load_exported",
     "measure_side_by_side",
+    "opened_all",
     "read_exported",
     "recommendation",
     "ship",
     "sparsify",
+    "timed",
     "write_forms",
     "write_packed",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,12 +18,14 @@ from budbreak.data import Images
 from budbreak.errors import InvalidValue
 from budbreak.exporting.candidates import SPARSE_ROWS, Candidates, candidates_of
 from budbreak.exporting.cards import Section
-from budbreak.exporting.running import RUNTIMES, accuracy_of, eager, installed
+from budbreak.exporting.running import RUNTIMES, Runner, accuracy_of, eager, installed
 from budbreak.exporting.side_by_side import WORDS, Latency, opened_all, timed
 from budbreak.exporting.sparsifying import Measure
 from budbreak.measuring import Meter
 
 _EVEN = 1e-9  # accuracies are shares of counts: their differences round
+Score = Callable[[Runner], float]
+"""How good what a runner gives is; higher is better."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ class Fastest:
 
 def choose_fastest(
     model: nn.Module,
-    images: Images,
+    images: Images | Score,
     *,
     dense: nn.Module | None = None,
     example: Tensor,
@@ -165,7 +167,8 @@ def choose_fastest(
 
     Args:
         model: whose pruned weights are zeros; which stays as it is.
-        images: for the accuracies; the validation part of a data set.
+        images: for the accuracies, the validation part of a data set; or, where quality is something else, what gives
+            that for a runner (a batch -> the first output), a number that takes the place of the accuracy.
         dense: whose accuracy is the one that ``max_drop`` may be lost of; the model's own unless given.
         example: a batch of inputs, with which files are verified.
         batch: samples at once, of the latency.
@@ -178,9 +181,10 @@ def choose_fastest(
     check_count("batch", batch)
     check_fraction("max_drop", max_drop)
     meter = Meter(mode="wall") if meter is None else meter
-    standard = accuracy_of(eager(model if dense is None else dense), images)
+    score = _score_by(images)
+    standard = score(eager(model if dense is None else dense))
     tried = candidates_of(model, example, batch=batch, meter=meter)
-    measured, notes = _measured(tried.networks, images, example, batch, meter)
+    measured, notes = _measured(tried.networks, score, example, batch, meter)
     missing = [
         f"not tried in {WORDS[one]}: pip install 'budbreak[{one}]'" for one in RUNTIMES if one not in installed()
     ]
@@ -189,16 +193,20 @@ def choose_fastest(
 
 
 def _measured(
-    networks: Mapping[str, nn.Module], images: Images, example: Tensor, batch: int, meter: Measure
+    networks: Mapping[str, nn.Module], score: Score, example: Tensor, batch: int, meter: Measure
 ) -> tuple[tuple[Candidate, ...], list[str]]:
     notes: list[str] = []
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         runners, sizes = opened_all(networks, example, Path(folder), notes, eager_only=[SPARSE_ROWS])
-        accuracies = {key: accuracy_of(run, images) for key, run in runners.items()}
+        accuracies = {key: score(run) for key, run in runners.items()}
         timings = timed(runners, sized(example, batch), meter)
         del runners
     rows = [Candidate(*key, sizes[key], Latency.of(batch, timings[key]), accuracies[key]) for key in sizes]
     return _by_speed(rows), notes
+
+
+def _score_by(images: Images | Score) -> Score:
+    return (lambda run: accuracy_of(run, images)) if isinstance(images, Images) else images
 
 
 def _by_speed(rows: Sequence[Candidate]) -> tuple[Candidate, ...]:
