@@ -87,20 +87,22 @@ def encoder(folder: Path) -> nn.Module:
     return Encoder(bert).eval()
 
 
-def sentences(count: int) -> list[str]:
-    """First lines of docstrings of the standard library, in an order that has nothing to do with where they stand."""
-    root = Path(sysconfig.get_paths()["stdlib"])
-    found: dict[str, None] = {}
-    for path in sorted(root.glob("*.py")) + sorted(root.glob("[a-z]*/*.py")):
-        if not {"test", "tests", "idlelib", "site-packages"} & set(path.relative_to(root).parts):
-            found.update(dict.fromkeys(_first_lines(path)))
+def sentences(count: int, root: Path | None = None) -> list[str]:
+    """First paragraphs of docstrings, in an order that has nothing to do with where they stand.
+
+    Args:
+        count: how many at most.
+        root: the folder of the modules; the standard library unless given. Its packages are left out.
+    """
+    root = Path(sysconfig.get_paths()["stdlib"]) if root is None else root
+    found = dict.fromkeys(one for path in sorted(root.glob("*.py")) for one in _first_paragraphs(path))
     least, most = _WORDS
     chosen = [one for one in found if least <= len(one.split()) <= most]
     order = torch.randperm(len(chosen), generator=torch.Generator().manual_seed(0)).tolist()
     return [chosen[place] for place in order[:count]]
 
 
-def _first_lines(path: Path) -> Iterator[str]:
+def _first_paragraphs(path: Path) -> Iterator[str]:
     tree = ast.parse(path.read_text(encoding="utf-8", errors="replace"))
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module) and (text := ast.get_docstring(node)):
