@@ -43,7 +43,7 @@ class EfficientNetLite0:
         "one a class, every second is for validation and calibration, the others for the test. They were probably "
         "among the network's training images: compare with the dense network alone."
     )
-    planned = ("weights-30", "weights-50", "units-5", "units-10", "units-25")
+    planned = ("weights-50", "units-5", "units-10", "units-25")
     goals = NO_GOALS
 
     def cases(self, places: Places, names: tuple[str, ...]) -> Iterator[Case]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from budbreak.data import Images
 from budbreak.errors import MissingData
 from budbreak.exporting import Runner, Score, accuracy_of
 from budbreak.live import apply_mask
-from budbreak.studies import TEST_ACCURACY, Leaving, Request, RunResult, find_leaving, load_recipe, load_result
+from budbreak.studies import TEST_ACCURACY, Arm, Leaving, Request, RunResult, find_leaving, load_recipe, load_result
 from deployments.cases import NO_GOALS, Case, Goals, Places, share_of_zeros
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -25,26 +25,35 @@ class RecipeStudy:
 
     Args:
         name: of the recipe; title: network and data; goals: what was aimed at.
-        trained: how, in a sentence: what the recipe's own comment does not need to say.
+        remark: what a reader must know of its training beside the numbers.
     """
 
     name: str
     title: str
-    trained: str
     goals: Goals = NO_GOALS
+    remark: str = ""
 
     @property
     def about(self) -> str:
-        """How it was trained."""
+        """How it was trained, by the recipe itself."""
+        setup = self._arms[0].setup
+        epochs, levels = setup.train.epochs, setup.prune.schedule.levels
+        limit = f" on the first {setup.data.limit:,} training images" if setup.data.limit else ""
         return (
-            f"Recipe [`{self.name}`](../deployments/recipes/{self.name}.toml). {self.trained} Quality is "
-            "accuracy; floors are held on the validation images, and the table gives the test images."
+            f"Recipe [`{self.name}`](../deployments/recipes/{self.name}.toml): {epochs} epochs{limit}, then pruned "
+            f"{levels} time{'s' * (levels > 1)} with {epochs} epochs after each: a pruned network has had more of them than "
+            f"the dense one. {self.remark}Quality is accuracy; floors are held on the validation images, and the table "
+            "gives the test images. Latencies are those of the first seed."
         )
 
     @property
     def planned(self) -> tuple[str, ...]:
         """Its arms."""
-        return tuple(arm.name for arm in load_recipe(RECIPES / f"{self.name}.toml").arms)
+        return tuple(arm.name for arm in self._arms)
+
+    @property
+    def _arms(self) -> Sequence[Arm]:
+        return load_recipe(RECIPES / f"{self.name}.toml").arms
 
     def cases(self, places: Places, names: tuple[str, ...]) -> Iterator[Case]:
         """See `Study`."""
