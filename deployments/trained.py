@@ -41,9 +41,9 @@ class RecipeStudy:
         limit = f" on the first {setup.data.limit:,} training images" if setup.data.limit else ""
         return (
             f"Recipe [`{self.name}`](../deployments/recipes/{self.name}.toml): {epochs} epochs{limit}, then pruned "
-            f"{levels} time{'s' * (levels > 1)} with {epochs} epochs after each: a pruned network has had more of them than "
-            f"the dense one. {self.remark}Quality is accuracy; floors are held on the validation images, and the table "
-            "gives the test images. Latencies are those of the first seed."
+            f"{levels} time{'s' * (levels > 1)} with {epochs} epochs after each: a pruned network has had more of them "
+            f"than the dense one. {self.remark}Quality is accuracy; floors are held on the validation images, and the "
+            "table gives the test images. Latencies are those of the first seed."
         )
 
     @property
