@@ -22,7 +22,7 @@ ALL: tuple[Study, ...] = (
     RecipeStudy("cifar10-vgg16-shipped", "VGG-16 on CIFAR-10", Goals(smaller=2, faster=1.5), remark=_SHORT),
     WidthStudy(
         "vgg16-widths", "VGG-16, untrained, 10 classes", "vgg-16-bn", (3, 32, 32), 10,
-        units=(75, 90), weights=(90, 95, 98), goals=Goals(smaller=2, faster=1.5),
+        units=(50, 75), weights=(90, 95, 98), goals=Goals(smaller=2, faster=1.5),
     ),
 )  # fmt: skip
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import budbreak as bb
-from budbreak.masks import prunable_parameters
+from budbreak.masks import Layer, prunable_parameters
 from budbreak.networks import build
 from deployments.cases import NO_GOALS, Case, Goals, Places, share_of_zeros
 
@@ -32,7 +32,7 @@ class WidthStudy:
     Args:
         name, title, goals: see `Study`.
         network: its name; shape, classes: of its data.
-        units, weights: percentages of the weights that go, as whole units and singly.
+        units, weights: percentages that go of each layer, of its units but the network's outputs, and of its weights.
     """
 
     name: str
@@ -48,8 +48,8 @@ class WidthStudy:
     def about(self) -> str:
         """What it is."""
         return (
-            "Not trained: random weights, of which the smallest go, or the units of the smallest in each layer. It has "
-            "no accuracy; sizes and latencies do not depend on training."
+            "Not trained: random weights, of which the smallest of each layer go, or its channels of the smallest. It "
+            "has no accuracy; sizes and latencies do not depend on training."
         )
 
     @property
@@ -70,11 +70,8 @@ class WidthStudy:
 def _pruned(name: str, dense: nn.Module, example: torch.Tensor) -> Case:
     kind, _, percent = name.rpartition("-")
     model = copy.deepcopy(dense)
-    if kind == "units":
-        whole = bb.Unit(budget="weights")
-        bb.prune(model, sparsity=int(percent) / 100, granularity=whole, criterion=bb.criteria.Magnitude())
-    else:
-        bb.prune(model, sparsity=int(percent) / 100, criterion=bb.criteria.Magnitude())
+    whole = bb.Unit() if kind == "units" else bb.Element()
+    bb.prune(model, sparsity=int(percent) / 100, granularity=whole, scope=Layer(), criterion=bb.criteria.Magnitude())
     zeros = share_of_zeros({name: one.detach() for name, one in prunable_parameters(model).items()})
-    words = {"weights": "single weights by magnitude", "units": "whole units by magnitude"}
-    return Case(name, f"{words[kind]}, {percent} % of the weights", dense, model, zeros, example, None, {})
+    words = {"weights": "of the single weights of each layer", "units": "of the channels of each layer"}
+    return Case(name, f"{percent} % {words[kind]}", dense, model, zeros, example, None, {})

@@ -72,9 +72,12 @@ def test_untrained_widths_have_the_zeros_that_their_names_say():
     cases = list(study.cases(Places(Path(), Path(), Path()), study.planned))
     assert [case.name for case in cases] == ["weights-90", "units-50"]
     assert cases[0].sparsity == pytest.approx(0.9, abs=1e-3)
-    assert cases[1].sparsity == pytest.approx(0.5, abs=0.05)
-    rows = [one.flatten(1).any(1) for one in cases[1].pruned.state_dict().values() if one.dim() > 1]
-    assert not all(bool(one.all()) for one in rows)
+    dead = [
+        1 - float(one.flatten(1).any(1).float().mean())
+        for one in cases[1].pruned.state_dict().values()
+        if one.dim() > 1
+    ]
+    assert dead == [0.5] * 4 + [0]  # the network's outputs stay
 
 
 def test_embeddings_are_compared_with_those_of_the_dense_network():
