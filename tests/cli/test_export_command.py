@@ -8,7 +8,7 @@ from hashlib import sha256
 import pytest
 import torch
 from safetensors.torch import load_file
-from small_commands import DIGITS, task_of
+from small_commands import DIGITS, sets, task_of
 
 import budbreak as bb
 from budbreak.cli import main
@@ -84,6 +84,22 @@ def test_each_level_of_a_store_that_kept_them_leaves(tmp_path):
         assert main([*asked, "--level", str(number), "--to", "packed"]) == 0
         written = read_exported(tmp_path / "network.packed.safetensors")
         assert all(torch.equal(written[name], value) for name, value in state.items())
+
+
+def test_each_level_of_a_run_leaves_and_takes_the_room_of_what_is_kept(tmp_path):
+    asked = sets(prune__schedule__levels=2, train__epochs=1, train__schedule="constant", data__limit=100)
+    assert main(["run", DIGITS, *asked, "--seeds", "1", "--arms", "host", "--out", str(tmp_path)]) == 0
+    (results,) = tmp_path.glob("*/results.json")
+    run = results.parent
+    rows = {row.level: row for row in load_result(run).levels}
+    found = {level: find_leaving(Request(str(run), arm="host"), level=level).subject for level in rows}
+    assert set(found) == {0, 1, 2}
+    for level, subject in found.items():
+        kept = sum(int(torch.count_nonzero(subject.model.get_parameter(name))) for name in subject.mask)
+        assert kept == subject.mask.kept == round(rows[level].density * subject.mask.total)
+    size = sum(one.numel() for one in found[1].model.parameters()) - found[1].mask.total + found[1].mask.kept
+    stored = (task_of(run, "host") / "weights/level-001.safetensors").stat().st_size
+    assert 4 * size < stored < 4 * size + 3000
 
 
 def levels_of(result, *accuracies):

@@ -268,7 +268,7 @@ def _name(leaving: Leaving, options: argparse.Namespace) -> str:
     parts = [path.resolve().name if path.is_dir() else stem]
     parts += [] if leaving.arm is None else [leaving.arm, f"seed{leaving.seed}"]
     parts += [] if leaving.subject.level is None else [f"level{leaving.subject.level}"]
-    parts += ["compact"] * options.compact + ["fastest"] * options.fastest
+    parts += ["compact"] * options.compact + ["dead-on-data"] * options.dead_on_data + ["fastest"] * options.fastest
     return "-".join("".join(c if c.isalnum() or c in "._=" else "-" for c in part) for part in parts)
 
 
