@@ -2,9 +2,9 @@
 
 from budbreak.exporting.artifact import Agreement, Artifact, Written
 from budbreak.exporting.baking import Baked, bake
-from budbreak.exporting.candidates import NOTHING_CUT, is_smaller
+from budbreak.exporting.candidates import NOTHING_CUT, SPARSE_ROWS, is_smaller
 from budbreak.exporting.cards import Card
-from budbreak.exporting.choosing import Candidate, Fastest, choose_fastest
+from budbreak.exporting.choosing import Candidate, Fastest, Score, choose_fastest
 from budbreak.exporting.describing import describe
 from budbreak.exporting.exporter import Exporter
 from budbreak.exporting.exporting import export
@@ -19,17 +19,21 @@ from budbreak.exporting.openvino_int8 import OpenVINOInt8
 from budbreak.exporting.packed import Packed, write_packed
 from budbreak.exporting.packing import entropy_bound
 from budbreak.exporting.rounding import HALVES, TOLERANCES, Rounding
-from budbreak.exporting.running import RUNTIMES, installed
+from budbreak.exporting.running import RUNTIMES, TORCH, Runner, accuracy_of, eager, installed
 from budbreak.exporting.safetensors import Safetensors
 from budbreak.exporting.shipping import ship
 from budbreak.exporting.side_by_side import (
     AS_IS,
     COMPACT,
     DENSE,
+    WORDS,
+    Latency,
     Row,
     SideBySide,
     measure_side_by_side,
+    opened_all,
     recommendation,
+    timed,
 )
 from budbreak.exporting.sparse_choices import LayerChoice, Sparsified
 from budbreak.exporting.sparse_linear import SparseLinear
@@ -46,7 +50,10 @@ __all__ = [
     "LOW_BITS",
     "NOTHING_CUT",
     "RUNTIMES",
+    "SPARSE_ROWS",
     "TOLERANCES",
+    "TORCH",
+    "WORDS",
     "Agreement",
     "Artifact",
     "Baked",
@@ -54,6 +61,7 @@ __all__ = [
     "Card",
     "Exporter",
     "Fastest",
+    "Latency",
     "LayerChoice",
     "LowBits",
     "Onnx",
@@ -63,17 +71,21 @@ __all__ = [
     "Packed",
     "Rounding",
     "Row",
+    "Runner",
     "Safetensors",
+    "Score",
     "SideBySide",
     "SparseLinear",
     "Sparsified",
     "TorchProgram",
     "Written",
+    "accuracy_of",
     "bake",
     "check_forms",
     "choose_fastest",
     "configured",
     "describe",
+    "eager",
     "entropy_bound",
     "export",
     "installed",
@@ -81,11 +93,13 @@ __all__ = [
     "load_exported",
     "measure_side_by_side",
     "older_files",
+    "opened_all",
     "read_exported",
     "recommendation",
     "ship",
     "sparsify",
     "takes",
+    "timed",
     "write_forms",
     "write_packed",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,12 +19,15 @@ from budbreak.errors import InvalidValue
 from budbreak.exporting.candidates import SPARSE_ROWS, Candidates, candidates_of
 from budbreak.exporting.cards import Section
 from budbreak.exporting.low_bits import LowBits
-from budbreak.exporting.running import RUNTIMES, accuracy_of, eager, installed
+from budbreak.exporting.running import RUNTIMES, Runner, accuracy_of, eager, installed
 from budbreak.exporting.side_by_side import WORDS, Latency, opened_all, timed
 from budbreak.exporting.sparsifying import Measure
+from budbreak.graph import check_finite_outputs, example_outputs
 from budbreak.measuring import Meter
 
 _EVEN = 1e-9  # accuracies are shares of counts: their differences round
+Score = Callable[[Runner], float]
+"""How good what a runner gives is; higher is better."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +161,7 @@ class Fastest:
 
 def choose_fastest(
     model: nn.Module,
-    images: Images,
+    images: Images | Score,
     *,
     dense: nn.Module | None = None,
     example: Tensor,
@@ -171,7 +174,8 @@ def choose_fastest(
 
     Args:
         model: whose pruned weights are zeros; which stays as it is.
-        images: for the accuracies; the validation part of a data set.
+        images: for the accuracies, the validation part of a data set; or, where quality is something else, what gives
+            that for a runner (a batch -> the first output), a number that takes the place of the accuracy.
         dense: whose accuracy is the one that ``max_drop`` may be lost of; the model's own unless given.
         example: a batch of inputs, with which files are verified.
         batch: samples at once, of the latency.
@@ -185,11 +189,14 @@ def choose_fastest(
     check_count("batch", batch)
     check_fraction("max_drop", max_drop)
     meter = Meter(mode="wall") if meter is None else meter
-    standard = accuracy_of(eager(model if dense is None else dense), images)
+    for one in (model, *([] if dense is None else [dense])):
+        check_finite_outputs(example_outputs(one, example))
+    score = _score_by(images)
+    standard = score(eager(model if dense is None else dense))
     tried = candidates_of(model, example, batch=batch, meter=meter)
     if low_bits is not None:
         low_bits = replace(low_bits, tolerance=math.inf)
-    tries = _Tries(images, example, sized(example, batch), meter, low_bits)
+    tries = _Tries(score, example, sized(example, batch), meter, low_bits)
     measured, notes = tries.measured(tried.networks)
     missing = [
         f"not tried in {WORDS[one]}: pip install 'budbreak[{one}]'" for one in RUNTIMES if one not in installed()
@@ -202,7 +209,7 @@ def choose_fastest(
 class _Tries:
     """How networks are measured."""
 
-    images: Images
+    score: Score
     example: Tensor
     batch: Tensor
     meter: Measure
@@ -215,12 +222,16 @@ class _Tries:
             runners, sizes = opened_all(
                 networks, self.example, Path(folder), notes, eager_only=[SPARSE_ROWS], low_bits=self.low_bits
             )
-            accuracies = {key: accuracy_of(run, self.images) for key, run in runners.items()}
+            accuracies = {key: self.score(run) for key, run in runners.items()}
             timings = timed(runners, self.batch, self.meter)
             del runners
         size = len(self.batch)
         rows = [Candidate(*key, sizes[key], Latency.of(size, timings[key]), accuracies[key]) for key in sizes]
         return _by_speed(rows), notes
+
+
+def _score_by(images: Images | Score) -> Score:
+    return (lambda run: accuracy_of(run, images)) if isinstance(images, Images) else images
 
 
 def _by_speed(rows: Sequence[Candidate]) -> tuple[Candidate, ...]:

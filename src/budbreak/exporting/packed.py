@@ -9,10 +9,12 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from budbreak.checks import as_path
 from budbreak.compaction import CompactionPlan
 from budbreak.exporting.artifact import Artifact
 from budbreak.exporting.layout import Array, Entry, write_entries
 from budbreak.exporting.loading import outputs_of_file
+from budbreak.exporting.nonlinearities import nonlinearity_notes, remark
 from budbreak.exporting.packing import Packing, pack
 from budbreak.exporting.plans import plan_notes
 from budbreak.exporting.rounding import (
@@ -67,7 +69,8 @@ class Packed:
         state = state_of(model)
         if self.values is not None:
             round_values(state, self.values)
-        return _lay_out(path, state, self.plan, self.values)
+        notes = {**rounded_note(self.values), **plan_notes(self.plan, state), **nonlinearity_notes(model)}
+        return (*_lay_out(path, state, notes, self.values), *remark(model))
 
 
 def write_packed(path: str | Path, state: Mapping[str, Tensor]) -> tuple[str, ...]:
@@ -84,21 +87,18 @@ def write_packed(path: str | Path, state: Mapping[str, Tensor]) -> tuple[str, ..
         InvalidValue: if the format has no name for a dtype.
         CannotWrite: on a full disk or a forbidden folder.
     """
-    with staging(Path(path)) as aside:
-        return _lay_out(aside, state, None, None)
+    with staging(as_path(path)) as aside:
+        return _lay_out(aside, state, {}, None)
 
 
-def _lay_out(
-    path: Path, state: Mapping[str, Tensor], plan: CompactionPlan | None, values: str | None
-) -> tuple[str, ...]:
+def _lay_out(path: Path, state: Mapping[str, Tensor], notes: Mapping[str, Any], values: str | None) -> tuple[str, ...]:
     first, rows, packings = dict[tuple[Any, ...], str](), list[list[Any]](), dict[str, Packing]()
     for name, tensor in state.items():
         other = first.setdefault(_memory(name, tensor), name)
         if other == name:
             packings[name] = pack(name, stored_as(tensor, values))
         rows.append([name, other] if other != name else [name, *packings[name].row])
-    notes = {"kind": KIND, "tensors": rows, **rounded_note(values), **plan_notes(plan, state)}
-    write_entries(path, _entries(list(packings.values())), notes)
+    write_entries(path, _entries(list(packings.values())), {"kind": KIND, "tensors": rows, **notes})
     return tuple(filter(None, (_remark(name, packing) for name, packing in packings.items())))
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from budbreak.checks import shown
 from budbreak.errors import InvalidValue
 from budbreak.exporting.artifact import Artifact
 from budbreak.exporting.baking import Baked, bake
@@ -55,6 +56,8 @@ def ship_program(
         run: what is on disk, run.
         rounding: see `ship`.
     """
+    if not isinstance(static_batch, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidValue(f"static_batch is {shown(static_batch)}", "it is True or False", "write static_batch=True")
     program: list[Program] = []
     limit = None if rounding is None else math.inf  # of a single sample; what is rounded is judged on all of them
 

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from budbreak.data import Images
 from budbreak.errors import InvalidValue, one_of
 from budbreak.exporting.runtimes import as_array, runtime
+from budbreak.graph import tensors_of
+from budbreak.masks import copied, unwrap
 
 Runner = Callable[[Tensor], Tensor]
 """The first output for a batch."""
@@ -49,12 +51,13 @@ def installed() -> tuple[str, ...]:
 
 
 def eager(model: nn.Module) -> Runner:
-    """A model of torch, in eval mode."""
-    model.eval()
+    """A copy of a model of torch, without wrappers, in eval mode."""
+    own = copied(unwrap(model)).eval()
 
     @torch.inference_mode()
     def run(batch: Tensor) -> Tensor:
-        return model(batch)
+        given = own(batch)
+        return given if isinstance(given, Tensor) else tensors_of(given)[0]
 
     return run
 

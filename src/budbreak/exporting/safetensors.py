@@ -12,6 +12,7 @@ from budbreak.compaction import CompactionPlan
 from budbreak.exporting.artifact import Artifact
 from budbreak.exporting.layout import Entry, dtype_name, write_entries
 from budbreak.exporting.loading import outputs_of_file
+from budbreak.exporting.nonlinearities import nonlinearity_notes, remark
 from budbreak.exporting.plans import plan_notes
 from budbreak.exporting.rounding import (
     HALVES,
@@ -67,5 +68,6 @@ class Safetensors:
             name: Entry(dtype_name(name, tensor), tuple(tensor.shape), (tensor_bytes(tensor),))
             for name, tensor in stored.items()
         }
-        write_entries(path, entries, {"kind": KIND, **rounded_note(self.values), **plan_notes(self.plan, entries)})
-        return ()
+        notes = {**rounded_note(self.values), **plan_notes(self.plan, state), **nonlinearity_notes(model)}
+        write_entries(path, entries, {"kind": KIND, **notes})
+        return remark(model)

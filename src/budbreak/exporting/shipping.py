@@ -53,12 +53,7 @@ def ship(
     check_model(model)
     own = copied(unwrap(model)).eval()
     expected = check_finite_outputs(example_outputs(own, example, forward))
-    if not expected:
-        raise InvalidValue(
-            f"{type(own).__name__} gives no tensor for the example",
-            "what is written is verified by its outputs",
-            "give forward=lambda model, batch: ... that gives tensors",
-        )
+    _check_tells(own, expected)
     with staging(path) as aside:
         notes = tuple(write(own, aside))
         agreement = _verified(name, expected, run(own, aside), math.inf if rounding is not None else tolerance)
@@ -67,6 +62,16 @@ def ship(
         files = [Written.of(one) for one in sorted(aside.parent.iterdir(), key=lambda one: one.name != aside.name)]
     placed = [Written(path.parent / file.path.name, file.bytes, file.sha256) for file in files]
     return Artifact(name, tuple(placed), agreement, notes)
+
+
+def _check_tells(model: nn.Module, expected: Sequence[Tensor]) -> None:
+    rule = "what is written is verified by its outputs"
+    if not expected:
+        fix = "give forward=lambda model, batch: ... that gives tensors"
+        raise InvalidValue(f"{type(model).__name__} gives no tensor for the example", rule, fix)
+    if not any(one.numel() for one in expected):
+        value = f"{type(model).__name__} gives no number for the example"
+        raise InvalidValue(value, rule, "give a batch of at least one sample")
 
 
 def _verified(name: str, expected: list[Tensor], given: Sequence[Tensor], tolerance: float | None) -> Agreement:

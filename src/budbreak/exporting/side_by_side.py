@@ -188,7 +188,7 @@ def runner_of(form: str, model: nn.Module, example: Tensor, path: Path) -> tuple
 
     Args:
         form: one of `RUNTIMES`.
-        model: the network; for torch it is put in eval mode.
+        model: the network.
         example: see `export`.
         path: of the files, without the ending.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import shutil
@@ -18,7 +19,8 @@ def staging(path: Path) -> Generator[Path, None, None]:
     """Give a path of the same name in a folder of its own; what lies in that folder at the end moves beside ``path``.
 
     Whatever is raised inside, nothing is moved, and the folder is gone. Where there are several files (weights beside
-    a network), the one of the name of ``path`` comes last: it is there only if the others are.
+    a network), the one of the name of ``path`` comes last, after an older one went: it is there only if the others are,
+    and these are its own.
 
     Args:
         path: where the file goes; an older one is replaced.
@@ -54,5 +56,10 @@ def _move(aside: Path, path: Path) -> None:
     for one in written:
         with one.open("rb+") as stream:
             os.fsync(stream.fileno())
+    for target in (path.parent / one.name for one in written):
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if len(written) > 1:
+        path.unlink(missing_ok=True)  # killed below, it would be read with new files beside it
     for one in written:
         one.replace(path.parent / one.name)
