@@ -10,6 +10,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from budbreak.errors import CorruptFile
 from budbreak.files import corrupt, tensor_bytes
 from budbreak.iteration.checkpoint import Checkpoint, check_keys, check_tensors
 from budbreak.iteration.identity import mask_digest
@@ -71,13 +72,24 @@ class LevelWeights:
         packed = tree.get("packed", [])
         if tree["level"] != level or not isinstance(tree["extra"], dict) or not isinstance(packed, list):
             raise corrupt(path, f"it does not hold level {level}", BEGIN_AGAIN)
-        entries = mask() if packed else {}
+        entries = mask() if packed else None
+        if entries is not None and mask_digest(entries) != tree["mask"]:
+            raise other_mask(level, path.parent.parent)
         whole = {name: _unpacked(tree["state"], name, entries, path) for name in cast("list[str]", packed)}
         return cls(level, {**tree["state"], **whole}, tree["extra"], tree["mask"])
 
 
-def _unpacked(state: Mapping[str, Tensor], name: str, mask: Mapping[str, Tensor], path: Path) -> Tensor:
-    entry, values = mask.get(name), state.get(name)
+def _unpacked(state: Mapping[str, Tensor], name: str, mask: Mask | None, path: Path) -> Tensor:
+    entry, values = None if mask is None else mask.get(name), state.get(name)
     if entry is None or values is None or values.numel() != int(entry.sum()):
         raise corrupt(path, f"{name!r} does not fit the mask of its level", BEGIN_AGAIN)
     return torch.zeros(entry.shape, dtype=values.dtype).masked_scatter_(entry, values)
+
+
+def other_mask(level: int, folder: Path) -> CorruptFile:
+    """The error of a mask in a store that is not that of the weights of its level."""
+    return CorruptFile(
+        f"the mask of level {level} in {folder} is not that of its weights",
+        "both are written at the end of the level",
+        BEGIN_AGAIN,
+    )
