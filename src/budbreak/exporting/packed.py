@@ -14,11 +14,11 @@ from budbreak.compaction import CompactionPlan
 from budbreak.exporting.artifact import Artifact
 from budbreak.exporting.layout import Array, Entry, write_entries
 from budbreak.exporting.loading import outputs_of_file
-from budbreak.exporting.nonlinearities import nonlinearity_notes, remark
+from budbreak.exporting.nonlinearities import nonlinearity_notes, nonlinearity_remark
 from budbreak.exporting.packing import Packing, pack
 from budbreak.exporting.plans import plan_notes
 from budbreak.exporting.shipping import ship
-from budbreak.exporting.state import state_of
+from budbreak.exporting.state import remark, state_of
 from budbreak.files import staging
 from budbreak.graph import Forward
 
@@ -49,7 +49,7 @@ class Packed:
     def _write(self, model: nn.Module, path: Path) -> tuple[str, ...]:
         state = state_of(model)
         notes = {**plan_notes(self.plan, state), **nonlinearity_notes(model)}
-        return (*_lay_out(path, state, notes), *remark(model))
+        return (*_lay_out(path, state, notes), *nonlinearity_remark(model), *remark(model))
 
 
 def write_packed(path: str | Path, state: Mapping[str, Tensor]) -> tuple[str, ...]:

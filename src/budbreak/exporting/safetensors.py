@@ -12,10 +12,10 @@ from budbreak.compaction import CompactionPlan
 from budbreak.exporting.artifact import Artifact
 from budbreak.exporting.layout import Entry, dtype_name, write_entries
 from budbreak.exporting.loading import outputs_of_file
-from budbreak.exporting.nonlinearities import nonlinearity_notes, remark
+from budbreak.exporting.nonlinearities import nonlinearity_notes, nonlinearity_remark
 from budbreak.exporting.plans import plan_notes
 from budbreak.exporting.shipping import ship
-from budbreak.exporting.state import state_of
+from budbreak.exporting.state import remark, state_of
 from budbreak.files import tensor_bytes
 from budbreak.graph import Forward
 
@@ -47,4 +47,4 @@ class Safetensors:
             for name, tensor in state.items()
         }
         write_entries(path, entries, {"kind": KIND, **plan_notes(self.plan, state), **nonlinearity_notes(model)})
-        return remark(model)
+        return (*nonlinearity_remark(model), *remark(model))
