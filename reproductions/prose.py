@@ -9,6 +9,7 @@ from reproductions.study import Study
 from reproductions.wording import listed
 
 _NETWORKS = {
+    "efficientnet-b0-safs": "EfficientNet-B0",
     "lenet-300-100": "LeNet-300-100",
     "lenet-5": "LeNet-5",
     "lenet-5-safs": "LeNet-5",
@@ -17,7 +18,14 @@ _NETWORKS = {
     "bn-cnn": "a small CNN with BatchNorm",
     "mlp-300-200-100-50": "784-300-200-100-50-10",
 }
-_DATA = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "digits": "digits"}
+_DATA = {
+    "mnist": "MNIST",
+    "fashion-mnist": "Fashion-MNIST",
+    "cifar10": "CIFAR-10",
+    "digits": "digits",
+    "imagenet16": "ImageNet at 16 x 16",
+    "tiny-imagenet-16-120": "120 classes of Tiny-ImageNet at 16 x 16",
+}
 
 
 def name_of(study: Study) -> str:

@@ -9,8 +9,8 @@ from pathlib import Path
 from budbreak.studies import Estimate, estimate, holm
 from reproductions.cells import Cell
 from reproductions.prose import name_of
-from reproductions.safs.studies import CLASSES, ENOUGH, TEST, compared, end, outcome
-from reproductions.safs.tables import REACHABLE, judged
+from reproductions.safs.studies import ENOUGH, TEST, classes_of, compared, end, outcome
+from reproductions.safs.tables import REACHABLE, half_powered, judged, recipe_link
 from reproductions.study import ALPHA, Pair, Study, studies_of
 from reproductions.wording import listed, p_text, points, table, with_spread
 
@@ -27,12 +27,10 @@ def combined_section(study: Study) -> str:
     """All arms, each beside its reference; and what searching gains with AP beside without."""
     if not study.cells:
         return "## All three methods on one network\n\nNot measured yet."
-    seeds = max(len(study.seeds_of(arm)) for arm in study.arms)
-    power = f" **Half-powered: {seeds} of {study.seeds} seeds at most.**" if seeds < study.seeds else ""
     setting = (
-        f"Recipe [`{COMBINED}`](../../recipes/{COMBINED}.toml): {len(study.cells)} of "
-        f"{study.seeds * len(study.planned)} cells. *-ap*: with AP after the host; *-safs*: trained with activations "
-        f"that stage 1 found; the last layer is not pruned.{power}"
+        f"{recipe_link(COMBINED)}: {len(study.cells)} of {study.seeds * len(study.planned)} cells. *-ap*: with AP "
+        "after the host; *-safs*: trained with activations that stage 1 found; the last layer is not pruned."
+        f"{half_powered(study)}"
     )
     parts = [f"## All three methods on one network: {name_of(study)}", setting, combined_sentence(study)]
     return "\n\n".join([*parts, _ends(study), _differences(study), _gains(study)])
@@ -43,11 +41,11 @@ def _ends(study: Study) -> str:
         [arm, str(len(study.seeds_of(arm))), with_spread(study.values(arm, 1, TEST)), _reached(study, arm)]
         for arm in study.arms
     ]
-    return table(("arm", "seeds", "test accuracy, %", f"reachable classes of {CLASSES}"), rows)
+    return table(("arm", "seeds", "test accuracy, %", f"reachable classes of {classes_of(study)}"), rows)
 
 
 def _reached(study: Study, arm: str) -> str:
-    return with_spread([CLASSES * share for share in study.values(arm, 1, REACHABLE)], factor=1, digits=1)
+    return with_spread([classes_of(study) * share for share in study.values(arm, 1, REACHABLE)], factor=1, digits=1)
 
 
 def _differences(study: Study) -> str:

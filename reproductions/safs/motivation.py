@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from budbreak.studies import Difference
-from reproductions.safs.studies import ENOUGH, OPERATORS, RELU, TUNED, Measured, Operators, outcome
-from reproductions.safs.tables import judged
+from reproductions.safs.studies import ENOUGH, OPERATORS, RELU, Measured, Operators, outcome
+from reproductions.safs.tables import half_powered, judged, recipe_link
 from reproductions.wording import density, listed, table, with_spread
 
 
@@ -21,11 +21,9 @@ def _operators(single: Operators) -> str:
     study = single.study
     if not study.cells:
         return "Not measured yet."
-    seeds = max(len(study.seeds_of(arm)) for arm in study.arms)
-    power = f" **Half-powered: {seeds} of {study.seeds} seeds at most.**" if seeds < study.seeds else ""
     setting = (
-        f"Recipe [`{OPERATORS}`](../../recipes/{OPERATORS}.toml): {len(study.cells)} of "
-        f"{study.seeds * len(study.planned)} cells, one activation at every site, trained by the dense recipe.{power}"
+        f"{recipe_link(OPERATORS)}: {len(study.cells)} of {study.seeds * len(study.planned)} cells, one activation at "
+        f"every site, trained by the dense recipe.{half_powered(study)}"
     )
     head = ["test accuracy, %", *(f"{density(1 - at)} left" for at in single.sparsities)]
     means = [[name, *(_mean(single, name, at) for at in single.sparsities)] for name in single.names]
@@ -63,11 +61,11 @@ def operators_sentence(single: Operators) -> str:
 
 
 def _settings(studies: Mapping[str, Measured]) -> str:
-    """ReLU tuned beside ReLU by the dense recipe."""
+    """The plain arm tuned beside the plain one by the dense recipe."""
     rows = [
-        [one.title, one.power(TUNED), *judged(row)]
+        [one.title, one.power(one.tuned), *judged(row)]
         for one in studies.values()
-        if one.study.cells and (row := one.differences.get(TUNED)) is not None
+        if one.study.cells and (row := one.differences.get(one.tuned)) is not None
     ]
     if not rows:
         return "Not measured yet."
@@ -75,4 +73,4 @@ def _settings(studies: Mapping[str, Measured]) -> str:
         "The same network, mask and activation; only optimizer, learning rate, momentum, weight decay and schedule of "
         "the last training are searched anew, by validation accuracy. p by Holm over the arms of its sparsity."
     )
-    return f"{text}\n\n{table(('sparsity', 'seeds', f'{TUNED} - {RELU}, points [95 %]', 'p, Holm', 'so it is'), rows)}"
+    return f"{text}\n\n{table(('sparsity', 'seeds', 'tuned - untuned, points [95 %]', 'p, Holm', 'so it is'), rows)}"

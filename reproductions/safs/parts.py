@@ -12,10 +12,8 @@ from reproductions.safs.studies import (
     CONNECTED,
     ENOUGH,
     FIRST,
-    RELU,
     SECOND,
     TEST,
-    TUNED,
     Measured,
     compared,
     end,
@@ -25,15 +23,20 @@ from reproductions.safs.tables import judged
 from reproductions.study import Pair
 from reproductions.wording import listed, points, table
 
-_PARTS: dict[Pair, str] = {
-    (BOTH, RELU): "both stages",
-    (FIRST, RELU): "activations, hyper-parameters as they were",
-    (BOTH, TUNED): "activations (with alpha and beta), beside equally tuned ReLU",
-    (TUNED, RELU): "hyper-parameters, ReLU as it was",
-    (BOTH, FIRST): "hyper-parameters (with alpha and beta), beside searched activations",
-    (SECOND, TUNED): "alpha and beta of ReLU, beside equally tuned ReLU",
-    (FIRST, BEST): "an activation for each site, beside the best single one",
-}
+_NAMES = {"relu": "ReLU", "swish": "Swish"}
+
+
+def _parts(one: Measured) -> dict[Pair, str]:
+    plain, tuned, own = one.plain, one.tuned, _NAMES.get(one.plain, one.plain)
+    return {
+        (BOTH, plain): "both stages",
+        (FIRST, plain): "activations, hyper-parameters as they were",
+        (BOTH, tuned): f"activations (with alpha and beta), beside equally tuned {own}",
+        (tuned, plain): f"hyper-parameters, {own} as it was",
+        (BOTH, FIRST): "hyper-parameters (with alpha and beta), beside searched activations",
+        (SECOND, tuned): f"alpha and beta of {own}, beside equally tuned {own}",
+        (FIRST, BEST): "an activation for each site, beside the best single one",
+    }
 
 
 def pairs_of(one: Measured) -> dict[Pair, str]:
@@ -41,7 +44,7 @@ def pairs_of(one: Measured) -> dict[Pair, str]:
     repaired = [arm for arm in one.study.arms if arm.endswith(CONNECTED)]
     beside = {arm: one.study.planned.get(arm) or arm.removesuffix(CONNECTED) for arm in repaired}
     named = dict.fromkeys(beside.items(), "connectivity, repaired")
-    return {pair: text for pair, text in {**_PARTS, **named}.items() if set(pair) <= set(one.study.arms)}
+    return {pair: text for pair, text in {**_parts(one), **named}.items() if set(pair) <= set(one.study.arms)}
 
 
 def parts_section(one: Measured) -> str:
@@ -78,10 +81,10 @@ def _division(one: Measured, rows: Sequence[Difference]) -> str:
     full = [four for seed in one.study.seeds_of(BOTH) if (four := _ends(one, seed)) is not None]
     if len(full) < ENOUGH:
         return f"Fewer than {ENOUGH} seeds have all four arms that it takes to divide the gain of both stages."
-    if not any(outcome(row) == "above" for row in rows if (row.arm, row.reference) == (BOTH, RELU)):
+    if not any(outcome(row) == "above" for row in rows if (row.arm, row.reference) == (BOTH, one.plain)):
         return "No gain of both stages is shown: there is nothing to divide."
-    activation = [((first - relu) + (both - tuned)) / 2 for relu, first, tuned, both in full]
-    settings = [((tuned - relu) + (both - first)) / 2 for relu, first, tuned, both in full]
+    activation = [((first - plain) + (both - tuned)) / 2 for plain, first, tuned, both in full]
+    settings = [((tuned - plain) + (both - first)) / 2 for plain, first, tuned, both in full]
     share = fmean(activation) / (fmean(activation) + fmean(settings))
     return (
         "The gain of both stages, divided by the mean over both orders of adding them: activations "
@@ -91,9 +94,9 @@ def _division(one: Measured, rows: Sequence[Difference]) -> str:
 
 
 def _ends(one: Measured, seed: int) -> tuple[float, float, float, float] | None:
-    """Test accuracies of a seed: ReLU, the first stage, ReLU tuned, both; None where one is missing."""
+    """Test accuracies of a seed: plain, the first stage, plain tuned, both; None where one is missing."""
     found = {cell.arm: end(cell, TEST) for cell in one.study.cells if cell.seed == seed}
-    relu, first, tuned, both = (found.get(arm) for arm in (RELU, FIRST, TUNED, BOTH))
-    if relu is None or first is None or tuned is None or both is None:
+    plain, first, tuned, both = (found.get(arm) for arm in (one.plain, FIRST, one.tuned, BOTH))
+    if plain is None or first is None or tuned is None or both is None:
         return None
-    return relu, first, tuned, both
+    return plain, first, tuned, both

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from budbreak.data import find
 from budbreak.studies import TEST_ACCURACY, VALIDATION_ACCURACY, Difference
 from reproductions.cells import Cell
 from reproductions.prose import name_of
@@ -16,17 +17,17 @@ from reproductions.settings import SAFS, SPARSITIES, of_sparsity
 from reproductions.study import ALPHA, Pair, Study, studies_of
 
 OPERATORS = "mnist-lenet5-operators"
-NETWORKS = ("cifar10-vgg16-safs", "cifar10-resnet18-safs")
+SUBSET = "imagenet16-efficientnet-b0-safs"
+NETWORKS = ("cifar10-vgg16-safs", "cifar10-resnet18-safs", SUBSET)
 """Recipes of SAFS on others than LeNet-5."""
 
 TEST, VALIDATION = TEST_ACCURACY.name, VALIDATION_ACCURACY.name
-RELU, TUNED, FIRST, SECOND, BOTH, BEST = "relu", "relu-tuned", "stage-1", "stage-2", "safs", "best operator"
+RELU, FIRST, SECOND, BOTH, BEST = "relu", "stage-1", "stage-2", "safs", "best operator"
 CONNECTED = "-connected"
 """What the names of arms end in whose masks were repaired."""
 
 ENOUGH = 3
 """So many seeds, or nothing is judged."""
-CLASSES = 10
 _GRID = "prune.schedule.sparsity"
 
 
@@ -55,10 +56,26 @@ class Measured:
         """What is added to the command of the recipe; empty for its own sparsity."""
         return "" if self.study.recipe == self.recipe else f"--set prune.schedule.sparsity={self.sparsity:g}"
 
+    @property
+    def plain(self) -> str:
+        """The arm that keeps the activation of the network, and the dense recipe: the first one."""
+        return next(iter(self.study.planned))
+
+    @property
+    def tuned(self) -> str:
+        """The arm that keeps the activation, with hyper-parameters searched."""
+        return f"{self.plain}-tuned"
+
+    @property
+    def classes(self) -> int:
+        """Of the data of its cells."""
+        return classes_of(self.study)
+
     @cached_property
     def differences(self) -> dict[str, Difference]:
-        """Arm -> its test accuracy minus that of ReLU at the end; p by Holm over the arms."""
-        return {row.arm: row for row in compared(self.study, [(arm, RELU) for arm in self.study.arms if arm != RELU])}
+        """Arm -> its test accuracy minus that of the plain one at the end; p by Holm over the arms."""
+        pairs = [(arm, self.plain) for arm in self.study.arms if arm != self.plain]
+        return {row.arm: row for row in compared(self.study, pairs)}
 
     def cells(self, arm: str) -> list[Cell]:
         """Of an arm, by seed."""
@@ -78,6 +95,11 @@ class Measured:
         """Test accuracies before pruning, by seed."""
         seeds = {cell.seed: cell for cell in self.study.cells}
         return [value for _, cell in sorted(seeds.items()) if (value := cell.end[TEST][0]) is not None]
+
+
+def classes_of(study: Study) -> int:
+    """How many classes the data of a study's cells have."""
+    return find(str(study.cells[0].setup["data"]["name"])).classes
 
 
 def compared(study: Study, pairs: Sequence[Pair]) -> list[Difference]:

@@ -12,11 +12,10 @@ from budbreak.studies import Difference
 from reproductions.cells import Cell, Columns
 from reproductions.safs.studies import (
     BOTH,
-    CLASSES,
     ENOUGH,
     FIRST,
-    RELU,
     SECOND,
+    SUBSET,
     TEST,
     VALIDATION,
     Measured,
@@ -24,15 +23,15 @@ from reproductions.safs.studies import (
     outcome,
 )
 from reproductions.settings import of_sparsity
-from reproductions.study import ALPHA
+from reproductions.study import ALPHA, Study
 from reproductions.wording import NOTHING, listed, p_text, percent, points, table, with_spread
 
 DENSE = "dense"
-_ARMS = (DENSE, RELU, FIRST, SECOND, BOTH)
 _PAPER = {
     of_sparsity(0.99): (98.49, 46.69, 61.63, 60.2, 62.22),
     "cifar10-vgg16-safs": (86.76, 70.32, 78.11, 80.97, 79.2),
     "cifar10-resnet18-safs": (89.86, 77.55, 79.34, 82.74, 83.88),
+    SUBSET: (18.41, 10.96, 11.84, 11.7, 12.5),
 }
 """The rows of the paper's table of these networks, in percent: one seed each; the sparsity is that of its code."""
 
@@ -41,12 +40,12 @@ _AFTER = (1, 5, 10, 20)  # trials after which the best score so far is told
 
 
 def accuracy_table(one: Measured) -> str:
-    """Where each arm ends, beside ReLU trained again, and beside the paper's row where it has one."""
+    """Where each arm ends, beside the plain one trained again, and beside the paper's row where it has one."""
     paper = paper_row(one)
     rows = [[DENSE, _counted(one), with_spread(one.dense), *[NOTHING] * 4, *_paper(DENSE, paper)]]
     rows += [[*_accuracy(one, arm), *_paper(arm, paper)] for arm in one.study.arms]
-    head = ["arm", "seeds", "test accuracy, %", f"minus {RELU}, points [95 %]", "p, Holm", "so it is"]
-    head += [f"reachable classes of {CLASSES}", *(["the paper, %"] if paper else [])]
+    head = ["arm", "seeds", "test accuracy, %", f"minus {one.plain}, points [95 %]", "p, Holm", "so it is"]
+    head += [f"reachable classes of {one.classes}", *(["the paper, %"] if paper else [])]
     return table(head, rows)
 
 
@@ -57,7 +56,8 @@ def _counted(one: Measured) -> str:
 
 def paper_row(one: Measured) -> dict[str, float]:
     """What the paper's table has of a study: arm -> accuracy in percent; empty where it has none."""
-    return dict(zip(_ARMS, _PAPER[one.study.recipe], strict=True)) if one.study.recipe in _PAPER else {}
+    arms = (DENSE, one.plain, FIRST, SECOND, BOTH)
+    return dict(zip(arms, _PAPER[one.study.recipe], strict=True)) if one.study.recipe in _PAPER else {}
 
 
 def _paper(arm: str, paper: Mapping[str, float]) -> list[str]:
@@ -65,7 +65,7 @@ def _paper(arm: str, paper: Mapping[str, float]) -> list[str]:
 
 
 def _accuracy(one: Measured, arm: str) -> list[str]:
-    reachable = [CLASSES * share for share in one.study.values(arm, 1, REACHABLE)]
+    reachable = [one.classes * share for share in one.study.values(arm, 1, REACHABLE)]
     told = judged(one.differences.get(arm))
     return [arm, one.power(arm), with_spread(one.accuracies(arm)), *told, with_spread(reachable, factor=1, digits=1)]
 
@@ -78,38 +78,49 @@ def judged(row: Difference | None) -> list[str]:
     return [f"{bold}{points(row)}{bold}", p_text(row.p_adjusted) if row.n >= ENOUGH else NOTHING, outcome(row)]
 
 
-def cap(cell: Cell) -> float | None:
+def half_powered(study: Study) -> str:
+    """A remark that no arm has all seeds, with a blank before it; empty if one has."""
+    seeds = max(len(study.seeds_of(arm)) for arm in study.arms)
+    return f" **Half-powered: {seeds} of {study.seeds} seeds at most.**" if seeds < study.seeds else ""
+
+
+def recipe_link(name: str) -> str:
+    """A recipe, with its file."""
+    return f"Recipe [`{name}`](../../recipes/{name}.toml)"
+
+
+def cap(cell: Cell, classes: int) -> float | None:
     """About the highest accuracy that a mask allows: of the classes without a path at most one ever wins."""
     share = end(cell, REACHABLE)
-    return None if share is None else min(1.0, share + 1 / CLASSES)
+    return None if share is None else min(1.0, share + 1 / classes)
 
 
 def reach_section(one: Measured) -> str:
     """Reachable classes and connected weights of each seed, and how near accuracies come to the cap."""
-    found = [cell for cell in one.study.cells if cap(cell) is not None]
+    found = [cell for cell in one.study.cells if end(cell, REACHABLE) is not None]
     if not found:
         return "Not measured yet."
     if all((end(cell, REACHABLE) or 0) == 1 for cell in found):
         return f"In all {len(found)} cells every class is reached: nothing but training limits the accuracy."
-    head = ("seed", "mask of", f"reachable of {CLASSES}", "cap, about, %", "connected weights of those kept")
-    rows = [row for seed in sorted({cell.seed for cell in found}) for row in _masks(found, seed)]
-    return f"{_capped(found)}\n\n{table((*head, 'test accuracy, %: lowest', 'highest'), rows)}"
+    head = ("seed", "mask of", f"reachable of {one.classes}", "cap, about, %", "connected weights of those kept")
+    rows = [row for seed in sorted({cell.seed for cell in found}) for row in _masks(found, seed, one.classes)]
+    return f"{_capped(found, one.classes)}\n\n{table((*head, 'test accuracy, %: lowest', 'highest'), rows)}"
 
 
-def _capped(found: Sequence[Cell]) -> str:
+def _capped(found: Sequence[Cell], classes: int) -> str:
     """How near accuracies come to the caps that their masks set."""
-    room = [most - (end(cell, TEST) or 0) for cell in found if (most := cap(cell) or 1) < 1]
+    room = [most - (end(cell, TEST) or 0) for cell in found if (most := cap(cell, classes) or 1) < 1]
     if not room:
         return "At most one class has no path, and that caps nothing."
     return (
         "A class without a path from the input has a constant output, and of all such at most one ever wins: the cap "
-        f"is about (reachable + 1) / {CLASSES}. In {len(room)} of {len(found)} cells classes without a path cap the "
+        f"is about (reachable + 1) / {classes}. In {len(room)} of {len(found)} cells classes without a path cap the "
         f"accuracy. There it lies in the mean {percent(fmean(room), 1)} points below the cap; above it are "
         f"{sum(one < 0 for one in room)} (classes are not equally frequent)."
     )
 
 
-def _masks(found: Sequence[Cell], seed: int) -> Iterable[list[str]]:
+def _masks(found: Sequence[Cell], seed: int, classes: int) -> Iterable[list[str]]:
     """A row for each mask of a seed."""
     groups: dict[tuple[float, float, int], list[Cell]] = {}
     for cell in (cell for cell in found if cell.seed == seed):
@@ -120,7 +131,7 @@ def _masks(found: Sequence[Cell], seed: int) -> Iterable[list[str]]:
         ends = sorted(cells, key=lambda cell: end(cell, TEST) or 0.0)
         extremes = [f"{percent(end(cell, TEST))} ({cell.arm})" for cell in (ends[0], ends[-1])]
         share = f"{connected * kept:.0f} of {kept:,}"
-        yield [str(seed), whose, f"{CLASSES * reachable:.0f}", percent(cap(cells[0]), 0), share, *extremes]
+        yield [str(seed), whose, f"{classes * reachable:.0f}", percent(cap(cells[0], classes), 0), share, *extremes]
 
 
 def searched(one: Measured, *kinds: str) -> list[Cell]:

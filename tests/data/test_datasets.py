@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from official import md5_of, tiny_cifar, tiny_mnist
+from official import md5_of, tiny_cifar, tiny_imagenet16, tiny_mnist, tiny_sheets
 
-from budbreak.data import CATALOGUE, DataSet, load, split
+from budbreak.data import CATALOGUE, DataSet, download, load, split
 from budbreak.errors import CorruptFile, InvalidValue, MissingData, UnknownName
 
 
@@ -108,7 +108,85 @@ def test_the_catalogue_agrees_with_itself() -> None:
         assert entry.name == name
         assert len(entry.mean) == len(entry.std) == entry.shape[0]
         assert all(len(checksum) == 32 for checksum in entry.files.values())
-        assert entry.layout == "package" or entry.url.endswith("/")
+        assert entry.layout == "package" or entry.url.endswith("/") or entry.by_hand
+
+
+# --- ImageNet at 16 x 16 -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["imagenet16", "imagenet16-120"])
+def test_imagenet16_has_the_images_of_its_first_classes_in_order(tmp_path: Path, name: str) -> None:
+    official = tiny_imagenet16(name)
+    official.write(tmp_path)
+    data = load(name, tmp_path, catalogue=official.catalogue)
+    parts = [pickle.loads(content) for content in official.contents.values()]
+    parts = [{str(key, "ascii") if isinstance(key, bytes) else key: part[key] for key in part} for part in parts]
+    own = [(row, label - 1) for part in parts[:-1] for row, label in zip(part["data"], part["labels"], strict=True)
+           if label <= data.classes]  # fmt: skip
+    assert data.train_labels.tolist() == [label for _, label in own]
+    np.testing.assert_array_equal(data.train_images.numpy().reshape(-1, 768), np.stack([row for row, _ in own]))
+    assert data.test_labels.tolist() == [label - 1 for label in parts[-1]["labels"] if label <= data.classes]
+    assert (data.shape, data.classes) == ((3, 16, 16), official.entry.classes)
+    assert (len(data.train) == 50) is (name == "imagenet16")
+
+
+def test_a_pickle_without_labels_is_refused(tmp_path: Path) -> None:
+    official = tiny_imagenet16()
+    content = pickle.dumps({"data": np.zeros((1, 768), np.uint8)})
+    (official.write(tmp_path) / "val_data").write_bytes(content)
+    entry = replace(official.entry, files={**official.entry.files, "val_data": md5_of(content)})
+    with pytest.raises(CorruptFile, match="val_data has no data or no labels"):
+        load(entry.name, tmp_path, catalogue={entry.name: entry})
+
+
+def sheet(rows: int, columns: int, first: int) -> np.ndarray:
+    """Image i, row by row, has the red of i, the green of its row of pixels, the blue of its column."""
+    y, x = np.mgrid[: 16 * rows, : 16 * columns]
+    return np.stack([first + y // 16 * columns + x // 16, y % 16, x % 16], 2).astype(np.uint8)
+
+
+def test_sheets_are_cut_row_by_row(tmp_path: Path) -> None:
+    pytest.importorskip("PIL")
+    official = tiny_sheets(
+        {"train_00.webp": sheet(2, 3, 0), "train_01.webp": sheet(41, 3, 6), "val_00.webp": sheet(1, 2, 9)}
+    )
+    official.write(tmp_path)
+    data = load("tiny-imagenet-16-120", tmp_path, catalogue=official.catalogue)
+    images = data.train_images
+    assert images[:, 0].flatten(1).unique(dim=1)[:, 0].tolist() == list(range(129))
+    assert images[:, 1, :, 3].eq(torch.arange(16)).all()
+    assert images[:, 2, 5].eq(torch.arange(16)).all()
+    assert data.train_labels.tolist() == [*range(120), *range(9)]
+    assert (data.test_images[:, 0, 0, 0].tolist(), data.test_labels.tolist()) == ([9, 10], [0, 1])
+
+
+@pytest.mark.parametrize(("content", "words"), [(b"RIFF", "WebP"), (None, "has 24 x 32 pixels")])
+def test_what_is_no_sheet_is_refused(tmp_path: Path, content: bytes | None, words: str) -> None:
+    pytest.importorskip("PIL")
+    official = tiny_sheets({"train_00.webp": sheet(2, 2, 0)[:24], "val_00.webp": sheet(1, 1, 0)})
+    folder = official.write(tmp_path)
+    (folder / "train_00.webp").write_bytes(content or official.contents["train_00.webp"])
+    files = official.entry.files if content is None else {**official.entry.files, "train_00.webp": md5_of(content)}
+    entry = replace(official.entry, files=files)
+    with pytest.raises(CorruptFile, match=words):
+        load(entry.name, tmp_path, catalogue={entry.name: entry})
+
+
+def test_without_pillow_the_extra_is_named(tmp_path: Path, monkeypatch) -> None:
+    pytest.importorskip("PIL")
+    official = tiny_sheets({"train_00.webp": sheet(1, 1, 0), "val_00.webp": sheet(1, 1, 0)})
+    official.write(tmp_path)
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(MissingData, match=r"budbreak\[images\]"):
+        load("tiny-imagenet-16-120", tmp_path, catalogue=official.catalogue)
+
+
+@pytest.mark.parametrize("name", ["imagenet16", "imagenet16-120", "tiny-imagenet-16-120"])
+def test_what_is_not_handed_out_says_how_it_is_had(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InvalidValue, match=rf"registers there; they go into DIR/{CATALOGUE[name].folder}"):
+        download(name, tmp_path)
+    with pytest.raises(MissingData, match=rf"registers there; they go into {tmp_path}/{CATALOGUE[name].folder}"):
+        load(name, tmp_path)
 
 
 # --- digits ------------------------------------------------------------------------------------------------

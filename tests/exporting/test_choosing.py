@@ -135,3 +135,19 @@ def test_what_is_no_floor_or_batch(asked, said):
     model = network()
     with pytest.raises(InvalidValue, match=said):
         choose(model, images(model), meter_of(), **asked)
+
+
+def test_quality_may_be_what_the_user_says():
+    model = network()
+    example = torch.randn(8, 1, 4, 4)
+    expected = model(example).detach()
+
+    def closeness(run):
+        return 1 - float((run(example) - expected).abs().max())
+
+    meter = meter_of(as_is=0.5, compact=0.3, factors_1_8=0.1)
+    found = choose_fastest(model, closeness, example=example, meter=meter)
+    by_name = {one.network: one.accuracy for one in found.candidates}
+    assert (found.dense, found.best.network) == (1.0, "compact")
+    assert by_name["compact"] == pytest.approx(1, abs=1e-5)
+    assert by_name["factors 1/8"] < 0.995

@@ -6,6 +6,7 @@ from typing import Any
 
 from made_cells import PLAIN_SETUP, made_cell
 
+from budbreak.data import find
 from reproductions import Cell
 from reproductions.settings import of_sparsity
 
@@ -26,16 +27,29 @@ STAGES: dict[str, dict[str, Any]] = {
 
 
 def made_sparse(
-    arm: str, seed: int, accuracy: float, *, sparsity: float = 0.97, recipe: str = "", reached: int = 10, **fields: Any
+    arm: str,
+    seed: int,
+    accuracy: float,
+    *,
+    sparsity: float = 0.97,
+    recipe: str = "",
+    reached: int = 10,
+    data: str = "mnist",
+    **fields: Any,
 ) -> Cell:
     """A cell of an arm that is pruned once and ends with an accuracy; what it searches goes by its name."""
     schedule = {"is": "one-shot", "sparsity": sparsity}
-    setup = {**PLAIN_SETUP, "network": {"name": "lenet-5-safs"}, "prune": {"then": [], "schedule": schedule}}
+    setup = {
+        **PLAIN_SETUP,
+        "data": {**PLAIN_SETUP["data"], "name": data},
+        "network": {"name": "lenet-5-safs"},
+        "prune": {"then": [], "schedule": schedule},
+    }
     searches = STAGES.get(arm, {})
     end = {
         "test_accuracy": (DENSE + 0.001 * seed, accuracy),
         "validation_accuracy": (DENSE, accuracy + 0.01),
-        "reachable_classes": (1.0, reached / 10),
+        "reachable_classes": (1.0, reached / find(data).classes),
         "connected_weights": (1.0, 0.4),
     }
     cost = {"trials": 6.0, "epochs": 133.0, "seconds": 25.0, "accuracy": accuracy + 0.02} if searches else {}

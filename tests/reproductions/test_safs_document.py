@@ -182,6 +182,20 @@ def test_other_networks_stand_beside_their_rows_of_the_paper():
     assert f"- `{SAFS}-99`: all of it" in text
 
 
+def test_the_subset_of_imagenet_has_swish_and_its_own_classes():
+    ends = {"swish": 0.2, "swish-tuned": 0.3, "stage-1": 0.2, "safs": 0.3}
+    cells = arms(ends, sparsity=0.95, reached=60, recipe="imagenet16-efficientnet-b0-safs", data="tiny-imagenet-16-120")
+    text = text_of(cells)
+    part = section(text, "LeNet-5 on 120 classes of Tiny-ImageNet at 16 x 16, 95 % sparse")
+    assert "minus swish, points" in part
+    assert row_of(part, "swish").endswith("| 60.0 +- 0.0 | 10.96 |")
+    assert "do not compare" in part
+    assert "In 12 of 12 cells classes without a path cap the accuracy" in text  # of 61 classes of 120
+    assert "| 0 | all arms | 60 | 51 |" in text
+    assert "equally tuned Swish | safs - swish-tuned |" in text
+    assert "hyper-parameters, Swish as it was | swish-tuned - swish | **+10.00" in text
+
+
 HOSTS = {"magnitude": 0.6, "magnitude-safs": 0.7, "magnitude-ap-safs": 0.7, "magnitude-ap": 0.7}
 
 

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from budbreak.search import TUNING_SPACES, TuningSpace, drawn
-from budbreak.studies.sections import TrainSection
+from budbreak.studies.learning_sections import TrainSection
 
 
 @pytest.mark.parametrize("name", TUNING_SPACES)

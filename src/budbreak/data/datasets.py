@@ -7,10 +7,9 @@ import hashlib
 import io
 import sys
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,14 +17,10 @@ from torch import Tensor
 
 from budbreak.checks import check_count
 from budbreak.data.catalogue import CATALOGUE, Entry, find
+from budbreak.data.decoding import Arrays, decode
 from budbreak.data.images import Images
-from budbreak.data.unpickling import read_pickle
 from budbreak.errors import CorruptFile, InvalidValue, MissingData
 from budbreak.files import read_bytes
-
-Array = np.ndarray[Any, Any]
-Arrays = tuple[Array, Array, Array, Array]
-"""Train images uint8 [N, C, H, W], train labels [N], test images, test labels."""
 
 VALIDATION_SEED = 0  # of the split, not of a training: all runs on a data set hold out the same images
 
@@ -85,7 +80,8 @@ def load(name: str, data_dir: Path | None = None, *, catalogue: Mapping[str, Ent
     """Read a data set; its files are where torchvision puts them.
 
     Args:
-        name: "digits", "mnist", "fashion-mnist", "cifar10" or "cifar100".
+        name: "digits", "mnist", "fashion-mnist", "cifar10", "cifar100", "imagenet16", "imagenet16-120" or
+            "tiny-imagenet-16-120".
         data_dir: holds ``MNIST/raw`` (plain or ``.gz``), ``cifar-10-batches-py`` and so on; digits need none.
         catalogue: the known data sets.
 
@@ -148,7 +144,7 @@ def official_file(entry: Entry, file: str, data_dir: Path) -> bytes:
     checksum = md5(content)
     if checksum != entry.files[file]:
         value = f"{path}: the md5 of the content is {checksum}"
-        raise CorruptFile(value, f"that of the official file is {entry.files[file]}", f"delete it, then run: {remedy}")
+        raise CorruptFile(value, f"that of the official file is {entry.files[file]}", f"delete it, then: {remedy}")
     return content
 
 
@@ -177,9 +173,7 @@ def _unzipped(path: Path, entry: Entry, remedy: str) -> bytes:
     except CorruptFile:
         raise
     except ValueError as error:
-        raise CorruptFile(
-            f"{path}: {error}", "a .gz file is a whole gzip file", f"delete it, then run: {remedy}"
-        ) from None
+        raise CorruptFile(f"{path}: {error}", "a .gz file is a whole gzip file", f"delete it, then: {remedy}") from None
 
 
 def md5(content: bytes) -> str:
@@ -190,47 +184,16 @@ def md5(content: bytes) -> str:
 def _remedy(entry: Entry, data_dir: Path) -> str:
     if entry.layout == "package":
         return "pip install --force-reinstall scikit-learn"
+    if not entry.url:
+        return f"{entry.by_hand}; they go into {data_dir / entry.folder}"
     return f"budbreak data get {entry.name} --data-dir {data_dir}"
 
 
 def _from_files(entry: Entry, data_dir: Path | None) -> Arrays:
     if data_dir is None:
         rule = f"{entry.name} is read from its official files"
-        raise MissingData("no data directory was given", rule, f"budbreak data get {entry.name} --data-dir DIR")
-    contents = {file: official_file(entry, file, data_dir) for file in entry.files}
-    read: Callable[[Entry, Mapping[str, bytes], Path], Arrays] = _idx if entry.layout == "idx" else _cifar
-    return read(entry, contents, data_dir / entry.folder)
-
-
-def _idx(entry: Entry, contents: Mapping[str, bytes], folder: Path) -> Arrays:
-    names = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
-    raw = [_idx_array(contents[f"{name}-ubyte"], folder / f"{name}-ubyte") for name in names]
-    return raw[0][:, None], raw[1], raw[2][:, None], raw[3]
-
-
-def _idx_array(content: bytes, path: Path) -> Array:
-    """Bytes 0, 0, 8 (uint8), the number of dimensions, each size as 4 bytes big-endian, the values."""
-    dimensions = content[3] if content[:3] == b"\x00\x00\x08" and len(content) > 3 else 0
-    header = 4 + 4 * dimensions
-    shape = np.frombuffer(content[4:header], ">u4").astype(int) if len(content) >= header > 4 else np.zeros(0, int)
-    if not len(shape) or len(content) != header + int(shape.prod()):
-        raise CorruptFile(f"{path} is no idx file of bytes", "header and length must agree")
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape).copy()
-
-
-def _cifar(entry: Entry, contents: Mapping[str, bytes], folder: Path) -> Arrays:
-    batches = {file: read_pickle(content, folder / file) for file, content in contents.items() if "meta" not in file}
-    train = [file for file in batches if "test" not in file]
-    test = [file for file in batches if "test" in file]
-    return *_joined(entry, batches, train), *_joined(entry, batches, test)
-
-
-def _joined(entry: Entry, batches: Mapping[str, dict[bytes, Any]], files: list[str]) -> tuple[Array, Array]:
-    """The images and (fine) labels of some files, one after the other."""
-    rows = [np.asarray(batches[file][b"data"], np.uint8).reshape(-1, *entry.shape) for file in files]
-    key = b"labels" if entry.classes == 10 else b"fine_labels"
-    labels = [np.asarray(batches[file][key], np.int64) for file in files]
-    return np.concatenate(rows), np.concatenate(labels)
+        raise MissingData("no data directory was given", rule, _remedy(entry, Path("DIR")))
+    return decode(entry, lambda file: official_file(entry, file, data_dir), data_dir / entry.folder)
 
 
 def _digits(entry: Entry) -> Arrays:

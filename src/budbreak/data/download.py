@@ -42,7 +42,7 @@ def download(
 
     Raises:
         UnknownName: for an unknown data set.
-        InvalidValue: for a data set that comes with a package, or a mirror that is not http(s).
+        InvalidValue: for a data set that comes with a package or is not handed out, or a mirror that is not http(s).
         DownloadFailed: if the server refuses, keeps breaking off, is too slow, or has another or a larger file.
         CannotWrite: on a full disk or a forbidden folder.
     """
@@ -66,6 +66,9 @@ def _base_url(entry: Entry, base_urls: Mapping[str, str]) -> str:
     if entry.layout == "package":
         rule = "it comes with scikit-learn and is not downloaded"
         raise InvalidValue(f"data set {entry.name!r}", rule, "pip install 'budbreak[digits]'")
+    if not entry.url:
+        rule = "its files are not handed out to everybody, and not downloaded"
+        raise InvalidValue(f"data set {entry.name!r}", rule, f"{entry.by_hand}; they go into DIR/{entry.folder}")
     base = base_urls.get(entry.name, entry.url)
     if not base.startswith(("http://", "https://")):
         raise InvalidValue(f"the address of {entry.name} is {base!r}", "it begins with http:// or https://")

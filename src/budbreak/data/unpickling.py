@@ -1,4 +1,4 @@
-"""Reading the CIFAR pickles without unpickling: a small machine that knows what these files need, and no more."""
+"""Reading pickles of data sets without unpickling: a small machine that knows what these files need, and no more."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class _Refused(Exception):
     """The pickle holds what no official file holds."""
 
 
-def read_pickle(data: bytes, path: Path) -> dict[bytes, Any]:
+def read_pickle(data: bytes, path: Path) -> dict[bytes | str, Any]:
     """A dict of numeric arrays, bytes, str, int, list and dict from a pickle that holds nothing else.
 
     Byte strings of Python 2 stay bytes. Nothing is imported or called that a file names: its instructions build
@@ -41,8 +41,8 @@ def read_pickle(data: bytes, path: Path) -> dict[bytes, Any]:
     except (_Refused, ValueError, IndexError, OverflowError) as error:  # the last three: of a damaged stream
         raise CorruptFile(
             f"{path} was refused: {error}",
-            "a CIFAR file holds arrays of numbers, bytes, str, int, list and dict, and nothing else is ever loaded",
-            "delete it and fetch the official file with 'budbreak data get'",
+            "such a file holds arrays of numbers, bytes, str, int, list and dict, and nothing else is ever loaded",
+            "delete it and fetch the official file",
         ) from None
 
 
@@ -62,7 +62,7 @@ class _Machine:
         self.marks: list[int] = []
         self.memory: dict[int, Any] = {}
 
-    def run(self, data: bytes) -> dict[bytes, Any]:
+    def run(self, data: bytes) -> dict[bytes | str, Any]:
         end = 0
         for code, argument, position in pickletools.genops(data):
             end = (position or 0) + 1

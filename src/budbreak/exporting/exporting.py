@@ -104,7 +104,9 @@ def _by_ending(path: Path) -> Exporter:
     """The form whose ending the path has; of several, as .safetensors and .packed.safetensors, the longest."""
     found = [kind() for kind in FAMILY.names.values() if path.name.endswith(kind.suffix)]
     if not found:
-        endings = sorted(kind.suffix for kind in FAMILY.names.values())
+        endings = sorted(
+            (kind.suffix for kind in FAMILY.names.values()), key=lambda suffix: (suffix.count("."), suffix)
+        )
         raise InvalidValue(
             f"path is {str(path)!r}, and no form is given",
             f"its ending says the form: {one_of(endings)}",

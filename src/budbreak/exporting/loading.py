@@ -18,6 +18,7 @@ from budbreak.exporting.layout import NAMES
 from budbreak.exporting.nonlinearities import check_nonlinearities
 from budbreak.exporting.packed_reader import Array, opened, unpacked
 from budbreak.exporting.plans import plan_in
+from budbreak.exporting.rounding import fits_rounded
 from budbreak.exporting.state import state_of
 from budbreak.files import cannot_read, check_readable, corrupt, tensor_bytes
 from budbreak.graph import Forward, example_outputs
@@ -39,7 +40,7 @@ def load_exported(path: str | Path, model: nn.Module) -> nn.Module:
             an instance of the dense architecture.
 
     Returns:
-        A copy with the stored weights and buffers, bit for bit, on the device of ``model``.
+        A copy with the stored weights and buffers, bit for bit, on the device of ``model``; rounded ones in its dtypes.
 
     Raises:
         MissingData: if there is no file.
@@ -83,10 +84,11 @@ def read_exported(path: str | Path) -> dict[str, Tensor]:
 def _fill(model: nn.Module, path: Path, content: tuple[dict[str, Any], dict[str, Any], Array]) -> nn.Module:
     with _said(path):
         described = _described(*content[:2])
-    _check_fits(model, described)  # before anything of the sizes that the file names is made
+    _check_fits(model, described, content[1])  # before anything of the sizes that the file names is made
     with _said(path):
         check_nonlinearities(content[1], model)
-        state = {name: _tensor(*entry) for name, entry in unpacked(*content).items()}
+        stored = {name: _tensor(*entry) for name, entry in unpacked(*content).items()}
+    state = {name: stored[name].to(tensor.dtype) for name, tensor in state_of(model).items()}
     model.load_state_dict(state)
     _check_same(model, state)
     return model
@@ -119,9 +121,17 @@ def _described(header: Mapping[str, Any], notes: Mapping[str, Any]) -> dict[str,
     return described
 
 
-def _check_fits(model: nn.Module, described: Mapping[str, tuple[torch.dtype, tuple[int, ...]]]) -> None:
+_Described = tuple[torch.dtype, tuple[int, ...]]
+
+
+def _check_fits(model: nn.Module, described: Mapping[str, _Described], notes: Mapping[str, Any]) -> None:
     mine = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in state_of(model).items()}
-    odd = next((name for name in {**mine, **described} if mine.get(name) != described.get(name)), None)
+
+    def fits(one: _Described | None, two: _Described | None) -> bool:
+        rounded = one is not None and two is not None and one[1] == two[1] and fits_rounded(two[0], one[0], notes)
+        return one == two or rounded
+
+    odd = next((name for name in {**mine, **described} if not fits(mine.get(name), described.get(name))), None)
     if odd is not None:
         raise MaskMismatch(
             f"{odd!r} is {_words(described.get(odd))} in the file and {_words(mine.get(odd))} in the model",

@@ -18,6 +18,7 @@ from budbreak.studies.making import make_plan, prepare_data
 from budbreak.studies.measuring import BATCH, measure
 from budbreak.studies.notes import Notes
 from budbreak.studies.overrides import parse_set
+from budbreak.studies.prunednetwork import train_once
 from budbreak.studies.recipe import Arm, Recipe, make_recipe
 from budbreak.studies.recipefile import import_folders, load_recipe
 from budbreak.studies.result import (
@@ -37,7 +38,6 @@ from budbreak.studies.retraining import WORDS as RETRAINED
 from budbreak.studies.rows import difference_rows, level_rows, to_csv, to_json
 from budbreak.studies.run import Choice, RunFailed, run
 from budbreak.studies.searched import Searched, read_searched
-from budbreak.studies.searching import train_once
 from budbreak.studies.sections import Setup, make_setup
 from budbreak.studies.stored import StoredWeights, stored_weights
 from budbreak.studies.subject import is_ap, subject

@@ -13,14 +13,13 @@ from budbreak.errors import InvalidValue
 from budbreak.search import TPE, TUNING_SPACES, LateAcceptance, Sampler, StoppingRule, TuningSpace
 from budbreak.studies.families import ACTIVATIONS, SAMPLERS, STOPPING_RULES, TUNERS
 from budbreak.studies.readers import items_of, read_one, read_optional
-from budbreak.studies.section import Section
+from budbreak.studies.section import MOST_EPOCHS, Section
 from budbreak.values import encode
 
 Space = str | tuple[Activation, ...]
 """The name of a space, or the activations that each site may have."""
 
 _MOST_TRIALS = 10_000
-_MOST_EPOCHS = 100_000
 
 Trials = Annotated[int, Field(ge=1, le=_MOST_TRIALS)]
 _STOPS = (
@@ -34,7 +33,7 @@ class SearchSection(Section):
 
     space: Any = None
     trials: Trials = Field(25, description="at most so many candidates are tried; the sampler may stop before")
-    epochs: Annotated[int, Field(ge=1, le=_MOST_EPOCHS)] = Field(
+    epochs: Annotated[int, Field(ge=1, le=MOST_EPOCHS)] = Field(
         10, description="of each trial: the first epochs of the training that the best gets in full"
     )
     parallel: Trials = Field(

@@ -2,124 +2,31 @@
 
 from __future__ import annotations
 
-import functools
 import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-from torch import nn
 
 from budbreak.activations import ActivationPlan
 from budbreak.errors import NotFinite
-from budbreak.iteration import EndingRule, Plan, iterate
-from budbreak.live import replace_activations
-from budbreak.masks import Mask
-from budbreak.schedules import Dense
+from budbreak.iteration import EndingRule
 from budbreak.search import Candidate, History, SearchSpace, Trial, TuningSpace, Values
-from budbreak.studies.bench import Bench
 from budbreak.studies.chosen import PLAN, write_curves
 from budbreak.studies.compacting import compact_once
-from budbreak.studies.making import pick_engine, until_retrained
+from budbreak.studies.making import until_retrained
 from budbreak.studies.notes import Notes
-from budbreak.studies.prunedfile import load_pruned
+from budbreak.studies.prunednetwork import PrunedNetwork, of_epochs, space_of
 from budbreak.studies.result import VALIDATION_ACCURACY
 from budbreak.studies.search_sections import ActivationsSection, TuneSection
 from budbreak.studies.sections import Setup, with_settings
 from budbreak.studies.stops import Stops
 from budbreak.studies.task import Kind, Task
-from budbreak.studies.trainer import Tell, Trainer
+from budbreak.studies.trainer import Tell
 from budbreak.studies.trialfile import read_history, read_trial, write_trial
 from budbreak.studies.weights import save_weights
 
 _KEPT = ("task.json", "notes.json", "trial.json", "task.lock")  # of the folder of a trial that is over
-
-
-def train_once(
-    trainer: Trainer,
-    bench: Bench,
-    setup: Setup,
-    mask: Mask,
-    folder: Path,
-    *,
-    also: Mapping[str, object],
-    first_epoch: int = 0,
-) -> None:
-    """Train a network under a mask once, by ``[train]``, in a store that survives being killed.
-
-    Args:
-        trainer: of the network.
-        bench: it is prepared on.
-        setup: decides the optimizer and its schedule, which may be made for more epochs than the trainer trains.
-        mask: what is alive; all that is pruned stays zero.
-        folder: of the store.
-        also: what tells this training from others.
-        first_epoch: so many epochs of ``[train]`` lie before it: the learning rate is where it is after them.
-    """
-    optimizer, rates = bench.equipment(trainer.model, setup)
-    for _ in range(first_epoch * bench.steps(setup)):
-        rates.after_step()
-    with iterate(
-        trainer.model,
-        optimizer,
-        Plan(schedule=Dense(), prunable=trainer.plan.prunable, rewind_to=None),
-        resets=[rates],
-        seed=trainer.seed,
-        store=folder,
-        also=also,
-        mask=mask,
-    ) as levels:
-        for level in levels:
-            trainer.train(level, optimizer, rates)
-
-
-@dataclass(frozen=True)
-class _Pruned:
-    """The network that was pruned, and what it is trained by."""
-
-    task: Task
-    bench: Bench
-    mask: Mask
-
-    @classmethod
-    def of(cls, task: Task) -> _Pruned:
-        bench, pruned = Bench.of(task), task.needs[0]
-        return cls(task, bench, load_pruned(pruned.folder, bench.model, identity=pruned.identity))
-
-    @functools.cached_property
-    def space(self) -> SearchSpace | None:
-        """What each site may have; None where the network keeps its own activations."""
-        setup = self.task.setup
-        return space_of(setup, self.bench.model, self.bench.example) if setup.activations.replaced else None
-
-    def train(
-        self, plan: ActivationPlan | None, setup: Setup, tell: Tell, *, epochs: int, until: EndingRule | None
-    ) -> Notes:
-        """Train a copy with the activations of a plan for so many epochs, the first of those of the last training."""
-        trainer = self.trainer(plan, _shortened(setup, epochs), tell, until, tested=False)
-        self.train_with(trainer, setup)
-        return trainer.notes
-
-    def train_with(self, trainer: Trainer, setup: Setup) -> None:
-        """Train by a setup, whose learning rate goes on where the pruned weights were taken from."""
-        also, first = {"task": self.task.identity}, self.task.setup.first_epoch
-        train_once(trainer, self.bench, setup, self.mask, self.task.folder, also=also, first_epoch=first)
-
-    def trainer(
-        self, plan: ActivationPlan | None, setup: Setup, tell: Tell, until: EndingRule | None, *, tested: bool
-    ) -> Trainer:
-        """What trains a copy with the activations of a plan, in the precision of the setup."""
-        task, bench, model = self.task, self.bench, self.bench.model
-        if plan is not None:
-            model = replace_activations(model, plan, example=bench.example)
-        engine = pick_engine(setup, model, task.place.threads)
-        engine.prepare(model)
-        notes, of_plan = Notes(task.folder, task.identity), bench.plan(task.setup, task.seed)
-        return Trainer(
-            setup, task.seed, model, engine, bench.data, of_plan, notes, tell, lambda level: until, tested=tested
-        )
 
 
 @dataclass(frozen=True)
@@ -140,7 +47,7 @@ class _Stage:
     setup: Callable[[Candidate], Setup]
 
 
-def _stage_of(pruned: _Pruned) -> _Stage:
+def _stage_of(pruned: PrunedNetwork) -> _Stage:
     setup = pruned.task.setup
     if pruned.task.kind in ("trial", "finalist"):
         space = space_of(setup, pruned.bench.model, pruned.bench.example)
@@ -149,17 +56,6 @@ def _stage_of(pruned: _Pruned) -> _Stage:
     return _Stage(
         settings, setup.tune, "tuning", lambda _: plan, lambda candidate: tuned_setup(setup, settings, candidate)
     )
-
-
-def space_of(setup: Setup, model: nn.Module, example: Any) -> SearchSpace:
-    """What each site of a network may have by ``[activations]``: one activation where nothing is searched.
-
-    Raises:
-        NoSites, InvalidValue: see `SearchSpace.of`.
-    """
-    asked = setup.activations
-    given = () if asked.use is None else (asked.use,)
-    return SearchSpace.of(model, asked.choices or given, example=example)
 
 
 def tuned_setup(setup: Setup, space: TuningSpace, candidate: Candidate) -> Setup:
@@ -173,7 +69,7 @@ def tuned_setup(setup: Setup, space: TuningSpace, candidate: Candidate) -> Setup
 
 def _try(task: Task, tell: Tell) -> None:
     """A trial: what the sampler proposes after those that are over."""
-    pruned = _Pruned.of(task)
+    pruned = PrunedNetwork.of(task)
     stage, seen = _stage_of(pruned), task.needed(task.kind)
     history = read_history(seen)
     stopped = len(history) < len(seen)
@@ -191,7 +87,7 @@ def _try(task: Task, tell: Tell) -> None:
 
 def _try_finalist(task: Task, tell: Tell) -> None:
     """One of the best, trained for as long as the last training takes."""
-    pruned = _Pruned.of(task)
+    pruned = PrunedNetwork.of(task)
     stage = _stage_of(pruned)
     best = read_history(task.needed(stage.trial)).ranked
     if task.number >= len(best):
@@ -201,7 +97,13 @@ def _try_finalist(task: Task, tell: Tell) -> None:
 
 
 def _score(
-    pruned: _Pruned, stage: _Stage, candidate: Candidate, tell: Tell, *, epochs: int, until: EndingRule | None = None
+    pruned: PrunedNetwork,
+    stage: _Stage,
+    candidate: Candidate,
+    tell: Tell,
+    *,
+    epochs: int,
+    until: EndingRule | None = None,
 ) -> None:
     """Train a candidate, and keep its validation accuracy at the end; one that diverges has none."""
     begin, score, values, note = time.perf_counter(), None, Values(()), ""
@@ -226,17 +128,6 @@ def _score(
     _drop_store(pruned.task.folder)
 
 
-def _shortened(setup: Setup, epochs: int) -> Setup:
-    """A setup of so many epochs, in which nothing is measured but the accuracy."""
-    measure = setup.measure.model_copy(update={"diagnostics": (), "compact": False})
-    shorter = _lasting(setup, epochs)
-    return shorter.model_copy(update={"train": shorter.train.model_copy(update={"until": None}), "measure": measure})
-
-
-def _lasting(setup: Setup, epochs: int) -> Setup:
-    return setup.model_copy(update={"train": setup.train.model_copy(update={"epochs": epochs})})
-
-
 def _drop_store(folder: Path) -> None:
     """The weights of a trial that is over: nobody reads them again."""
     for path in folder.iterdir():
@@ -248,9 +139,9 @@ def _drop_store(folder: Path) -> None:
 
 def _finish(task: Task, tell: Tell) -> None:
     """The last training, with the best activations and hyper-parameters."""
-    pruned = _Pruned.of(task)
+    pruned = PrunedNetwork.of(task)
     setup, plan = chosen_setup(task), chosen_plan(pruned.space, task)
-    lasting = _lasting(setup, setup.epochs_last)
+    lasting = of_epochs(setup, setup.epochs_last)
     trainer = pruned.trainer(plan, lasting, tell, until_retrained(setup), tested=True)
     pruned.train_with(trainer, setup)
     if plan is not None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
 from budbreak.values import telling
+
+MOST_IMAGES = 10**9
+MOST_EPOCHS = 100_000  # more is a slip of the pen, and would list rows for hours
+
+Images = Annotated[int, Field(ge=0, le=MOST_IMAGES)]
+"""How many."""
 
 
 class Section(BaseModel):

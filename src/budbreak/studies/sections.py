@@ -7,14 +7,9 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, Field, Strict, ValidationError, model_validator
 
-from budbreak.criteria import Criterion, Magnitude, scope_of
-from budbreak.data import PAD, find
 from budbreak.diagnostics import DeadUnits, Diagnostic
 from budbreak.errors import InvalidValue
-from budbreak.iteration import AccuracyGates, EndingRule, FollowUp
-from budbreak.masks import Allocation, Element, Global, Granularity, Scope, Uniform
-from budbreak.networks import check_init, check_network
-from budbreak.schedules import Geometric, Schedule
+from budbreak.iteration import AccuracyGates
 from budbreak.search import TuningSpace
 from budbreak.studies.families import (
     ACTIVATIONS,
@@ -32,157 +27,13 @@ from budbreak.studies.families import (
     STOPPING_RULES,
     TUNERS,
 )
-from budbreak.studies.readers import read_floor, read_many, read_one, read_optional, read_text
+from budbreak.studies.learning_sections import WATCHED, DataSection, NetworkSection, TrainSection
+from budbreak.studies.prune_section import PruneSection
+from budbreak.studies.readers import read_many
 from budbreak.studies.refusals import in_our_words
 from budbreak.studies.search_sections import ActivationsSection, TuneSection
-from budbreak.studies.section import Section
-from budbreak.training import SGD, Constant, OptimizerValue, RateSchedule
+from budbreak.studies.section import MOST_EPOCHS, Images, Section
 from budbreak.values import Family, encode
-
-_MOST_IMAGES = 10**9
-_MOST_EPOCHS = 100_000  # more is a slip of the pen, and would list rows for hours
-_MOST_LEVELS = 1000
-_MOST_ROUNDS = 10_000
-_MOST_ITEMS = 100  # of a list
-WATCHED = ("train_accuracy", "train_loss", "validation_accuracy", "validation_loss")
-"""The numbers that an epoch can have, whatever diagnostics measure."""
-
-Images = Annotated[int, Field(ge=0, le=_MOST_IMAGES)]
-Patterns = Annotated[tuple[str, ...], Strict(False), Field(max_length=_MOST_ITEMS)]
-
-
-class DataSection(Section):
-    """``[data]``: what is learnt."""
-
-    name: Annotated[str, read_text(find, "data.name")] = Field(
-        description="digits, mnist, fashion-mnist, cifar10 or cifar100"
-    )
-    validation: Images = Field(0, description="training images held out for every choice; 0: as many as is usual")
-    limit: Images = Field(0, description="train on the first N training images only; 0: on all")
-    scale: Literal["standard", "unit"] = Field(
-        "standard", description="of pixels: standard: mean 0, deviation 1 per channel; unit: divided by 255 only"
-    )
-    augment: bool = Field(False, description="random crop (4 pixels of padding) and mirroring of training images")
-
-    @model_validator(mode="after")
-    def _crops_leave_something(self) -> DataSection:
-        side = min(find(self.name).shape[1:])
-        if self.augment and side <= 4 * PAD:
-            raise InvalidValue(
-                f"data.augment is true on {self.name}, images of {side} x {side} pixels",
-                f"random crops move an image by up to {PAD} pixels, and need sides over {4 * PAD}",
-                "take augment out",
-            )
-        return self
-
-
-class NetworkSection(Section):
-    """``[network]``: what learns it."""
-
-    name: Annotated[str, read_text(check_network, "network.name")] = Field(
-        description="lenet-300-100, lenet-5, bn-cnn, resnet-20, mlp, mlp-300-200-100-50, or package.module:factory"
-    )
-    init: Annotated[str, read_text(lambda name: name == "auto" or check_init(name), "network.init")] = Field(
-        "auto",
-        description="kaiming, lth (open_lth), xavier, glorot-uniform, own (as a factory made it); auto: own for a "
-        "factory, else kaiming",
-    )
-
-    @property
-    def initialisation(self) -> str:
-        """The name of the initialisation, "auto" resolved."""
-        return ("own" if ":" in self.name else "kaiming") if self.init == "auto" else self.init
-
-
-class TrainSection(Section):
-    """``[train]``: each training of a level."""
-
-    epochs: Annotated[int, Field(ge=1, le=_MOST_EPOCHS)] = Field(
-        description="epochs of each training, at most; with accuracy gates, of all together"
-    )
-    until: Annotated[EndingRule | None, read_optional(ENDINGS, "train.until")] = Field(
-        None,
-        description='what ends one early, e.g. {is = "accuracy-gates", prunings = 5}, "early-stop"; or "none"',
-    )
-    batch_size: Annotated[int, Field(ge=1, le=_MOST_IMAGES)] = Field(128, description="images in an optimizer step")
-    optimizer: Annotated[OptimizerValue, read_one(OPTIMIZERS, "train.optimizer")] = Field(
-        SGD(), description='what takes the steps, e.g. {is = "sgd", learning_rate = 0.05}'
-    )
-    schedule: Annotated[RateSchedule, read_one(RATES, "train.schedule")] = Field(
-        Constant(), description='of the learning rate, e.g. {is = "steps", milestones = [10, 13]}'
-    )
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="float32, bfloat16; auto: whichever was measured to be faster"
-    )
-
-
-def _meant_scope(given: dict[str, Any]) -> Scope:
-    """Where the scores compete if nobody says it; what was wrong before is refused elsewhere."""
-    return scope_of(given.get("criterion", Magnitude()), given.get("granularity", Element()), None)
-
-
-class PruneSection(Section):
-    """``[prune]``: what goes, and when."""
-
-    criterion: Annotated[Criterion, read_one(CRITERIA, "prune.criterion")] = Field(
-        Magnitude(), description='how much each weight matters, e.g. {is = "random", seed = 1}'
-    )
-    schedule: Annotated[Schedule, read_one(SCHEDULES, "prune.schedule")] = Field(
-        Geometric(rate=0.2, levels=12), description="how sparse the network is at each level"
-    )
-    then: Annotated[tuple[FollowUp, ...], read_many(FOLLOW_UPS, "prune.then", twice=True)] = Field(
-        (), description='what follows in each level, e.g. ["ap"], ["train", {is = "remove", q = 0.02}]'
-    )
-    granularity: Annotated[Granularity, read_one(GRANULARITIES, "prune.granularity")] = Field(
-        Element(), description="what goes as one"
-    )
-    scope: Annotated[Scope, read_one(SCOPES, "prune.scope")] = Field(
-        default_factory=_meant_scope,
-        description='where scores compete: in all layers ("global"), in each ("layer"), in its rows, in groups of N:M; '
-        "unless given, where the criterion is meant to be used, mostly in all layers",
-        json_schema_extra={"introduced": cast(Any, Global())},
-    )
-    allocation: Annotated[Allocation, read_one(ALLOCATIONS, "prune.allocation")] = Field(
-        Uniform(), description='how a target is divided over layers, for the scopes "layer" and "rows"'
-    )
-    floor: Annotated[int | float, read_floor("prune.floor")] = Field(
-        0, description="so many weights, or that share (such as 0.01), stay in each layer at least"
-    )
-    exclude: Patterns = Field((), description='weights that are not prunable, e.g. ["fc.*"]')
-    spare: Patterns = Field((), description='weights of which none goes, but which are counted, e.g. ["fc3.*"]')
-    rewind: Literal["weights", "learning-rate", "none"] = Field(
-        "weights", description="what returns after a pruning: weights; learning-rate (the weights stay); none"
-    )
-    rewind_epoch: Annotated[int, Field(ge=0, le=_MOST_EPOCHS)] = Field(
-        0, description="rewind weights to the end of this epoch of level 0; 0: initialization"
-    )
-    images: Images = Field(2000, description="training images for criteria that look at data; 0: all")
-    allow_collapse: bool = Field(False, description="go on when a layer has lost all its weights")
-    train_dense: bool = Field(True, description="train before the first pruning; false: prune at initialization")
-    steps: Annotated[int, Field(ge=0, le=_MOST_IMAGES)] = Field(
-        0, description="optimizer steps of each training after a pruning, of gradual pruning say; 0: train.epochs"
-    )
-    rounds: Annotated[int, Field(ge=0, le=_MOST_ROUNDS)] = Field(
-        0, description="rounds of each pruning, the network observed anew in each; 0: as many as the criterion has"
-    )
-
-    connect: bool = Field(
-        False, description="each class keeps a path from the input: for each weight that comes in for it, another goes"
-    )
-
-    @model_validator(mode="after")
-    def _levels_end(self) -> PruneSection:
-        if self.schedule.levels > _MOST_LEVELS:
-            value = f"prune.schedule has {self.schedule.levels:,} levels"
-            raise InvalidValue(value, f"it has at most {_MOST_LEVELS:,}", "give fewer")
-        return self
-
-    @model_validator(mode="after")
-    def _rewinds_to_what_there_is(self) -> PruneSection:
-        if self.rewind_epoch and not self.train_dense:
-            value = f"prune.rewind_epoch is {self.rewind_epoch}, and prune.train_dense is false"
-            raise InvalidValue(value, "it is an epoch of level 0, and there is none", "take one of them out")
-        return self
 
 
 class MeasureSection(Section):
@@ -192,7 +43,7 @@ class MeasureSection(Section):
         (DeadUnits(),), description='what is measured, e.g. ["dead-units", "gradient-norm"]; [] for nothing'
     )
     images: Images = Field(2000, description="training images (not augmented) that they look at; 0: all")
-    every: Annotated[int, Field(ge=0, le=_MOST_EPOCHS)] = Field(
+    every: Annotated[int, Field(ge=0, le=MOST_EPOCHS)] = Field(
         1, description="measure every N epochs as well as at the ends; 0: only at the ends"
     )
     compact: bool = Field(

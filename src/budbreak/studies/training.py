@@ -22,8 +22,9 @@ from budbreak.studies.making import until_of, until_retrained
 from budbreak.studies.measuring import BATCH
 from budbreak.studies.notes import Notes
 from budbreak.studies.prunedfile import save_pruned
+from budbreak.studies.prunednetwork import train_once
 from budbreak.studies.retraining import retrained_folder
-from budbreak.studies.searching import CARRIED_OUT, train_once
+from budbreak.studies.searching import CARRIED_OUT
 from budbreak.studies.task import Task
 from budbreak.studies.taskfolder import is_complete, write_task
 from budbreak.studies.tasks import check_identity

@@ -16,7 +16,8 @@ from budbreak.foreign import call_foreign
 from budbreak.live import replace_activations
 from budbreak.search import Candidate, History, Options, SearchSpace, TuningSpace, drawn
 from budbreak.studies.making import make_network, pick_engine
-from budbreak.studies.searching import space_of, tuned_setup
+from budbreak.studies.prunednetwork import space_of
+from budbreak.studies.searching import tuned_setup
 from budbreak.studies.sections import Setup
 from budbreak.training import Engine, steps_per_epoch, train_step
 
