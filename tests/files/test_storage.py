@@ -8,7 +8,6 @@ import os
 import random
 import resource
 import subprocess
-import sys
 from collections import OrderedDict
 from typing import Any
 
@@ -20,6 +19,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import nn
 
+import forking
 from budbreak.errors import CannotRead, CannotWrite, CorruptFile, InvalidValue, StoreMismatch
 from budbreak.files import digest, read_json, read_tree, storage, tensor_bytes, write_bytes, write_json, write_tree
 from budbreak.files.storage import canonical
@@ -465,32 +465,25 @@ def test_a_file_in_the_place_of_a_folder_is_named(tmp_path):
         write_bytes(tmp_path / "file" / "result", b"new")
 
 
-LIMITED = """
-import resource, sys
-from pathlib import Path
-import torch
-from budbreak.errors import CannotWrite
-from budbreak.files import read_tree, write_tree
-path = Path(sys.argv[1])
-write_tree(path, {"w": torch.zeros(10)}, "t 1")
-resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))  # the kernel itself refuses the rest
-try:
-    write_tree(path, {"w": torch.ones(100_000)}, "t 1")
-except CannotWrite as error:
+def write_too_much(folder):
+    """In a process of its own; it writes down how it was refused."""
+    path = folder / "own" / "tree"
+    write_tree(path, {"w": torch.zeros(10)}, "t 1")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))  # the kernel itself refuses the rest
+    with pytest.raises(CannotWrite) as caught:
+        write_tree(path, {"w": torch.ones(100_000)}, "t 1")
     assert read_tree(path, "t 1")["w"].tolist() == [0.0] * 10
     assert [file.name for file in path.parent.iterdir()] == [path.name]
-    print(error)
-"""
+    (folder / "refused").write_text(str(caught.value))
 
 
 @pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="this system limits no file sizes")
 def test_a_write_that_the_kernel_refuses_leaves_the_old_file(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-c", LIMITED, str(tmp_path / "tree")], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert "cannot write" in done.stdout
-    assert "File too large" in done.stdout
+    said = tmp_path / "said"
+    assert forking.end(forking.start(write_too_much, tmp_path, errors=said)) == 0, said.read_text()
+    refused = (tmp_path / "refused").read_text()
+    assert "cannot write" in refused
+    assert "File too large" in refused
 
 
 @contextlib.contextmanager
