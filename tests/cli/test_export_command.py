@@ -126,6 +126,10 @@ def test_the_best_level_is_the_sparsest_that_holds_the_floor(finished):
     ):
         run = levels_of(result, *accuracies)
         assert best_level(run, "host", 0, max_drop=max_drop).level == expected, accuracies
+    nan = float("nan")
+    assert best_level(levels_of(result, 0.9, nan, 0.9, nan), "host", 0).level == 2
+    with pytest.raises(MissingData, match="of level 0 of host seed 0"):
+        best_level(levels_of(result, nan, 0.9), "host", 0)
     with pytest.raises(MissingData, match="of level 0 of host seed 3"):
         best_level(levels_of(result, 0.9), "host", 3)
 

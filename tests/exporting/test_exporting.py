@@ -51,7 +51,8 @@ def test_a_network_leaves_and_comes_back(tmp_path, name, form):
     assert (model.training, loaded.training) == (mode, mode)
     assert all(torch.equal(*pair) for pair in zip(*(example_outputs(m, example) for m in (model, loaded)), strict=True))
     assert model_digest(fresh) == model_digest(net(name, seed=7)[0])
-    assert artifact == Artifact(FORMS[form], (Written.of(tmp_path / form),), Agreement(0.0, 0.0, 1.0))
+    notes = artifact.notes if name == "tied" else ()
+    assert artifact == Artifact(FORMS[form], (Written.of(tmp_path / form),), Agreement(0.0, 0.0, 1.0), notes)
     assert [one.name for one in tmp_path.iterdir()] == [form]
 
 
@@ -190,6 +191,13 @@ def test_what_is_no_path_is_refused():
     for call in (lambda: bb.export(mlp(), None, example=ROWS), lambda: load_exported(3, mlp())):
         with pytest.raises(InvalidValue, match=r"path is (None|3)\nit is the path of a file"):
             call()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_buffers_that_no_state_dict_holds_are_named(tmp_path, form):
+    model, example = net("tied")
+    (note,) = bb.export(model, tmp_path / form, example=example).notes
+    assert "not in the file, for the state_dict leaves them out: scale;" in note
 
 
 @pytest.mark.parametrize("kind", [Packed, Safetensors])

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import time
 
 import pytest
 
@@ -107,3 +108,15 @@ def test_killed_between_two_files_no_old_one_is_read_with_a_new_one_beside_it(tm
     with pytest.raises(KeyboardInterrupt):
         write_two(path)
     assert names(tmp_path) == ["beside"]
+
+
+def test_what_a_killed_process_left_goes_the_next_day(tmp_path):
+    path, yesterday = tmp_path / "n[e]t", time.time() - 90_000
+    for name in (".n[e]t.1.budbreak-unfinished", ".n[e]t.2.budbreak-unfinished", ".net.3.budbreak-unfinished"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "half").write_text("half")
+    for number in (1, 3):
+        (name,) = tmp_path.glob(f".*.{number}.*")
+        os.utime(name, (yesterday, yesterday))
+    write(path)
+    assert names(tmp_path) == [".n[e]t.2.budbreak-unfinished", ".net.3.budbreak-unfinished", "n[e]t"]

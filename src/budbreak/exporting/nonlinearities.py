@@ -40,7 +40,7 @@ def check_nonlinearities(notes: Mapping[str, Any], model: nn.Module) -> None:
         )
 
 
-def remark(model: nn.Module) -> tuple[str, ...]:
+def nonlinearity_remark(model: nn.Module) -> tuple[str, ...]:
     """What a reader needs to know, in words."""
     ours = sum(isinstance(module, ActivationModule) for module in model.modules())
     if not ours:

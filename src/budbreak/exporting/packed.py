@@ -14,7 +14,7 @@ from budbreak.compaction import CompactionPlan
 from budbreak.exporting.artifact import Artifact
 from budbreak.exporting.layout import Array, Entry, write_entries
 from budbreak.exporting.loading import outputs_of_file
-from budbreak.exporting.nonlinearities import nonlinearity_notes, remark
+from budbreak.exporting.nonlinearities import nonlinearity_notes, nonlinearity_remark
 from budbreak.exporting.packing import Packing, pack
 from budbreak.exporting.plans import plan_notes
 from budbreak.exporting.rounding import (
@@ -27,7 +27,7 @@ from budbreak.exporting.rounding import (
     stored_as,
 )
 from budbreak.exporting.shipping import ship
-from budbreak.exporting.state import state_of
+from budbreak.exporting.state import remark, state_of
 from budbreak.files import staging
 from budbreak.graph import Forward
 
@@ -70,7 +70,7 @@ class Packed:
         if self.values is not None:
             round_values(state, self.values)
         notes = {**rounded_note(self.values), **plan_notes(self.plan, state), **nonlinearity_notes(model)}
-        return (*_lay_out(path, state, notes, self.values), *remark(model))
+        return (*_lay_out(path, state, notes, self.values), *nonlinearity_remark(model), *remark(model))
 
 
 def write_packed(path: str | Path, state: Mapping[str, Tensor]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from budbreak.compaction import CompactionPlan
 from budbreak.exporting.artifact import Artifact
 from budbreak.exporting.layout import Entry, dtype_name, write_entries
 from budbreak.exporting.loading import outputs_of_file
-from budbreak.exporting.nonlinearities import nonlinearity_notes, remark
+from budbreak.exporting.nonlinearities import nonlinearity_notes, nonlinearity_remark
 from budbreak.exporting.plans import plan_notes
 from budbreak.exporting.rounding import (
     HALVES,
@@ -24,7 +24,7 @@ from budbreak.exporting.rounding import (
     stored_as,
 )
 from budbreak.exporting.shipping import ship
-from budbreak.exporting.state import state_of
+from budbreak.exporting.state import remark, state_of
 from budbreak.files import tensor_bytes
 from budbreak.graph import Forward
 
@@ -70,4 +70,4 @@ class Safetensors:
         }
         notes = {**rounded_note(self.values), **plan_notes(self.plan, state), **nonlinearity_notes(model)}
         write_entries(path, entries, {"kind": KIND, **notes})
-        return remark(model)
+        return (*nonlinearity_remark(model), *remark(model))

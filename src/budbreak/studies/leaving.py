@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -80,7 +81,8 @@ def best_level(run: RunResult, arm: str, seed: int, *, max_drop: float = MAX_DRO
         MissingData: if there is no level 0, or no validation accuracy.
     """
     name = VALIDATION_ACCURACY.name
-    levels = [one for one in run.levels if (one.arm, one.seed) == (arm, seed) and name in one.numbers]
+    own = [one for one in run.levels if (one.arm, one.seed) == (arm, seed)]
+    levels = [one for one in own if not math.isnan(one.numbers.get(name, math.nan))]
     dense = next((one for one in levels if one.level == 0), None)
     if dense is None:
         raise MissingData(
