@@ -100,7 +100,7 @@ def test_an_arm_of_a_run_is_its_network_and_its_level_0_the_dense_one(finished, 
     of_dense = printed(capsys, finished, "--arm", "ap-lite", "--seed", 1, "--level", 0)
     assert of_dense == printed(capsys, dense) != newest
     assert main(["ranks", str(finished), "--arm", "ap-lite", "--level", "7"]) == 1
-    assert "has no weights of level 7; it has those of 1" in capsys.readouterr().err
+    assert "has no weights of level 7; it has those of 0, 1" in capsys.readouterr().err
 
 
 def test_a_store_of_ones_own_iteration_has_every_level_if_it_kept_them(tmp_path, capsys):

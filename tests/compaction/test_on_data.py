@@ -136,11 +136,11 @@ def test_dead_units_stay_to_fill_widths_up(multiple, expected):
     assert apart(model, compacted.model, 9 * seen - 4) < 1e-12
 
 
-def test_widths_are_as_they_were_where_too_few_are_dead():
+def test_no_dead_unit_stays_where_too_few_are_dead_for_a_multiple():
     model, seen = mlp(), rows()
     with torch.no_grad():
         model[0].weight[11:] = 0
-    assert widths(bb.compact(model, seen, multiple=8).model) == [12, 9, 4]
+    assert widths(bb.compact(model, seen, multiple=8).model) == [11, 9, 4]
     with pytest.raises(InvalidValue, match="multiple is 8, and dead_on is given"):
         bb.compact(model, seen, multiple=8, dead_on=seen)
     with pytest.raises(InvalidValue, match="multiple is 0"):

@@ -10,6 +10,7 @@ from budbreak.compaction import Compacted
 from budbreak.data import Images
 from budbreak.errors import InvalidValue
 from budbreak.exporting import Candidate, Fastest, LowBits, choose_fastest, choosing, side_by_side
+from budbreak.exporting.candidates import candidates_of
 from budbreak.exporting.running import accuracy_of, eager
 from budbreak.exporting.side_by_side import Latency
 from budbreak.measuring import Timing
@@ -184,3 +185,18 @@ def test_quality_may_be_what_the_user_says():
     assert (found.dense, found.best.network) == (1.0, "compact")
     assert by_name["compact"] == pytest.approx(1, abs=1e-5)
     assert by_name["factors 1/8"] < 0.995
+
+
+@pytest.mark.parametrize(("channels", "dead", "even"), [(20, 10, 16), (12, 5, None), (20, 4, None)])
+def test_even_widths_are_a_candidate_of_convolutions_where_they_differ(channels, dead, even):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, channels, 3), nn.ReLU(), nn.Conv2d(channels, 4, 1), nn.Flatten()).eval()
+    with torch.no_grad():
+        model[0].weight[:dead] = 0
+    found = candidates_of(model, torch.randn(3, 1, 4, 4), meter=meter_of())
+    assert found.networks["compact"][0].out_channels == channels - dead
+    assert ("compact, even widths" in found.networks) == (even is not None)
+    if even is not None:
+        left = found.leaving("compact, even widths")
+        assert isinstance(left, Compacted)
+        assert left.model[0].out_channels == found.networks["compact, even widths"][0].out_channels == even

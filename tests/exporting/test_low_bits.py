@@ -78,6 +78,12 @@ def test_each_runtime_in_low_bits_is_near_and_counts_its_files(lying):
         LowBits(rows(100), tolerance=1e-6).runner_of("onnx-int8", tiny(), example, lying)
 
 
+@pytest.mark.parametrize("form", LOW_BITS)
+def test_without_the_float32_file_there_is_nothing_to_run(form, tmp_path):
+    with pytest.raises(InvalidValue, match="what was written in float32 is quantized, and run"):
+        LowBits(rows(10)).runner_of(form, tiny(), rows(4), tmp_path / "0")
+
+
 def test_exporters_write_and_say_what_they_rounded(tmp_path):
     calibrate, example = rows(64), rows(20, seed=2)
     artifact = bb.export(tiny(), tmp_path / "x.int8.onnx", to=OnnxInt8(calibrate=calibrate), example=example)

@@ -142,7 +142,7 @@ def _reader(group: Group, unit: int, verdict: Verdict, verdicts: Mapping[Slot, T
 
 
 def in_multiples(choices: Sequence[Choice], multiple: int) -> list[Choice]:
-    """Leave so many dead units, those of the lowest indices, that what stays is a multiple, or all.
+    """Leave so many dead units, of the lowest indices, that what stays is a multiple; none where they are too few.
 
     Units that are several slices of a weight, such as heads, are left as they are.
     """
@@ -152,7 +152,7 @@ def in_multiples(choices: Sequence[Choice], multiple: int) -> list[Choice]:
         places = choice.gone.nonzero().flatten()
         lacking = (len(places) - choice.group.size) % multiple if single else 0
         gone = choice.gone.clone()
-        gone[places[:lacking]] = False
+        gone[places[: lacking if lacking <= len(places) else 0]] = False
         found += [replace(choice, gone=gone)] if bool(gone.any()) else []
     return found
 

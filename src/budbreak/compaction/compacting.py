@@ -66,7 +66,7 @@ def compact(
             too, that give one value for all of them: never active, say. On these samples outputs stay as they are,
             elsewhere they may differ, by any number unless ``tolerance`` is given; `Compacted.on_data` says the size.
         multiple: so many dead units stay that the number of units of each layer is a multiple of it, where enough are
-            dead: convolutions of 48 channels are twice as fast as those of 45 in ONNX Runtime.
+            dead, and none elsewhere: convolutions of 48 channels are twice as fast as those of 45 in ONNX Runtime.
         tolerance: the largest difference of an output that is accepted; unless given the root of the output's
             precision (3e-4 in float32) times its largest value. Models of half precision are compared in float32, too,
             where their code runs in it.

@@ -19,6 +19,7 @@ from budbreak.exporting.quantizing import quantize
 from budbreak.exporting.rounding import Rounding
 from budbreak.exporting.running import Runner, eager, opened
 from budbreak.exporting.runtimes import runtime
+from budbreak.foreign import call_foreign
 
 ROUNDED_TO: Mapping[str, str] = {"onnx-int8": "int8", "openvino-int8": "int8", "openvino-bf16": "bfloat16"}
 """Runtime -> what it rounds to."""
@@ -52,8 +53,9 @@ class LowBits:
         Raises:
             BudbreakError: if it cannot be quantized, or its outputs are too far from the network's.
         """
-        file = self._file(form, path)
-        run = opened(form, file, torch.get_num_threads())
+        rule = "what was written in float32 is quantized, and run"
+        file = call_foreign(f"quantizing for {form}", lambda: self._file(form, path), rule=rule)
+        run = call_foreign(f"opening {form}", lambda: opened(form, file, torch.get_num_threads()), rule=rule)
         expected, given = [eager(model)(example)], [run(example)]
         Rounding(ROUNDED_TO[form], self.tolerance).note(form, expected, Agreement.between(expected, given))
         beside = file.with_suffix(".bin")
