@@ -66,7 +66,8 @@ def test_they_take_half_the_room_and_others_read_the_plain_file(tmp_path):
         values: bb.export(model, tmp_path / "x.packed.safetensors", to=Packed(values=values), example=example).bytes
         for values in (None, *HALVES)
     }
-    assert sizes["float16"] == sizes["bfloat16"] < 0.51 * sizes[None]
+    assert abs(sizes["float16"] - sizes["bfloat16"]) < 32  # the notes are compressed
+    assert max(sizes["float16"], sizes["bfloat16"]) < 0.51 * sizes[None]
     bb.export(model, tmp_path / "x.safetensors", to=Safetensors(values="float16"), example=example)
     assert load_file(tmp_path / "x.safetensors")["weight"].dtype == torch.float16
 
