@@ -32,7 +32,7 @@ def pytest_collection_finish():
 
 @pytest.fixture(autouse=True, scope="module")
 def _frozen():
-    """What is there by now stays: iterate looks for schedulers among all objects, and the collector for garbage."""
+    """What is there by now stays: iterate and the garbage collector look through all other objects."""
     gc.collect()
     gc.freeze()
 

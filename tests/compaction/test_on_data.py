@@ -117,3 +117,31 @@ def test_a_tolerance_holds_on_the_example():
 def test_what_is_no_calibration_set(dead_on, said):
     with pytest.raises(InvalidValue, match=said):
         bb.compact(mlp(), rows(), dead_on=dead_on)
+
+
+# --- widths in multiples ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("multiple", "expected"), [(1, [5, 7, 4]), (2, [6, 8, 4]), (4, [8, 8, 4]), (8, [8, 8, 4]), (9, [9, 9, 4])]
+)
+def test_dead_units_stay_to_fill_widths_up(multiple, expected):
+    model, seen = mlp(), rows()
+    with torch.no_grad():
+        model[0].weight[5:] = 0  # of 12 units 7, and of 9 units 2
+        model[2].weight[:2] = 0
+        model[2].bias[:2] = 0.5
+    compacted = bb.compact(model, seen, multiple=multiple)
+    assert widths(compacted.model) == expected
+    assert apart(model, compacted.model, 9 * seen - 4) < 1e-12
+
+
+def test_widths_are_as_they_were_where_too_few_are_dead():
+    model, seen = mlp(), rows()
+    with torch.no_grad():
+        model[0].weight[11:] = 0
+    assert widths(bb.compact(model, seen, multiple=8).model) == [12, 9, 4]
+    with pytest.raises(InvalidValue, match="multiple is 8, and dead_on is given"):
+        bb.compact(model, seen, multiple=8, dead_on=seen)
+    with pytest.raises(InvalidValue, match="multiple is 0"):
+        bb.compact(model, seen, multiple=0)

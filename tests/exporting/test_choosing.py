@@ -1,5 +1,7 @@
 """The fastest form that is good enough, of what was measured; and what is on the front."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -7,8 +9,9 @@ from torch import nn
 from budbreak.compaction import Compacted
 from budbreak.data import Images
 from budbreak.errors import InvalidValue
-from budbreak.exporting import choose_fastest, choosing, side_by_side
+from budbreak.exporting import Candidate, Fastest, LowBits, choose_fastest, choosing, side_by_side
 from budbreak.exporting.running import accuracy_of, eager
+from budbreak.exporting.side_by_side import Latency
 from budbreak.measuring import Timing
 
 
@@ -155,6 +158,36 @@ def test_what_is_no_floor_or_batch(asked, said):
     model = network()
     with pytest.raises(InvalidValue, match=said):
         choose(model, images(model), meter_of(), **asked)
+
+
+class Quantized(LowBits):
+    """What runs as the network does, with an offset; it remembers what was accepted."""
+
+    def runner_of(self, form, model, example, path):
+        assert (form, self.tolerance) == ("onnx-int8", math.inf)
+        return lambda batch: model(batch) + torch.tensor([0.0, 0.0, 0.0, 1e-3]), 7
+
+
+def test_low_bits_are_tried_where_they_are_asked_for_and_the_floor_decides(monkeypatch):
+    monkeypatch.setattr(side_by_side, "LOW_BITS", {"onnx-int8": ("torch",), "openvino-int8": ("torch", "openvino")})
+    model = network()
+    seen = images(model)
+
+    def meter(contenders):
+        return {one.name: Timing((0.1 if "int8" in one.name else 1.0,)) for one in contenders}
+
+    low_bits = Quantized(seen.normalised(seen.images))
+    found = choose(model, seen, meter, low_bits=low_bits, max_drop=0.5)
+    assert (found.best.runtime, found.best.form, found.best.bytes) == ("onnx-int8", "onnx-int8", 7)
+    assert found.best.name.endswith("in ONNX Runtime, int8")
+    assert {one.runtime for one in choose(model, seen, meter).candidates} == {"torch"}
+
+
+def test_bfloat16_leaves_as_the_float32_file_and_says_how_it_is_run():
+    best = Candidate("compact", "openvino-bf16", 7, Latency(1, 1.0, 1.0, 1.0), 1.0)
+    found = Fastest(None, (best,), 1.0, 0.0, 1)
+    assert best.form == "openvino"
+    assert str(found).endswith("OpenVINO is to be told INFERENCE_PRECISION_HINT=bf16")
 
 
 def test_quality_may_be_what_the_user_says():

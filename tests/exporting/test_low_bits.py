@@ -1,5 +1,7 @@
 """Networks in 8 bits: what they give, how far that is, and what is refused. Each file is written once."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ import budbreak as bb
 from budbreak.errors import InvalidValue, InvariantBroken
 from budbreak.exporting import LowBits, OnnxInt8, OpenVINO, OpenVINOInt8, Rounding, configured, quantizing
 from budbreak.exporting.low_bits import LOW_BITS
+from budbreak.exporting.onnx_int8 import feed_of
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -108,6 +111,16 @@ def test_what_needs_a_calibration_set_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(quantizing, "_convolutions", lambda path: 2)
     with pytest.raises(InvalidValue, match="the network has 2 convolutions, and no calibration set is given"):
         quantizing.quantize(tmp_path / "x.onnx", tmp_path / "y.onnx", None)
+
+
+def test_a_calibration_set_of_other_shapes_is_refused(lying, tmp_path):
+    with pytest.raises(InvalidValue, match=r"onnxruntime.quantization raised[\s\S]*like the example"):
+        quantizing.quantize(lying.with_suffix(".onnx"), tmp_path / "x.onnx", {"input": torch.zeros(3, 5)})
+    program = SimpleNamespace(example=rows(4))
+    with pytest.raises(
+        InvalidValue, match=r"calibrate holds \[\(3, 5\)\]\nit is a batch like the example, \[\(4, 8\)\]"
+    ):
+        feed_of(program, torch.zeros(3, 5))
 
 
 def test_exporters_are_told_what_they_take():

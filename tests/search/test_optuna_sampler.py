@@ -206,6 +206,24 @@ def test_a_study_that_minimizes_is_refused():
         found.optimize(plan_worth, n_trials=1)
 
 
+def test_a_study_of_two_values_is_refused():
+    found = optuna.create_study(sampler=optuna_sampler(LateAcceptance(), SITES), directions=["maximize", "minimize"])
+    with pytest.raises(InvalidValue, match="maximizes, minimizes"):
+        found.optimize(plan_worth, n_trials=1)
+
+
+def test_what_failed_is_said_to_be_tried_again(caplog):
+    found = study(LateAcceptance(), SITES)
+    found.optimize(lambda trial: plan_worth(trial) * float("nan"), n_trials=2)
+    assert [trial.params for trial in found.trials] == [found.trials[0].params] * 2
+    assert caplog.text.count("return -math.inf") == 2
+
+
+def test_an_objective_that_asks_for_nothing_is_told_how_to():
+    with pytest.raises(StoreMismatch, match=r"ask by bb\.search\.suggest"):
+        study(LateAcceptance(), SITES).optimize(lambda trial: 0.5, n_trials=1)
+
+
 def test_values_that_are_no_shares_are_refused_and_kept():
     found = study(LateAcceptance(), SITES)
     with pytest.raises(InvalidValue, match=r"the trial 0 of the study has the value 97.0(.|\n)*0.97"):
@@ -215,7 +233,7 @@ def test_values_that_are_no_shares_are_refused_and_kept():
 
 def test_what_is_not_in_the_space_is_refused():
     found = study(LateAcceptance(), SITES)
-    with pytest.raises(UnknownName, match="suggest"):
+    with pytest.raises(UnknownName, match=r"(?s)of the space: it is one of 'a', 'b', 'c'.*suggest"):
         found.optimize(lambda trial: trial.suggest_float("learning rate", 0, 1), n_trials=1)
     with pytest.raises(InvalidValue, match=r"SearchSpace\.of"):
         suggest(found.ask(), {"a": [Swish()]})
@@ -228,8 +246,10 @@ def test_what_is_not_in_the_space_is_refused():
         ((LateAcceptance, SITES), "an instance"),
         ((LateAcceptance(), "paper"), "space is 'paper'"),
         ((LateAcceptance(), SITES, -1), "seed is -1"),
+        ((LateAcceptance(), SETTINGS), r"(?s)knows nothing of ranges.*sampler=bb.search.TPE\(\)"),
+        ((Genetic(), SETTINGS), "knows nothing of ranges"),
     ],
-    ids=range(4),
+    ids=range(6),
 )
 def test_wrong_arguments_are_refused(arguments, words):
     with pytest.raises(InvalidValue, match=words):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+import tempfile
 import time
 from pathlib import Path
 
@@ -27,7 +29,12 @@ def drive(tasks, opened, tick=lambda: None):
 
 @pytest.fixture
 def alone(monkeypatch):
+    """No cluster is known here: neither by name, nor one that runs on this machine, or was killed on it."""
+    folder = tempfile.mkdtemp(prefix="ray")  # short: the path of a socket has at most 107 letters
+    monkeypatch.setenv("RAY_TMPDIR", folder)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    yield
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def gone(pid: int, seconds: float = 60.0) -> bool:

@@ -69,6 +69,10 @@ def add(commands: Any) -> None:
         "--dead-on-data", action="store_true",
         help="with --compact: those, too, that give one value for all images of --calibration; others may differ",
     )  # fmt: skip
+    parser.add_argument(
+        "--round-widths", type=whole, default=1, metavar="N",
+        help="with --compact: leave so many dead units that widths are multiples of N, which kernels may like",
+    )  # fmt: skip
     _add_rounding(parser)
     parser.add_argument("--images", type=whole, default=256, metavar="N", help="to verify with (default: 256)")
     parser.add_argument(
@@ -140,7 +144,8 @@ def execute(options: argparse.Namespace) -> int:
     fastest = _fastest(leaving, own, images, example, options=options, low_bits=low_bits) if options.fastest else None
     network = own if fastest is None else fastest.model
     if options.compact:
-        network = compact(own, example, dead_on=calibrate if options.dead_on_data else None)
+        dead_on = calibrate if options.dead_on_data else None
+        network = compact(own, example, dead_on=dead_on, multiple=options.round_widths)
         say(*str(network).splitlines()[: 2 + options.dead_on_data])
     folder = options.out or Path("exported") / _name(leaving, options)
     artifacts = write_forms(network, folder, _exporters(options, fastest, calibrate), example=example)
@@ -178,8 +183,9 @@ def _check(options: argparse.Namespace) -> None:
         check_count(f"--{name}", getattr(options, name))
     if options.fastest and options.compact:
         raise InvalidValue("--compact is given with --fastest", "compaction is one of its candidates", "leave one out")
-    if options.dead_on_data and not options.compact:
-        raise InvalidValue("--dead-on-data is given without --compact", "it says which units are cut", "give both")
+    for name, given in {"--dead-on-data": options.dead_on_data, "--round-widths": options.round_widths != 1}.items():
+        if given and not options.compact:
+            raise InvalidValue(f"{name} is given without --compact", "it says which units are cut", "give both")
     if options.low_bits and not (options.measure or options.fastest):
         rule = "it lets these try networks in low bits"
         raise InvalidValue(
@@ -262,7 +268,7 @@ def _name(leaving: Leaving, options: argparse.Namespace) -> str:
     parts = [path.resolve().name if path.is_dir() else stem]
     parts += [] if leaving.arm is None else [leaving.arm, f"seed{leaving.seed}"]
     parts += [] if leaving.subject.level is None else [f"level{leaving.subject.level}"]
-    parts += ["compact"] * options.compact + ["fastest"] * options.fastest
+    parts += ["compact"] * options.compact + ["dead-on-data"] * options.dead_on_data + ["fastest"] * options.fastest
     return "-".join("".join(c if c.isalnum() or c in "._=" else "-" for c in part) for part in parts)
 
 

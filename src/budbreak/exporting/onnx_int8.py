@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
+from budbreak.errors import InvalidValue
 from budbreak.exporting.artifact import Artifact
 from budbreak.exporting.onnx_file import run_onnx, write_onnx
 from budbreak.exporting.program import Program
@@ -17,7 +18,7 @@ from budbreak.exporting.program_shipping import ship_program
 from budbreak.exporting.quantizing import Feed, quantize
 from budbreak.exporting.rounding import Rounding, check_tolerance
 from budbreak.exporting.runtimes import runtime
-from budbreak.graph import Forward, count_samples, to_device
+from budbreak.graph import Forward, count_samples, tensors_of, to_device
 
 _EXTRA = "onnx"
 
@@ -78,7 +79,17 @@ def write_int8(program: Program, path: Path, calibrate: Any) -> tuple[str, ...]:
 
 
 def feed_of(program: Program, calibrate: Any) -> Feed:
-    """A calibration set by the names of the inputs that the network uses."""
+    """A calibration set by the names of the inputs that the network uses.
+
+    Raises:
+        InvalidValue: if its samples have other shapes than the example's.
+    """
+    if [one.shape[1:] for one in tensors_of(calibrate)] != [one.shape[1:] for one in tensors_of(program.example)]:
+        raise InvalidValue(
+            f"calibrate holds {[tuple(one.shape) for one in tensors_of(calibrate)]}",
+            f"it is a batch like the example, {[tuple(one.shape) for one in tensors_of(program.example)]}",
+            "give training samples, prepared as the example is",
+        )
     used = {node.name for node in program.exported.graph.nodes if node.op == "placeholder" and node.users}
     given = program.numbers(to_device(calibrate, torch.device("cpu")))
     named = zip(program.inputs, program.exported.graph_signature.user_inputs, strict=True)

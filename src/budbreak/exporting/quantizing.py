@@ -12,6 +12,7 @@ from torch import Tensor
 from budbreak.errors import InvalidValue
 from budbreak.exporting.quiet import quiet
 from budbreak.exporting.runtimes import as_array, runtime
+from budbreak.foreign import call_foreign
 from budbreak.graph import count_samples, with_tensors
 
 _EXTRA = "onnx"
@@ -44,15 +45,20 @@ def quantize(source: Path, target: Path, calibrate: Feed | None, *, at_once: int
             "their ranges are taken from one: taken batch by batch, they are slower than float32",
             "write calibrate=batch, of some hundred training samples",
         )
-    common = {"per_channel": True, "use_external_data_format": source.stat().st_size > _MOST}
-    with quiet():
+    size = sum(file.stat().st_size for file in source.parent.glob(f"{source.name}*"))  # its weights may lie beside it
+    told = {"per_channel": True, "use_external_data_format": size > _MOST, "weight_type": quantization.QuantType.QInt8}
+
+    def run() -> None:
         if calibrate is None:
-            quantization.quantize_dynamic(source, target, weight_type=quantization.QuantType.QInt8, **common)
+            quantization.quantize_dynamic(source, target, **told)
         else:
-            quantization.quantize_static(
-                source, target, _reader(quantization, calibrate, at_once), quant_format=quantization.QuantFormat.QDQ,
-                activation_type=quantization.QuantType.QInt8, weight_type=quantization.QuantType.QInt8, **common,
-            )  # fmt: skip
+            reader, kind = _reader(quantization, calibrate, at_once), quantization.QuantType.QInt8
+            scheme = quantization.QuantFormat.QDQ
+            quantization.quantize_static(source, target, reader, quant_format=scheme, activation_type=kind, **told)
+
+    rule = "a network of ONNX is quantized; a calibration set is a batch of finite inputs, like the example"
+    with quiet():
+        call_foreign("onnxruntime.quantization", run, rule=rule, fix="check calibrate, or use another form")
 
 
 def _convolutions(path: Path) -> int:

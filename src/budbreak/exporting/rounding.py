@@ -128,7 +128,8 @@ def fits_rounded(stored: torch.dtype, own: torch.dtype, notes: Mapping[str, Any]
 
 def _share(expected: Sequence[Tensor], agreement: Agreement) -> float:
     count = sum(one.numel() for one in expected)
-    magnitude = sum(float(one.abs().double().sum()) for one in expected) / count if count else 0.0
+    wide = [one if one.is_complex() else one.double() for one in expected]
+    magnitude = sum(float(one.abs().sum()) for one in wide) / count if count else 0.0
     if not math.isfinite(agreement.mean):
         return math.inf
     return agreement.mean / magnitude if magnitude else (math.inf if agreement.mean else 0.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -25,6 +26,8 @@ from budbreak.search.trial import History, Trial
 from budbreak.search.tuning_space import TuningSpace
 
 _OVER = (TrialState.COMPLETE, TrialState.PRUNED)
+_LOG = logging.getLogger(__name__)
+_ASK = "ask by bb.search.suggest(trial, space)"
 _KEY = "budbreak: search"  # of the attribute of a study that says whose it is
 
 
@@ -40,8 +43,9 @@ class Bridge(optuna.samplers.BaseSampler):
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         """Take a study that is new, and refuse one that is another's."""
-        if study.direction is not optuna.study.StudyDirection.MAXIMIZE:
-            value, rule = f"the study {study.study_name!r} minimizes", "accuracies are the higher the better"
+        if study.directions != [optuna.study.StudyDirection.MAXIMIZE]:
+            aims = ", ".join(f"{direction.name.lower()}s" for direction in study.directions)
+            value, rule = f"the study {study.study_name!r} {aims}", "a study has accuracies, the higher the better"
             raise InvalidValue(value, rule, 'create it with direction="maximize"')
         own, stored = self._identity(), study.user_attrs.get(_KEY)
         if stored is None:
@@ -75,13 +79,19 @@ class Bridge(optuna.samplers.BaseSampler):
     ) -> Any:
         """Refuse what is not in the space."""
         known = [parameter.name for parameter in self._translation.parameters]
-        fix = did_you_mean(param_name, known) or "ask by bb.search.suggest(trial, space)"
-        raise UnknownName(f"the objective asks for {param_name!r}", f"the space has {one_of(known)}", fix)
+        fix = did_you_mean(param_name, known) or _ASK
+        rule = f"what it asks for is of the space: {one_of(known)}"
+        raise UnknownName(f"the objective asks for {param_name!r}", rule, fix)
 
     def after_trial(
         self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
         """End the study where the sampler proposes nothing more."""
+        if state is TrialState.FAIL:
+            _LOG.warning(
+                "trial %d failed, and what it tried is tried again; of a training that diverges, return -math.inf",
+                trial.number,
+            )
         trials = study.get_trials(deepcopy=False)
         history = self._history([one for one in trials if one.number != trial.number])
         if state in _OVER:
@@ -105,9 +115,8 @@ class Bridge(optuna.samplers.BaseSampler):
         candidate = self._translation.candidate(trial.params)
         if candidate not in self._space.candidates:
             value = f"the trial {trial.number} of the study chose {shown(trial.params)}"
-            raise StoreMismatch(
-                value, "all trials of a study are of the space of its sampler", "take another study_name"
-            )
+            fix = "take another study_name" if trial.params else f"{_ASK}; else take another study_name"
+            raise StoreMismatch(value, "all trials of a study are of the space of its sampler", fix)
         return Trial(candidate=candidate, score=score, seconds=0.0, values=reported, stopped=stopped)
 
     def _identity(self) -> dict[str, str]:

@@ -13,6 +13,7 @@ from budbreak.errors import InvalidValue, NothingToPrune
 from budbreak.iteration import check_folder, describe, mask_digest
 from budbreak.live import apply_mask, model_digest, model_state
 from budbreak.masks import Mask, check_mask, unwrap
+from budbreak.search.samplers import ALL, TUNERS
 from budbreak.search.space import SearchSpace
 from budbreak.search.tuning_space import TuningSpace
 
@@ -34,6 +35,19 @@ def check_reach(sampler: object, trials: int | None) -> None:
     if trials is not None and isinstance(most, int) and most < trials:
         rule = f"the sampler stops after its own number of trials: {sampler!r}"
         raise InvalidValue(f"trials is {trials}", rule, f"write {type(sampler).__name__}(trials={trials})")
+
+
+def check_tunes(name: str, sampler: object, example: str = "bb.search.TPE()") -> None:
+    """Refuse a sampler of ours that cannot propose settings.
+
+    Args:
+        name: of the argument.
+        sampler: the argument.
+        example: what to write.
+    """
+    if isinstance(sampler, ALL) and not isinstance(sampler, TUNERS):
+        rule = "it moves among activations, and knows nothing of ranges"
+        raise InvalidValue(f"{name} is {shown(sampler)}", rule, f"write {name}={example}")
 
 
 def check_report(report: object) -> None:

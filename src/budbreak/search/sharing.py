@@ -8,6 +8,7 @@ from budbreak.activations import ActivationPlan
 from budbreak.checks import check_count, check_instance, shown
 from budbreak.errors import InvalidValue
 from budbreak.search.optuna_studies import check_optuna, suggested
+from budbreak.search.preparing import check_tunes
 from budbreak.search.sampler import Sampler
 from budbreak.search.samplers import ALL
 from budbreak.search.space import SearchSpace
@@ -23,9 +24,11 @@ def optuna_sampler(sampler: Sampler, space: SearchSpace | TuningSpace, seed: int
 
     It keeps nothing: each proposal is made from the trials in the study's storage that are over, in the order in which
     they ended, so that a study goes on from any storage as if it had not been interrupted, and several processes share
-    one. Those that run at a time do not know of each other: late acceptance is then an asynchronous chain. Trials that
-    failed are as if they had not been, and those that Optuna pruned are stopped ones. Where the sampler proposes
-    nothing more, ``study.optimize`` ends; trials that are asked for after that are drawn.
+    one (threads, ``n_jobs`` of ``optimize``, cannot: they share torch's generators, and the model). Those that run at a
+    time do not know of each other: late acceptance is then an asynchronous chain. Trials that failed are as if they had
+    not been: what they tried is proposed again. NaN is a failure to Optuna; of a training that diverges an objective
+    returns ``-math.inf``. Those that Optuna pruned are stopped ones. Where the sampler proposes nothing more,
+    ``study.optimize`` ends; trials that are asked for after that are drawn.
 
     Args:
         sampler: such as ``LateAcceptance()``.
@@ -33,8 +36,9 @@ def optuna_sampler(sampler: Sampler, space: SearchSpace | TuningSpace, seed: int
         seed: of everything random.
 
     Raises:
-        InvalidValue: where Optuna is not installed, or for what is no sampler, space or seed. Its methods, for a study
-            that minimizes, and for a trial whose value is no share in [0, 1].
+        InvalidValue: where Optuna is not installed, or for what is no sampler, space or seed, or a sampler that cannot
+            propose settings. Its methods, for a study that does not maximize one value, and for a trial whose value is
+            no share in [0, 1].
         StoreMismatch: its methods, for a study of another sampler, space or seed.
 
     Example:
@@ -48,6 +52,8 @@ def optuna_sampler(sampler: Sampler, space: SearchSpace | TuningSpace, seed: int
     """
     check_instance("sampler", sampler, ("propose",), "bb.search.LateAcceptance()", call=False, choices=ALL)
     _check_space(space)
+    if isinstance(space, TuningSpace):
+        check_tunes("sampler", sampler)
     check_count("seed", seed, least=0)
     check_optuna("optuna_sampler")
     from budbreak.search.optuna_bridge import Bridge

@@ -10,17 +10,25 @@ from typing import Any
 from torch import nn
 
 from budbreak.activations import Activation
-from budbreak.checks import check_function, check_instance, check_model, shown
+from budbreak.checks import check_function, check_instance, check_model
 from budbreak.errors import InvalidValue, nearest
 from budbreak.graph import Forward
 from budbreak.iteration import describe
 from budbreak.live import replace_activations
 from budbreak.masks import Mask
 from budbreak.search.objective import Evaluate, TrainBySettings, TuningObjective
-from budbreak.search.preparing import check_numbers, check_reach, check_report, check_size, model_identity, pruned_copy
+from budbreak.search.preparing import (
+    check_numbers,
+    check_reach,
+    check_report,
+    check_size,
+    check_tunes,
+    model_identity,
+    pruned_copy,
+)
 from budbreak.search.result import Found
 from budbreak.search.sampler import Sampler
-from budbreak.search.samplers import ALL, TPE, TUNERS
+from budbreak.search.samplers import TPE, TUNERS
 from budbreak.search.stopping import StoppingRule, check_stopping
 from budbreak.search.trial import History
 from budbreak.search.trying import Loop
@@ -166,6 +174,4 @@ def _check_arguments(train: object, evaluate: object, tuner: object) -> None:
     near = nearest(tuner, (kind.__name__ for kind in TUNERS)) if isinstance(tuner, str) else None
     example = f"bb.search.{near or 'TPE'}()"
     check_instance("tuner", tuner, ("propose",), example, call=False, choices=TUNERS)
-    if isinstance(tuner, ALL) and not isinstance(tuner, TUNERS):
-        rule = "it moves among activations, and knows nothing of ranges"
-        raise InvalidValue(f"tuner is {shown(tuner)}", rule, f"write tuner={example}")
+    check_tunes("tuner", tuner, example)

@@ -104,7 +104,7 @@ def _best(folder: Path, request: Request, max_drop: float) -> int:
         raise MissingData(
             f"the best level is {best.level} (density {best.density:.4g}, validation accuracy {accuracy:.4f}), "
             f"whose weights are not kept; those of {', '.join(map(str, kept)) or 'none'} are",
-            f"it is the sparsest that loses at most {max_drop:g} of the dense accuracy; a run keeps its last level",
+            f"it is the sparsest that loses at most {max_drop:g} of the dense accuracy; older runs kept the last level",
             f"write --level {max(kept)}, or allow more: --max-drop" if kept else "run the recipe to its end",
         )
     return best.level
