@@ -126,6 +126,26 @@ def test_models_that_give_more_than_a_tensor_are_measured_by_the_first_and_stay_
     assert all(module.training for module in (model, model.drop))
 
 
+def test_scores_that_are_no_numbers_hold_nothing():
+    model, nan = network(), float("nan")
+    seen = images(model)
+    example = seen.normalised(seen.images)
+    with pytest.raises(InvalidValue, match="the accuracy to hold is NaN"):
+        choose_fastest(model, lambda run: nan, example=example, meter=meter_of())
+    scores = iter([1.0, *[nan] * 9])
+    with pytest.raises(InvalidValue, match="no candidate has an accuracy that is a number"):
+        _ = choose_fastest(model, lambda run: next(scores), example=example, meter=meter_of()).best
+    scores = iter([1.0, nan, 0.3, *[nan] * 8])
+    with pytest.raises(InvalidValue, match=r"the best found is compact[\s\S]*--max-drop 0.7,"):
+        _ = choose_fastest(model, lambda run: next(scores), example=example, meter=meter_of()).best
+
+
+def test_without_a_dense_network_the_floor_is_that_of_the_network_itself_and_says_so():
+    model = network()
+    assert "no other, dense one is known" in choose(model, images(model), meter_of()).notes[0]
+    assert "dense one" not in " ".join(choose(model, images(model), meter_of(), dense=model).notes)
+
+
 def test_a_model_that_does_not_take_the_images_is_answered():
     seen = images(network())
     with pytest.raises(InvalidValue, match="does not take the example"):

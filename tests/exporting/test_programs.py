@@ -219,6 +219,15 @@ def test_inputs_beside_what_are_no_tensors_have_their_names(example, tmp_path):
     assert artifact.notes == (f"takes batches of any size: {names} -> output",)
 
 
+def test_a_tensor_that_is_given_twice_is_named(tmp_path):
+    def forward(x, y):
+        h = x * y
+        return {"logits": h, "again": h}
+
+    with pytest.raises(InvalidValue, match="Net gives one tensor as logits and as again\nOpenVINO knows outputs"):
+        export(Net(forward), tmp_path / "it.xml", example={"x": X, "y": X})
+
+
 def test_a_forward_of_ones_own(tmp_path):
     """Beside keywords that the model leaves open."""
     model = Net(lambda x, y: x - 2 * y)

@@ -25,6 +25,8 @@ from budbreak.exporting.sparsifying import Measure
 from budbreak.graph import check_finite_outputs, example_outputs
 from budbreak.measuring import Meter
 
+_ALONE = "what may be lost is of the accuracy of this network itself: no other, dense one is known"
+_SCORES, _SCORE_FIX = "a score is a number, the higher the better", "mend what computes it, or give other images"
 _EVEN = 1e-9  # accuracies are shares of counts: their differences round
 Score = Callable[[Runner], float]
 """How good what a runner gives is; higher is better."""
@@ -112,7 +114,10 @@ class Fastest:
         holding = [one for one in self.candidates if one.accuracy >= self.floor - _EVEN]
         if holding:
             return holding[0]
-        nearest = max(self.candidates, key=lambda one: (one.accuracy, -one.latency.median))
+        numbers = [one for one in self.candidates if not math.isnan(one.accuracy)]
+        if not numbers:
+            raise InvalidValue("no candidate has an accuracy that is a number", _SCORES, _SCORE_FIX)
+        nearest = max(numbers, key=lambda one: (one.accuracy, -one.latency.median))
         raise InvalidValue(
             f"no candidate holds an accuracy of {self.floor:.4f}; the best found is {nearest.name}, "
             f"{nearest.accuracy:.4f}, {1e3 * nearest.latency.median:.3g} ms",
@@ -152,7 +157,7 @@ class Fastest:
         Args:
             part: of the data that the accuracies are of.
         """
-        told = {"chosen": str(self), "accuracies": f"of the {part} part", "dense accuracy": self.dense}
+        told = {"chosen": str(self), "accuracies": f"of the {part} part", "accuracy to hold": self.dense}
         return {
             "choice": {**told, "floor": self.floor, "how": self.how, "left out": list(self.notes)},
             "candidates": [one.plain() for one in self.candidates],
@@ -193,6 +198,8 @@ def choose_fastest(
         check_finite_outputs(example_outputs(one, example))
     score = _score_by(images)
     standard = score(eager(model if dense is None else dense))
+    if math.isnan(standard):
+        raise InvalidValue("the accuracy to hold is NaN", _SCORES, _SCORE_FIX)
     tried = candidates_of(model, example, batch=batch, meter=meter)
     if low_bits is not None:
         low_bits = replace(low_bits, tolerance=math.inf)
@@ -201,7 +208,8 @@ def choose_fastest(
     missing = [
         f"not tried in {WORDS[one]}: pip install 'budbreak[{one}]'" for one in RUNTIMES if one not in installed()
     ]
-    whole = (*missing, *tried.notes, *notes)
+    alone = [_ALONE] if dense is None else []
+    whole = (*alone, *missing, *tried.notes, *notes)
     return Fastest(tried, measured, standard, max_drop, torch.get_num_threads(), whole)
 
 

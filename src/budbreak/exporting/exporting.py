@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from budbreak.checks import as_path, check_model, shown
+from budbreak.checks import check_model, shown
 from budbreak.compaction import Compacted, CompactionPlan
 from budbreak.errors import InvalidValue, one_of
 from budbreak.exporting.artifact import Artifact
@@ -16,6 +16,7 @@ from budbreak.exporting.exporter import Exporter
 from budbreak.exporting.families import FAMILY
 from budbreak.exporting.packed import Packed
 from budbreak.exporting.safetensors import Safetensors
+from budbreak.files import as_path
 from budbreak.graph import Forward
 from budbreak.live import apply_mask
 from budbreak.masks import Mask, check_mask, copied, unwrap

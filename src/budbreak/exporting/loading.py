@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from budbreak.checks import as_path, check_model
+from budbreak.checks import check_model
 from budbreak.errors import BudbreakError, InvariantBroken, MaskMismatch, MissingData
 from budbreak.exporting.layout import NAMES
 from budbreak.exporting.nonlinearities import check_nonlinearities
@@ -20,7 +20,7 @@ from budbreak.exporting.packed_reader import Array, opened, unpacked
 from budbreak.exporting.plans import plan_in
 from budbreak.exporting.rounding import fits_rounded
 from budbreak.exporting.state import state_of
-from budbreak.files import cannot_read, check_readable, corrupt, tensor_bytes
+from budbreak.files import as_path, cannot_read, check_readable, corrupt, tensor_bytes
 from budbreak.graph import Forward, example_outputs
 from budbreak.live import model_digest
 from budbreak.masks import copied, unwrap

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from budbreak.errors import InvalidValue
 from budbreak.exporting.artifact import Artifact
@@ -63,6 +64,7 @@ def write_openvino(program: Program, path: Path, *, half: bool = False) -> None:
     Raises:
         InvalidValue: for what OpenVINO cannot express.
     """
+    _check_outputs(program)
     try:
         with quiet():
             network = _converted(program.exported)
@@ -105,6 +107,18 @@ def _converted(exported: torch.export.ExportedProgram) -> Any:
     network = frontend.convert(frontend.load(graph))
     runtime("openvino._offline_transformations", _EXTRA).apply_moc_transformations(network, cf=False)  # as it does
     return network
+
+
+def _check_outputs(program: Program) -> None:
+    """Refuse one tensor in two outputs, of which OpenVINO would only say that a name is no number."""
+    given = pytree.tree_leaves(program.exported.graph.output_node().args)
+    twice = [name for name, one in zip(program.outputs, given, strict=False) if given.count(one) > 1]
+    if twice:
+        raise InvalidValue(
+            f"{program.name} gives one tensor as {' and as '.join(twice)}",
+            "OpenVINO knows outputs by their tensors",
+            "give each once: forward=lambda model, batch: ..., or use to='onnx'",
+        )
 
 
 def _refusal(program: Program, error: Exception) -> InvalidValue:

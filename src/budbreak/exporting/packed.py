@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from budbreak.checks import as_path
 from budbreak.compaction import CompactionPlan
 from budbreak.exporting.artifact import Artifact
 from budbreak.exporting.layout import Array, Entry, write_entries
@@ -28,7 +27,7 @@ from budbreak.exporting.rounding import (
 )
 from budbreak.exporting.shipping import ship
 from budbreak.exporting.state import remark, state_of
-from budbreak.files import staging
+from budbreak.files import as_path, staging
 from budbreak.graph import Forward
 
 KIND = "packed state"

@@ -4,6 +4,7 @@ from budbreak.files.documents import conform, read_json, write_json
 from budbreak.files.staging import staging
 from budbreak.files.storage import (
     FolderLock,
+    as_path,
     cannot_read,
     check_readable,
     corrupt,
@@ -17,6 +18,7 @@ from budbreak.files.trees import as_stored, read_tree, tensor_bytes, tree_digest
 
 __all__ = [
     "FolderLock",
+    "as_path",
     "as_stored",
     "cannot_read",
     "check_readable",

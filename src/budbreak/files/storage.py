@@ -11,9 +11,10 @@ import secrets
 import stat
 from collections.abc import Collection, Generator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
-from budbreak.errors import CannotRead, CannotWrite, CorruptFile, StoreBusy, StoreMismatch
+from budbreak.checks import shown
+from budbreak.errors import CannotRead, CannotWrite, CorruptFile, InvalidValue, StoreBusy, StoreMismatch
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -115,6 +116,17 @@ def write_bytes(path: Path, data: bytes) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text atomically."""
     write_bytes(path, text.encode())
+
+
+def as_path(path: object) -> Path:
+    """The path of a file.
+
+    Raises:
+        InvalidValue: for what is none.
+    """
+    if isinstance(path, str | os.PathLike):
+        return Path(cast("str | os.PathLike[str]", path))
+    raise InvalidValue(f"path is {shown(path)}", "it is the path of a file", "write it as text, or as a Path")
 
 
 def check_readable(path: Path, *, largest: int | None = None) -> None:
