@@ -1,6 +1,7 @@
 """Runs as processes: killed as a whole or in part, and two at once; they end with the same bits."""
 
 import contextlib
+import json
 import os
 import signal
 import time
@@ -13,7 +14,7 @@ from small import choose, digests, small
 
 import forking
 from budbreak.cli import guarded
-from budbreak.studies import run
+from budbreak.studies import Recipe, run
 
 pytestmark = pytest.mark.slow
 CHANGES = {"train.epochs": 4, "prune.schedule": {"is": "geometric", "rate": 0.2, "levels": 2}}
@@ -30,7 +31,11 @@ def straight(tmp_path_factory):
 
 def carry_out(name: str, arms: list[str], out: Path, workers: int) -> int:
     """A run with some of the arms as the command does it, but for the page; its exit code."""
-    recipe = small(CHANGES, name=name, arms={arm: ARMS[arm] for arm in arms})
+    return guarded_run(small(CHANGES, name=name, arms={arm: ARMS[arm] for arm in arms}), out, workers)
+
+
+def guarded_run(recipe: Recipe, out: Path, workers: int) -> int:
+    """The exit code of a run."""
     return guarded(lambda: int(not run(choose(recipe, out, workers=workers)).complete))
 
 
@@ -53,6 +58,43 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bits(tmp_path, straight
         assert forking.end(process) in (-signal.SIGKILL, 130)
     assert run(choose(small(CHANGES, arms=ARMS), out)).complete
     assert digests(out) == straight
+    assert not list(out.rglob("*budbreak-unfinished"))
+
+
+PHASES = ("trial", "finalist", "tuning", "tuned", "final")
+SEARCH = {
+    "prune.schedule": {"is": "one-shot", "sparsity": 0.8},
+    "train.epochs": 4,
+    "activations": {"space": ["relu", "swish", "tanh"], "trials": 3, "epochs": 3, "finalists": 1, "trainable": True},
+    "tune": {"space": {"batch_size": {"choose": [32, 64, 128]}}, "trials": 3, "epochs": 3, "finalists": 1},
+}
+
+
+def found_by(out: Path) -> dict[str, object]:
+    """Folder of a trial -> its candidate and scores, without what the clock says."""
+    trials = {path.parent.name: json.loads(path.read_text()) for path in out.glob("tasks/*/trial.json")}
+    return {name: {**trial["trial"], "seconds": 0} for name, trial in trials.items()}
+
+
+def wait_for_phase(out: Path, phase: str, process: BaseProcess) -> None:
+    """Until a task of this kind has written a checkpoint in its midst."""
+    while process.is_alive() and not list(out.glob(f"tasks/{phase}-*/checkpoint.safetensors")):
+        time.sleep(0.002)
+
+
+def test_a_search_killed_in_each_of_its_phases_ends_with_the_same_bits(tmp_path):
+    recipe, out = small(SEARCH), tmp_path / "out"
+    for place, phase in enumerate(PHASES):
+        kill, code = ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130))[place % 2]
+        process = forking.start(guarded_run, recipe, out, 1)
+        wait_for_phase(out, phase, process)
+        os.kill(process.pid, kill)
+        assert forking.end(process) == code, phase
+    assert run(choose(recipe, out)).complete
+    run(choose(recipe, tmp_path / "straight"))
+    assert digests(out) == digests(tmp_path / "straight")
+    assert found_by(out) == found_by(tmp_path / "straight")
+    assert len(found_by(out)) == 8
     assert not list(out.rglob("*budbreak-unfinished"))
 
 
