@@ -122,7 +122,16 @@ def _read_tuning(plain: object) -> str | TuningSpace | None:
     if isinstance(plain, str):
         check_known(f"no space of settings named {plain!r}", plain, TUNING_SPACES)
         return plain
-    return TuningSpace.of(cast("Mapping[str, Any]", plain))
+    if not isinstance(plain, Mapping) or not plain:
+        rule = "it is the name of a space, or fields of [train] with what may be chosen"
+        raise InvalidValue(
+            f"tune.space is {shown_plain(plain)}", rule, 'write "safs", or {batch_size = {low = 32, high = 256}}'
+        )
+    space = TuningSpace.of(cast("Mapping[str, Any]", plain))
+    if space.size == 1:
+        value, fix = f"tune.space has one candidate: {shown_plain(space.plain())}", "write a range, or a choice of two"
+        raise InvalidValue(value, "there is nothing to search", fix)
+    return space
 
 
 class TuneSection(SearchSection):
