@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: demo test fast lint types layers examples smoke campaigns bench reproduction clean
+.PHONY: demo test fast lint types layers examples smoke campaigns bench reproduction deploy clean
 
 .venv/installed: pyproject.toml constraints.txt  ## compiled is what is imported, not all of 300 MB
 	$(PYTHON) -m venv .venv
@@ -52,6 +52,9 @@ bench: .venv/installed  ## measure against the peers; a part, or a look: make be
 
 reproduction: .venv/installed  ## write the pages of docs/reproduction from the stored cells; new ones: python -m reproductions harvest runs/NAME
 	$(BIN)/python -m reproductions write
+
+deploy: .venv/installed  ## write docs/deploy.md from the stored cells; new ones: python -m deployments measure --help
+	$(BIN)/python -m deployments write
 
 clean:
 	rm -rf .venv build dist

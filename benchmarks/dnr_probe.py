@@ -120,7 +120,7 @@ class Functional(nn.Module):
 
 def _subject(arithmetic: str, settings: Settings) -> tuple[nn.Module, list[Tensor]]:
     model = network("ResNet-20", settings.device).eval()
-    count, size = settings.pick((2, 8), (4, 128), (16, 128))
+    count, size = settings.pick((2, 2), (4, 128), (16, 128))
     batches = [torch.randn(size, *CIFAR).to(settings.device) for _ in range(count)]
     if arithmetic == "float32":
         return model, batches

@@ -30,7 +30,7 @@ class SynFlowRounds:
 
     def __call__(self, settings: Settings) -> Findings:
         """See `Benchmark`."""
-        rounds = settings.pick(10, 100, 100)
+        rounds = settings.pick(3, 100, 100)
         model = network(_NAME, settings.device)
         bare = copy.deepcopy(model).double().eval()
         ones = torch.ones(1, *shape_of(_NAME), dtype=torch.float64, device=settings.device)

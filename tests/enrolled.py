@@ -14,7 +14,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from budbreak import activations, criteria, diagnostics, evidence, masks, schedules, search, training
-from budbreak.exporting import Onnx, OpenVINO, Packed, Safetensors, TorchProgram
+from budbreak.exporting import Onnx, OnnxInt8, OpenVINO, OpenVINOInt8, Packed, Safetensors, TorchProgram
 from budbreak.iteration import AccuracyGates, ActivateWhilePruning, EarlyStop, Remove, Train
 
 Share = st.floats(0.001, 0.99)
@@ -80,6 +80,8 @@ def activation(kind: type, *, trainable: bool, more: Mapping[str, Any] | None = 
 
 
 BOTH = {"alpha": 1.0, "beta": 1.0}
+INT8 = {"introduced": {"calibrate": None, "tolerance": None, "static_batch": False}}
+ROUNDED = {"introduced": {"plan": None, "values": None, "tolerance": None}}
 FREE = {"introduced": {"static_batch": False}, "arguments": {"static_batch": st.booleans()}}
 NUMERATOR = (0.0, 0.5, 0.24994455, 0.05268699, 0.00555048, 0.00024445)
 DENOMINATOR = (0.0, 0.10537399, 0.0, 0.0004889)
@@ -373,9 +375,11 @@ ROWS = (
     ),
     # exporters
     Row(Onnx, ({}, {"static_batch": True}), **FREE),
-    Row(OpenVINO, ({}, {"static_batch": True}), **FREE),
-    Row(Packed, introduced={"plan": None}),
-    Row(Safetensors, introduced={"plan": None}),
+    Row(OnnxInt8, ({}, {"static_batch": True}), **INT8),
+    Row(OpenVINO, ({}, {"static_batch": True}), {"static_batch": False, "values": None, "tolerance": None}),
+    Row(OpenVINOInt8, ({}, {"tolerance": 0.2}), **INT8),
+    Row(Packed, ({}, {"values": "float16"}), **ROUNDED),
+    Row(Safetensors, ({}, {"values": "bfloat16", "tolerance": 0.1}), **ROUNDED),
     Row(TorchProgram, ({}, {"static_batch": True}), **FREE),
     # probes
     Row(evidence.Weights),

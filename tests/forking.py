@@ -28,7 +28,7 @@ def start(work, *arguments, errors=os.devnull, terminal=None):
     return process
 
 
-def end(process, patience=120):
+def end(process, patience=300):
     """Wait for a process; its exit code, as that of `subprocess.Popen`."""
     process.join(patience)
     hangs = process.is_alive()

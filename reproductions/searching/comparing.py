@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from scipy.stats import spearmanr
-
 from budbreak.search import History, StoppingRule, Trial
 from reproductions.searching.measuring import Found, Measured
 
@@ -42,6 +40,8 @@ def after(one: Measured, epoch: int) -> float:
 
 def correlation(found: Found, told: Callable[[Measured], float]) -> float:
     """Spearman's rank correlation with the final accuracy; nan where one of them is the same for all."""
+    from scipy.stats import spearmanr
+
     if len({told(one) for one in found.candidates}) < 2:
         return float("nan")
     result: Any = spearmanr([told(one) for one in found.candidates], [final(one) for one in found.candidates])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from fractions import Fraction
 from numbers import Real
+from pathlib import Path
 from typing import cast
 
 from torch import nn
@@ -278,6 +280,17 @@ def as_number(value: object) -> tuple[float, bool]:
     except (TypeError, ValueError, RuntimeError, OverflowError):  # a tensor of many elements raises RuntimeError
         meant = math.nan
     return meant, text.endswith("%")
+
+
+def as_path(path: object) -> Path:
+    """The path of a file.
+
+    Raises:
+        InvalidValue: for what is none.
+    """
+    if isinstance(path, str | os.PathLike):
+        return Path(cast("str | os.PathLike[str]", path))
+    raise InvalidValue(f"path is {shown(path)}", "it is the path of a file", "write it as text, or as a Path")
 
 
 def exact(number: float | Fraction) -> Fraction:

@@ -82,8 +82,18 @@ PROMISED = {
 
 
 @pytest.fixture(scope="module")
-def stored():
-    return {benchmark.name: run(benchmark, SMOKE) for benchmark in ALL}
+def smoked():
+    """Each benchmark by its name: what it found in a smoke run, and the seconds of computing that it took."""
+    found = {}
+    for benchmark in ALL:
+        begin = time.process_time()
+        found[benchmark.name] = (run(benchmark, SMOKE), time.process_time() - begin)
+    return found
+
+
+@pytest.fixture(scope="module")
+def stored(smoked):
+    return {name: one for name, (one, _) in smoked.items()}
 
 
 def test_every_benchmark_is_promised_here():
@@ -98,6 +108,11 @@ def test_a_benchmark_has_the_contenders_it_promises(name, stored):
         assert table.row(table.reference).ratio == 1.0
         assert all(0 < row.low <= row.seconds <= row.high for row in table.rows)
     assert stored[name].findings.goals
+
+
+@pytest.mark.parametrize("name", PROMISED)
+def test_a_smoke_run_is_short(name, smoked):
+    assert smoked[name][1] < 12  # 3 s measured with much room: slow machines that are shared
 
 
 def test_threads_and_generator_are_as_before():
@@ -293,10 +308,3 @@ def test_the_committed_page_is_that_of_the_committed_results():
     readme = (root / "README.md").read_text(encoding="utf-8")
     assert readme == with_goals(readme, results)
     assert all(goal.aim in readme for stored in results for goal in stored.findings.goals)
-
-
-@pytest.mark.parametrize("name", PROMISED)
-def test_a_smoke_run_is_short(name):
-    begin = time.process_time()
-    run(find([name])[0], SMOKE)
-    assert time.process_time() - begin < 6  # 3 s measured with much room: shared machines

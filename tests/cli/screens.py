@@ -73,7 +73,7 @@ class Terminal:
         """All that was written until now."""
         before = self._read.count(_MARK)
         os.write(self.slave, _MARK)
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while self._read.count(_MARK) == before:
             assert time.monotonic() < end
             time.sleep(0.001)
@@ -81,7 +81,7 @@ class Terminal:
 
     def close(self) -> None:
         os.close(self.slave)
-        self._reader.join(10)
+        self._reader.join(60)
         os.close(self.master)
 
     def start(self, work: Callable[..., int], *arguments: object) -> BaseProcess:

@@ -8,7 +8,7 @@ from hashlib import sha256
 import pytest
 import torch
 from safetensors.torch import load_file
-from small_commands import DIGITS, task_of
+from small_commands import DIGITS, sets, task_of
 
 import budbreak as bb
 from budbreak.cli import main
@@ -86,6 +86,22 @@ def test_each_level_of_a_store_that_kept_them_leaves(tmp_path):
         assert all(torch.equal(written[name], value) for name, value in state.items())
 
 
+def test_each_level_of_a_run_leaves_and_takes_the_room_of_what_is_kept(tmp_path):
+    asked = sets(prune__schedule__levels=2, train__epochs=1, train__schedule="constant", data__limit=100)
+    assert main(["run", DIGITS, *asked, "--seeds", "1", "--arms", "host", "--out", str(tmp_path)]) == 0
+    (results,) = tmp_path.glob("*/results.json")
+    run = results.parent
+    rows = {row.level: row for row in load_result(run).levels}
+    found = {level: find_leaving(Request(str(run), arm="host"), level=level).subject for level in rows}
+    assert set(found) == {0, 1, 2}
+    for level, subject in found.items():
+        kept = sum(int(torch.count_nonzero(subject.model.get_parameter(name))) for name in subject.mask)
+        assert kept == subject.mask.kept == round(rows[level].density * subject.mask.total)
+    size = sum(one.numel() for one in found[1].model.parameters()) - found[1].mask.total + found[1].mask.kept
+    stored = (task_of(run, "host") / "weights/level-001.safetensors").stat().st_size
+    assert 4 * size < stored < 4 * size + 3000
+
+
 def levels_of(result, *accuracies):
     """A result with these accuracies at the levels of one arm and seed, of density 1, 1/2, 1/4 ..."""
     like = result.levels[0]
@@ -110,6 +126,10 @@ def test_the_best_level_is_the_sparsest_that_holds_the_floor(finished):
     ):
         run = levels_of(result, *accuracies)
         assert best_level(run, "host", 0, max_drop=max_drop).level == expected, accuracies
+    nan = float("nan")
+    assert best_level(levels_of(result, 0.9, nan, 0.9, nan), "host", 0).level == 2
+    with pytest.raises(MissingData, match="of level 0 of host seed 0"):
+        best_level(levels_of(result, nan, 0.9), "host", 0)
     with pytest.raises(MissingData, match="of level 0 of host seed 3"):
         best_level(levels_of(result, 0.9), "host", 3)
 
@@ -214,3 +234,60 @@ def test_what_cannot_leave(finished, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
     with pytest.raises(SystemExit):
         main(["export", *run, "--level", "bets"])
+
+
+def test_the_run_may_stand_behind_the_forms_and_older_files_are_named(finished, tmp_path, capsys):
+    asked = ["--arm", "host", "--out", str(tmp_path)]
+    assert main(["export", *asked, "--to", "packed", "--values", "float16", "--to", "packed", str(finished)]) == 0
+    text = words(capsys.readouterr().out)
+    assert "packed: rounded to float16: outputs differ by" in text
+    assert "left by an earlier export" not in text
+    state = read_exported(tmp_path / "network.packed.safetensors")
+    expected = load_file(finished / "networks" / "host-seed0.safetensors")
+    assert all(torch.equal(state[name].float(), tensor.half().float()) for name, tensor in expected.items())
+    (file,) = json.loads((tmp_path / "card.json").read_text())["files"]
+    assert any("of 1 % that are accepted" in note for note in file["notes"])
+    assert main(["export", *asked, "--to", "safetensors", str(finished)]) == 0
+    text = words(capsys.readouterr().out)
+    assert "left by an earlier export, and not in the card: network.packed.safetensors" in text
+
+
+def test_8_bits_are_calibrated_on_training_images_and_units_dead_on_them_go(finished, tmp_path, capsys):
+    asked = [str(finished), "--arm", "host", "--out", str(tmp_path), "--calibration", "30", "--images", "20"]
+    assert main(["export", *asked, "--to", "onnx-int8", "--compact", "--dead-on-data", "--tolerance", "0.5"]) == 0
+    text = words(capsys.readouterr().out)
+    assert "calibrated on 30 samples" in text
+    assert "of 50 % that are accepted" in text
+    assert "on the 30 samples on which units were found dead" in text
+    card = json.loads((tmp_path / "card.json").read_text())
+    assert card["compaction"]["samples of the calibration set"] == 30
+    leaving = find_leaving(Request(str(finished), arm="host"))
+    train, model = leaving.subject.parts.train, leaving.subject.model
+    small = bb.compact(
+        model,
+        train.normalised(train.first(20).images),
+        mask=leaving.subject.mask,
+        dead_on=train.normalised(train.first(30).images),
+    )
+    assert card["size"]["parameters as it leaves"] == small.after.parameters < small.before.parameters
+
+
+def test_what_rounds_only_where_it_is_asked_to(finished, tmp_path, capsys):
+    run = [str(finished), "--arm", "host", "--out", str(tmp_path / "out")]
+    for arguments, said in (
+        (["--to", "onnx", "packed", "--values", "float16"], "--values is given for onnx"),
+        (["--fastest", "--values", "float16"], "--values is given for --fastest"),
+        (["--to", "packed", "--values", "float61"], "it is one of 'float16', 'bfloat16'"),
+        (["--to", "openvino", "--values", "bfloat16"], "it is 'float16'"),
+        (["--tolerance", "0.1"], "no form rounds"),
+        (["--to", "packed", "--values", "float16", "--tolerance", "-1"], "tolerance is -1"),
+        (["--low-bits"], "--low-bits is given without --measure and --fastest"),
+        (["--dead-on-data"], "--dead-on-data is given without --compact"),
+        (["--calibration", "0"], "calibration"),
+    ):
+        assert main(["export", *run, *arguments]) == 1, arguments
+        assert said in words(capsys.readouterr().err), arguments
+    for arguments in (["--to", "onnx"], ["--arm", "host"], ["--to", str(finished)]):
+        assert main(["export", *arguments]) == 1
+        assert "write budbreak export RUN --to onnx" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

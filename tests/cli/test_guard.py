@@ -135,14 +135,32 @@ def shell(text: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("redirected", [">&- 2>&- <&-", "2>/dev/full | true; exit ${PIPESTATUS[0]}"])
-def test_streams_do_not_stop_a_run(redirected, tmp_path):
+def test_closed_streams_do_not_stop_a_run(tmp_path):
     arguments = " ".join(TINY)
-    done = shell(f"PYTHONIOENCODING=ascii BUDBREAK run {DIGITS} {arguments} --out out {redirected}", tmp_path)
+    done = shell(f"PYTHONIOENCODING=ascii BUDBREAK run {DIGITS} {arguments} --out out >&- 2>&- <&-", tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stderr
-    assert "Exception ignored" not in done.stderr
     assert list((tmp_path / "out").glob("*/report.html"))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_reader_that_left_and_a_full_device_do_not_stop_a_run(tmp_path, monkeypatch):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with on("/dev/full", "ascii") as full, on(writing, "ascii") as pipe:
+        monkeypatch.setattr(sys, "stderr", full)
+        monkeypatch.setattr(sys, "stdout", pipe)
+        assert main(["run", DIGITS, *TINY, "--out", str(tmp_path)]) == 0
+        monkeypatch.undo()
+        for stream in (full, pipe):  # at its end it would try once more
+            with contextlib.suppress(OSError):
+                stream.close()
+    assert list(tmp_path.glob("*/report.html"))
+
+
+@pytest.mark.slow
+def test_a_reader_that_left_and_a_full_device_do_not_stop_the_whole_command(tmp_path):
+    done = shell("PYTHONIOENCODING=ascii BUDBREAK runs . 2>/dev/full | true; exit ${PIPESTATUS[0]}", tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 @pytest.mark.slow
@@ -168,7 +186,7 @@ def test_an_interrupt_during_the_imports_shows_no_traceback(seconds, tmp_path):
     assert process.stdout.readline() == "begun\n"  # what comes before is Python's own
     time.sleep(seconds)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode in (-signal.SIGINT, 130)
     assert "Traceback" not in err
 
@@ -196,11 +214,11 @@ def test_a_run_with_two_workers_is_stopped_whole_and_goes_on(finished, tmp_path)
         assert process.poll() is None
         time.sleep(0.02)
     process.terminate()
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 143
     assert "Traceback" not in err
     assert "goes on from the last checkpoint" in err
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while of_session(process.pid):
         assert time.monotonic() < end, "processes left over"
         time.sleep(0.05)

@@ -42,7 +42,7 @@ def in_turn(folder, first, *then):
     return code
 
 
-@pytest.mark.parametrize("terminal", [60, 80, 140], indirect=True)
+@pytest.mark.parametrize("terminal", [60, 140], indirect=True)
 def test_a_run_and_the_list_of_runs(terminal, tmp_path):
     process = terminal.start(in_turn, tmp_path, ["run", DIGITS, *QUICK, "--out", "out"], ["runs", "out"])
     assert forking.end(process) == 0

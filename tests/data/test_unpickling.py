@@ -143,7 +143,7 @@ def test_a_hostile_pickle_is_refused_at_once(what: str) -> None:
     began = time.perf_counter()
     with pytest.raises(CorruptFile, match="was refused"):
         read_pickle(HOSTILE[what], HERE)
-    assert time.perf_counter() - began < 5
+    assert time.perf_counter() - began < 30
 
 
 @pytest.mark.parametrize("dtype", ["u1", "<i4", ">i4", "<f8", "?"])

@@ -282,3 +282,21 @@ def test_sparse_rows_become_dense_ones():
     baked = bake(model, x)
     assert [type(module) for module in baked.model] == [nn.Linear, nn.ReLU, nn.Linear]
     torch.testing.assert_close(baked.model(x), model(x))
+
+
+def test_what_has_hooks_stays_with_them():
+    model = nn.Sequential(
+        nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Dropout(), activations.Tanh(alpha=2.0).module(), nn.Linear(4, 2)
+    ).double()  # fmt: skip
+    for module in list(model)[1:4]:
+        module.register_forward_hook(lambda _, inputs, given: 3 * given + 1)
+    x = torch.randn(3, 4, dtype=torch.float64)
+    baked = bake(trained(model), x)
+    assert baked.left == ("1",)
+    same(model, x, baked)
+
+
+def test_scalars_that_are_not_trained_are_no_rounder_than_the_model():
+    model = nn.Sequential(nn.Linear(4, 4), activations.Symlog(alpha=0.7, beta=-1.1).module(), nn.Linear(4, 3)).double()
+    x = torch.randn(3, 4, dtype=torch.float64)
+    torch.testing.assert_close(bake(model, x).model(x), model(x), rtol=1e-13, atol=1e-13)

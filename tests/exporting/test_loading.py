@@ -4,6 +4,7 @@ import base64
 import copy
 import hashlib
 import json
+import os
 import zlib
 
 import numpy as np
@@ -14,8 +15,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 import budbreak as bb
+from budbreak import activations
 from budbreak.errors import CannotRead, CorruptFile, InvalidValue, MaskMismatch, MissingData
-from budbreak.exporting import layout, read_exported, write_packed
+from budbreak.exporting import layout, load_exported, read_exported, write_packed
 from budbreak.exporting.layout import Entry, write_entries
 
 FORMS = ["net.packed.safetensors", "net.safetensors"]
@@ -81,10 +83,17 @@ def test_files_of_others_are_refused(tmp_path):
             read_exported(path)
 
 
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for read in (read_exported, lambda path: load_exported(path, mlp())):
+        with pytest.raises(CannotRead, match="no regular file"):
+            read(tmp_path / "pipe")
+
+
 def test_what_is_no_file_is_refused(tmp_path):
     with pytest.raises(MissingData, match=r"no file .*absent"):
         bb.load_exported(tmp_path / "absent", mlp())
-    with pytest.raises(CannotRead, match="Is a directory"):
+    with pytest.raises(CannotRead, match="is a folder"):
         bb.load_exported(str(tmp_path), mlp())
     with pytest.raises(InvalidValue, match="model is 'x'"):
         bb.load_exported(tmp_path / "absent", "x")
@@ -205,6 +214,46 @@ def test_another_architecture_is_refused_by_the_first_name_that_differs(tmp_path
     with pytest.raises(MaskMismatch, match=said):
         bb.load_exported(tmp_path / form, other)
     assert all(torch.equal(before[name], tensor) for name, tensor in other.state_dict().items())
+
+
+def with_activation(module):
+    return nn.Sequential(nn.Linear(20, 30), module, nn.Linear(30, 5)).eval()
+
+
+OTHERS = {
+    "of torch": (nn.ReLU(), nn.GELU(), r"'1' is ReLU\(\) in the file and GELU\(approximate='none'\) in the model"),
+    "constants": (nn.LeakyReLU(0.2), nn.LeakyReLU(), r"LeakyReLU\(negative_slope=0.2\) in the file and .*=0.01"),
+    "of ours": (activations.SRS(trainable=False).module(), nn.ReLU(), r"'1' is SRS\(\) in the file and ReLU\(\)"),
+    "scalars": (
+        activations.Symlog(beta=2.0).module(),
+        activations.Symlog().module(),
+        r"is Symlog\(beta=2.0\) in the file",
+    ),
+    "none": (nn.Tanh(), nn.Identity(), r"is Tanh\(\) in the file and none in the model"),
+}
+OTHERS["more"] = (nn.Identity(), nn.Tanh(), r"is no nonlinearity in the file and Tanh\(\) in the model")
+SAME = {
+    "in place": (nn.ReLU(), nn.ReLU(inplace=True)),
+    "a twin": (activations.Swish().module(), nn.SiLU()),
+    "trained": (activations.SRS(trainable=True, alpha=2.0).module(), activations.SRS(trainable=True).module()),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("case", OTHERS)
+def test_other_nonlinearities_are_refused_though_all_tensors_fit(tmp_path, form, case):
+    written, other, said = OTHERS[case]
+    bb.export(with_activation(written), tmp_path / form, example=ROWS)
+    with pytest.raises(MaskMismatch, match=said):
+        bb.load_exported(tmp_path / form, with_activation(other))
+
+
+@pytest.mark.parametrize("case", SAME)
+def test_what_computes_the_same_is_the_same_nonlinearity(tmp_path, case):
+    one, other = map(with_activation, SAME[case])
+    artifact = bb.export(one, tmp_path / FORMS[0], example=ROWS)
+    assert torch.equal(bb.load_exported(tmp_path / FORMS[0], other)(ROWS), one(ROWS))
+    assert any("1 activation of budbreak" in note for note in artifact.notes) == (case != "in place")
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -206,6 +206,19 @@ def test_inputs_have_the_names_that_they_were_given_by(to, tmp_path):
         torch.testing.assert_close(one, other.detach(), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "example", [(X, None, X), (X, 2, X), {"y": X, "k": 2, "x": X}], ids=["none", "number", "names"]
+)
+def test_inputs_beside_what_are_no_tensors_have_their_names(example, tmp_path):
+    class Net(nn.Module):
+        def forward(self, x, k, y):
+            return x - (k or 1) * y
+
+    artifact = export(Net(), tmp_path / "it.pt2", example=example)
+    names = "y, x" if isinstance(example, dict) else "x, y"
+    assert artifact.notes == (f"takes batches of any size: {names} -> output",)
+
+
 def test_a_forward_of_ones_own(tmp_path):
     """Beside keywords that the model leaves open."""
     model = Net(lambda x, y: x - 2 * y)

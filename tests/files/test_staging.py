@@ -2,6 +2,7 @@
 
 import errno
 import os
+import time
 
 import pytest
 
@@ -75,3 +76,47 @@ def test_a_name_that_cannot_be_written_is_named(tmp_path, name):
     with pytest.raises(CannotWrite):
         write(tmp_path / name)
     assert names(tmp_path) == ["folder"]
+
+
+@pytest.mark.parametrize("name", ["net.xml", "beside"])
+def test_a_folder_in_the_way_of_any_file_leaves_all_of_the_old_ones(tmp_path, name):
+    (tmp_path / name).mkdir()
+    other = {"net.xml": "beside", "beside": "net.xml"}[name]
+    (tmp_path / other).write_text("old")
+    with pytest.raises(CannotWrite, match=r"Is a directory[\s\S]*give another name"):
+        write_two(tmp_path / "net.xml")
+    assert names(tmp_path) == ["beside", "net.xml"]
+    assert (tmp_path / other).read_text() == "old"
+
+
+def write_two(path):
+    with staging(path) as aside:
+        aside.write_text("new")
+        (aside.parent / "beside").write_text("new")
+
+
+def test_killed_between_two_files_no_old_one_is_read_with_a_new_one_beside_it(tmp_path, monkeypatch):
+    path, replace = tmp_path / "net.xml", type(tmp_path).replace
+    path.write_text("old")
+
+    def killed(self, target):
+        if self.name == "net.xml":
+            raise KeyboardInterrupt
+        return replace(self, target)
+
+    monkeypatch.setattr(type(tmp_path), "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write_two(path)
+    assert names(tmp_path) == ["beside"]
+
+
+def test_what_a_killed_process_left_goes_the_next_day(tmp_path):
+    path, yesterday = tmp_path / "n[e]t", time.time() - 90_000
+    for name in (".n[e]t.1.budbreak-unfinished", ".n[e]t.2.budbreak-unfinished", ".net.3.budbreak-unfinished"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "half").write_text("half")
+    for number in (1, 3):
+        (name,) = tmp_path.glob(f".*.{number}.*")
+        os.utime(name, (yesterday, yesterday))
+    write(path)
+    assert names(tmp_path) == [".n[e]t.2.budbreak-unfinished", ".net.3.budbreak-unfinished", "n[e]t"]

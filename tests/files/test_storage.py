@@ -150,6 +150,14 @@ def test_tensors_come_back_in_logical_order_and_detached(tmp_path):
 
 def test_a_tensor_without_elements_has_no_bytes():
     assert tensor_bytes(torch.zeros(0, 3)).size == 0
+
+
+def test_views_have_the_bytes_of_what_they_show():
+    one = torch.arange(6.0).view(2, 3).t()[1:2, :1]
+    assert bytes(tensor_bytes(one)) == bytes(tensor_bytes(torch.tensor([1.0])))
+    number = torch.tensor([1 + 2j])
+    assert bytes(tensor_bytes(number.conj())) == bytes(tensor_bytes(torch.tensor([1 - 2j])))
+    assert bytes(tensor_bytes(number.conj().imag)) == bytes(tensor_bytes(torch.tensor([-2.0])))
     assert tensor_bytes(torch.from_numpy(np.zeros(0, dtype=np.float32))).size == 0
 
 

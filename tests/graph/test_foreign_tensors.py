@@ -1,9 +1,5 @@
 """Tensors that are not plain: transformed by torch.func, nested, sparse, written to through .data."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from torch import nn
@@ -11,6 +7,7 @@ from torch.nn import functional
 from traced import Net, ancestors
 
 import budbreak as bb
+import forking
 from budbreak.errors import CannotTrace, NoSites
 from budbreak.graph import Kind
 from budbreak.masks import Mask
@@ -141,6 +138,4 @@ def test_what_runs_inside_of_control_flow_is_named():
 
 def test_control_flow_is_traced_in_a_new_process_too():
     """The first time, it is compiled, and the recorder itself must not be."""
-    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import {Path(__file__).stem} as tests"
-    code += "; tests.test_what_runs_inside_of_control_flow_is_named()"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    assert forking.end(forking.start(test_what_runs_inside_of_control_flow_is_named)) == 0

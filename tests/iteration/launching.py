@@ -8,7 +8,7 @@ from pathlib import Path
 from forking import CONTEXT
 
 
-def launch(work, folder, *arguments, size=2, patience=60):
+def launch(work, folder, *arguments, size=2, patience=300):
     """Run ``work(rank, *arguments)`` in ``size`` processes; what each gave back, or its error, or how it was killed.
 
     Returns:

@@ -103,7 +103,6 @@ def left(monkeypatch: pytest.MonkeyPatch, store: Path, work: Callable[[Path], ob
     ("trained", "plan", "optimizers"),
     [
         (train, "AP and observers", 1),
-        (train, "at initialization", 1),
         (train, "movement", 2),
         (train_attached, "AP and observers", 2),
         (train_attached, "at initialization", 2),

@@ -13,6 +13,7 @@ import budbreak as bb
 from budbreak.errors import CorruptFile, InvalidValue, MaskMismatch, MissingData, StoreMismatch, UnknownName
 from budbreak.files import read_tree, write_tree
 from budbreak.iteration.identity import mask_digest
+from budbreak.iteration.levelweights import LevelWeights
 from budbreak.live import model_digest
 
 PLAN = geometric(2, then=[bb.ActivateWhilePruning(q=0.05, variant="pro")])
@@ -69,7 +70,7 @@ def test_a_wrapped_model_is_looked_through(kept):
     assert model_digest(model) == ends(history)[1].end_digest
 
 
-def test_they_take_the_models_size_for_each_level_and_change_nothing_else(kept, tmp_path):
+def test_they_take_the_size_of_what_is_kept_for_each_level_and_change_nothing_else(kept, tmp_path):
     store, history = kept
     _, without = run(Parts(), PLAN, store=tmp_path)
     assert [r.end_digest for r in without] == [r.end_digest for r in history]
@@ -77,8 +78,34 @@ def test_they_take_the_models_size_for_each_level_and_change_nothing_else(kept, 
     files = [{path.relative_to(folder) for path in folder.rglob("*")} for folder in (store, tmp_path)]
     assert {path.parts[0] for path in files[0] - files[1]} == {"weights"}
     tensors = sum(t.numel() * t.element_size() for t in Parts().model.state_dict().values())
-    for path in (store / "weights").iterdir():
-        assert tensors < path.stat().st_size < tensors + 3000, "names and shapes besides"
+    for path, record in zip(sorted((store / "weights").iterdir()), ends(history), strict=True):
+        kept = tensors - 4 * (record.total - record.kept)
+        assert kept < path.stat().st_size < kept + 3000, "names and shapes besides"
+
+
+def test_what_is_pruned_takes_no_room_unless_it_is_not_zero_in_all_bits(kept):
+    store, _ = kept
+    mask = bb.Mask.load(store / "masks/level-002.safetensors")
+    parts = Parts()
+    bb.load_level(parts.model, store, 2)
+    state = {name: tensor.clone() for name, tensor in parts.model.state_dict().items()}
+    (name, entry), *_ = mask.items()
+    place = tuple((~entry).nonzero()[0])
+    for odd in (0.0, -0.0, 1.0):
+        state[name][place] = odd
+        weights = LevelWeights(2, state, {}, mask_digest(mask))
+        tree = weights.tree(mask)
+        packed = str(odd) == "0.0"
+        assert (name in tree.get("packed", ())) == packed
+        assert tree["state"][name].numel() == (int(entry.sum()) if packed else entry.numel())
+        again = LevelWeights.from_tree(tree, 2, Path("x"), lambda: mask)
+        assert all(torch.equal(again.state[key].view(torch.int32), state[key].view(torch.int32)) for key in mask)
+
+
+def test_weights_that_do_not_fit_their_mask_are_refused(store):
+    shutil.copy(store / "masks/level-001.safetensors", store / "masks/level-002.safetensors")
+    with pytest.raises(CorruptFile, match=r"the mask of level 2 in .* is not that of its weights"):
+        bb.load_level(Parts().model, store, 2)
 
 
 def test_without_being_asked_a_store_has_the_last_level_only(tmp_path):

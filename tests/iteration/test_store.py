@@ -2,7 +2,6 @@ import contextlib
 import errno
 import os
 import pathlib
-import random
 import shutil
 import signal
 import time
@@ -10,7 +9,7 @@ import time
 import killed_run
 import pytest
 import torch
-from killed_run import PLAN, fingerprint
+from killed_run import PLAN
 from small_runs import STEPS_PER_EPOCH, Parts, geometric, outcome, run
 from torch import nn
 
@@ -58,32 +57,10 @@ def test_killed_again_and_again_in_writes_steps_and_renames(tmp_path, straight):
     assert not [path.name for path in store.rglob(".*")], "nothing half-written is left behind"
 
 
-@pytest.mark.slow
-def test_killed_at_random_moments(tmp_path):
-    store, out, said = tmp_path / "store", tmp_path / "out", tmp_path / "errors"
-    clock = random.Random(1)
-    began = time.perf_counter()
-    expected = fingerprint(*run(Parts(), FULL, store=tmp_path / "timed"))
-    whole = time.perf_counter() - began
-    dead = 0
-    for _ in range(4):  # a campaign plays many more
-        process = forking.start(killed_run.main, store, out, errors=said)
-        while process.is_alive() and not (store / "lock").exists():
-            time.sleep(0.005)  # from here on the store is in use
-        time.sleep(clock.uniform(0, whole / 3))
-        process.kill()
-        dead += forking.end(process) == -signal.SIGKILL
-        if out.exists():
-            break
-    assert forking.end(forking.start(killed_run.main, store, out, errors=said)) == 0, said.read_text()
-    assert dead
-    assert out.read_text() == expected
-
-
 def test_two_processes_do_not_share_a_store(tmp_path):
     first = forking.start(killed_run.main, tmp_path, tmp_path / "out", "SIGSTOP@step:3")
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while not (tmp_path / "checkpoint.safetensors").exists() and time.monotonic() < deadline:
             time.sleep(0.02)
         with pytest.raises(StoreBusy, match="another process is writing to"):

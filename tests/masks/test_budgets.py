@@ -107,6 +107,21 @@ def test_the_classifier_is_part_of_the_budget():
     assert 43 - 16 < asked.kept <= 43
 
 
+@pytest.mark.parametrize(("floor", "least"), [(2, 48 + 2 * 8 + 2 * 16), (0.2, 48 + 4 * 8 + 4 * 16)])
+def test_floors_that_hold_more_than_the_budget_are_refused_before_anything_is_trained(floor, least):
+    def plan(keep):
+        schedule = bb.schedules.OneShot(sparsity=1 - keep / 432)
+        return bb.Plan(schedule=schedule, granularity=bb.Unit(budget="weights"), floor=floor)
+
+    assert plan(least).preview(mlp()).rows[1].keep == least
+    assert bb.prune(mlp(), sparsity=1 - least / 432, granularity=bb.Unit(budget="weights"), floor=floor).kept == least
+    asked = (
+        rf": {least - 1} stay\n{least} weights stay at least: .*, by the floor of {floor}, .*\nkeep at least {least}, "
+    )
+    with pytest.raises(InvalidValue, match=asked):
+        plan(least - 1).preview(mlp())
+
+
 def test_records_say_what_was_reached_and_what_was_allowed():
     model = mlp()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

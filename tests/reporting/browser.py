@@ -55,7 +55,7 @@ class Browser:
 
     def wait(self, condition: str) -> None:
         """Wait until an expression is true."""
-        WebDriverWait(self.driver, 10, poll_frequency=0.02).until(lambda _: self.js(condition))
+        WebDriverWait(self.driver, 60, poll_frequency=0.02).until(lambda _: self.js(condition))
 
     def draw(self, key: str) -> None:
         """Scroll to a figure, and wait until it is drawn and lies still."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import json
 import re
@@ -87,19 +88,24 @@ def test_where_arms_end_is_stacked_on_80_columns() -> None:
 
 
 RUNS = {
-    "one": fake_run(ARMS[:1]),
-    "two": fake_run(ARMS[:2]),
-    "five": fake_run(ARMS),
-    "long": fake_run(("a" * 200, "b" * 200)),
-    "sixteen": fake_run(tuple(f"quite-a-long-name-{place}" for place in range(16))),
-    "eight": eight_arms(),
+    "one": ARMS[:1],
+    "two": ARMS[:2],
+    "five": ARMS,
+    "long": ("a" * 200, "b" * 200),
+    "sixteen": tuple(f"quite-a-long-name-{place}" for place in range(16)),
+    "eight": (),
 }
+
+
+@functools.cache
+def run_of(name: str) -> RunResult:
+    return fake_run(RUNS[name]) if RUNS[name] else eight_arms()
 
 
 @pytest.mark.parametrize("columns", [20, 40, 60, 80, 100, 140])
 @pytest.mark.parametrize("name", RUNS)
 def test_a_table_fits_and_nothing_is_cut(name: str, columns: int) -> None:
-    run = RUNS[name]
+    run = run_of(name)
     text = terminal(run, columns)
     assert max(map(len, text.splitlines())) <= columns
     assert "\u2026" not in text

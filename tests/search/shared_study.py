@@ -1,6 +1,7 @@
 """A worker on a study that several share: ``shared_study.py URL FOLDER NAME TRIALS [TRAININGS]``.
 
-It begins when two are there; with TRAININGS it kills itself in the training after so many.
+It begins when two are there. With TRAININGS it kills itself in the training after so many; without them it waits, in
+its fifth one, until the other one's has to be given up.
 """
 
 import os
@@ -16,12 +17,13 @@ from optuna.study import MaxTrialsCallback
 from budbreak.activations import ReLU, Swish, Symlog, Tanh
 from budbreak.search import LateAcceptance, SearchSpace, optuna_sampler, suggest
 
+GRACE = 4  # seconds without a heartbeat, of which there is one each second, after which a trial is given up
 SPACE = SearchSpace(dict.fromkeys("abcd", (ReLU(), Swish(), Tanh(), Symlog())))
 
 
 def open_storage(url):
     again = RetryHeartbeatStaleTrialCallback()
-    return RDBStorage(url, heartbeat_interval=1, grace_period=2, heartbeat_stale_trial_callback=again)
+    return RDBStorage(url, heartbeat_interval=1, grace_period=GRACE, heartbeat_stale_trial_callback=again)
 
 
 def open_study(storage):
@@ -35,7 +37,7 @@ def worth(plan):
 
 
 def main(url, folder, name, trials, trainings=None):
-    study, begun = open_study(open_storage(url)), []
+    study, begun, gone = open_study(open_storage(url)), [], Path(folder) / "gone"
     (Path(folder) / f"{name}.ready").touch()
     while len(list(Path(folder).glob("*.ready"))) < 2:
         time.sleep(0.02)
@@ -44,9 +46,14 @@ def main(url, folder, name, trials, trainings=None):
         plan = suggest(trial, SPACE)
         trial.set_user_attr("worker", name)
         begun.append(trial.number)
-        time.sleep(0.2)
+        time.sleep(0.02)
         if trainings is not None and len(begun) > int(trainings):
+            gone.touch()
             os.kill(os.getpid(), signal.SIGKILL)
+        if trainings is None and len(begun) == 5:
+            while not gone.exists():
+                time.sleep(0.02)
+            time.sleep(GRACE + 1.5)
         return worth(plan)
 
     study.optimize(objective, callbacks=[MaxTrialsCallback(int(trials))])

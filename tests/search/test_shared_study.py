@@ -66,7 +66,7 @@ def test_a_study_is_completed_although_one_of_two_workers_is_killed(database, tm
     study = open_study(storage)  # so that only one makes the tables
     killed, living = start(database, tmp_path, "killed", 20, 2), start(database, tmp_path, "living", 20)
     try:
-        said = [process.communicate(timeout=150)[1] for process in (killed, living)]
+        said = [process.communicate(timeout=500)[1] for process in (killed, living)]
     finally:
         killed.kill()
         living.kill()

@@ -28,18 +28,20 @@ SHARED = Path("/dev/shm")
 
 @pytest.fixture
 def nothing_left():
-    """No process and no semaphore of this one is there afterwards."""
+    """No process and no semaphore is there afterwards that was not there before."""
+    children, held = multiprocessing.active_children(), semaphores()
     yield
-    assert multiprocessing.active_children() == []
-    assert eventually(lambda: not semaphores())
+    assert multiprocessing.active_children() == children
+    assert eventually(lambda: semaphores() == held)
 
 
 def semaphores() -> list[str]:
     gc.collect()  # a pool that lost its process is a circle, which holds its semaphores
-    return [name for name in os.listdir(SHARED) if f"loky-{os.getpid()}-" in name] if SHARED.is_dir() else []
+    return [name for name in sorted(os.listdir(SHARED)) if f"loky-{os.getpid()}-" in name] if SHARED.is_dir() else []
 
 
-def eventually(condition, seconds: float = 15.0) -> bool:
+def eventually(condition, seconds: float = 60.0) -> bool:
+    """Whether it holds in the end; a slow machine is given much time, since only what fails takes it."""
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
@@ -56,9 +58,23 @@ def lives(pid: int) -> bool:
         return False
 
 
-def drive(tasks, workers=2, *, compute=count, tick=lambda: None, finished=lambda task: None):
-    with open_executor("processes", workers) as opened:
-        return carry_out(tasks, compute, executor=opened.executor, workers=opened.workers, tick=tick, finished=finished)
+@pytest.fixture(scope="module")
+def opened():
+    """Two processes for the tests that leave them alive; they are gone afterwards, and so is all that they held."""
+    with open_executor("processes", 2) as two:
+        yield two
+    assert multiprocessing.active_children() == []
+    assert eventually(lambda: not semaphores())
+
+
+def carried_out(tasks, opened, *, tick=lambda: None, finished=lambda task: None):
+    return carry_out(tasks, count, executor=opened.executor, workers=opened.workers, tick=tick, finished=finished)
+
+
+def drive(tasks, **hooks):
+    """With two processes of their own."""
+    with open_executor("processes", 2) as own:
+        return carried_out(tasks, own, **hooks)
 
 
 # here
@@ -83,9 +99,8 @@ def test_here_what_stops_the_program_is_not_kept_from_it(end, error):
 
 def test_here_tasks_run_in_this_process(tmp_path):
     task = Count(tmp_path, "a")
-    with open_executor("here") as opened:
-        hooks = {"tick": lambda: None, "finished": lambda task: None}
-        assert not carry_out([task], count, executor=opened.executor, workers=opened.workers, **hooks)
+    with open_executor("here") as here:
+        assert not carried_out([task], here)
     assert attempts(task) == [os.getpid()]
 
 
@@ -141,12 +156,11 @@ def test_variables_of_the_user_stay_and_ours_are_taken_back(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("nothing_left")
-def test_many_tasks_on_two_processes_are_begun_in_order_and_finish(tmp_path):
+def test_many_tasks_on_two_processes_are_begun_in_order_and_finish(tmp_path, opened):
     before = dict(os.environ)
     tasks = [Count(tmp_path, f"{number:02}", pause=0.005) for number in range(50)]
     finished = []
-    assert not drive(tasks, finished=finished.append)
+    assert not carried_out(tasks, opened, finished=finished.append)
     assert sorted(task.name for task in finished) == [task.name for task in tasks]
     assert all(task.lines() == expected(task) for task in tasks)
     begun: dict[int, list[str]] = {}
@@ -202,52 +216,49 @@ def test_every_end_of_a_worker_is_survived_or_reported_and_all_others_run(tmp_pa
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("nothing_left")
-@pytest.mark.parametrize("hook", ["tick", "finished"])
-def test_an_error_in_this_process_ends_workers_that_do_not_answer(tmp_path, hook):
+def test_an_error_in_this_process_ends_workers_that_do_not_answer(tmp_path):
     stopped, quick = Count(tmp_path, "stopped", end="stops"), Count(tmp_path, "quick")
+    raised = []
 
-    def stop(*anything) -> None:
+    def stop() -> None:
         if len(stopped.lines()) == stopped.steps // 2:
+            raised.append(time.monotonic())
             raise RuntimeError("the display is gone")
 
     tasks = [stopped, quick, Count(tmp_path, "later", pause=0.5), Count(tmp_path, "last")]
-    begin = time.monotonic()
     with pytest.raises(RuntimeError, match="the display is gone"):
-        drive(tasks, **{hook: stop})
-    assert time.monotonic() - begin < 30
+        drive(tasks, tick=stop)
+    assert time.monotonic() - raised[0] < 60  # it would never end: nobody wakes the worker
     assert not any(lives(pid) for pid in attempts(stopped))
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("nothing_left")
-def test_a_task_that_cannot_be_sent_fails_alone(tmp_path):
+def test_a_task_that_cannot_be_sent_fails_alone(tmp_path, opened):
     fine = Count(tmp_path, "fine")
     wrong = Count(tmp_path, "wrong", needs=(threading.Lock(),))  # it is only looked at by pickle
     object.__setattr__(wrong, "needs", ())
     object.__setattr__(wrong, "lock", threading.Lock())
-    failures = drive([wrong, fine])
+    failures = carried_out([wrong, fine], opened)
     assert [failure.task for failure in failures] == ["wrong"]
     assert "cannot pickle" in failures[0].text
     assert fine.lines() == expected(fine)
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("nothing_left")
-def test_more_calls_than_processes_wait_for_their_turn():
-    with open_executor("processes", 2) as opened:
-        futures = [opened.executor.submit(pow, 2, power) for power in range(7)]
-        wait(futures, timeout=60)
-        assert [future.result() for future in futures] == [1, 2, 4, 8, 16, 32, 64]
+def test_more_calls_than_processes_wait_for_their_turn(opened):
+    futures = [opened.executor.submit(pow, 2, power) for power in range(7)]
+    wait(futures, timeout=300)
+    assert [future.result() for future in futures] == [1, 2, 4, 8, 16, 32, 64]
 
 
 # whole programs, which get the signals
 
 
 def count_in_two_processes(folder):
-    """A program that stands in a folder full of traps."""
+    """A program that stands in a folder full of traps, and has work for half an hour."""
     os.chdir(folder)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
-    drive([Count(folder, f"{n}", steps=1000, pause=0.02) for n in range(6)])
+    drive([Count(folder, f"{n}", steps=100_000, pause=0.02) for n in range(6)])
 
 
 @pytest.fixture
@@ -284,10 +295,10 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="pr
 @needs_proc
 @pytest.mark.slow
 def test_workers_and_their_helpers_die_with_a_driver_that_is_killed(program, tmp_path):
-    assert eventually(lambda: both_count(tmp_path), 60)
+    assert eventually(lambda: both_count(tmp_path), 300)
     program.kill()
     forking.end(program)
-    assert eventually(lambda: not members(program.pid), 2.5)
+    assert eventually(lambda: not members(program.pid))
     before = Count(tmp_path, "0").lines()
     time.sleep(0.2)
     assert Count(tmp_path, "0").lines() == before
@@ -297,22 +308,22 @@ def test_workers_and_their_helpers_die_with_a_driver_that_is_killed(program, tmp
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 1), (signal.SIGTERM, 143)])
 def test_a_signal_to_the_whole_group_ends_it_at_once_without_words_from_workers(program, tmp_path, number, code):
-    assert eventually(lambda: both_count(tmp_path), 60)
+    assert eventually(lambda: both_count(tmp_path), 300)
     os.killpg(program.pid, number)
-    assert forking.end(program, 10) == code
-    assert eventually(lambda: not members(program.pid), 2.5)
+    assert forking.end(program) == code
+    assert eventually(lambda: not members(program.pid))
     assert (tmp_path / "said").read_text().count("Traceback") == (1 if number == signal.SIGINT else 0)
 
 
 @needs_proc
 @pytest.mark.slow
-@pytest.mark.parametrize("delay", [0.0, 0.05, 0.2, 0.6])
+@pytest.mark.parametrize("delay", [0.0, 0.2])
 def test_ctrl_c_while_the_workers_start_is_the_same(program, tmp_path, delay):
-    assert eventually(lambda: len(members(program.pid)) > 1, 60)  # its first helper is there
+    assert eventually(lambda: len(members(program.pid)) > 1, 300)  # its first helper is there
     time.sleep(delay)
     os.killpg(program.pid, signal.SIGINT)
-    forking.end(program, 20)
-    assert eventually(lambda: not members(program.pid), 2.5)
+    forking.end(program)
+    assert eventually(lambda: not members(program.pid))
     said = (tmp_path / "said").read_text()
     assert said.count("Traceback") == 1
     assert "KeyboardInterrupt" in said

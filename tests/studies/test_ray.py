@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+import tempfile
 import time
 from pathlib import Path
 
@@ -27,10 +29,15 @@ def drive(tasks, opened, tick=lambda: None):
 
 @pytest.fixture
 def alone(monkeypatch):
+    """No cluster is known here: neither by name, nor one that runs on this machine, or was killed on it."""
+    folder = tempfile.mkdtemp(prefix="ray")  # short: the path of a socket has at most 107 letters
+    monkeypatch.setenv("RAY_TMPDIR", folder)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    yield
+    shutil.rmtree(folder, ignore_errors=True)
 
 
-def gone(pid: int, seconds: float = 10.0) -> bool:
+def gone(pid: int, seconds: float = 60.0) -> bool:
     end = time.monotonic() + seconds
     while Path(f"/proc/{pid}").exists() and time.monotonic() < end:
         time.sleep(0.05)
@@ -38,8 +45,8 @@ def gone(pid: int, seconds: float = 10.0) -> bool:
 
 
 @pytest.mark.usefixtures("alone")
-def test_without_a_cluster_one_is_started_and_reports_every_end_of_a_task_and_a_call(tmp_path):
-    killed = Count(tmp_path, "killed", end="killed")
+def test_without_a_cluster_one_is_started_reports_every_end_of_a_task_and_a_call_and_is_ended(tmp_path):
+    killed, long = Count(tmp_path, "killed", end="killed"), Count(tmp_path, "long", steps=100_000, pause=0.05)
     tasks = [
         killed,
         Count(tmp_path, "exits", end="exits"),
@@ -47,17 +54,28 @@ def test_without_a_cluster_one_is_started_and_reports_every_end_of_a_task_and_a_
         Count(tmp_path, "raises", end="raises"),
         Count(tmp_path, "fine"),
     ]
-    with open_executor("ray", 2) as opened:
-        failures = {failure.task: failure.text for failure in drive(tasks, opened)}
-        error = opened.executor.submit(int, "seven").exception(60)
-        lost = opened.executor.submit(os._exit, 3)
-        assert isinstance(lost.exception(120), ProcessEnded)
-        with open_executor("ray") as again:  # Ray is in use: this one joins it, and leaves it as it was
-            assert again.executor.submit(int, "6").result(60) == 6
-        last = opened.executor.submit(int, "7")
-        opened.executor.shutdown()
-        assert last.result(60) == 7
+
+    def stop() -> None:
+        if len(long.lines()) > 2:
+            raise KeyboardInterrupt
+
+    def all_of_it() -> None:
+        with open_executor("ray", 2) as opened:
+            failures.update((failure.task, failure.text) for failure in drive(tasks, opened))
+            errors.append(opened.executor.submit(int, "seven").exception(300))
+            errors.append(opened.executor.submit(os._exit, 3).exception(300))
+            with open_executor("ray") as again:  # Ray is in use: this one joins it, and leaves it as it was
+                last = again.executor.submit(int, "6")
+                again.executor.shutdown()
+                assert last.result(300) == 6
+            drive([long], opened, stop)
+
+    failures: dict[str, str] = {}
+    errors: list[BaseException | None] = []
+    with pytest.raises(KeyboardInterrupt):
+        all_of_it()
     assert not ray.is_initialized()
+    assert all(gone(pid) for pid in attempts(long))
     assert set(failures) == {"exits", "unpicklable", "raises"}
     assert "SystemExit: so long" in failures["exits"]
     assert "it holds a lock" in failures["unpicklable"]
@@ -65,23 +83,11 @@ def test_without_a_cluster_one_is_started_and_reports_every_end_of_a_task_and_a_
     assert not any("\x1b" in text for text in failures.values())
     assert tasks[-1].lines() == killed.lines() == expected(killed)
     assert len(attempts(killed)) == 2
-    assert isinstance(error, ValueError)
-    assert "Traceback" not in str(error)
-    assert "WorkerCrashedError" in str(lost.exception())
-
-
-@pytest.mark.usefixtures("alone")
-def test_an_error_in_this_process_ends_the_workers(tmp_path):
-    task = Count(tmp_path, "long", steps=1000, pause=0.05)
-
-    def stop() -> None:
-        if len(task.lines()) > 2:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt), open_executor("ray", 1) as opened:
-        drive([task], opened, stop)
-    assert not ray.is_initialized()
-    assert all(gone(pid) for pid in attempts(task))
+    wrong, lost = errors
+    assert isinstance(wrong, ValueError)
+    assert "Traceback" not in str(wrong)
+    assert isinstance(lost, ProcessEnded)
+    assert "WorkerCrashedError" in str(lost)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "cluster"])

@@ -5,6 +5,7 @@ from budbreak.compaction.compacted import Compacted
 from budbreak.compaction.compacting import compact
 from budbreak.compaction.gains import Cost, Gains, Latency, measure_gains, sized
 from budbreak.compaction.heads import FewerHeads
+from budbreak.compaction.on_data import OnData
 from budbreak.compaction.plan import CompactionPlan
 from budbreak.compaction.propagation import Propagation, propagate
 from budbreak.compaction.storing import holds_compact, load_compact, read_compact
@@ -19,6 +20,7 @@ __all__ = [
     "Kept",
     "Latency",
     "Left",
+    "OnData",
     "Propagation",
     "Setting",
     "compact",

@@ -141,6 +141,22 @@ def _reader(group: Group, unit: int, verdict: Verdict, verdicts: Mapping[Slot, T
     return name_of(group)
 
 
+def in_multiples(choices: Sequence[Choice], multiple: int) -> list[Choice]:
+    """Leave so many dead units, those of the lowest indices, that what stays is a multiple, or all.
+
+    Units that are several slices of a weight, such as heads, are left as they are.
+    """
+    found: list[Choice] = []
+    for choice in choices:
+        single = all(len(indices) == 1 for member in choice.group.members if member.makes for indices in member.indices)
+        places = choice.gone.nonzero().flatten()
+        lacking = (len(places) - choice.group.size) % multiple if single else 0
+        gone = choice.gone.clone()
+        gone[places[:lacking]] = False
+        found += [replace(choice, gone=gone)] if bool(gone.any()) else []
+    return found
+
+
 def spared(choices: Sequence[Choice], shapes: Mapping[str, Sequence[int]]) -> tuple[list[Choice], list[Left]]:
     """Leave one unit of each parameter that would lose all: the one with the lowest index."""
     found, left = list(choices), list[Left]()

@@ -122,7 +122,9 @@ def _columns(wiring: Wiring, bundle: Bundle, target: Target | None, worst: Verdi
         living = torch.full((max(sizes, default=0),), Verdict.LIVING)
         return Columns(node, slots, living, None, target, rows, units)
     worst = Verdict.NORMED if is_normed(node) else worst
-    verdicts = _verdicts(call, _reached(wiring, bundle, len(call.low)), rows, worst)
+    reached = _reached(wiring, bundle, len(call.low))
+    reached = reached & ~is_steady(call) if wiring.on_data else reached
+    verdicts = _verdicts(call, reached, rows, worst)
     amounts = None if call.response is None else call.response * _constants(call)
     return Columns(node, slots, verdicts, amounts, target, rows, units)
 
@@ -142,21 +144,21 @@ def _verdicts(call: LayerCall, reached: Tensor, rows: Tensor, worst: Verdict) ->
     found = found.long().clamp(min=worst)
     if not call.uniform:
         found = found.clamp(min=Verdict.PADDED)
-    found = torch.where(_steady(call), found, found.clamp(min=Verdict.VARYING))
+    found = torch.where(is_steady(call), found, found.clamp(min=Verdict.VARYING))
     if worst != Verdict.NORMED:
         found = found.masked_fill((call.low == 0) & (call.high == 0), Verdict.FREE)
     return found.where(~reached, Verdict.LIVING).where(needed, Verdict.FREE)
 
 
-def _steady(call: LayerCall) -> Tensor:
-    """Where one value enters, up to rounding."""
+def is_steady(call: LayerCall) -> Tensor:
+    """Where one value enters, up to rounding: bool [places]."""
     dtype = torch.float32 if call.weight is None else call.weight.dtype
     largest = torch.maximum(call.low.abs(), call.high.abs())
     return call.high - call.low <= 64 * torch.finfo(dtype).eps * largest
 
 
 def _constants(call: LayerCall) -> Tensor:
-    return torch.where(_steady(call), (call.low + call.high) / 2, call.mean)
+    return torch.where(is_steady(call), (call.low + call.high) / 2, call.mean)
 
 
 def _reached(wiring: Wiring, bundle: Bundle, count: int) -> Tensor:

@@ -11,6 +11,7 @@ from torch import nn
 
 from budbreak.compaction.choosing import Left
 from budbreak.compaction.gains import Cost, Gains, measure_gains
+from budbreak.compaction.on_data import OnData
 from budbreak.compaction.plan import CompactionPlan
 from budbreak.compaction.storing import save_compact
 from budbreak.graph import Forward
@@ -26,6 +27,7 @@ class Compacted:
         difference: the largest difference of an output on the example.
         before, after: what the dense and the smaller one hold and compute.
         left: what stays although it is dead, or cannot shrink, and why.
+        on_data: of one whose units are dead on a calibration set: how large that was, and the difference on it.
     """
 
     model: nn.Module = field(repr=False)
@@ -34,6 +36,7 @@ class Compacted:
     before: Cost
     after: Cost
     left: tuple[Left, ...] = ()
+    on_data: OnData | None = None
 
     def __str__(self) -> str:
         """Parameters and MACs before and after, the difference, and a line for each thing left."""
@@ -42,6 +45,7 @@ class Compacted:
             f"MACs {self.before.macs:,d} -> {self.after.macs:,d}",
             f"largest difference of an output on the example: {self.difference:.3g}",
         ]
+        lines += [] if self.on_data is None else [str(self.on_data)]
         return "\n".join([*lines, *map(str, self.left)])
 
     def save(self, folder: str | Path) -> None:

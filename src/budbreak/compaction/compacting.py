@@ -9,16 +9,17 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from budbreak.checks import check_known, check_model, check_number, check_optimizer, shown
+from budbreak.checks import check_count, check_known, check_model, check_number, check_optimizer, shown
 from budbreak.compaction.building import build
-from budbreak.compaction.choosing import Choice, Left, choose, spared, tables_of
+from budbreak.compaction.choosing import Choice, Left, choose, in_multiples, spared, tables_of
 from budbreak.compaction.columns import Columns, all_columns, by_slot
 from budbreak.compaction.compacted import Compacted
 from budbreak.compaction.gains import cost_of
+from budbreak.compaction.on_data import look_on_data, on_data, pieces_of, trials_on_data
 from budbreak.compaction.optimizing import check_can_follow, follow
 from budbreak.compaction.plan import CompactionPlan, shapes_of
 from budbreak.compaction.trials import Trial, half_trial, trials_of
-from budbreak.compaction.widening import look_widely, narrowed
+from budbreak.compaction.widening import like, look_widely, narrowed
 from budbreak.compaction.wiring import Wiring
 from budbreak.errors import InvalidValue, InvariantBroken, LayerCollapsed
 from budbreak.graph import Forward, example_outputs, largest_difference, too_far, trace
@@ -35,6 +36,8 @@ def compact(
     forward: Forward | None = None,
     keep: Collection[str] = (),
     approximate: bool = False,
+    dead_on: Any = None,
+    multiple: int = 1,
     tolerance: float | None = None,
 ) -> Compacted:
     """Make a physically smaller model that gives the same outputs.
@@ -59,6 +62,11 @@ def compact(
         keep: names of weights whose units all stay.
         approximate: whether constants are folded where it is not exact, too: their mean over positions, and as if
             convolutions had no borders. Then outputs differ, and a difference is refused by ``tolerance`` alone.
+        dead_on: a calibration set: a batch like the example, of some hundred training samples or more. Those units go,
+            too, that give one value for all of them: never active, say. On these samples outputs stay as they are,
+            elsewhere they may differ, by any number unless ``tolerance`` is given; `Compacted.on_data` says the size.
+        multiple: so many dead units stay that the number of units of each layer is a multiple of it, where enough are
+            dead: convolutions of 48 channels are twice as fast as those of 45 in ONNX Runtime.
         tolerance: the largest difference of an output that is accepted; unless given the root of the output's
             precision (3e-4 in float32) times its largest value. Models of half precision are compared in float32, too,
             where their code runs in it.
@@ -75,22 +83,29 @@ def compact(
     _check(model, mask, optimizer, tolerance)
     if not isinstance(approximate, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidValue(f"approximate is {shown(approximate)}", "it is True or False", "write approximate=True")
+    _check_multiple(multiple, dead_on)
     own = unwrap(model)
     dense = copied(own)
     if mask is not None:
         apply_mask(dense, mask)
     wiring, batch = look_widely(dense, example, forward)
+    pieces = [] if dead_on is None else pieces_of(dead_on)
+    if pieces:
+        wiring = look_on_data(wiring, dense, pieces, forward)
     _check_alive(wiring)
-    attempt = _Attempt(wiring, batch, forward, tolerance, approximate=approximate)
+    attempt = _Attempt(wiring, batch, forward, tolerance, approximate=approximate or bool(pieces))
+    limit = attempt.tolerance if approximate else None
+    attempt.trials += trials_on_data(wiring.model, [like(piece, batch) for piece in pieces], forward, limit)
     if wiring.model is not dense:
         attempt.trials.append(half_trial(dense, example, forward, attempt.tolerance))
     staying = {**tables_of(wiring.graph.nodes), **_asked(own, keep)}
     found, left = choose(wiring.graph.groups(), by_slot(attempt.columns), staying, rough=approximate)
-    plan, smaller, more = attempt.best(found)
+    plan, smaller, more = attempt.best(in_multiples(found, multiple))
     smaller = smaller if wiring.model is dense else narrowed(smaller, dense)
     apart = largest_difference(*(example_outputs(one, example, forward) for one in (dense, smaller)))
     before, after = cost_of(dense, wiring.graph), cost_of(smaller, trace(smaller, example, forward))
-    compacted = Compacted(smaller, plan, apart, before, after, (*left, *more))
+    seen = on_data(dense, smaller, pieces, forward) if pieces else None
+    compacted = Compacted(smaller, plan, apart, before, after, (*left, *more), seen)
     if optimizer is not None:
         follow(optimizer, own, smaller, plan)
     return compacted
@@ -174,6 +189,16 @@ def _check(model: object, mask: Mask | None, optimizer: object, tolerance: float
     if optimizer is not None:
         check_optimizer(optimizer)
         check_can_follow(optimizer, unwrap(model))  # pyright: ignore[reportArgumentType]
+
+
+def _check_multiple(multiple: int, dead_on: object) -> None:
+    check_count("multiple", multiple)
+    if multiple > 1 and dead_on is not None:
+        raise InvalidValue(
+            f"multiple is {multiple}, and dead_on is given",
+            "units stay to fill up that give what they gave; of those dead on data what fed them goes, too",
+            "leave one of them out",
+        )
 
 
 def _check_alive(wiring: Wiring) -> None:

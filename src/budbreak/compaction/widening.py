@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from budbreak.compaction.wiring import Wiring, look
 from budbreak.errors import BudbreakError
-from budbreak.graph import Forward, with_tensors
+from budbreak.graph import Forward, tensors_of, with_tensors
 from budbreak.masks import copied
 
 _HALF = (torch.bfloat16, torch.float16)
@@ -35,6 +35,14 @@ def look_widely(dense: nn.Module, example: Any, forward: Forward | None) -> tupl
         except BudbreakError:
             pass  # its code spells its precision out; what else is wrong shows again
     return look(dense, example, forward), example
+
+
+def like(batch: Any, other: Any) -> Any:
+    """A batch whose floating tensors are of float32 if those of the other one, which `look_widely` gave, are."""
+    held = {tensor.dtype for tensor in tensors_of(other)}
+    if not held.isdisjoint(_HALF) or torch.float32 not in held:
+        return batch
+    return with_tensors(batch, lambda tensor: tensor.float() if tensor.dtype in _HALF else tensor)
 
 
 def half_of(model: nn.Module) -> torch.dtype | None:

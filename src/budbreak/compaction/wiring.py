@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -25,12 +25,17 @@ class Wiring:
         graph: of it.
         calls: of its layers; see `budbreak.graph.trace_entering`.
         reach: what its weights and gains that are not zero connect.
+        entered: what its products saw; ``living``: where those weights and gains are not zero.
+        on_data: whether ``calls`` are those of a calibration set, of which what is the same for all counts as constant.
     """
 
     model: nn.Module
     graph: ModelGraph
     calls: Mapping[int, LayerCall]
     reach: Reachability
+    entered: Entered
+    living: Mask
+    on_data: bool = False
 
 
 def look(model: nn.Module, example: Any, forward: Forward | None) -> Wiring:
@@ -46,7 +51,32 @@ def look(model: nn.Module, example: Any, forward: Forward | None) -> Wiring:
         for name in node.weights if _has_say(node) else ():
             living = _not_zero(parameters[name], entered.layers.get(node.index) if node.weight else None)
             entries[name] = living if name not in entries else entries[name] | living
-    return Wiring(model, graph, entered.layers, _reach(graph, entered, Mask.owning(entries)))
+    living = Mask.owning(entries)
+    return Wiring(model, graph, entered.layers, _reach(graph, entered, living), entered, living)
+
+
+def without_columns(wiring: Wiring, are_closed: Callable[[LayerCall], Tensor]) -> Wiring:
+    """A wiring in which some columns of layers pass nothing on.
+
+    Args:
+        wiring: whose calls are looked at.
+        are_closed: which places of a call: bool [places].
+    """
+    entries: dict[str, Tensor] = {}
+    for node in wiring.graph.nodes:
+        for name in wiring.living.keys() & {*node.weights}:
+            living = _closed(wiring, node, name, are_closed)
+            entries[name] = living if name not in entries else entries[name] | living
+    return replace(wiring, reach=_reach(wiring.graph, wiring.entered, Mask.owning({**wiring.living, **entries})))
+
+
+def _closed(wiring: Wiring, node: Node, name: str, are_closed: Callable[[LayerCall], Tensor]) -> Tensor:
+    living, call = wiring.living[name].clone(), wiring.calls.get(node.index)
+    axes = [axis for part in node.parts if part.name == name for axis in part.along(None)]
+    if call is not None and name == node.weight and len(axes) == 1:
+        places, indices = (torch.tensor([*given], dtype=torch.int64) for given in (axes[0].places, axes[0].indices))
+        living.index_fill_(axes[0].dim, indices[are_closed(call)[places]], False)
+    return living
 
 
 def _reach(graph: ModelGraph, entered: Entered, mask: Mask) -> Reachability:

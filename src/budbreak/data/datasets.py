@@ -204,7 +204,8 @@ def _digits(entry: Entry) -> Arrays:
     """
     (file,) = entry.files
     text = official_file(entry, file, _place_of(f"{entry.folder}/{file}.gz")).decode("ascii")
-    table = np.array([line.split(",") for line in text.split()]).astype(np.float64)
+    lines = text.split()
+    table = np.fromstring(",".join(lines), sep=",").reshape(len(lines), -1)
     pixels, labels = table[:, :-1], table[:, -1].astype(np.int64)
     images = np.rint(pixels.reshape(-1, *entry.shape) * (255 / 16)).astype(np.uint8)
     is_test = np.zeros(len(labels), dtype=bool)

@@ -14,7 +14,7 @@ from torch.nn.utils.weight_norm import WeightNorm
 from budbreak.activations import ActivationModule
 from budbreak.checks import check_model, check_number
 from budbreak.errors import InvariantBroken
-from budbreak.exporting.folding import Fold, norm_folds, put, scalar_folds
+from budbreak.exporting.folding import Fold, has_hooks, norm_folds, put, scalar_folds
 from budbreak.exporting.operators import constant
 from budbreak.exporting.sparse_linear import SparseLinear
 from budbreak.exporting.wiring import Wiring
@@ -132,6 +132,8 @@ class _Baking:
 
 def _plainer(module: nn.Module) -> nn.Module | None:
     """What gives the same in eval mode, and every runtime knows."""
+    if has_hooks(module):
+        return None
     if type(module) in _DROPOUTS:
         return nn.Identity()
     return module.dense() if isinstance(module, SparseLinear) else None

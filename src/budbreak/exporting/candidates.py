@@ -14,6 +14,9 @@ from budbreak.exporting.sparsifying import Measure, sparsify
 from budbreak.lowrank import factorize, rank_within
 
 SPARSE_ROWS = "sparse rows"
+EVEN = "compact, even widths"
+WIDTH = 16
+"""Widths are multiples of it in a candidate with convolutions: ONNX Runtime computes these in such blocks."""
 NOTHING_CUT = "compaction cuts nothing here: no unit is dead"
 SHARES = (2, 4, 8)
 """Factors hold the n-th part of the weights that they stand for."""
@@ -27,21 +30,27 @@ class Candidates:
         networks: name -> network, to be measured.
         compacted: what compaction gave, with its plan; None if it was refused.
         notes: which were left out, and why.
+        even: compacted to widths in multiples of `WIDTH`; None where there is none.
     """
 
     networks: Mapping[str, nn.Module] = field(repr=False)
     compacted: Compacted | None = field(repr=False)
     notes: tuple[str, ...] = ()
+    even: Compacted | None = field(default=None, repr=False)
 
     def leaving(self, name: str) -> nn.Module | Compacted:
         """What is written of one: sparse rows are those of the compact network, and made again where it is loaded."""
         if name in (COMPACT, SPARSE_ROWS) and self.compacted is not None:
             return self.compacted
+        if name == EVEN and self.even is not None:
+            return self.even
         return self.networks[AS_IS if name == SPARSE_ROWS else name]
 
 
 def candidates_of(model: nn.Module, example: Tensor, *, batch: int = 1, meter: Measure | None = None) -> Candidates:
     """The network as it is; compacted; and of the compact one factors of fewer weights, and sparse rows.
+
+    With convolutions also compacted to widths that are multiples of `WIDTH`.
 
     Args:
         model: whose pruned weights are zeros.
@@ -73,10 +82,15 @@ def candidates_of(model: nn.Module, example: Tensor, *, batch: int = 1, meter: M
     except BudbreakError as error:
         notes.append(f"no {COMPACT}: {error.value}")
     small = found.get(COMPACT, model)
+    even: Compacted | None = None
+    if COMPACT in found and any(isinstance(layer, nn.Conv2d) for layer in model.modules()):
+        even = compact(model, example, multiple=WIDTH)
+        if is_smaller(small, even.model):
+            found[EVEN] = even.model
     add(SPARSE_ROWS, lambda: _sparse(small, sized(example, batch), meter))
     for part in SHARES:
         add(f"factors 1/{part}", lambda part=part: _factors(small, part, example))
-    return Candidates(found, compacted, tuple(notes))
+    return Candidates(found, compacted, tuple(notes), even)
 
 
 def is_smaller(compacted: nn.Module, model: nn.Module) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,12 +18,16 @@ from budbreak.data import Images
 from budbreak.errors import InvalidValue
 from budbreak.exporting.candidates import SPARSE_ROWS, Candidates, candidates_of
 from budbreak.exporting.cards import Section
-from budbreak.exporting.running import RUNTIMES, accuracy_of, eager, installed
+from budbreak.exporting.low_bits import LowBits
+from budbreak.exporting.running import RUNTIMES, Runner, accuracy_of, eager, installed
 from budbreak.exporting.side_by_side import WORDS, Latency, opened_all, timed
 from budbreak.exporting.sparsifying import Measure
+from budbreak.graph import check_finite_outputs, example_outputs
 from budbreak.measuring import Meter
 
 _EVEN = 1e-9  # accuracies are shares of counts: their differences round
+Score = Callable[[Runner], float]
+"""How good what a runner gives is; higher is better."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class Candidate:
     """A network in a runtime, as it was measured.
 
     Args:
-        network: its name; ``runtime``: one of `RUNTIMES`.
+        network: its name; ``runtime``: one of `RUNTIMES`, or of `LOW_BITS`.
         bytes: of the files that the runtime is given; of the weights for torch.
         latency: of one pass.
         accuracy: on the images, in that runtime.
@@ -53,7 +57,7 @@ class Candidate:
     @property
     def form(self) -> str:
         """In which it leaves: sparse rows packed; they are made again where it is loaded."""
-        return "packed" if self.network == SPARSE_ROWS else self.runtime
+        return "packed" if self.network == SPARSE_ROWS else self.runtime.removesuffix("-bf16")
 
     def plain(self) -> dict[str, Any]:
         """As a row of a card."""
@@ -125,10 +129,14 @@ class Fastest:
     def __str__(self) -> str:
         """In a line."""
         one = self.best
-        again = "; sparse rows are made where it is loaded: budbreak.exporting.sparsify(model, batch)"
+        accuracy = f"accuracy {one.accuracy:.4f}"
+        more = {
+            SPARSE_ROWS: "; sparse rows are made where it is loaded: budbreak.exporting.sparsify(model, batch)",
+            "openvino-bf16": "; OpenVINO is to be told INFERENCE_PRECISION_HINT=bf16",
+        }
         return (
             f"fastest at batch {one.latency.batch} that holds {self.floor:.4f}: {one.name}, "
-            f"{1e3 * one.latency.median:.3g} ms, accuracy {one.accuracy:.4f}{again * (one.network == SPARSE_ROWS)}"
+            f"{1e3 * one.latency.median:.3g} ms, {accuracy}{more.get(one.network, more.get(one.runtime, ''))}"
         )
 
     @property
@@ -153,24 +161,27 @@ class Fastest:
 
 def choose_fastest(
     model: nn.Module,
-    images: Images,
+    images: Images | Score,
     *,
     dense: nn.Module | None = None,
     example: Tensor,
     batch: int = 1,
     max_drop: float = 0.005,
     meter: Measure | None = None,
+    low_bits: LowBits | None = None,
 ) -> Fastest:
     """Measure a network in several forms, and choose the fastest that is good enough.
 
     Args:
         model: whose pruned weights are zeros; which stays as it is.
-        images: for the accuracies; the validation part of a data set.
+        images: for the accuracies, the validation part of a data set; or, where quality is something else, what gives
+            that for a runner (a batch -> the first output), a number that takes the place of the accuracy.
         dense: whose accuracy is the one that ``max_drop`` may be lost of; the model's own unless given.
         example: a batch of inputs, with which files are verified.
         batch: samples at once, of the latency.
         max_drop: a share, in [0, 1).
         meter: ``Meter(mode="wall")`` unless given.
+        low_bits: to try them in low bits, too; ``max_drop`` says what may be lost, so that no tolerance needs to.
 
     Raises:
         InvalidValue, NotFinite: if it does not take the example, or gives no finite numbers.
@@ -178,9 +189,15 @@ def choose_fastest(
     check_count("batch", batch)
     check_fraction("max_drop", max_drop)
     meter = Meter(mode="wall") if meter is None else meter
-    standard = accuracy_of(eager(model if dense is None else dense), images)
+    for one in (model, *([] if dense is None else [dense])):
+        check_finite_outputs(example_outputs(one, example))
+    score = _score_by(images)
+    standard = score(eager(model if dense is None else dense))
     tried = candidates_of(model, example, batch=batch, meter=meter)
-    measured, notes = _measured(tried.networks, images, example, batch, meter)
+    if low_bits is not None:
+        low_bits = replace(low_bits, tolerance=math.inf)
+    tries = _Tries(score, example, sized(example, batch), meter, low_bits)
+    measured, notes = tries.measured(tried.networks)
     missing = [
         f"not tried in {WORDS[one]}: pip install 'budbreak[{one}]'" for one in RUNTIMES if one not in installed()
     ]
@@ -188,17 +205,33 @@ def choose_fastest(
     return Fastest(tried, measured, standard, max_drop, torch.get_num_threads(), whole)
 
 
-def _measured(
-    networks: Mapping[str, nn.Module], images: Images, example: Tensor, batch: int, meter: Measure
-) -> tuple[tuple[Candidate, ...], list[str]]:
-    notes: list[str] = []
-    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        runners, sizes = opened_all(networks, example, Path(folder), notes, eager_only=[SPARSE_ROWS])
-        accuracies = {key: accuracy_of(run, images) for key, run in runners.items()}
-        timings = timed(runners, sized(example, batch), meter)
-        del runners
-    rows = [Candidate(*key, sizes[key], Latency.of(batch, timings[key]), accuracies[key]) for key in sizes]
-    return _by_speed(rows), notes
+@dataclass(frozen=True, eq=False)
+class _Tries:
+    """How networks are measured."""
+
+    score: Score
+    example: Tensor
+    batch: Tensor
+    meter: Measure
+    low_bits: LowBits | None
+
+    def measured(self, networks: Mapping[str, nn.Module]) -> tuple[tuple[Candidate, ...], list[str]]:
+        """Each in each runtime, and what was left out."""
+        notes: list[str] = []
+        with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            runners, sizes = opened_all(
+                networks, self.example, Path(folder), notes, eager_only=[SPARSE_ROWS], low_bits=self.low_bits
+            )
+            accuracies = {key: self.score(run) for key, run in runners.items()}
+            timings = timed(runners, self.batch, self.meter)
+            del runners
+        size = len(self.batch)
+        rows = [Candidate(*key, sizes[key], Latency.of(size, timings[key]), accuracies[key]) for key in sizes]
+        return _by_speed(rows), notes
+
+
+def _score_by(images: Images | Score) -> Score:
+    return (lambda run: accuracy_of(run, images)) if isinstance(images, Images) else images
 
 
 def _by_speed(rows: Sequence[Candidate]) -> tuple[Candidate, ...]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from budbreak.compaction import Compacted
 from budbreak.errors import BudbreakError
 from budbreak.exporting.artifact import Artifact
 from budbreak.exporting.cards import Card, Section
@@ -27,7 +28,7 @@ _LIBRARIES = ("onnx", "onnxruntime", "openvino", "safetensors")
 
 def describe(
     leaving: Leaving,
-    network: nn.Module,
+    network: nn.Module | Compacted,
     artifacts: Sequence[Artifact],
     *,
     example: Tensor,
@@ -49,7 +50,8 @@ def describe(
         "recipe": _recipe(leaving),
         "tasks": list(_tasks(leaving.task)),
         "accuracy": list(_accuracies(leaving)),
-        "size": _size(leaving, network, example[:1]),
+        "size": _size(leaving, network.model if isinstance(network, Compacted) else network, example[:1]),
+        "compaction": _compaction(network),
         "files": [_file(one, len(example)) for one in artifacts],
         "latency": [] if measured is None else _latencies(measured),
         "measured": {} if measured is None else _how(measured, artifacts),
@@ -159,6 +161,21 @@ def _size(leaving: Leaving, network: nn.Module, example: Tensor) -> dict[str, An
     return numbers
 
 
+def _compaction(network: nn.Module | Compacted) -> dict[str, Any]:
+    """Whether units were cut, and whether they are dead whatever goes in."""
+    if not isinstance(network, Compacted):
+        return {}
+    found: dict[str, Any] = {"largest difference on the images of the files": network.difference}
+    if network.on_data is None:
+        return {"units cut": "dead whatever goes in: outputs stay as they are", **found}
+    return {
+        "units cut": "dead on a calibration set alone: outputs for other inputs may differ",
+        "samples of the calibration set": network.on_data.samples,
+        "largest difference on it": network.on_data.difference,
+        **found,
+    }
+
+
 def _file(one: Artifact, samples: int) -> dict[str, Any]:
     return {
         "form": one.format,
@@ -169,6 +186,7 @@ def _file(one: Artifact, samples: int) -> dict[str, Any]:
         "mean difference": one.agreement.mean,
         "predictions that agree": one.agreement.predictions,
         "images": samples,
+        "notes": list(one.notes),
     }
 
 

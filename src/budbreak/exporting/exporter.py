@@ -13,7 +13,7 @@ An exporter is a frozen value that writes one format::
 changed), lets ``write(model, path)`` write aside and give notes for the user, lets ``run(model, path)`` give the
 outputs of what was written on the same example, compares these with the model's own, refuses what is too far away,
 moves the files to where they belong only then, and gives the `Artifact`. Exporters that bake, quantize or build for a
-runtime do it in ``write``; one that rounds on purpose gives ``tolerance=math.inf``, and the agreement says the cost.
+runtime do it in ``write``; one that rounds on purpose gives a `Rounding`, which says how far outputs may then be.
 
 A class gets its line in ``ALL`` of families.py; ``FAMILY`` gives it its short name.
 """

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from budbreak.checks import check_model
+from budbreak.checks import as_path, check_model, shown
 from budbreak.compaction import Compacted, CompactionPlan
 from budbreak.errors import InvalidValue, one_of
 from budbreak.exporting.artifact import Artifact
@@ -56,7 +56,7 @@ def export(
         InvariantBroken: if what was written gives other outputs; then nothing is left on disk.
         CannotWrite: on a full disk or a forbidden folder.
     """
-    path = Path(path)
+    path = as_path(path)
     exporter = _by_ending(path) if to is None else chosen(to)
     if not path.name.endswith(exporter.suffix) or path.name == exporter.suffix:
         raise InvalidValue(
@@ -79,6 +79,8 @@ def chosen(to: str | Exporter) -> Exporter:
     """
     if isinstance(to, str):
         return decode(to, FAMILY, field="to")
+    if isinstance(to, type):
+        raise InvalidValue(f"to is {shown(to)}", "it is a short name, or an exporter", f"write to={to.__name__}()")
     FAMILY.check_class(type(to))
     FAMILY.check_instance(to)
     return to
@@ -102,10 +104,12 @@ def _by_ending(path: Path) -> Exporter:
     """The form whose ending the path has; of several, as .safetensors and .packed.safetensors, the longest."""
     found = [kind() for kind in FAMILY.names.values() if path.name.endswith(kind.suffix)]
     if not found:
-        endings = sorted(kind.suffix for kind in FAMILY.names.values())
+        endings = sorted(
+            (kind.suffix for kind in FAMILY.names.values()), key=lambda suffix: (suffix.count("."), suffix)
+        )
         raise InvalidValue(
             f"path is {str(path)!r}, and no form is given",
             f"its ending says the form: {one_of(endings)}",
-            f"write to=..., or {str(path) + endings[0]!r}",
+            f"write to=..., or {str(path if path.name else path / 'model') + endings[0]!r}",
         )
     return max(found, key=lambda exporter: len(exporter.suffix))

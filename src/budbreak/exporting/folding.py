@@ -46,7 +46,7 @@ def norm_folds(wiring: Wiring) -> Iterator[Fold]:
     """BatchNorm with stored statistics, where a layer alone feeds it, whose units are its channels."""
     for node in wiring.nodes:
         norm = wiring.modules.get(node.owner)
-        if node.kind != Kind.NORM or node.over or type(norm) not in _NORMS:
+        if node.kind != Kind.NORM or node.over or type(norm) not in _NORMS or has_hooks(cast(nn.Module, norm)):
             continue
         source = wiring.feeding(node)
         layer = None if source is None else wiring.layer(source)
@@ -80,6 +80,8 @@ def scalar_folds(wiring: Wiring) -> Iterator[Fold]:
             calls.setdefault(node.owner, []).append(node)
     for path, nodes in calls.items():
         module = cast(ActivationModule, wiring.modules[path])
+        if has_hooks(module):
+            continue
         form = scaled_form(module)
         sole = len(nodes) == 1 and nodes[0].kind == Kind.SITE and wiring.is_sole(nodes[0], *module.scalars)
         if form is None:
@@ -145,6 +147,11 @@ def put(model: nn.Module, path: str, new: nn.Module) -> None:
         held = holder._modules  # pyright: ignore[reportPrivateUsage]
         if places := [key for key, child in held.items() if child is old]:
             held.update(dict.fromkeys(places, new))  # scripted modules, in which nothing is replaced, cannot be updated
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Whether code of others runs with it, which would be lost with it."""
+    return bool(module._forward_hooks or module._forward_pre_hooks)  # pyright: ignore[reportPrivateUsage]
 
 
 def _is_any(factor: Tensor) -> bool:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from budbreak.compaction import Compacted
 from budbreak.errors import InvalidValue
 from budbreak.exporting.artifact import Artifact
+from budbreak.exporting.exporter import Exporter
 from budbreak.exporting.exporting import chosen, export
 from budbreak.exporting.running import check_runtimes
 
@@ -32,18 +33,24 @@ def check_forms(forms: Sequence[str]) -> None:
 
 
 def write_forms(
-    network: nn.Module | Compacted, folder: Path, forms: Sequence[str], *, example: Tensor
+    network: nn.Module | Compacted, folder: Path, forms: Sequence[str | Exporter], *, example: Tensor
 ) -> tuple[Artifact, ...]:
     """Write a network in each form, each verified; older files of the same names are replaced.
 
     Args:
         network: see `export`.
         folder: of the files, ``network`` with the form's ending.
-        forms: short names.
+        forms: short names, or exporters of their own arguments.
         example: see `export`.
 
     Raises:
         BudbreakError: see `check_forms`, `export`; then the forms before it are there, whole.
     """
-    check_forms(forms)
+    check_forms([form for form in forms if isinstance(form, str)])
     return tuple(export(network, folder / f"{NAME}{chosen(form).suffix}", to=form, example=example) for form in forms)
+
+
+def older_files(folder: Path, artifacts: Sequence[Artifact]) -> tuple[Path, ...]:
+    """Files of other forms that an earlier export left in a folder, and that none of these artifacts replaced."""
+    mine = {file.path.name for one in artifacts for file in one.files}
+    return tuple(sorted(path for path in folder.glob(f"{NAME}.*") if path.name not in mine))

@@ -12,18 +12,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from budbreak.checks import check_model
+from budbreak.checks import as_path, check_model
 from budbreak.errors import BudbreakError, InvariantBroken, MaskMismatch, MissingData
 from budbreak.exporting.layout import NAMES
+from budbreak.exporting.nonlinearities import check_nonlinearities
 from budbreak.exporting.packed_reader import Array, opened, unpacked
 from budbreak.exporting.plans import plan_in
+from budbreak.exporting.rounding import fits_rounded
 from budbreak.exporting.state import state_of
-from budbreak.files import cannot_read, corrupt, tensor_bytes
+from budbreak.files import cannot_read, check_readable, corrupt, tensor_bytes
 from budbreak.graph import Forward, example_outputs
 from budbreak.live import model_digest
 from budbreak.masks import copied, unwrap
 
 _REMEDY = "export it again, or give a file that bb.export wrote as safetensors"
+_ODD = (ValueError, LookupError, TypeError, AttributeError, MemoryError, OverflowError, RecursionError, zlib.error)
+"""What rows and notes of another form raise."""
 _DTYPES: Mapping[str, torch.dtype] = {name: dtype for dtype, name in NAMES.items()}
 
 
@@ -36,18 +40,19 @@ def load_exported(path: str | Path, model: nn.Module) -> nn.Module:
             an instance of the dense architecture.
 
     Returns:
-        A copy with the stored weights and buffers, bit for bit, on the device of ``model``.
+        A copy with the stored weights and buffers, bit for bit, on the device of ``model``; rounded ones in its dtypes.
 
     Raises:
         MissingData: if there is no file.
         CannotRead: if it is none, or the system refuses.
         CorruptFile: if it was changed, is none of ours, or of a newer version.
-        MaskMismatch: if names, shapes or dtypes are not those of the model.
+        MaskMismatch: if names, shapes, dtypes or nonlinearities are not those of the model.
         InvalidValue: if it is no model, or cannot be copied.
     """
     check_model(model)
-    path = Path(path)
+    path = as_path(path)
     with _said(path):
+        check_readable(path)
         content = opened(path)
         plan = plan_in(content[1], path, _REMEDY)
     return _fill(copied(unwrap(model)) if plan is None else plan.apply(model), path, content)
@@ -70,16 +75,20 @@ def outputs_of_file(path: Path, model: nn.Module, example: Any, forward: Forward
 
 def read_exported(path: str | Path) -> dict[str, Tensor]:
     """The state_dict in a safetensors file, packed or plain; see `load_exported` for what is raised."""
-    with _said(Path(path)):
+    path = as_path(path)
+    with _said(path):
+        check_readable(path)
         return {name: _tensor(*entry) for name, entry in unpacked(*opened(path)).items()}
 
 
 def _fill(model: nn.Module, path: Path, content: tuple[dict[str, Any], dict[str, Any], Array]) -> nn.Module:
     with _said(path):
         described = _described(*content[:2])
-    _check_fits(model, described)  # before anything of the sizes that the file names is made
+    _check_fits(model, described, content[1])  # before anything of the sizes that the file names is made
     with _said(path):
-        state = {name: _tensor(*entry) for name, entry in unpacked(*content).items()}
+        check_nonlinearities(content[1], model)
+        stored = {name: _tensor(*entry) for name, entry in unpacked(*content).items()}
+    state = {name: stored[name].to(tensor.dtype) for name, tensor in state_of(model).items()}
     model.load_state_dict(state)
     _check_same(model, state)
     return model
@@ -98,7 +107,7 @@ def _said(path: Path) -> Generator[None, None, None]:
         ) from None
     except OSError as error:
         raise cannot_read(path, error) from error
-    except (ValueError, LookupError, TypeError, AttributeError, MemoryError, OverflowError, zlib.error) as error:
+    except _ODD as error:
         why = str(error) if isinstance(error, ValueError) else f"a row is of another form ({error!r})"
         raise corrupt(path, why, _REMEDY) from None
 
@@ -112,9 +121,17 @@ def _described(header: Mapping[str, Any], notes: Mapping[str, Any]) -> dict[str,
     return described
 
 
-def _check_fits(model: nn.Module, described: Mapping[str, tuple[torch.dtype, tuple[int, ...]]]) -> None:
+_Described = tuple[torch.dtype, tuple[int, ...]]
+
+
+def _check_fits(model: nn.Module, described: Mapping[str, _Described], notes: Mapping[str, Any]) -> None:
     mine = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in state_of(model).items()}
-    odd = next((name for name in {**mine, **described} if mine.get(name) != described.get(name)), None)
+
+    def fits(one: _Described | None, two: _Described | None) -> bool:
+        rounded = one is not None and two is not None and one[1] == two[1] and fits_rounded(two[0], one[0], notes)
+        return one == two or rounded
+
+    odd = next((name for name in {**mine, **described} if not fits(mine.get(name), described.get(name))), None)
     if odd is not None:
         raise MaskMismatch(
             f"{odd!r} is {_words(described.get(odd))} in the file and {_words(mine.get(odd))} in the model",

@@ -16,6 +16,7 @@ from budbreak.exporting.artifact import Artifact
 from budbreak.exporting.program import Program, place_of
 from budbreak.exporting.program_shipping import ship_program
 from budbreak.exporting.quiet import quiet
+from budbreak.exporting.rounding import Rounding, check_tolerance, check_values
 from budbreak.exporting.runtimes import as_array, runtime
 from budbreak.foreign import described
 from budbreak.graph import Forward
@@ -27,42 +28,61 @@ EXACT: Mapping[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_TH
 
 @dataclass(frozen=True)
 class OpenVINO:
-    """The baked network, checked by OpenVINO in float32; weights keep their dtype.
+    """The baked network, checked by OpenVINO in float32.
 
     Args:
         static_batch: whether it takes batches of the example's size alone; else of any size.
+        values: "float16": weights are rounded to that in the file; they keep their dtype unless given.
+        tolerance: of a file with such values; see `Rounding`.
     """
 
     static_batch: bool = False
+    values: str | None = None
+    tolerance: float | None = None
     suffix: ClassVar[str] = ".xml"
+
+    def __post_init__(self) -> None:
+        """Refuse what the file cannot hold."""
+        check_values(self.values, ("float16",), "OpenVINO")
+        check_tolerance(self.tolerance)
 
     def __call__(self, model: nn.Module, path: Path, *, example: Any, forward: Forward | None = None) -> Artifact:
         """See `Exporter`; outputs are those of OpenVINO, on the CPU, in float32."""
         runtime("openvino", _EXTRA)
         return ship_program(
             "openvino", model, path, example=example, forward=forward, static_batch=self.static_batch,
-            write=write_openvino,
+            write=lambda program, aside: write_openvino(program, aside, half=self.values is not None),
             run=lambda program, aside, example: run_openvino(aside, program.numbers(example)),
+            rounding=None if self.values is None else Rounding(self.values, self.tolerance),
         )  # fmt: skip
 
 
-def write_openvino(program: Program, path: Path) -> None:
-    """Write a program.
+def write_openvino(program: Program, path: Path, *, half: bool = False) -> None:
+    """Write a program; ``half``: with weights in float16.
 
     Raises:
         InvalidValue: for what OpenVINO cannot express.
     """
-    openvino: Any = runtime("openvino", _EXTRA)
     try:
         with quiet():
             network = _converted(program.exported)
-            _name(openvino, network, program)
+            name_tensors(network, program)
     except InvalidValue:
         raise
     except Exception as error:
         raise _refusal(program, error) from error
+    save_network(network, path, half=half)
+
+
+def save_network(network: Any, path: Path, *, half: bool = False) -> None:
+    """Save what OpenVINO holds; ``half``: with weights in float16.
+
+    Raises:
+        OSError: on a full disk, say.
+    """
+    openvino: Any = runtime("openvino", _EXTRA)
     try:
-        openvino.save_model(network, path, compress_to_fp16=False)
+        openvino.save_model(network, path, compress_to_fp16=half)
     except RuntimeError as error:
         raise OSError(str(error)) from error
 
@@ -96,8 +116,9 @@ def _refusal(program: Program, error: Exception) -> InvalidValue:
     return InvalidValue(f"{program.name} {why}", "such a file holds what OpenVINO has operators for", fix)
 
 
-def _name(openvino: Any, network: Any, program: Program) -> None:
+def name_tensors(network: Any, program: Program) -> None:
     """Inputs and outputs by their names, and in their shapes: of which only the batch may be free."""
+    openvino: Any = runtime("openvino", _EXTRA)
     given, tensors = len(network.inputs), len(program.inputs)
     if given != tensors:
         raise InvalidValue(

@@ -111,9 +111,10 @@ def plain(activation: Activation) -> nn.Module:
 def _scalars(module: ActivationModule) -> dict[str, Tensor]:
     """Float64, each a number or in the shape in which it broadcasts."""
     own = dict(module.named_parameters(recurse=False))
-    given = {name: torch.as_tensor(own.get(name, value)) for name, value in module.activation.scalars.items()}
+    held = module.activation.scalars
+    given = {name: torch.as_tensor(own.get(name, value), dtype=torch.float64) for name, value in held.items()}
     shape = {name: module.shape if name in own else () for name in given}
-    return {name: value.detach().double().view(shape[name]) for name, value in given.items()}
+    return {name: value.detach().view(shape[name]) for name, value in given.items()}
 
 
 def _scales(factor: Tensor, like: Tensor) -> list[nn.Module]:

@@ -9,14 +9,25 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from budbreak.checks import as_path
 from budbreak.compaction import CompactionPlan
 from budbreak.exporting.artifact import Artifact
 from budbreak.exporting.layout import Array, Entry, write_entries
 from budbreak.exporting.loading import outputs_of_file
+from budbreak.exporting.nonlinearities import nonlinearity_notes, nonlinearity_remark
 from budbreak.exporting.packing import Packing, pack
 from budbreak.exporting.plans import plan_notes
+from budbreak.exporting.rounding import (
+    HALVES,
+    Rounding,
+    check_tolerance,
+    check_values,
+    round_values,
+    rounded_note,
+    stored_as,
+)
 from budbreak.exporting.shipping import ship
-from budbreak.exporting.state import state_of
+from budbreak.exporting.state import remark, state_of
 from budbreak.files import staging
 from budbreak.graph import Forward
 
@@ -27,25 +38,39 @@ KIND = "packed state"
 class Packed:
     """The elements of the state_dict that are not zero, and where they are: near the entropy bound; a tied tensor once.
 
-    Bit for bit: an element is left out if all of its bits are zero; -0.0 is not. packed_reader.py says how the file is
-    laid out, and reads it with numpy alone.
+    Bit for bit, unless ``values`` are asked for: an element is left out if all of its bits are zero; -0.0 is not.
+    packed_reader.py says how the file is laid out, and reads it with numpy alone.
 
     Args:
         plan: of a compact model: it goes into the file, which then loads into an instance of the dense architecture.
+        values: "float16" or "bfloat16": wider floating numbers are rounded to that; they stay as they are unless given.
+        tolerance: of a file with such values; see `Rounding`.
     """
 
     plan: CompactionPlan | None = field(default=None, hash=False)
+    values: str | None = None
+    tolerance: float | None = None
     suffix: ClassVar[str] = ".packed.safetensors"
+
+    def __post_init__(self) -> None:
+        """Refuse what the file cannot hold."""
+        check_values(self.values, tuple(HALVES), "a packed file")
+        check_tolerance(self.tolerance)
 
     def __call__(self, model: nn.Module, path: Path, *, example: Any, forward: Forward | None = None) -> Artifact:
         """See `Exporter`; outputs are those of an instance into which the file was loaded."""
         return ship(
             "packed", model, path, example=example, forward=forward, write=self._write,
             run=lambda model, path: outputs_of_file(path, model, example, forward),
+            rounding=None if self.values is None else Rounding(self.values, self.tolerance),
         )  # fmt: skip
 
     def _write(self, model: nn.Module, path: Path) -> tuple[str, ...]:
-        return _lay_out(path, state_of(model), self.plan)
+        state = state_of(model)
+        if self.values is not None:
+            round_values(state, self.values)
+        notes = {**rounded_note(self.values), **plan_notes(self.plan, state), **nonlinearity_notes(model)}
+        return (*_lay_out(path, state, notes, self.values), *nonlinearity_remark(model), *remark(model))
 
 
 def write_packed(path: str | Path, state: Mapping[str, Tensor]) -> tuple[str, ...]:
@@ -62,18 +87,18 @@ def write_packed(path: str | Path, state: Mapping[str, Tensor]) -> tuple[str, ..
         InvalidValue: if the format has no name for a dtype.
         CannotWrite: on a full disk or a forbidden folder.
     """
-    with staging(Path(path)) as aside:
-        return _lay_out(aside, state, None)
+    with staging(as_path(path)) as aside:
+        return _lay_out(aside, state, {}, None)
 
 
-def _lay_out(path: Path, state: Mapping[str, Tensor], plan: CompactionPlan | None) -> tuple[str, ...]:
+def _lay_out(path: Path, state: Mapping[str, Tensor], notes: Mapping[str, Any], values: str | None) -> tuple[str, ...]:
     first, rows, packings = dict[tuple[Any, ...], str](), list[list[Any]](), dict[str, Packing]()
     for name, tensor in state.items():
         other = first.setdefault(_memory(name, tensor), name)
         if other == name:
-            packings[name] = pack(name, tensor)
+            packings[name] = pack(name, stored_as(tensor, values))
         rows.append([name, other] if other != name else [name, *packings[name].row])
-    write_entries(path, _entries(list(packings.values())), {"kind": KIND, "tensors": rows, **plan_notes(plan, state)})
+    write_entries(path, _entries(list(packings.values())), {"kind": KIND, "tensors": rows, **notes})
     return tuple(filter(None, (_remark(name, packing) for name, packing in packings.items())))
 
 

@@ -187,12 +187,21 @@ def _leaves(example: Any) -> list[Tensor]:
 
 
 def _input_names(model: nn.Module, example: Any, *, alone: bool) -> tuple[str, ...]:
-    leaves = _leaves(example)
-    if isinstance(example, Mapping) and len(leaves) == len(cast(Any, example)):
-        return tuple(map(str, cast("Mapping[str, Any]", example)))
-    names = [] if alone else list(inspect.signature(model.forward).parameters)[: len(leaves)]
-    fits = len(names) == len(leaves) and not {"args", "kwargs"} & {*names}
-    return tuple(names) if fits else _numbered("input", len(leaves))
+    """Of the tensors, those by which the model is given them; numbers where some lie in lists, or are only counted."""
+    args, named = _arguments(example, alone=alone)
+    if isinstance(example, Mapping):
+        named = cast("dict[Any, Any]", example)
+    elif not alone:
+        named = dict(zip(_places(model), args, strict=False))
+    names = [str(name) for name, value in named.items() if isinstance(value, Tensor)]
+    count = len(_leaves(example))
+    return tuple(names) if len(names) == count else _numbered("input", count)
+
+
+def _places(model: nn.Module) -> list[str]:
+    """What forward calls the arguments that have a place."""
+    parameters = inspect.signature(model.forward).parameters.values()
+    return [one.name for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
 
 
 def _output_names(given: object) -> tuple[str, ...]:

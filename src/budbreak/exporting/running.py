@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from budbreak.data import Images
 from budbreak.errors import InvalidValue, one_of
 from budbreak.exporting.runtimes import as_array, runtime
+from budbreak.graph import tensors_of
+from budbreak.masks import copied, unwrap
 
 Runner = Callable[[Tensor], Tensor]
 """The first output for a batch."""
@@ -21,7 +23,14 @@ TORCH = "torch"
 RUNTIMES = (TORCH, "onnx", "openvino")
 """In which networks are measured: torch eager, ONNX Runtime, OpenVINO."""
 NEEDED = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("openvino",)}
-"""Form -> the modules of the extra of its name."""
+"""Extra -> its modules."""
+EXTRAS: Mapping[str, tuple[str, ...]] = {
+    "onnx": ("onnx",),
+    "onnx-int8": ("onnx",),
+    "openvino": ("openvino",),
+    "openvino-int8": ("openvino", "onnx"),
+}
+"""Form -> the extras that it needs."""
 
 
 def check_runtimes(forms: tuple[str, ...]) -> None:
@@ -31,8 +40,9 @@ def check_runtimes(forms: tuple[str, ...]) -> None:
         InvalidValue: with what to install.
     """
     for form in forms:
-        for name in NEEDED.get(form, ()):
-            runtime(name, form)
+        for extra in EXTRAS.get(form, ()):
+            for name in NEEDED[extra]:
+                runtime(name, extra)
 
 
 def installed() -> tuple[str, ...]:
@@ -41,12 +51,13 @@ def installed() -> tuple[str, ...]:
 
 
 def eager(model: nn.Module) -> Runner:
-    """A model of torch, in eval mode."""
-    model.eval()
+    """A copy of a model of torch, without wrappers, in eval mode."""
+    own = copied(unwrap(model)).eval()
 
     @torch.inference_mode()
     def run(batch: Tensor) -> Tensor:
-        return model(batch)
+        given = own(batch)
+        return given if isinstance(given, Tensor) else tensors_of(given)[0]
 
     return run
 
@@ -61,19 +72,21 @@ def accuracy_of(run: Runner, images: Images, *, batch_size: int = 250) -> float:
 
 
 def opened(form: str, path: Path, threads: int) -> Runner:
-    """A file, by its runtime on the CPU in float32.
+    """A file, by its runtime on the CPU; in float32 unless it is said otherwise.
 
     Args:
-        form: "onnx" or "openvino".
+        form: "onnx", "openvino", either with "-int8" for a file in 8 bits, or "openvino-bf16", which computes in
+            bfloat16 where the processor does.
         path: of the file, of one input.
         threads: that it computes with.
 
     Raises:
         InvalidValue: if it is another form, or its runtime is not there.
     """
-    if form not in NEEDED:
+    library, _, bits = form.partition("-")
+    if library not in NEEDED or bits not in ("", "int8", "bf16"):
         raise InvalidValue(f"form is {form!r}", f"what has a runtime of its own is {one_of(NEEDED)}")
-    return (_onnx if form == "onnx" else _openvino)(path, threads)
+    return _onnx(path, threads) if library == "onnx" else _openvino(path, threads, "bf16" if bits == "bf16" else "f32")
 
 
 def _onnx(path: Path, threads: int) -> Runner:
@@ -85,9 +98,9 @@ def _onnx(path: Path, threads: int) -> Runner:
     return lambda batch: torch.from_numpy(session.run(None, {name: as_array(name, batch)})[0])
 
 
-def _openvino(path: Path, threads: int) -> Runner:
+def _openvino(path: Path, threads: int, precision: str) -> Runner:
     openvino: Any = runtime("openvino", "openvino")
-    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
+    settings = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
     compiled = openvino.Core().compile_model(path, "CPU", settings)
     request, out = compiled.create_infer_request(), compiled.outputs[0]
     return lambda batch: torch.from_numpy(request.infer([as_array("input", batch)])[out].copy())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from budbreak.checks import check_model
 from budbreak.errors import InvalidValue, InvariantBroken
 from budbreak.exporting.artifact import Agreement, Artifact, Written
+from budbreak.exporting.rounding import Rounding
 from budbreak.files import staging
 from budbreak.graph import Forward, check_finite_outputs, example_outputs, too_far
 from budbreak.masks import copied, unwrap
@@ -32,6 +34,7 @@ def ship(
     write: Write,
     run: Run,
     tolerance: float | None = None,
+    rounding: Rounding | None = None,
 ) -> Artifact:
     """Write a model in one format, verified; see `Exporter` for what is raised.
 
@@ -44,24 +47,31 @@ def ship(
         write: the format itself.
         run: what is on disk, run.
         tolerance: the largest difference of an output that is accepted; unless given the root of the output's
-            precision (3e-4 in float32) times its largest value. ``math.inf`` where the format rounds on purpose.
+            precision (3e-4 in float32) times its largest value.
+        rounding: of a format that rounds on purpose, which says what is accepted in place of ``tolerance``.
     """
     check_model(model)
     own = copied(unwrap(model)).eval()
     expected = check_finite_outputs(example_outputs(own, example, forward))
-    if not expected:
-        raise InvalidValue(
-            f"{type(own).__name__} gives no tensor for the example",
-            "what is written is verified by its outputs",
-            "give forward=lambda model, batch: ... that gives tensors",
-        )
+    _check_tells(own, expected)
     with staging(path) as aside:
         notes = tuple(write(own, aside))
-        agreement = _verified(name, expected, run(own, aside), tolerance)
+        agreement = _verified(name, expected, run(own, aside), math.inf if rounding is not None else tolerance)
+        notes += () if rounding is None else (rounding.note(name, expected, agreement),)
         # measured before they move: what is on disk afterwards is what was verified
         files = [Written.of(one) for one in sorted(aside.parent.iterdir(), key=lambda one: one.name != aside.name)]
     placed = [Written(path.parent / file.path.name, file.bytes, file.sha256) for file in files]
     return Artifact(name, tuple(placed), agreement, notes)
+
+
+def _check_tells(model: nn.Module, expected: Sequence[Tensor]) -> None:
+    rule = "what is written is verified by its outputs"
+    if not expected:
+        fix = "give forward=lambda model, batch: ... that gives tensors"
+        raise InvalidValue(f"{type(model).__name__} gives no tensor for the example", rule, fix)
+    if not any(one.numel() for one in expected):
+        value = f"{type(model).__name__} gives no number for the example"
+        raise InvalidValue(value, rule, "give a batch of at least one sample")
 
 
 def _verified(name: str, expected: list[Tensor], given: Sequence[Tensor], tolerance: float | None) -> Agreement:

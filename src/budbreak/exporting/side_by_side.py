@@ -13,13 +13,21 @@ from torch import Tensor, nn
 from budbreak.compaction import sized
 from budbreak.errors import BudbreakError
 from budbreak.exporting.exporting import export
+from budbreak.exporting.low_bits import LOW_BITS, LowBits
 from budbreak.exporting.running import RUNTIMES, TORCH, Runner, eager, installed, opened
 from budbreak.exporting.sparsifying import Measure
 from budbreak.measuring import Contender, Meter, Timing
 
 BATCH_SIZES = (1, 64)
 DENSE, AS_IS, COMPACT = "dense", "as is", "compact"
-WORDS = {"torch": "torch eager", "onnx": "ONNX Runtime", "openvino": "OpenVINO"}
+WORDS = {
+    "torch": "torch eager",
+    "onnx": "ONNX Runtime",
+    "openvino": "OpenVINO",
+    "onnx-int8": "ONNX Runtime, int8",
+    "openvino-int8": "OpenVINO, int8",
+    "openvino-bf16": "OpenVINO, bfloat16",
+}
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,7 @@ class Row:
 
     Args:
         network: "dense", "as is", "compact" or another.
-        runtime: one of `RUNTIMES`.
+        runtime: one of `RUNTIMES`, or of `LOW_BITS`.
         bytes: of the files that the runtime is given; of the weights for torch.
         latencies: one for each batch size.
     """
@@ -106,6 +114,7 @@ def measure_side_by_side(
     *,
     batches: Sequence[int] = BATCH_SIZES,
     meter: Measure | None = None,
+    low_bits: LowBits | None = None,
 ) -> SideBySide:
     """Measure networks in all runtimes that are installed, in wall time, on the CPU.
 
@@ -114,6 +123,7 @@ def measure_side_by_side(
         example: a batch of inputs; its samples are repeated or shortened.
         batches: how many samples at once.
         meter: ``Meter(mode="wall")`` unless given.
+        low_bits: to measure them in low bits, too; what is too far from the network is noted, not measured.
 
     Raises:
         InvalidValue, NotFinite: if a network does not take the example, or gives no finite numbers.
@@ -123,7 +133,7 @@ def measure_side_by_side(
     missing = [one for one in RUNTIMES if one not in installed()]
     notes = [f"not measured in {WORDS[one]}: pip install 'budbreak[{one}]'" for one in missing]
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        runners, sizes = opened_all(networks, example, Path(folder), notes)
+        runners, sizes = opened_all(networks, example, Path(folder), notes, low_bits=low_bits)
         timings = {batch: timed(runners, sized(example, batch), meter) for batch in batches}
         del runners
     rows = [
@@ -143,6 +153,7 @@ def opened_all(
     notes: list[str],
     *,
     eager_only: Collection[str] = (),
+    low_bits: LowBits | None = None,
 ) -> tuple[dict[Key, Runner], dict[Key, int]]:
     """Network and runtime -> what runs it, and its bytes; what a runtime cannot take is noted.
 
@@ -152,16 +163,24 @@ def opened_all(
         folder: for files that are opened.
         notes: to which what is left out is added.
         eager_only: networks that only torch runs.
+        low_bits: to run them in low bits, too.
     """
     runners: dict[Key, Runner] = {}
     sizes: dict[Key, int] = {}
     for number, (name, model) in enumerate(networks.items()):
-        for form in (TORCH,) if name in eager_only else installed():
+        for form in (TORCH,) if name in eager_only else _runtimes(low_bits):
+            maker = runner_of if low_bits is None or form not in LOW_BITS else low_bits.runner_of
             try:
-                runners[name, form], sizes[name, form] = runner_of(form, model, example, folder / f"{number}")
+                runners[name, form], sizes[name, form] = maker(form, model, example, folder / f"{number}")
             except BudbreakError as error:
                 notes.append(f"{name} not measured in {WORDS[form]}: {error.value}")
     return runners, sizes
+
+
+def _runtimes(low_bits: LowBits | None) -> tuple[str, ...]:
+    there = installed()
+    more = [one for one, needs in LOW_BITS.items() if low_bits is not None and set(needs) <= {*there}]
+    return (*there, *more)
 
 
 def runner_of(form: str, model: nn.Module, example: Tensor, path: Path) -> tuple[Runner, int]:
@@ -169,7 +188,7 @@ def runner_of(form: str, model: nn.Module, example: Tensor, path: Path) -> tuple
 
     Args:
         form: one of `RUNTIMES`.
-        model: the network; for torch it is put in eval mode.
+        model: the network.
         example: see `export`.
         path: of the files, without the ending.
 

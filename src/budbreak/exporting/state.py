@@ -8,6 +8,7 @@ from torch.nn.utils import prune
 
 from budbreak.checks import shown
 from budbreak.errors import InvalidValue
+from budbreak.live import transient_state
 from budbreak.masks import zero_pruned
 
 
@@ -23,6 +24,14 @@ def state_of(model: nn.Module) -> dict[str, Tensor]:
     for name, value in state.items():
         _check_storable(name, value)
     return {name: tensor.detach() for name, tensor in state.items()}
+
+
+def remark(model: nn.Module) -> tuple[str, ...]:
+    """What such a file lacks, in words."""
+    absent = transient_state(model)
+    if not absent:
+        return ()
+    return (f"not in the file, for the state_dict leaves them out: {', '.join(absent)}; a fresh instance has its own",)
 
 
 def fold_pruning(model: nn.Module) -> nn.Module:

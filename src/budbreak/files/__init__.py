@@ -2,13 +2,24 @@
 
 from budbreak.files.documents import conform, read_json, write_json
 from budbreak.files.staging import staging
-from budbreak.files.storage import FolderLock, cannot_read, corrupt, digest, read_bytes, sweep, write_bytes, write_text
+from budbreak.files.storage import (
+    FolderLock,
+    cannot_read,
+    check_readable,
+    corrupt,
+    digest,
+    read_bytes,
+    sweep,
+    write_bytes,
+    write_text,
+)
 from budbreak.files.trees import as_stored, read_tree, tensor_bytes, tree_digest, write_tree
 
 __all__ = [
     "FolderLock",
     "as_stored",
     "cannot_read",
+    "check_readable",
     "conform",
     "corrupt",
     "digest",

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import glob
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Generator
 from pathlib import Path
 
 from budbreak.errors import BudbreakError
 from budbreak.files.storage import UNFINISHED, cannot_write
 
+_DAY = 86400.0  # seconds
+
 
 @contextlib.contextmanager
 def staging(path: Path) -> Generator[Path, None, None]:
     """Give a path of the same name in a folder of its own; what lies in that folder at the end moves beside ``path``.
 
-    Whatever is raised inside, nothing is moved, and the folder is gone. Where there are several files (weights beside
-    a network), the one of the name of ``path`` comes last: it is there only if the others are.
+    Whatever is raised inside, nothing is moved, and the folder is gone; that of a killed process goes the next day.
+    Where there are several files (weights beside a network), the one of the name of ``path`` comes last, after an older
+    one went: it is there only if the others are, and these are its own.
 
     Args:
         path: where the file goes; an older one is replaced.
@@ -30,6 +36,7 @@ def staging(path: Path) -> Generator[Path, None, None]:
     try:
         with _said(path, ValueError):  # which a null character in a path is
             path.parent.mkdir(parents=True, exist_ok=True)
+            _sweep(path)
             aside.mkdir()
         with _said(path):
             yield aside / path.name
@@ -37,6 +44,14 @@ def staging(path: Path) -> Generator[Path, None, None]:
     finally:
         with contextlib.suppress(ValueError):
             shutil.rmtree(aside, ignore_errors=True)
+
+
+def _sweep(path: Path) -> None:
+    """Delete what a process left behind that was killed while it wrote the same file, a day ago or more."""
+    for one in path.parent.glob(f".{glob.escape(path.name[:40])}.*{UNFINISHED}"):
+        with contextlib.suppress(OSError):  # another process may be faster
+            if one.lstat().st_mtime < time.time() - _DAY and not one.is_symlink():
+                shutil.rmtree(one, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -54,5 +69,10 @@ def _move(aside: Path, path: Path) -> None:
     for one in written:
         with one.open("rb+") as stream:
             os.fsync(stream.fileno())
+    for target in (path.parent / one.name for one in written):
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if len(written) > 1:
+        path.unlink(missing_ok=True)  # killed below, it would be read with new files beside it
     for one in written:
         one.replace(path.parent / one.name)

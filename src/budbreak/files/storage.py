@@ -213,8 +213,12 @@ def _whole(digits: str) -> int:
 
 def cannot_write(path: Path, error: Exception) -> CannotWrite:
     """The error for a file that the system refuses to take."""
-    in_the_way = getattr(error, "errno", None) in (errno.ENOTDIR, errno.EEXIST, errno.ENOENT)
-    fix = "give a folder: something else is in its place" if in_the_way else "free some space or choose another folder"
+    number = getattr(error, "errno", None)
+    fix = "free some space or choose another folder"
+    if number in (errno.ENOTDIR, errno.EEXIST, errno.ENOENT):
+        fix = "give a folder: something else is in its place"
+    elif number == errno.EISDIR:
+        fix = "give another name: this one is a folder's"
     return CannotWrite(
         f"cannot write {path}: {getattr(error, 'strerror', None) or error}",
         "a result is kept only when its file is complete; the file from before is untouched",

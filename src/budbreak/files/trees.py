@@ -111,7 +111,9 @@ def tree_digest(tree: Tree) -> str:
 
 def tensor_bytes(tensor: Tensor) -> np.ndarray[Any, Any]:
     """The values of a tensor in logical C order, as uint8 (a copy only where needed)."""
-    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    flat = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
+    if flat.stride(0) != 1:  # of a single element any stride is contiguous to torch, which makes no view of it
+        flat = flat.clone(memory_format=torch.contiguous_format)
     if not flat.numel():  # one that came from numpy has stride 0, of which torch makes no view
         return np.empty(0, np.uint8)
     return flat.view(torch.uint8).numpy()

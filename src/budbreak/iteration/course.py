@@ -123,7 +123,7 @@ class Course:
         if state.here.ended:  # killed before its files were written
             store.save_mask(state.here.level, state.mask)
             if self._keeps_weights(state) and not store.has_weights(state.here.level):
-                store.save_weights(LevelWeights.of(checkpoint))
+                store.save_weights(LevelWeights.of(checkpoint), state.mask)
         store.check_masks(state.records)
         self._warn_of_missing_weights(store, state)
         if network.point is not None:
@@ -187,7 +187,7 @@ class Course:
             if self._store is not None and checkpoint is not None:
                 self._store.save_mask(here.level, self.state.mask)
                 if self._keeps_weights(self.state):
-                    self._store.save_weights(LevelWeights.of(checkpoint))
+                    self._store.save_weights(LevelWeights.of(checkpoint), self.state.mask)
                 self._store.save_records(self.state.records)  # last: whoever finds them finds the others, too
             if here.level == 0 and self._network.point is not None:
                 self._network.point.get()  # level 0 is stored; now say if it was too short to rewind to

@@ -7,10 +7,10 @@ from pathlib import Path
 from torch import nn
 
 from budbreak.checks import check_count, check_model
-from budbreak.errors import CorruptFile, MissingData, StoreMismatch
+from budbreak.errors import MissingData, StoreMismatch
 from budbreak.iteration.checkpoint import check_dtypes
 from budbreak.iteration.identity import mask_digest
-from budbreak.iteration.levelweights import BEGIN_AGAIN, LevelWeights
+from budbreak.iteration.levelweights import LevelWeights, other_mask
 from budbreak.iteration.store import Store, check_folder
 from budbreak.live import check_fits, load_state
 from budbreak.masks import Mask
@@ -85,9 +85,5 @@ def mask_of_level(store: Store, weights: LevelWeights) -> Mask:
     """
     mask = store.load_mask(weights.level)
     if mask_digest(mask) != weights.mask:
-        raise CorruptFile(
-            f"the mask of level {weights.level} in {store.folder} is not that of its weights",
-            "both are written at the end of the level",
-            BEGIN_AGAIN,
-        )
+        raise other_mask(weights.level, store.folder)
     return mask

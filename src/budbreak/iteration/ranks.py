@@ -84,9 +84,9 @@ class SharedStore:
         """See `Store.save_mask`."""
         self._on_first("writing a mask", lambda: self._store.save_mask(level, mask))
 
-    def save_weights(self, weights: LevelWeights) -> None:
+    def save_weights(self, weights: LevelWeights, mask: Mask) -> None:
         """See `Store.save_weights`: rank 0's."""
-        self._on_first("writing the weights of a level", lambda: self._store.save_weights(weights))
+        self._on_first("writing the weights of a level", lambda: self._store.save_weights(weights, mask))
 
     def has_weights(self, level: int) -> bool:
         """See `Store.has_weights`."""

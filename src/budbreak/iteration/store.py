@@ -193,22 +193,23 @@ class Store:
         """
         return Mask.load(self._mask_path(level), store=self.identity)
 
-    def save_weights(self, weights: LevelWeights) -> None:
-        """Write the weights of a level."""
-        write_tree(self.weights_path(weights.level), weights.tree(), KEPT_KIND, store=self.identity)
+    def save_weights(self, weights: LevelWeights, mask: Mask) -> None:
+        """Write the weights of a level; those that its mask prunes take no room."""
+        write_tree(self.weights_path(weights.level), weights.tree(mask), KEPT_KIND, store=self.identity)
 
     def load_weights(self, level: int) -> LevelWeights | None:
         """Those of a level; None where they were not kept.
 
         Raises:
             CorruptFile, StoreMismatch, CannotRead: if the file cannot be used.
+            MissingData: if the mask of the level is not there.
         """
         path = self.weights_path(level)
         try:
             tree = read_tree(path, KEPT_KIND, stores={self.identity}, remedy=BEGIN_AGAIN)
         except FileNotFoundError:
             return None
-        return LevelWeights.from_tree(tree, level, path)
+        return LevelWeights.from_tree(tree, level, path, lambda: self.load_mask(level))
 
     def has_weights(self, level: int) -> bool:
         """Whether those of a level were kept."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, cast
 
 from torch import Tensor
 
@@ -33,10 +34,12 @@ def check_targets(
     shrunk = {name: granularity.shrink(name, entry) for name, entry in alive.items()}
     sizes = {name: entry.numel() for name, entry in shrunk.items()}
     floors = floors_of(floor, sizes, {name: int(entry.count_nonzero()) for name, entry in shrunk.items()})
-    for asked, (_, keep) in targets.items():
-        check_floors(floor, floors, keep, asked)
     if has_budget(granularity):
         _check_budgets(alive, shrunk, targets)
+        _check_fitting(alive, granularity, floor, floors, targets)
+    else:
+        for asked, (_, keep) in targets.items():
+            check_floors(floor, floors, keep, asked)
     reached = scope.reach(shrunk)
     if reached is not None:
         check_reached_floors(scope, reached, floors)
@@ -66,6 +69,24 @@ def _check_budgets(alive: Mask, shrunk: Mapping[str, Tensor], targets: Mapping[s
     for asked in (asked for asked, (keep, _) in targets.items() if keep <= held):
         rule = f"{held} weights of {', '.join(spared)} stay in any case: units of the network's outputs"
         raise InvalidValue(asked, rule, "keep more, or give outputs=() to prune them as well")
+
+
+def _check_fitting(
+    alive: Mask,
+    granularity: Granularity,
+    floor: int | float,
+    floors: Mapping[str, int],
+    targets: Mapping[str, tuple[int, int]],
+) -> None:
+    """Refuse budgets in which the smallest of what stays by the floors, and what is spared, do not fit."""
+    sizes = {name: cast(Any, granularity).weigh(name, alive[name]) for name in alive}
+    spared = alive.kept - sum(int(size.sum()) for size in sizes.values())
+    least = spared + sum(
+        int(size[size > 0].sort().values[: floors[name]].sum()) for name, size in sizes.items() if size.numel()
+    )
+    for asked in (asked for asked, (_, keep) in targets.items() if keep < least):
+        rule = f"{least} weights stay at least: whole units, or blocks, by the floor of {floor}, and what is spared"
+        raise InvalidValue(asked, rule, f"keep at least {least}, or lower the floor")
 
 
 def _check_reached(scope: Scope, reached: int, targets: Mapping[str, tuple[int, int]], total: int) -> None:

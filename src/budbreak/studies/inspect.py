@@ -214,7 +214,7 @@ def _stored_level(place: Path, level: int) -> _Stored:
     if kept and level not in kept:
         raise MissingData(
             f"the weights of level {level} of {place} are not kept; those of {', '.join(map(str, kept))} are",
-            'a recipe\'s run keeps its dense training and its last level, a store of iterate(keep="all") every one',
+            'a run keeps the levels that are over, a store of iterate without keep="all" the last one',
             f"write --level {min(kept, key=lambda one: abs(one - level))}",
         )
     found, mask, store = weights_of_level(*store_of_level(place, level))

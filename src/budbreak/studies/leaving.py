@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -80,7 +81,8 @@ def best_level(run: RunResult, arm: str, seed: int, *, max_drop: float = MAX_DRO
         MissingData: if there is no level 0, or no validation accuracy.
     """
     name = VALIDATION_ACCURACY.name
-    levels = [one for one in run.levels if (one.arm, one.seed) == (arm, seed) and name in one.numbers]
+    own = [one for one in run.levels if (one.arm, one.seed) == (arm, seed)]
+    levels = [one for one in own if not math.isnan(one.numbers.get(name, math.nan))]
     dense = next((one for one in levels if one.level == 0), None)
     if dense is None:
         raise MissingData(
@@ -102,7 +104,7 @@ def _best(folder: Path, request: Request, max_drop: float) -> int:
         raise MissingData(
             f"the best level is {best.level} (density {best.density:.4g}, validation accuracy {accuracy:.4f}), "
             f"whose weights are not kept; those of {', '.join(map(str, kept)) or 'none'} are",
-            f"it is the sparsest that loses at most {max_drop:g} of the dense accuracy; a run keeps its last level",
+            f"it is the sparsest that loses at most {max_drop:g} of the dense accuracy; older runs kept the last level",
             f"write --level {max(kept)}, or allow more: --max-drop" if kept else "run the recipe to its end",
         )
     return best.level

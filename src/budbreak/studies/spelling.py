@@ -7,7 +7,9 @@ The library's errors name values and fixes as Python writes them. Whoever writes
 from __future__ import annotations
 
 import ast
+import functools
 import re
+from collections import Counter
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import MISSING, Field, dataclass, fields
@@ -87,23 +89,40 @@ def code_names(given: object) -> Iterator[str]:
             rest += cast("list[object]", item)
 
 
-def _kinds(given: object) -> dict[str, _Kind]:
+def _kinds(given: object) -> Mapping[str, _Kind]:
     """Class name -> what recipes call it; none of which there are two."""
+    theirs = {(name.rpartition(":")[2], name): _Kind(name) for name in code_names(given)}
+    return _unambiguous({**_our_kinds(), **theirs}) if theirs else _our_names()
+
+
+@functools.cache
+def _our_kinds() -> Mapping[tuple[str, str], _Kind]:
+    """(class name, what recipes call it) of all that has a short name."""
     ours = {(kind.__name__, name): kind for family in FAMILIES.values() for name, kind in family.names.items()}
-    known = {pair: _Kind(pair[1], {field.name: field for field in fields(kind)}) for pair, kind in ours.items()}
-    known |= {(name.rpartition(":")[2], name): _Kind(name) for name in code_names(given)}
-    names = [name for name, _ in known]
-    return {name: kind for (name, _), kind in known.items() if names.count(name) == 1}
+    return {pair: _Kind(pair[1], {field.name: field for field in fields(kind)}) for pair, kind in ours.items()}
 
 
-def _known_fields() -> set[str]:
+@functools.cache
+def _our_names() -> Mapping[str, _Kind]:
+    return _unambiguous(_our_kinds())
+
+
+def _unambiguous(known: Mapping[tuple[str, str], _Kind]) -> Mapping[str, _Kind]:
+    times = Counter(name for name, _ in known)
+    return {name: kind for (name, _), kind in known.items() if times[name] == 1}
+
+
+@functools.cache
+def _known_fields() -> frozenset[str]:
     """Fields and arguments that a recipe writes."""
     ours = [kind for family in FAMILIES.values() for kind in family.names.values()]
-    return {
-        "prunable",
-        *(name for section in SECTIONS.values() for name in section.model_fields),
-        *(field.name for kind in ours for field in fields(kind) if field.init),
-    }
+    return frozenset(
+        {
+            "prunable",
+            *(name for section in SECTIONS.values() for name in section.model_fields),
+            *(field.name for kind in ours for field in fields(kind) if field.init),
+        }
+    )
 
 
 class _Reader:

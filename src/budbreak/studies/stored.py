@@ -39,8 +39,8 @@ def stored_weights(
             elements); the folder of a run, of a compact model, of a task or of a store of `iterate`.
         arm: of a run; the only one unless given.
         seed: of a run; 0 unless given.
-        level: at whose end; the newest checkpoint unless given. A run keeps the last level and 0, the dense training; a
-            store of `iterate` with ``keep="all"`` every one.
+        level: at whose end; the newest checkpoint unless given. A run keeps the levels that are over; a store of
+            `iterate` those, too, with ``keep="all"``, else the last one.
 
     Raises:
         BudbreakError: if something is missing, damaged, or not what it should be.

@@ -140,6 +140,7 @@ def _levels(
         store=task.folder,
         dense=task.needs[0].folder if task.needs else None,
         also={"task": task.identity},
+        keep="all",
     ) as levels:
         notes, until = Notes(task.folder, task.identity), functools.partial(until_of, setup)
         trainer = Trainer(setup, task.seed, bench.model, bench.engine, bench.data, plan, notes, tell, until)
