@@ -176,10 +176,15 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name that is most like another one, whatever the case of its letters; None when none is near.
 
-    >>> nearest("wanda", ["Magnitude", "Wanda"])
-    'Wanda'
+    The only one that begins with it comes first, if it has three letters at least.
+
+    >>> nearest("wanda", ["Magnitude", "Wanda"]), nearest("late", ["tpe", "late-acceptance"])
+    ('Wanda', 'late-acceptance')
     """
     names = list(known)
+    begun = [known for known in names if len(name) > 2 and known.lower().startswith(name.lower())]
+    if len(begun) == 1:
+        return begun[0]
     lower = {known.lower(): known for known in reversed(names)}
     near = difflib.get_close_matches(name, names, 1, cutoff=0.5)
     near += [lower[match] for match in difflib.get_close_matches(name.lower(), lower, 1, cutoff=0.5)]

@@ -187,7 +187,10 @@ def test_the_rule_of_a_trial_asks_with_what_it_knows():
         ({"tune.space": RATE, "tune.trials": 0}, InvalidValue, "at least 1"),
         ({"tune.space": RATE, "tune.stop": "never"}, UnknownName, "lagging"),
         ({"tune.space": RATE, "tune.epochs": 1, "retrain.ways": ["free"]}, InvalidValue, "take one of them out"),
-        ({"tune.space": {}}, InvalidValue, "space"),
+        ({"tune.space": {}}, InvalidValue, "name of a space, or fields"),
+        ({"tune.space": 5}, InvalidValue, '(?s)tune.space is 5.*write "safs", or'),
+        ({"tune.space": {"batch_size": {"choose": [32]}}}, InvalidValue, "tune.space has one candidate"),
+        ({"tune.space": {"batch_size": 32}}, InvalidValue, "tune.space has one candidate"),
     ],
 )
 def test_wrong_sections_are_refused(changes, error, words):
@@ -201,7 +204,9 @@ def test_wrong_sections_are_refused(changes, error, words):
         ({"optimizer": {"is": "sgd", "learning_rat": {"low": 0.1, "high": 0.2}}}, UnknownName, "learning_rate"),
         ({"optimizer": {"choose": ["sgd", "adamm"]}}, UnknownName, "adam"),
         ({"epochs": {"low": 1, "high": 3}}, InvalidValue, "all of one length"),
-        ({"batch_sizes": {"low": 10, "high": 30}}, UnknownName, "batch_size"),
+        ({"batch_sizes": {"low": 10, "high": 30}}, UnknownName, "gives {batch_sizes = .*batch_size"),
+        ({"batch_size": {"low": 10, "high": 10**6}}, InvalidValue, "batch_size = 1000000"),
+        ({"batch_size": {"choose": [10, 10**6]}}, InvalidValue, "batch_size|training images"),
         ({"schedule": {"choose": ["constant", {"is": "steps", "milestones": [5]}]}}, InvalidValue, "milestone"),
     ],
 )

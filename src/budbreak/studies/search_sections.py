@@ -9,12 +9,12 @@ from pydantic import Field, PlainValidator, model_validator
 
 from budbreak.activations import SPACES, Activation, space
 from budbreak.checks import check_known
-from budbreak.errors import InvalidValue
+from budbreak.errors import InvalidValue, UnknownName, one_of
 from budbreak.search import TPE, TUNING_SPACES, LateAcceptance, Sampler, StoppingRule, TuningSpace
 from budbreak.studies.families import ACTIVATIONS, SAMPLERS, STOPPING_RULES, TUNERS
 from budbreak.studies.readers import items_of, read_one, read_optional
 from budbreak.studies.section import MOST_EPOCHS, Section
-from budbreak.values import encode
+from budbreak.values import encode, shown_plain
 
 Space = str | tuple[Activation, ...]
 """The name of a space, or the activations that each site may have."""
@@ -54,14 +54,25 @@ def _read_space(plain: object) -> Space | None:
     if plain in (None, "none"):
         return None
     if isinstance(plain, str):
-        check_known(f"no space named {plain!r}", plain, SPACES)
+        _check_name(plain)
         return plain
+    if not isinstance(plain, list | tuple):
+        rule = "it is the name of a space, or a list of activations"
+        raise InvalidValue(f"activations.space is {shown_plain(plain)}", rule, 'write "paper", or ["relu", "swish"]')
     several = items_of(plain, ACTIVATIONS, "activations.space")
     if len(several) < 2:
         rule = "there is nothing to search with fewer than two activations to choose from"
         one = f'use = "{encode(several[0], ACTIVATIONS)}"' if several else 'space = "paper"'
         raise InvalidValue(f"activations.space has {len(several)} activations", rule, f"write {one}")
     return several
+
+
+def _check_name(name: str) -> None:
+    """Refuse what is no name of a space: of an activation it says what was meant."""
+    if name in ACTIVATIONS.names:
+        fix = f'write use = "{name}", or choose from several, as in space = ["relu", "swish"]'
+        raise UnknownName(f"no space named {name!r}", f"{one_of(SPACES)}; this is an activation", fix)
+    check_known(f"no space named {name!r}", name, SPACES)
 
 
 class ActivationsSection(SearchSection):
@@ -111,7 +122,16 @@ def _read_tuning(plain: object) -> str | TuningSpace | None:
     if isinstance(plain, str):
         check_known(f"no space of settings named {plain!r}", plain, TUNING_SPACES)
         return plain
-    return TuningSpace.of(cast("Mapping[str, Any]", plain))
+    if not isinstance(plain, Mapping) or not plain:
+        rule = "it is the name of a space, or fields of [train] with what may be chosen"
+        raise InvalidValue(
+            f"tune.space is {shown_plain(plain)}", rule, 'write "safs", or {batch_size = {low = 32, high = 256}}'
+        )
+    space = TuningSpace.of(cast("Mapping[str, Any]", plain))
+    if space.size == 1:
+        value, fix = f"tune.space has one candidate: {shown_plain(space.plain())}", "write a range, or a choice of two"
+        raise InvalidValue(value, "there is nothing to search", fix)
+    return space
 
 
 class TuneSection(SearchSection):

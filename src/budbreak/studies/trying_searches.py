@@ -14,12 +14,13 @@ from budbreak.data import DataSet, Images, Split
 from budbreak.errors import BudbreakError, InvalidValue, NoSites
 from budbreak.foreign import call_foreign
 from budbreak.live import replace_activations
-from budbreak.search import Candidate, History, Options, SearchSpace, TuningSpace, drawn
+from budbreak.search import Candidate, History, Options, Range, SearchSpace, TuningSpace, drawn
 from budbreak.studies.making import make_network, pick_engine
 from budbreak.studies.prunednetwork import space_of
 from budbreak.studies.searching import tuned_setup
 from budbreak.studies.sections import Setup
 from budbreak.training import Engine, steps_per_epoch, train_step
+from budbreak.values import inline
 
 _TRIED = 8  # images
 _DRAWN = 20  # candidates of a space of hyper-parameters, and more until each of its options was drawn
@@ -36,7 +37,7 @@ def try_searches(setup: Setup, dataset: DataSet, parts: Split, *, threads: int |
     model = make_network(setup.network, dataset, 0)
     engine = pick_engine(setup, model, threads)
     engine.prepare(model)
-    tried = _Trying(setup, model, engine, parts.train.first(_TRIED).to(engine.device))
+    tried = _Trying(setup, model, engine, parts.train.first(_TRIED).to(engine.device), len(parts.train))
     with torch.random.fork_rng(devices=[]):
         if setup.activations.replaced:
             tried.activations()
@@ -50,6 +51,7 @@ class _Trying:
     model: nn.Module
     engine: Engine
     images: Images
+    images_in_all: int
 
     @property
     def inputs(self) -> torch.Tensor:
@@ -79,10 +81,11 @@ class _Trying:
                 tuned = tuned_setup(self.setup, space, candidate)
                 tuned.train.schedule.check(epochs, steps)
             except BudbreakError as error:
-                value = f"tune.space gives {space.settings(candidate)}: {error.value}"
+                value = f"tune.space gives {inline(space.settings(candidate))}: {error.value}"
                 raise type(error)(value, error.rule, error.fix) from error
             optimizer = tuned.train.optimizer.build(self.model)
             tuned.train.schedule.attach(optimizer, steps_per_epoch=steps, epochs=epochs)
+        _check_batches(space, self.images_in_all)
         _check_proposal(asked.sampler, space)
 
     def _step(self, model: nn.Module, setup: Setup) -> None:
@@ -112,6 +115,15 @@ def _check_fields(space: TuningSpace) -> None:
         if name in space:
             rule = "trials are the beginning of the last training, and all of one length"
             raise InvalidValue(f"tune.space chooses train.{name}", rule, f"set train.{name}, or compare arms")
+
+
+def _check_batches(space: TuningSpace, images: int) -> None:
+    """Refuse batches of more images than there are, which would be cut down without a word."""
+    domains = [one.domain for one in space.parameters if one.name == "batch_size"]
+    most = [domain.high if isinstance(domain, Range) else max(domain.values) for domain in domains]
+    if most and most[0] > images:
+        value, rule = f"tune.space gives batch_size = {most[0]}", f"there are {images} training images"
+        raise InvalidValue(value, rule, "choose a smaller one")
 
 
 def _drawn(space: TuningSpace) -> Iterator[Candidate]:
