@@ -18,6 +18,7 @@ from deployments.picking import (
     picked,
 )
 from deployments.tables import latency_table, quality_table, size_table
+from reproductions.prose import tidy
 from reproductions.wording import listed, table
 
 HEAD = """# Shipped, measured
@@ -54,7 +55,7 @@ def document(cells: Sequence[Cell], studies: Sequence[Study]) -> str:
         *(_section(study, of[study.name]) for study in measured),
         "## Not measured yet\n\n" + _missing(studies, of),
     ]
-    return "\n\n".join(part.strip() for part in parts) + "\n"
+    return tidy("\n\n".join(parts))
 
 
 def _ordered(cells: Sequence[Cell], study: Study) -> list[Cell]:
@@ -122,7 +123,7 @@ def _section(study: Study, cells: Sequence[Cell]) -> str:
         *(f"Milliseconds at batch {batch}.\n\n{latency_table(cells, batch)}" for batch in _batches(cells)),
         "\n".join(f"- {line}" for line in _sentences(cells)),
     ]
-    return "\n\n".join(part.strip() for part in parts)
+    return "\n\n".join(parts)
 
 
 def _batches(cells: Sequence[Cell]) -> list[int]:

@@ -66,7 +66,7 @@ class Pick:
             return f"missed: not {' nor '.join(missed)} enough" if missed[0] != "equal on the test data" else _WORSE
         if goals.smaller is None and goals.faster is None:
             return "a gain" if self.is_gain else "no gain beyond the spread"
-        return "met" if self.lost is not None else "met in size and speed; accuracy not measured"
+        return "met" if self.lost is not None else "size and speed reached; accuracy not measured"
 
 
 _WORSE = "missed: it loses more than half a point on the test data"
@@ -84,10 +84,11 @@ def faster(form: Form, dense: Form, batch: int) -> float:
 
 
 def holding(cell: Cell) -> list[Form]:
-    """The pruned forms that hold the floor in validation; all where there is none."""
-    own = [one for one in cell.forms if one.network != DENSE]
-    floor = cell.floor
-    return [one for one in own if floor is None or (one.validation or 0.0) >= floor - _EVEN]
+    """The pruned forms that hold the floor in validation; without one, those that compute what the pruned one does."""
+    own, floor = [one for one in cell.forms if one.network != DENSE], cell.floor
+    if floor is None:
+        return [one for one in own if one.network in (AS_IS, COMPACT, SPARSE_ROWS)]
+    return [one for one in own if (one.validation or 0.0) >= floor - _EVEN]
 
 
 def picked(cells: Iterable[Cell], runtime: str) -> Pick | None:
