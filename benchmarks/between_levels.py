@@ -33,6 +33,7 @@ SIZES = {
     "mnist": (60_000, 10_000),
     "fashion-mnist": (60_000, 10_000),
     "cifar10": (50_000, 10_000),
+    "tiny-imagenet-16-120": (21_600, 6_000),
 }
 """Of each data set: training images (with those that are held out) and test images."""
 _ONE_OF_EACH = (

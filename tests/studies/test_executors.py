@@ -29,9 +29,9 @@ SHARED = Path("/dev/shm")
 @pytest.fixture
 def nothing_left():
     """No process and no semaphore is there afterwards that was not there before."""
-    children, held = multiprocessing.active_children(), semaphores()
+    children, held = set(multiprocessing.active_children()), semaphores()
     yield
-    assert multiprocessing.active_children() == children
+    assert set(multiprocessing.active_children()) == children
     assert eventually(lambda: semaphores() == held)
 
 

@@ -21,9 +21,9 @@ from budbreak.studies import (
     find_leaving,
     list_runs,
     look_ahead,
+    prunednetwork,
     read_searched,
     run,
-    searching,
     trainer,
 )
 from budbreak.studies.chosen import named
@@ -222,14 +222,14 @@ def test_trials_in_parallel_do_not_look_at_those_that_may_still_run(tmp_path):
 
 
 def test_a_trial_that_diverges_is_the_worst(tmp_path, monkeypatch):
-    real = searching.train_once
+    real = prunednetwork.train_once
 
     def diverging(trainer, *rest, **options):
         if trainer.model.relu1.activation == Swish() and not trainer.tested:
             raise NotFinite("the loss is NaN", "a loss is a number", "lower the rate")
         real(trainer, *rest, **options)
 
-    monkeypatch.setattr(searching, "train_once", diverging)
+    monkeypatch.setattr(prunednetwork, "train_once", diverging)
     choice = choose(recipe({"search": SEARCH}), tmp_path)
     run(choice)
     trials = scores(choice)

@@ -31,11 +31,11 @@ def names(changes=None, **more):
 
 
 GOLDEN = {
-    "cifar10-cnn-channels count": "a429d3434291 a410a6d29e46",
-    "cifar10-cnn-channels apoz": "7dc1da22b344 b5cc87d4ca13",
-    "cifar10-cnn-channels magnitude": "7dc1da22b344 35c47d61ccf4",
-    "cifar10-cnn-channels taylor": "7dc1da22b344 3181efe8c302",
-    "cifar10-cnn-channels random": "7dc1da22b344 089328c238ee",
+    "cifar10-cnn-channels count": "a429d3434291 d8e718255613",
+    "cifar10-cnn-channels apoz": "7dc1da22b344 eaa2c3a12ff9",
+    "cifar10-cnn-channels magnitude": "7dc1da22b344 ca8b10154804",
+    "cifar10-cnn-channels taylor": "7dc1da22b344 bc09e88a3abd",
+    "cifar10-cnn-channels random": "7dc1da22b344 0aa55c1f7448",
     "mnist-lenet5-channels count": "ac95093afc5a 67c78bc7f55a",
     "mnist-lenet5-channels apoz": "3845d5401230 216d2604944c",
     "mnist-lenet5-channels magnitude": "3845d5401230 3c029dcda6e2",
@@ -94,8 +94,8 @@ GOLDEN = {
     "mnist-bncnn-hosts magnitude-ap": "e63ebc170c4f 6a8cb8dc99c3",
     "mnist-bncnn-hosts lamp": "e63ebc170c4f b9a4df2d1d0c",
     "mnist-bncnn-hosts lamp-ap": "e63ebc170c4f 6b02ada1b97c",
-    "mnist-bncnn-hosts taylor": "e63ebc170c4f 35a904a19b81",
-    "mnist-bncnn-hosts taylor-ap": "e63ebc170c4f 02587d26ed5b",
+    "mnist-bncnn-hosts taylor": "e63ebc170c4f 8840170f2105",
+    "mnist-bncnn-hosts taylor-ap": "e63ebc170c4f c8099222fbf6",
     "mnist-lenet300-hosts magnitude": "499b58a576f1 10ab53453c43",
     "mnist-lenet300-hosts magnitude-ap": "499b58a576f1 6742d5336312",
     "mnist-lenet300-hosts layer-magnitude": "499b58a576f1 7a15790d0ac9",
@@ -116,8 +116,8 @@ GOLDEN = {
     "mnist-lenet5-hosts magnitude-ap": "6975fa8f1f62 140494a5f7b5",
     "mnist-lenet5-hosts lamp": "6975fa8f1f62 68555ba7d65e",
     "mnist-lenet5-hosts lamp-ap": "6975fa8f1f62 92addd89712e",
-    "mnist-lenet5-hosts taylor": "6975fa8f1f62 cd05c6275962",
-    "mnist-lenet5-hosts taylor-ap": "6975fa8f1f62 bd9a30251cc5",
+    "mnist-lenet5-hosts taylor": "6975fa8f1f62 731c20901383",
+    "mnist-lenet5-hosts taylor-ap": "6975fa8f1f62 f7b0267145b8",
     "mnist-lenet300-ablation magnitude": "499b58a576f1 10ab53453c43",
     "mnist-lenet300-ablation ap": "499b58a576f1 6742d5336312",
     "mnist-lenet300-ablation positive": "499b58a576f1 a560a47005ef",
@@ -235,6 +235,11 @@ GOLDEN = {
     "mnist-lenet5-combined counts-ap-safs": "c6a1d00254bf b9da1fb3aaf2 c2ad482bc6eb 783042b72293",
     "mnist-lenet5-safs relu-floor": "8b566fc2295c 7c3b69aaca4f",
     "mnist-lenet5-safs relu-connected": "8b566fc2295c 1ae73a90b77d",
+    "imagenet16-efficientnet-b0-safs swish": "a2a926bca96c da987cd28f20",
+    "imagenet16-efficientnet-b0-safs stage-1": "a2a926bca96c 0481112c1c0c e62cf636e1f3 3c89425887a5",
+    "imagenet16-efficientnet-b0-safs stage-2": "a2a926bca96c 0481112c1c0c aa24d9b01c4e 98c9901a1aac",
+    "imagenet16-efficientnet-b0-safs safs": "a2a926bca96c 0481112c1c0c e62cf636e1f3 069f961a68f3 d4dc6c929afa",
+    "imagenet16-efficientnet-b0-safs swish-tuned": "a2a926bca96c 0481112c1c0c e2ff8187afa0 8fbbbdd8cd7f",
 }
 
 
