@@ -2,6 +2,7 @@
 
 import re
 import resource
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ import budbreak as bb
 from budbreak import activations
 from budbreak.errors import CannotTrace, CannotWrite, InvalidValue, InvariantBroken
 from budbreak.exporting import Onnx, OpenVINO, TorchProgram, export
+from budbreak.exporting.runtimes import openvino_core
 from budbreak.networks import build
 
 SUFFIXES = {"torch": ".pt2", "onnx": ".onnx", "openvino": ".xml"}
@@ -30,9 +32,8 @@ def run(path, inputs):
         import onnxruntime
 
         return [torch.from_numpy(array) for array in onnxruntime.InferenceSession(path).run(None, arrays)]
-    import openvino
 
-    compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = openvino_core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return [torch.from_numpy(array) for array in compiled(arrays).values()]
 
 
@@ -356,3 +357,18 @@ def test_weights_over_the_limit_lie_beside_the_network(tmp_path, monkeypatch):
     artifact = export(model, tmp_path / "it.onnx", example=X)
     assert [file.path.name for file in artifact.files] == ["it.onnx", "it.onnx.data"]
     torch.testing.assert_close(run(tmp_path / "it.onnx", {"input": X})[0], model(X).detach())
+
+
+@pytest.mark.slow
+def test_signals_are_survived_after_networks_were_opened_and_closed_in_openvino(tmp_path):
+    model, example = nn.Linear(4, 4), torch.rand(2, 4)
+    bb.export(model, tmp_path / "it.xml", example=example)
+    program = (
+        "import gc, os, signal, sys; from pathlib import Path; from budbreak.exporting import opened\n"
+        "signal.signal(signal.SIGCHLD, lambda *_: None)  # as data loaders with workers have one\n"
+        "one, other = (opened('openvino', Path(sys.argv[1]), threads=1) for _ in range(2))\n"
+        "del one; gc.collect(); del other; gc.collect()\n"
+        "os.kill(os.getpid(), signal.SIGCHLD)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, tmp_path / "it.xml"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -18,7 +18,7 @@ from budbreak.exporting.program import Program, place_of
 from budbreak.exporting.program_shipping import ship_program
 from budbreak.exporting.quiet import quiet
 from budbreak.exporting.rounding import Rounding, check_tolerance, check_values
-from budbreak.exporting.runtimes import as_array, runtime
+from budbreak.exporting.runtimes import as_array, openvino_core, runtime
 from budbreak.foreign import described
 from budbreak.graph import Forward
 
@@ -91,8 +91,7 @@ def save_network(network: Any, path: Path, *, half: bool = False) -> None:
 
 def run_openvino(path: Path, inputs: Mapping[str, Tensor]) -> list[Tensor]:
     """What OpenVINO gives, on one thread of the CPU, in float32."""
-    openvino: Any = runtime("openvino", _EXTRA)
-    compiled = openvino.Core().compile_model(path, "CPU", EXACT)
+    compiled = openvino_core().compile_model(path, "CPU", EXACT)
     known = {name for one in compiled.inputs for name in one.get_names()}
     given = {name: as_array(name, tensor) for name, tensor in inputs.items() if name in known}
     found = compiled(given)

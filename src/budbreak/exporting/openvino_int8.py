@@ -17,7 +17,7 @@ from budbreak.exporting.program import Program
 from budbreak.exporting.program_shipping import ship_program
 from budbreak.exporting.quiet import quiet
 from budbreak.exporting.rounding import Rounding, check_tolerance
-from budbreak.exporting.runtimes import runtime
+from budbreak.exporting.runtimes import openvino_core, runtime
 from budbreak.graph import Forward
 
 
@@ -71,6 +71,5 @@ class OpenVINOInt8:
 
 def read_quantized(source: Path) -> Any:
     """An ONNX network in 8 bits, as OpenVINO has it."""
-    openvino: Any = runtime("openvino", "openvino")
     with quiet():
-        return openvino.Core().read_model(source)
+        return openvino_core().read_model(source)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from budbreak.data import Images
 from budbreak.errors import InvalidValue, one_of
-from budbreak.exporting.runtimes import as_array, runtime
+from budbreak.exporting.runtimes import as_array, openvino_core, runtime
 from budbreak.graph import tensors_of
 from budbreak.masks import copied, unwrap
 
@@ -99,8 +99,7 @@ def _onnx(path: Path, threads: int) -> Runner:
 
 
 def _openvino(path: Path, threads: int, precision: str) -> Runner:
-    openvino: Any = runtime("openvino", "openvino")
     settings = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
-    compiled = openvino.Core().compile_model(path, "CPU", settings)
+    compiled = openvino_core().compile_model(path, "CPU", settings)
     request, out = compiled.create_infer_request(), compiled.outputs[0]
     return lambda batch: torch.from_numpy(request.infer([as_array("input", batch)])[out].copy())

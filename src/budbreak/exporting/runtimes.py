@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from types import ModuleType
 from typing import Any
@@ -28,6 +29,24 @@ def runtime(name: str, extra: str) -> ModuleType:
     except ImportError as error:
         rule = f"this form is written, and run to verify it, by libraries of the extra {extra!r}: {error}"
         raise InvalidValue(f"{name} is not installed", rule, f"pip install 'budbreak[{extra}]'") from error
+
+
+def openvino_core() -> Any:
+    """The one `openvino.Core` of this process, kept to its end.
+
+    The CPU plugin of each core (2026.4) gives the thread a stack for signals, and puts the one before it back when it
+    ends. Of two cores that end in the order in which they began, the second puts back a stack that is gone: the next
+    signal with a handler, as those of data loaders with workers, then kills the process.
+
+    Raises:
+        InvalidValue: if OpenVINO is not installed.
+    """
+    return _core(runtime("openvino", "openvino"))
+
+
+@functools.cache
+def _core(openvino: Any) -> Any:
+    return openvino.Core()
 
 
 def as_array(name: str, tensor: Tensor) -> np.ndarray[Any, Any]:
