@@ -364,7 +364,7 @@ def test_signals_are_survived_after_networks_were_opened_and_closed_in_openvino(
     model, example = nn.Linear(4, 4), torch.rand(2, 4)
     bb.export(model, tmp_path / "it.xml", example=example)
     program = (
-        "import gc, os, signal, sys; from pathlib import Path; from budbreak.exporting import opened\n"
+        "import gc, os, signal, sys; from pathlib import Path; from budbreak.exporting.running import opened\n"
         "signal.signal(signal.SIGCHLD, lambda *_: None)  # as data loaders with workers have one\n"
         "one, other = (opened('openvino', Path(sys.argv[1]), threads=1) for _ in range(2))\n"
         "del one; gc.collect(); del other; gc.collect()\n"
