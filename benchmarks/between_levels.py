@@ -21,7 +21,8 @@ from budbreak.iteration import Level, iterate
 from budbreak.masks import Mask, conv_and_linear
 from budbreak.measuring import Contender, Timing
 from budbreak.networks import build
-from budbreak.studies import BATCH, Setup, load_recipe, make_plan, measure
+from budbreak.recipes import Setup, load_recipe
+from budbreak.studies import BATCH, make_plan, measure
 from budbreak.training import RateScheduler, choose_engine, evaluate, steps_per_epoch, train_epoch
 
 RECIPES = Path(__file__).parents[1] / "recipes"

@@ -23,8 +23,10 @@ from budbreak.live import check_zeros, prune, replace_activations
 from budbreak.masks import Layer, Mask
 from budbreak.measuring import Contender, Timing
 from budbreak.networks import build
+from budbreak.recipes import Setup, load_recipe
+from budbreak.results import Notes
 from budbreak.search import History, Lagging, LateAcceptance, SearchSpace, Trial, drawn
-from budbreak.studies import Bench, Notes, Setup, Trainer, load_recipe, prepare_data, train_once
+from budbreak.studies import Bench, Trainer, prepare_data, train_once
 from budbreak.training import evaluate, train_epoch
 from reproductions.searching import TRIALS, epochs_saved, read_all
 

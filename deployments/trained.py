@@ -12,7 +12,9 @@ from budbreak.data import Images
 from budbreak.errors import MissingData
 from budbreak.exporting import Runner, Score, accuracy_of
 from budbreak.live import apply_mask
-from budbreak.studies import TEST_ACCURACY, Arm, Leaving, Request, RunResult, find_leaving, load_recipe, load_result
+from budbreak.recipes import Arm, load_recipe
+from budbreak.results import TEST_ACCURACY, RunResult, load_result
+from budbreak.studies import Leaving, Request, find_leaving
 from deployments.cases import NO_GOALS, Case, Goals, Places, share_of_zeros
 
 RECIPES = Path(__file__).parent / "recipes"

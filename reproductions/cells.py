@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from budbreak.errors import InvalidValue
 from budbreak.files import conform, corrupt, write_text
-from budbreak.studies import LevelResult
+from budbreak.results import LevelResult
 
 KIND = "cell 1"
 _NOT_ALWAYS = ("layers", "activations", "settings", "searches")  # fields that are written where there is something

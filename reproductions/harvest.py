@@ -8,17 +8,10 @@ from statistics import fmean
 from typing import Any
 
 from budbreak.errors import InvalidValue
+from budbreak.recipes import make_setup
+from budbreak.results import TEST_ACCURACY, EpochResult, LevelResult, RunResult, load_result
 from budbreak.search import Trial
-from budbreak.studies import (
-    TEST_ACCURACY,
-    EpochResult,
-    LevelResult,
-    RunResult,
-    load_result,
-    make_setup,
-    read_searched,
-    read_tasks,
-)
+from budbreak.studies import read_searched, read_tasks
 from reproductions.cells import Cell, columns, write_cell
 from reproductions.settings import study_of
 

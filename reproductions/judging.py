@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from budbreak.studies import TEST_ACCURACY, Difference, Estimate
+from budbreak.results import TEST_ACCURACY, Difference, Estimate
 from reproductions.study import ALPHA, Pair, Study
 from reproductions.wording import density, listed, p_text, points, table
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from budbreak.studies import RunResult
+from budbreak.results import RunResult
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from budbreak.diagnostics import Quantity
-from budbreak.studies import ArmResult, Difference, Estimate, LevelResult, estimate, holm, paired_differences
+from budbreak.results import ArmResult, Difference, Estimate, LevelResult, estimate, holm, paired_differences
 from reproductions.cells import Cell
 
 ALPHA = 0.05

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from budbreak.studies import TEST_ACCURACY, Difference
+from budbreak.results import TEST_ACCURACY, Difference
 from reproductions.cells import REWOUND
 from reproductions.study import Pair, Study
 from reproductions.wording import NOTHING, density, percent, points, table

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from statistics import fmean, stdev
 
-from budbreak.studies import Difference, Estimate
+from budbreak.results import Difference, Estimate
 
 NOTHING = "-"
 

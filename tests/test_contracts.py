@@ -13,7 +13,7 @@ from budbreak.diagnostics import Measurement, Quantity
 from budbreak.errors import ContractBroken, MissingEvidence
 from budbreak.evidence import Gradients, Observer, Probe, StartWeights, UnitCounts, Weights
 from budbreak.masks import Score, Scores
-from budbreak.studies import families
+from budbreak.recipes import families
 from budbreak.testing import (
     check_activation,
     check_criterion,

@@ -6,7 +6,7 @@ from budbreak.data import find
 from budbreak.errors import InvalidValue, UnknownName, did_you_mean, one_of
 from budbreak.masks import Mask
 from budbreak.networks import check_init, check_network
-from budbreak.studies.recipe import make_recipe
+from budbreak.recipes.recipe import make_recipe
 from budbreak.testing import mlp
 
 

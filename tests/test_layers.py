@@ -20,9 +20,10 @@ LAYERS = [
     (5, "criteria schedules allocations activations diagnostics networks data"),
     (6, "live compaction"),
     (7, "iteration search training testing"),
-    (8, "studies"),
-    (9, "reporting exporting integrations contrib"),
-    (10, "cli __main__"),
+    (8, "recipes executors results"),
+    (9, "studies"),
+    (10, "reporting exporting integrations contrib"),
+    (11, "cli __main__"),
 ]
 TABLE = {module: layer for layer, modules in LAYERS for module in modules.split()}
 ROOMS = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}

@@ -6,7 +6,7 @@ import torch
 import budbreak as bb
 from budbreak.errors import BudbreakError
 from budbreak.evidence import Weights
-from budbreak.studies.recipe import make_recipe
+from budbreak.recipes.recipe import make_recipe
 from budbreak.testing import mlp
 
 GEOMETRIC = bb.schedules.Geometric(rate=0.2, levels=2)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from statistics import fmean
 
-from budbreak.studies import TEST_ACCURACY, Estimate, estimate, holm
+from budbreak.results import TEST_ACCURACY, Estimate, estimate, holm
 from reproductions.activation.comparing import compact_table
 from reproductions.activation.studies import Measured
 from reproductions.prose import name_of

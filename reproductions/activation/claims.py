@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from budbreak.studies import Difference
+from budbreak.results import Difference
 from reproductions.activation.comparing import Form, Kept, bookkeeping, forms, shrunk_more
 from reproductions.activation.factors import METHODS
 from reproductions.activation.stored import NetworkCell

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from budbreak.studies import TEST_ACCURACY, Estimate, estimate, holm
+from budbreak.results import TEST_ACCURACY, Estimate, estimate, holm
 from reproductions.activation.factors import BUDGETS, METHODS
 from reproductions.activation.stored import FactorCell, NetworkCell
 from reproductions.activation.studies import Measured, last

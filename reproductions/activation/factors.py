@@ -13,8 +13,9 @@ from budbreak.errors import InvalidValue
 from budbreak.iteration import AccuracyGates, EndingRule, Plan, iterate
 from budbreak.lowrank import factorize, rank_within, reconstruct
 from budbreak.masks import Mask
+from budbreak.recipes import Setup
 from budbreak.schedules import Dense
-from budbreak.studies import Setup, Subject
+from budbreak.studies import Subject
 from budbreak.training import Engine, choose_engine, environment, evaluate, steps_per_epoch, train_epoch
 from reproductions.activation.stored import FactorCell, StoredNetwork, factors_name
 

@@ -15,7 +15,8 @@ from budbreak.errors import InvalidValue
 from budbreak.iteration import Store
 from budbreak.masks import Mask, prunable_parameters
 from budbreak.networks import build
-from budbreak.studies import Request, Setup, Subject, find_subject, make_setup, read_task
+from budbreak.recipes import Setup, make_setup
+from budbreak.studies import Request, Subject, find_subject, read_task
 from reproductions.cells import Cell, read_lines, write_lines
 
 STANDARD = "magnitude-authors"

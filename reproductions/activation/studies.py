@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
-from budbreak.studies import Difference
+from budbreak.results import Difference
 from reproductions.activation.stored import STANDARD, FactorCell, NetworkCell
 from reproductions.cells import Cell, Columns
 from reproductions.settings import OWN, RECIPES, SETTINGS, Setting

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from budbreak.studies import TEST_ACCURACY, VALIDATION_ACCURACY, Difference
+from budbreak.results import TEST_ACCURACY, VALIDATION_ACCURACY, Difference
 from reproductions.activation.stored import STANDARD
 from reproductions.activation.studies import DENSE, Measured, last
 from reproductions.cells import REWOUND, Cell

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from budbreak.studies import Difference
+from budbreak.results import Difference
 from reproductions.ap.sections import verdicts_on_hosts
 from reproductions.cells import DURING, REWOUND
 from reproductions.judging import Verdict, judge

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from budbreak.studies import TEST_ACCURACY, Difference
+from budbreak.results import TEST_ACCURACY, Difference
 from reproductions.cells import REWOUND
 from reproductions.judging import Verdict, judge
 from reproductions.prose import name_of

@@ -19,7 +19,7 @@ from budbreak.data import Split, load, split
 from budbreak.files import digest
 from budbreak.masks import Mask, prunable_parameters
 from budbreak.networks import build
-from budbreak.studies import load_recipe
+from budbreak.recipes import load_recipe
 from budbreak.training import Engine, choose_engine, environment, evaluate, steps_per_epoch, train_epoch
 from reproductions.cells import Cell, columns, write_cell
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from budbreak.studies import TEST_ACCURACY
+from budbreak.results import TEST_ACCURACY
 from reproductions.ap.scripts import DRIFT, NONZERO
 from reproductions.cells import REWOUND, Cell
 from reproductions.judging import Verdict, expected_by_chance, judge, sentence, verdict_table

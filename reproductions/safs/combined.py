@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from budbreak.studies import Estimate, estimate, holm
+from budbreak.results import Estimate, estimate, holm
 from reproductions.cells import Cell
 from reproductions.prose import name_of
 from reproductions.safs.studies import ENOUGH, TEST, classes_of, compared, end, outcome

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from budbreak.studies import Difference
+from budbreak.results import Difference
 from reproductions.safs.studies import ENOUGH, OPERATORS, RELU, Measured, Operators, outcome
 from reproductions.safs.tables import half_powered, judged, recipe_link
 from reproductions.wording import density, listed, table, with_spread

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
-from budbreak.studies import Difference, estimate
+from budbreak.results import Difference, estimate
 from reproductions.safs.studies import (
     BEST,
     BOTH,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from budbreak.data import find
-from budbreak.studies import TEST_ACCURACY, VALIDATION_ACCURACY, Difference
+from budbreak.results import TEST_ACCURACY, VALIDATION_ACCURACY, Difference
 from reproductions.cells import Cell
 from reproductions.prose import name_of
 from reproductions.settings import SAFS, SPARSITIES, of_sparsity

@@ -8,7 +8,7 @@ from itertools import accumulate
 from statistics import fmean
 from typing import Any
 
-from budbreak.studies import Difference
+from budbreak.results import Difference
 from reproductions.cells import Cell, Columns
 from reproductions.safs.studies import (
     BOTH,

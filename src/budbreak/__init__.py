@@ -39,7 +39,7 @@ from budbreak.search import search_activations
 
 if TYPE_CHECKING:
     from budbreak.diagnostics import Quantity
-    from budbreak.studies import Histories
+    from budbreak.results import Histories
 
 __all__ = [
     "NM",
@@ -126,7 +126,7 @@ def report(
         CannotWrite: on a full disk or a forbidden folder.
     """
     from budbreak.reporting import write_report
-    from budbreak.studies import run_of_histories
+    from budbreak.results import run_of_histories
 
     run = run_of_histories(histories, name=name, reference=reference, quantities=quantities)
     return write_report([run], Path(folder), formats=formats)

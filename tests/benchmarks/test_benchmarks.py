@@ -36,7 +36,7 @@ from benchmarks.findings import Goal, read_all, read_stored
 from benchmarks.peers import CountingHooks, PerSample, freeze_zeros_by_numpy
 from benchmarks.work import CIFAR, MNIST, images, network
 from budbreak.errors import InvariantBroken, UnknownName
-from budbreak.studies import load_recipe
+from budbreak.recipes import load_recipe
 
 SMOKE = Settings("smoke")
 STEPS = (mask_step.DENSE, mask_step.AGAIN, mask_step.HELD, mask_step.PRUNE, mask_step.ROUND_TRIP)

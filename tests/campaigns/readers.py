@@ -22,8 +22,10 @@ import budbreak as bb
 from budbreak.data.unpickling import read_pickle
 from budbreak.errors import BudbreakError
 from budbreak.files import digest
+from budbreak.recipes import make_recipe
 from budbreak.reporting import write_report
-from budbreak.studies import Choice, Place, Request, find_subject, list_runs, load_result, make_recipe, run
+from budbreak.results import load_result
+from budbreak.studies import Choice, Place, Request, find_subject, list_runs, run
 from budbreak.studies.run import cells_of
 from budbreak.studies.taskfolder import check_complete, collect
 from budbreak.studies.weights import read_state

@@ -31,7 +31,7 @@ NAMES = ["host", "ap-lite", "b", "a b", "none", "é", "x" * 50, '"a.b"', '""', "
 
 def paths():
     """Dotted paths, most of them right."""
-    from budbreak.studies import recipe_fields
+    from budbreak.recipes import recipe_fields
 
     return [f"{section}.{field.name}" for section, fields in recipe_fields().items() for field in fields]
 

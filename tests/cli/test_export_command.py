@@ -16,7 +16,8 @@ from budbreak.data import load
 from budbreak.errors import MissingData
 from budbreak.exporting import read_exported
 from budbreak.networks import build
-from budbreak.studies import LevelResult, Request, best_level, find_leaving, load_result
+from budbreak.results import LevelResult, load_result
+from budbreak.studies import Request, best_level, find_leaving
 
 FACTORY = "budbreak.networks.lenet:small_mlp"
 

@@ -8,8 +8,8 @@ from budbreak import criteria, diagnostics, schedules
 from budbreak.cli import main
 from budbreak.cli.console import WIDTH
 from budbreak.cli.explaining import set_instead
-from budbreak.studies import parse_set, recipe_fields, recipe_values
-from budbreak.studies.sections import FAMILIES, SECTIONS
+from budbreak.recipes import parse_set, recipe_fields, recipe_values
+from budbreak.recipes.sections import FAMILIES, SECTIONS
 
 
 @pytest.fixture

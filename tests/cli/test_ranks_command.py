@@ -14,7 +14,8 @@ import budbreak as bb
 from budbreak.cli import main
 from budbreak.lowrank import ranks_of
 from budbreak.masks import conv_and_linear
-from budbreak.studies import load_recipe, measure
+from budbreak.recipes import load_recipe
+from budbreak.studies import measure
 from budbreak.studies.making import load_data, make_network
 from budbreak.studies.measuring import layer_results
 from budbreak.testing import mlp, residual_cnn

@@ -9,7 +9,8 @@ import pytest
 from small_commands import DIGITS, QUICK, ROOT, TINY, sets, stamps, tasks_in
 
 from budbreak.cli import main
-from budbreak.studies import executors, load_result
+from budbreak.executors import executors
+from budbreak.results import load_result
 
 RECIPE = """
 seeds = 2

@@ -8,7 +8,7 @@ import pytest
 
 from budbreak.cli import COMMANDS
 from budbreak.cli.parser import Parser
-from budbreak.studies import load_recipe, parse_set
+from budbreak.recipes import load_recipe, parse_set
 
 ROOT = Path(__file__).parent.parent.parent
 WRITTEN = re.compile(r"^(?:\t\$\(BIN\)/)?(budbreak \w.*)$", re.MULTILINE)

@@ -5,8 +5,8 @@ from torch import nn
 
 import budbreak as bb
 from budbreak.masks import Global, Layer, Rows
+from budbreak.recipes import load_recipe
 from budbreak.schedules import OneShot
-from budbreak.studies import load_recipe
 
 torch.manual_seed(0)
 MODEL = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 4))

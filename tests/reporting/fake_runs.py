@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 from budbreak.diagnostics import DeadUnits, GradientNorm
-from budbreak.studies import TRAINING, ArmResult, EpochResult, LayerResult, LevelResult, RunResult
-from budbreak.studies.compare import paired_differences
+from budbreak.results import TRAINING, ArmResult, EpochResult, LayerResult, LevelResult, RunResult
+from budbreak.results.compare import paired_differences
 
 ARMS = ("host", "ap-lite", "ap-pro", "host-split", "host-retrain")
 GAINS = {"host": 0.0, "ap-lite": 0.004, "ap-pro": 0.008, "host-split": 0.0, "host-retrain": 0.003}

@@ -24,7 +24,7 @@ from budbreak.reporting.figures import Figure, figures_of
 from budbreak.reporting.figures.layers import layers
 from budbreak.reporting.figures.pareto import front, names
 from budbreak.reporting.figures.search import search
-from budbreak.studies import RunResult
+from budbreak.results import RunResult
 from budbreak.testing import sample_findings
 
 EVERYTHING = ("html", "svg", "csv", "json")

@@ -12,7 +12,7 @@ import budbreak as bb
 from budbreak.cli import main
 from budbreak.iteration import LevelRecord
 from budbreak.reporting import conclusion
-from budbreak.studies import run_of_histories
+from budbreak.results import run_of_histories
 
 
 def history(seed: int, accuracy: float, *, store: Path | None = None) -> tuple[LevelRecord, ...]:

@@ -18,7 +18,7 @@ from budbreak.reporting import write_report
 from budbreak.reporting.drawing import WIDTHS, to_svg
 from budbreak.reporting.estimate import arm_series
 from budbreak.reporting.figures import figures_of
-from budbreak.studies import LayerResult, RunResult
+from budbreak.results import LayerResult, RunResult
 from budbreak.testing import sample_findings
 
 HOSTILE = (

@@ -14,7 +14,7 @@ from fake_runs import ARMS, eight_arms, fake_run
 
 from budbreak.reporting import write_report
 from budbreak.reporting.tables import differences, means, tables
-from budbreak.studies import TEST_ACCURACY, between, difference_rows
+from budbreak.results import TEST_ACCURACY, between, difference_rows
 
 EVIL = r"a_b & 50 % #1 $x$ {y} ~z^2 \end{table} <i>|</i> *b* `c` [d](e) ±" + "\n\x1b[31m"
 BACKSLASHES = {"table", "centering", "caption", "label", "tabular", "toprule", "midrule", "bottomrule", "usepackage"}

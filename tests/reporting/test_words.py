@@ -22,7 +22,7 @@ from budbreak.reporting.estimate import Axis, Series, arm_series, difference_ser
 from budbreak.reporting.figures.lines import Lines
 from budbreak.reporting.summary import endings
 from budbreak.reporting.tables import table_of
-from budbreak.studies import (
+from budbreak.results import (
     Difference,
     RunResult,
     between,

@@ -7,8 +7,9 @@ from made_cells import made_cell
 
 from budbreak.diagnostics import Quantity
 from budbreak.errors import CorruptFile, InvalidValue
+from budbreak.recipes import make_recipe
 from budbreak.search import activation_name
-from budbreak.studies import Choice, Place, make_recipe, read_searched, run
+from budbreak.studies import Choice, Place, read_searched, run
 from reproductions import harvest, read_cells, write_cell
 from reproductions.cells import DURING, REWOUND
 from reproductions.harvest import cells_of_run

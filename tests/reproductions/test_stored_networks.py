@@ -14,7 +14,8 @@ from budbreak.iteration import Store
 from budbreak.lowrank import factorize
 from budbreak.masks import Mask
 from budbreak.measuring import Meter
-from budbreak.studies import Choice, Place, make_recipe, run
+from budbreak.recipes import make_recipe
+from budbreak.studies import Choice, Place, run
 from reproductions.activation.comparing import bookkeeping
 from reproductions.activation.factors import weights_of
 from reproductions.activation.measuring import Wanted, measure_run

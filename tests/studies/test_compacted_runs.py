@@ -6,12 +6,13 @@ import io
 import pytest
 from rich.console import Console
 from safetensors.torch import load_file
-from small import choose, small, trained
 
 from budbreak.errors import InvariantBroken
 from budbreak.measuring import Meter
 from budbreak.reporting import terminal_table, write_report
-from budbreak.studies import compacting, is_compaction, run
+from budbreak.results import compacting, is_compaction
+from budbreak.studies import run
+from small import choose, small, trained
 
 GATED = {
     "measure.diagnostics": ["rank"],

@@ -4,11 +4,11 @@ import io
 
 import pytest
 from rich.console import Console
-from small import Stopped, choose, digests, small, stop_at, trained
 
 from budbreak.errors import InvalidValue, UnknownName
 from budbreak.reporting import terminal_table, write_report
 from budbreak.studies import look_ahead, run
+from small import Stopped, choose, digests, small, stop_at, trained
 
 GATED = {
     "measure.diagnostics": ["rank", "dead-units"],

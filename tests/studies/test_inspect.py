@@ -7,13 +7,13 @@ import sys
 import pytest
 import torch
 from safetensors.torch import save_file
-from small import choose, small
 
 from budbreak.errors import BudbreakError, InvalidValue, MaskMismatch, MissingData, StoreMismatch, UnknownName
 from budbreak.masks import Mask
+from budbreak.recipes.recipefile import to_toml
 from budbreak.studies import Request, find_subject, measure_subject, run, save_measurement
-from budbreak.studies.recipefile import to_toml
 from budbreak.studies.tasks import tasks_of
+from small import choose, small
 
 RECIPE = small(arms={"host": {}, "ap": {"prune.then": ["ap"]}}, seeds=2)
 NETS = """

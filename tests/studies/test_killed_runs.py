@@ -11,11 +11,11 @@ from pathlib import Path
 import psutil
 import pytest
 from midway import die_once
-from small import choose, digests, small
 
 import forking
 from budbreak.cli import guarded
 from budbreak.studies import Event, run
+from small import choose, digests, small
 
 pytestmark = pytest.mark.slow
 CHANGES = {"train.epochs": 4, "prune.schedule": {"is": "geometric", "rate": 0.2, "levels": 2}}

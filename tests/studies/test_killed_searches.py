@@ -6,11 +6,11 @@ import signal
 from pathlib import Path
 
 import pytest
-from small import choose, digests, small
 
 import forking
 from budbreak.cli import guarded
 from budbreak.studies import Event, run
+from small import choose, digests, small
 
 pytestmark = pytest.mark.slow
 PHASES = ("trial", "finalist", "tuning", "tuned", "final")

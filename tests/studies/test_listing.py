@@ -3,10 +3,10 @@
 import shutil
 
 import pytest
-from small import Stopped, choose, small, stop_at
 
 from budbreak.errors import MissingData
 from budbreak.studies import list_runs, run
+from small import Stopped, choose, small, stop_at
 
 
 @pytest.fixture(scope="module")

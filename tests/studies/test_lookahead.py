@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from small import MINE, choose, plain, small, write_module
 
 from budbreak.errors import BudbreakError, InvalidValue, MissingData
+from budbreak.recipes.recipe import make_recipe
 from budbreak.studies import RunFailed, duration, epochs_of_choice, look_ahead, run, share_cores
 from budbreak.studies.lookahead import cost_line
-from budbreak.studies.recipe import make_recipe
+from small import MINE, choose, plain, small, write_module
 
 NETS = """
 import sys

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from budbreak.studies import Choice, Place, make_recipe, run
+from budbreak.recipes import make_recipe
+from budbreak.studies import Choice, Place, run
 
 ray = pytest.importorskip("ray")
 

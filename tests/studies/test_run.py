@@ -5,14 +5,15 @@ import re
 from pathlib import Path
 
 import pytest
-from small import MINE, Stopped, choose, digests, small, stop_at, trained, write_module
 
 from budbreak.criteria import Random
 from budbreak.errors import BudbreakError, InvalidValue, StoreBusy
 from budbreak.masks import Mask
-from budbreak.studies import RunFailed, load_result, look_ahead, run
+from budbreak.results import load_result
+from budbreak.studies import RunFailed, look_ahead, run
 from budbreak.studies.making import make_network, make_plan
 from budbreak.studies.tasks import tasks_of
+from small import MINE, Stopped, choose, digests, small, stop_at, trained, write_module
 
 FIVE = {
     "host": {},

@@ -7,16 +7,17 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from small import Stopped, choose, digests, small, stop_at, trained
 from torch import nn
 
 from budbreak.errors import BudbreakError, CorruptFile, StoreMismatch
 from budbreak.files import digest, write_json
-from budbreak.studies import RunFailed, list_runs, load_result, run
-from budbreak.studies.notes import NotedEnd, NotedEpoch, Notes
-from budbreak.studies.result import FILE_NAME, KIND, EpochResult
+from budbreak.results import load_result
+from budbreak.results.notes import NotedEnd, NotedEpoch, Notes
+from budbreak.results.result import FILE_NAME, KIND, EpochResult
+from budbreak.studies import RunFailed, list_runs, run
 from budbreak.studies.tasks import tasks_of
 from budbreak.studies.weights import read_state, save_weights
+from small import Stopped, choose, digests, small, stop_at, trained
 
 RECIPE = small({"data.limit": 100, "measure.images": 50}, seeds=2)
 
@@ -122,7 +123,7 @@ def test_a_part_that_was_lost_is_said(out):
 def test_what_was_noted_is_made_plain_once_and_not_after_each_epoch(tmp_path, monkeypatch):
     """All notes are written after each epoch: of a long task that would be much more than its epochs."""
     made = []
-    monkeypatch.setattr("budbreak.studies.notes.asdict", lambda noted: made.append(type(noted)) or asdict(noted))
+    monkeypatch.setattr("budbreak.results.notes.asdict", lambda noted: made.append(type(noted)) or asdict(noted))
     notes = Notes(tmp_path, "mine")
     for epoch in (0, 1, 2, 2):
         notes.add_epoch(NotedEpoch(0, 0, epoch, 1.0, EpochResult(epoch, {"accuracy": 0.5})))

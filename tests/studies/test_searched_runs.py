@@ -7,16 +7,15 @@ from dataclasses import replace
 import pytest
 import torch
 from safetensors.torch import load_file
-from small import Stopped, choose, small, trained
 
 import budbreak as bb
 from budbreak.activations import FAMILY, ReLU, Swish
 from budbreak.data import load
 from budbreak.errors import CorruptFile, InvalidValue, MissingData, NotFinite, UnknownName
+from budbreak.results import costs
 from budbreak.studies import (
     Request,
     RunFailed,
-    costs,
     epochs_of_choice,
     find_leaving,
     list_runs,
@@ -32,6 +31,7 @@ from budbreak.studies.stored import stored_weights
 from budbreak.studies.tasks import check_identity, tasks_of
 from budbreak.studies.training import carry_out_task
 from budbreak.studies.trialfile import read_trial
+from small import Stopped, choose, small, trained
 
 ONCE = {
     "prune.schedule": {"is": "one-shot", "sparsity": 0.8},

@@ -1,10 +1,10 @@
 """What competes, and what goes as one, from a recipe to its page: N:M, rows, ERK, floors, blocks, budgets."""
 
 import pytest
-from small import choose, small
 
+from budbreak.results.result import Counted
 from budbreak.studies import run
-from budbreak.studies.result import Counted
+from small import choose, small
 
 SHOT = {"prune.schedule": {"is": "one-shot", "sparsity": 0.5}, "prune.exclude": ["fc3.*"], "train.epochs": 1}
 BUDGET = {"is": "unit", "budget": "weights", "outputs": []}

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import pytest
 from pydantic import Field
-from small import MINE, small, write_module
 
 from budbreak import criteria
 from budbreak.criteria import Magnitude
 from budbreak.errors import StoreMismatch
-from budbreak.studies import Place, load_recipe, sections
+from budbreak.recipes import load_recipe, sections
+from budbreak.recipes.sections import Setup
+from budbreak.studies import Place
 from budbreak.studies.making import make_plan
-from budbreak.studies.sections import Setup
 from budbreak.studies.tasks import check_identity, dense_of, distinct, tasks_of
+from small import MINE, small, write_module
 
 PLACE = Place(Path("tasks"), None, 1)
 RECIPES = sorted((Path(__file__).parent.parent.parent / "recipes").glob("*.toml"))

@@ -3,12 +3,12 @@
 import contextlib
 
 import pytest
-from small import Stopped, choose, digests, small, stop_at, trained
 
 from budbreak.studies import look_ahead, run, trainer, training
 from budbreak.studies.tasks import tasks_of
 from budbreak.studies.training import carry_out_task
 from budbreak.training import Plateau
+from small import Stopped, choose, digests, small, stop_at, trained
 
 THREE_EPOCHS = {"train.epochs": 3, "prune.schedule": {"is": "geometric", "rate": 0.2, "levels": 2}}
 RATES = {

@@ -2,16 +2,16 @@
 
 import pytest
 from safetensors.torch import load_file
-from small import Stopped, choose, small, trained
 
 from budbreak.errors import InvalidValue, UnknownName
+from budbreak.recipes.sections import with_settings
 from budbreak.search import TPE, History, Trial
 from budbreak.studies import epochs_of_choice, look_ahead, run, trainer
 from budbreak.studies.searching import chosen_setup
-from budbreak.studies.sections import with_settings
 from budbreak.studies.stops import Stops
 from budbreak.studies.tasks import tasks_of
 from budbreak.studies.trialfile import read_trial, search_numbers, write_trial
+from small import Stopped, choose, small, trained
 
 ONCE = {
     "prune.schedule": {"is": "one-shot", "sparsity": 0.8},

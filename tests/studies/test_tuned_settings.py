@@ -4,8 +4,8 @@ import random
 
 import pytest
 
+from budbreak.recipes.learning_sections import TrainSection
 from budbreak.search import TUNING_SPACES, TuningSpace, drawn
-from budbreak.studies.learning_sections import TrainSection
 
 
 @pytest.mark.parametrize("name", TUNING_SPACES)

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from small import Stopped, choose, digests, small, stop_at, trained
 
 from budbreak.errors import InvalidValue
 from budbreak.reporting import terminal_table, write_report
@@ -13,6 +12,7 @@ from budbreak.studies import epochs_of_choice, look_ahead, run
 from budbreak.studies.making import make_plan
 from budbreak.studies.task import Place
 from budbreak.studies.tasks import check_identity, tasks_of
+from small import Stopped, choose, digests, small, stop_at, trained
 
 ONCE = {"prune.schedule": {"is": "one-shot", "sparsity": 0.8}}
 ARMS = {

@@ -1,11 +1,11 @@
 """Arms whose criteria watch the training: their dense training is watched, too, and is one of its own."""
 
 import pytest
-from small import choose, digests, small, trained
 
 from budbreak.errors import InvalidValue
 from budbreak.studies import look_ahead
 from budbreak.studies.making import make_plan
+from small import choose, digests, small, trained
 
 ARMS = {
     "host": {},

@@ -1,14 +1,14 @@
 """Progress is read from the notes of tasks, wherever they are computed."""
 
 import pytest
-from small import Stopped, choose, small, stop_at
 
 import forking
+from budbreak.results.notes import Notes
 from budbreak.studies import run
-from budbreak.studies.notes import Notes
 from budbreak.studies.tasks import tasks_of
 from budbreak.studies.training import carry_out_task
 from budbreak.studies.watching import Watch
+from small import Stopped, choose, small, stop_at
 
 PRO = {"prune.then": [{"is": "ap", "variant": "pro"}]}
 

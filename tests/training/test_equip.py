@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from budbreak.errors import InvalidValue, UnknownName
+from budbreak.recipes import families
 from budbreak.search import TuningSpace, drawn
-from budbreak.studies import families
 from budbreak.testing import mlp, separable
 from budbreak.training import OPTIMIZER_FAMILY, RATE_FAMILY, TAdamOptimizer, equip
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from hypothesis import strategies as st
 
 from budbreak import evidence, schedules
-from budbreak.studies.families import (
+from budbreak.recipes.families import (
     ACTIVATIONS,
     CRITERIA,
     DIAGNOSTICS,

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from budbreak.cli.console import console_on, is_watched
 from budbreak.cli.pace import Pace
-from budbreak.studies import RETRAINED, Event, RunResult
+from budbreak.results import RETRAINED, RunResult
+from budbreak.studies import Event
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

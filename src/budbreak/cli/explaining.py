@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from budbreak.cli.console import WIDTH
 from budbreak.cli.parser import HELP_COLUMN
-from budbreak.studies import Explained, recipe_fields, recipe_values
+from budbreak.recipes import Explained, recipe_fields, recipe_values
 
 _TOP = (
     Explained("name", ("default: that of the file",), "of the run"),

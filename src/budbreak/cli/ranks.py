@@ -14,7 +14,8 @@ from budbreak.errors import InvalidValue, spelt
 from budbreak.files import write_json, write_text
 from budbreak.lowrank import NUMBERS, Ranks, Tolerance, matrix_text, ranks_of
 from budbreak.reporting import Stacked
-from budbreak.studies import stored_weights, to_csv
+from budbreak.results import to_csv
+from budbreak.studies import stored_weights
 
 _FORMATS = ("table", "csv", "json")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from budbreak.cli.console import say
 from budbreak.reporting import DEFAULT, FORMATS, conclusion, lacking, terminal_table, with_comparison, write_report
-from budbreak.studies import RunResult, load_result, run_of_histories
+from budbreak.results import RunResult, load_result, run_of_histories
 
 
 def add(commands: Any) -> None:

@@ -14,25 +14,11 @@ from budbreak.cli.overview import overview_lines, overview_table
 from budbreak.cli.parser import import_from_here, whole
 from budbreak.cli.sinks import open_sink
 from budbreak.errors import InvalidValue
+from budbreak.executors import EXECUTORS, check_executor, usual_executor
+from budbreak.recipes import Recipe, import_folders, load_recipe, parse_set
 from budbreak.reporting import PAGE, conclusion, lacking, terminal_table, write_report
-from budbreak.studies import (
-    EXECUTORS,
-    TASKS,
-    Choice,
-    Event,
-    Place,
-    Recipe,
-    RunResult,
-    check_executor,
-    epochs_of_choice,
-    import_folders,
-    load_recipe,
-    look_ahead,
-    parse_set,
-    run,
-    share_cores,
-    usual_executor,
-)
+from budbreak.results import RunResult
+from budbreak.studies import TASKS, Choice, Event, Place, epochs_of_choice, look_ahead, run, share_cores
 
 _MOST_WITHOUT_YES = 200  # arms x seeds
 

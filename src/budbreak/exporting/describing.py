@@ -21,7 +21,8 @@ from budbreak.masks import Mask
 from budbreak.training import environment
 
 if TYPE_CHECKING:  # recipes need pydantic, which `import budbreak` does not load
-    from budbreak.studies import Leaving, RunResult
+    from budbreak.results import RunResult
+    from budbreak.studies import Leaving
 
 _LIBRARIES = ("onnx", "onnxruntime", "openvino", "safetensors")
 
@@ -109,7 +110,7 @@ def _tasks(folder: Path | None) -> Iterator[dict[str, Any]]:
 
 def _accuracies(leaving: Leaving) -> Iterator[dict[str, Any]]:
     """Of this seed, and of all seeds of the arm: dense, and at this level."""
-    from budbreak.studies import TEST_ACCURACY, VALIDATION_ACCURACY, estimate
+    from budbreak.results import TEST_ACCURACY, VALIDATION_ACCURACY, estimate
 
     if leaving.run is None or leaving.arm is None:
         return

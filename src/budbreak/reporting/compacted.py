@@ -8,7 +8,7 @@ from statistics import fmean
 
 from budbreak.reporting.tables import MISSING, Table, pivot, tables
 from budbreak.reporting.wording import number
-from budbreak.studies import BATCH_SIZES, TEST_ACCURACY, RunResult
+from budbreak.results import BATCH_SIZES, TEST_ACCURACY, RunResult
 
 _KILO = 1e3
 _WAYS = {"": "", "_masked": ", retrained"}

@@ -17,7 +17,7 @@ from budbreak.reporting.estimate import (
     pairing,
 )
 from budbreak.reporting.wording import chance_words, count, density, interval, listed, number, plain_lines, with_unit
-from budbreak.studies import RunResult, costs, estimate, is_ap, subject
+from budbreak.results import RunResult, costs, estimate, is_ap, subject
 
 _LISTED = 4  # more densities or arms than this are counted, not listed
 _FEW = 3  # more pairs than this get no words about diagnostics and cost, and one for all that show nothing

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from budbreak.diagnostics import Quantity
 from budbreak.reporting.wording import count, listed
-from budbreak.studies import TRAINING, Difference, Estimate, RunResult, estimate, is_compaction, is_search
+from budbreak.results import TRAINING, Difference, Estimate, RunResult, estimate, is_compaction
+from budbreak.studies import is_search
 
 _CHANCE = 0.05
 _ENOUGH = 3  # seeds: fewer are no result, whatever their interval

@@ -20,7 +20,7 @@ from budbreak.reporting.drawing import engine, specification
 from budbreak.reporting.figures import Figure, compared, figures_of
 from budbreak.reporting.summary import endings, remarks
 from budbreak.reporting.wording import count, density, duration, plain_lines
-from budbreak.studies import RunResult, distinct_names
+from budbreak.results import RunResult, distinct_names
 
 _FONT = "Helvetica, Arial, 'Liberation Sans', sans-serif"
 # On a laptop, on a phone, and the last one on paper.

@@ -18,7 +18,7 @@ from budbreak.reporting.estimate import (
 )
 from budbreak.reporting.tables import Table, pivot, star
 from budbreak.reporting.wording import chance, density, interval, number, spread, unit_of_change
-from budbreak.studies import RunResult
+from budbreak.results import RunResult
 
 _WIDE = 18  # letters of a column's name in one line
 

@@ -21,7 +21,7 @@ from budbreak.reporting.wording import (
     titled,
     unit_of_change,
 )
-from budbreak.studies import RunResult, is_compaction
+from budbreak.results import RunResult, is_compaction
 
 Column = tuple[str, Series, Callable[[Point], str]]
 """Its name, what it lists, and how a point is written."""

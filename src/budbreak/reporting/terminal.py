@@ -13,7 +13,7 @@ from budbreak.reporting.layout import NARROW, Stacked
 from budbreak.reporting.summary import endings, remarks
 from budbreak.reporting.tables import MISSING, Table, star, table_of
 from budbreak.reporting.wording import count, named, plain_lines
-from budbreak.studies import RunResult
+from budbreak.results import RunResult
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult

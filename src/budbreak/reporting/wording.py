@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, stdev
 
 from budbreak.diagnostics import Quantity
-from budbreak.studies import Estimate
+from budbreak.results import Estimate
 
 
 def density(value: float) -> str:

@@ -13,7 +13,7 @@ from budbreak.errors import InvalidValue, one_of
 from budbreak.files import write_bytes, write_json, write_text
 from budbreak.reporting.compacted import tables_with
 from budbreak.reporting.tables import to_latex, to_markdown
-from budbreak.studies import RunResult, between, difference_rows, level_rows, to_csv, to_json
+from budbreak.results import RunResult, between, difference_rows, level_rows, to_csv, to_json
 
 if TYPE_CHECKING:
     from budbreak.reporting.figures import Figure

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from budbreak.iteration import Plan
+from budbreak.recipes import Setup
 from budbreak.studies.making import Data, load_data, make_network, make_plan, pick_engine, prepare_data
-from budbreak.studies.sections import Setup
 from budbreak.studies.task import Task
 from budbreak.training import Engine, RateScheduler, steps_per_epoch
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from budbreak.diagnostics import Finding, Quantity, evenly, spectra_finding
 from budbreak.errors import BudbreakError
 from budbreak.lowrank import LayerRatio, spectrum_ratios
-from budbreak.studies.recipe import Arm
-from budbreak.studies.result import LevelResult
+from budbreak.recipes import Arm
+from budbreak.results import LevelResult
 from budbreak.studies.spectra import Moment, NotedSpectra, notes_spectra, read_spectra
 from budbreak.studies.task import Task
 

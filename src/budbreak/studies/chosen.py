@@ -13,9 +13,9 @@ from budbreak.activations import Activation, ActivationModule, ActivationPlan
 from budbreak.diagnostics import Finding, Quantity
 from budbreak.errors import BudbreakError, CorruptFile
 from budbreak.files import read_json, write_json
+from budbreak.recipes import Arm
 from budbreak.search import History, Trial, activation_name, operators_finding, search_finding
 from budbreak.studies.changes import Row, finding
-from budbreak.studies.recipe import Arm
 from budbreak.studies.task import Kind, Task
 from budbreak.studies.trialfile import read_trial
 

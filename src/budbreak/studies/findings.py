@@ -12,12 +12,12 @@ from torch import Tensor
 from budbreak.diagnostics import Finding, Quantity
 from budbreak.errors import BudbreakError
 from budbreak.iteration import Store
+from budbreak.recipes import Arm
+from budbreak.results import VALIDATION_ACCURACY, LevelResult
 from budbreak.schedules import LayerByLayer, NotForeseen, Schedule, foresee
 from budbreak.studies.changes import Row, changes_of, finding
 from budbreak.studies.chosen import chosen_findings
 from budbreak.studies.fronts import fronts
-from budbreak.studies.recipe import Arm
-from budbreak.studies.result import VALIDATION_ACCURACY, LevelResult
 from budbreak.studies.task import Task
 
 _SIDE = 20  # of a mask, as it is shown: some kilobytes for an arm

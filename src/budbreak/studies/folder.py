@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from budbreak.files import FolderLock, read_json, sweep, write_bytes, write_json, write_text
+from budbreak.recipes import Recipe, to_toml
+from budbreak.results import FILE_NAME, load_result
 from budbreak.studies.chosen import PLAN
-from budbreak.studies.recipe import Recipe
-from budbreak.studies.recipefile import to_toml
-from budbreak.studies.result import FILE_NAME, load_result
 from budbreak.studies.task import Task
 from budbreak.studies.weights import WEIGHTS
 

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 
 from budbreak.diagnostics import Finding
+from budbreak.results import BATCH_SIZES, TEST_ACCURACY, LevelResult
 from budbreak.studies.changes import Row, finding
-from budbreak.studies.compacting import BATCH_SIZES
-from budbreak.studies.result import TEST_ACCURACY, LevelResult
 
 _KILO = 1e3
 

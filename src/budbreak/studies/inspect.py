@@ -18,14 +18,12 @@ from budbreak.iteration import Checkpoint, Store
 from budbreak.live import dead_neurons, load_state, replace_activations
 from budbreak.masks import Mask
 from budbreak.networks import build
+from budbreak.recipes import DataSection, NetworkSection, make_parts, read_plain
 from budbreak.studies.chosen import PLAN
 from budbreak.studies.folder import RUN_TASKS, TASKS, read_tasks
-from budbreak.studies.learning_sections import DataSection, NetworkSection
 from budbreak.studies.levelstores import kept_levels, level_of, store_of_level, weights_of_level
 from budbreak.studies.making import load_data, make_network
 from budbreak.studies.measuring import BATCH
-from budbreak.studies.recipefile import read_plain
-from budbreak.studies.sections import make_parts
 from budbreak.studies.taskfolder import TASK, read_task
 from budbreak.studies.weights import read_state
 

@@ -11,10 +11,10 @@ from torch import nn
 
 from budbreak.checks import check_fraction
 from budbreak.errors import InvalidValue, MissingData
+from budbreak.results import FILE_NAME, VALIDATION_ACCURACY, LevelResult, RunResult, load_result
 from budbreak.studies.folder import RUN_TASKS
 from budbreak.studies.inspect import Request, Subject, arm_of, find_subject, task_folder
 from budbreak.studies.levelstores import kept_levels
-from budbreak.studies.result import FILE_NAME, VALIDATION_ACCURACY, LevelResult, RunResult, load_result
 
 BEST = "best"
 MAX_DROP = 0.005

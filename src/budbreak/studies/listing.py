@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from budbreak.errors import BudbreakError, MissingData
+from budbreak.results import FILE_NAME, RunResult, load_result
 from budbreak.studies.folder import TASKS, read_tasks
-from budbreak.studies.result import FILE_NAME, RunResult, load_result
 
 
 @dataclass(frozen=True)

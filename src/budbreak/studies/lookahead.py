@@ -14,9 +14,9 @@ from budbreak.diagnostics import quantities_of
 from budbreak.errors import BudbreakError, InvalidValue
 from budbreak.foreign import call_foreign
 from budbreak.iteration import Preview
+from budbreak.recipes import WATCHED, Arm, DataSection, Setup, in_recipe_words
+from budbreak.results import TEST_ACCURACY, TRAINING, Counted, check_equal_survivors
 from budbreak.schedules import reads_of
-from budbreak.studies.compare import check_equal_survivors
-from budbreak.studies.learning_sections import WATCHED, DataSection
 from budbreak.studies.making import (
     epochs_before,
     epochs_levels,
@@ -26,12 +26,8 @@ from budbreak.studies.making import (
     pick_engine,
     weighing_numbers,
 )
-from budbreak.studies.recipe import Arm
 from budbreak.studies.rehearsing import Rehearsal
-from budbreak.studies.result import TEST_ACCURACY, TRAINING, Counted
 from budbreak.studies.run import Cells, Choice, cells_of, divided
-from budbreak.studies.sections import Setup
-from budbreak.studies.spelling import in_recipe_words
 from budbreak.studies.task import Task
 from budbreak.studies.tasks import dense_of
 from budbreak.studies.trying import try_out

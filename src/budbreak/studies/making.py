@@ -13,9 +13,8 @@ from budbreak.evidence import observers_of
 from budbreak.iteration import AccuracyGates, EndingRule, Plan, Step, Train, criteria_of, stages_of
 from budbreak.masks import conv_and_linear, excluding
 from budbreak.networks import build
-from budbreak.studies.learning_sections import DataSection, NetworkSection
-from budbreak.studies.result import WATCHED_TOO
-from budbreak.studies.sections import Setup
+from budbreak.recipes import DataSection, NetworkSection, Setup
+from budbreak.results import WATCHED_TOO
 from budbreak.training import Engine, choose_engine
 
 

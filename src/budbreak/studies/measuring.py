@@ -15,7 +15,7 @@ from budbreak.evidence import Evidence, probe
 from budbreak.foreign import call_foreign
 from budbreak.live import refreshed_norms
 from budbreak.masks import Mask, Prunable
-from budbreak.studies.result import LayerResult
+from budbreak.results import LayerResult
 
 BATCH = 500  # images that are looked at together
 

@@ -14,13 +14,13 @@ from budbreak.activations import ActivationPlan
 from budbreak.iteration import EndingRule, Plan, iterate
 from budbreak.live import replace_activations
 from budbreak.masks import Mask
+from budbreak.recipes import Setup
+from budbreak.results import Notes
 from budbreak.schedules import Dense
 from budbreak.search import SearchSpace
 from budbreak.studies.bench import Bench
 from budbreak.studies.making import pick_engine
-from budbreak.studies.notes import Notes
 from budbreak.studies.prunedfile import load_pruned
-from budbreak.studies.sections import Setup
 from budbreak.studies.task import Task
 from budbreak.studies.trainer import Tell, Trainer
 

@@ -19,8 +19,8 @@ from budbreak.foreign import call_foreign
 from budbreak.iteration import Plan, asked_of, check_last_level, check_last_paths, criteria_of
 from budbreak.live import PATH_NEEDS, model_digest
 from budbreak.masks import Mask, Scores, competing, prunable_parameters, sparing
+from budbreak.results import TRAINING, WATCHED_TOO
 from budbreak.studies.measuring import measure
-from budbreak.studies.result import TRAINING, WATCHED_TOO
 
 _IMAGES = 8  # more show nothing more
 _MORE = 512  # where few images reach not all weights: parts of a network may be for some of them only

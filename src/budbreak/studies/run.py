@@ -10,17 +10,23 @@ from typing import Any
 
 from budbreak.diagnostics import quantities_of
 from budbreak.errors import BudbreakError
-from budbreak.studies.compacting import compaction_quantities, is_compaction
-from budbreak.studies.compare import paired_differences
-from budbreak.studies.executors import open_executor
+from budbreak.executors import Failure, carry_out, open_executor
+from budbreak.recipes import Arm, Recipe, respelt
+from budbreak.results import (
+    FILE_NAME,
+    TRAINING,
+    WATCHED_TOO,
+    ArmResult,
+    RunResult,
+    compaction_quantities,
+    is_compaction,
+    load_result,
+    paired_differences,
+    retrained_quantities,
+)
 from budbreak.studies.findings import findings_of
 from budbreak.studies.folder import RECIPE, claimed, drop_networks, network_name, save_network, save_tasks
 from budbreak.studies.making import watched_numbers
-from budbreak.studies.recipe import Arm, Recipe
-from budbreak.studies.result import FILE_NAME, TRAINING, WATCHED_TOO, ArmResult, RunResult, load_result
-from budbreak.studies.retraining import retrained_quantities
-from budbreak.studies.scheduling import Failure, carry_out
-from budbreak.studies.spelling import respelt
 from budbreak.studies.task import Place, Task
 from budbreak.studies.taskfolder import check_complete, collect, is_complete
 from budbreak.studies.tasks import distinct, tasks_of

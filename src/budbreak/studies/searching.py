@@ -11,15 +11,12 @@ from pathlib import Path
 from budbreak.activations import ActivationPlan
 from budbreak.errors import NotFinite
 from budbreak.iteration import EndingRule
+from budbreak.recipes import ActivationsSection, Setup, TuneSection, with_settings
+from budbreak.results import VALIDATION_ACCURACY, Notes, compact_once
 from budbreak.search import Candidate, History, SearchSpace, Trial, TuningSpace, Values
 from budbreak.studies.chosen import PLAN, write_curves
-from budbreak.studies.compacting import compact_once
 from budbreak.studies.making import until_retrained
-from budbreak.studies.notes import Notes
 from budbreak.studies.prunednetwork import PrunedNetwork, of_epochs, space_of
-from budbreak.studies.result import VALIDATION_ACCURACY
-from budbreak.studies.search_sections import ActivationsSection, TuneSection
-from budbreak.studies.sections import Setup, with_settings
 from budbreak.studies.stops import Stops
 from budbreak.studies.task import Kind, Task
 from budbreak.studies.trainer import Tell

@@ -7,8 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from budbreak.files import digest
-from budbreak.studies.search_sections import SearchSection
-from budbreak.studies.sections import Setup
+from budbreak.recipes import SearchSection, Setup
 from budbreak.studies.task import Kind, Task
 from budbreak.values import telling
 

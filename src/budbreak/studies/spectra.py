@@ -10,7 +10,7 @@ from typing import Literal
 from budbreak.diagnostics import Measurement, Rank
 from budbreak.errors import BudbreakError
 from budbreak.files import read_json, write_json
-from budbreak.studies.sections import Setup
+from budbreak.recipes import Setup
 
 KIND = "spectra 1"
 _FOLDER = "spectra"

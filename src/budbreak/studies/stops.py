@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from budbreak.iteration import Ending, SoFar
+from budbreak.results import VALIDATION_ACCURACY
 from budbreak.search import History, StoppingRule
-from budbreak.studies.result import VALIDATION_ACCURACY
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from budbreak.recipes import Setup, make_setup
 from budbreak.studies.making import epochs_before, epochs_in_all, epochs_pruning
-from budbreak.studies.sections import Setup, make_setup
 
 Kind = Literal["dense", "levels", "pruned", "trial", "finalist", "tuning", "tuned", "final"]
 

@@ -11,12 +11,9 @@ from typing import Any
 from budbreak.errors import StoreMismatch
 from budbreak.files import read_json, write_json
 from budbreak.iteration import LevelRecord, Store, differences, read_records
+from budbreak.results import Counted, LevelResult, Notes, is_compacted, is_retrained, with_compacted, with_retrained
 from budbreak.studies.chosen import PLAN, check_plan
-from budbreak.studies.compacting import is_compacted, with_compacted
-from budbreak.studies.notes import Notes
 from budbreak.studies.prunedfile import is_pruned
-from budbreak.studies.result import Counted, LevelResult
-from budbreak.studies.retraining import is_retrained, with_retrained
 from budbreak.studies.task import Task
 from budbreak.studies.trialfile import is_tried, search_numbers
 from budbreak.studies.weights import WEIGHTS, check_weights

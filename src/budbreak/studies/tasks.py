@@ -13,9 +13,9 @@ from budbreak.files import digest
 from budbreak.foreign import find_callable
 from budbreak.iteration import criteria_of, watching
 from budbreak.live import state_digest
+from budbreak.recipes import Setup
 from budbreak.studies.making import make_network
 from budbreak.studies.searchtasks import tasks_after
-from budbreak.studies.sections import Setup
 from budbreak.studies.task import Place, Task
 from budbreak.values import telling
 

@@ -12,12 +12,10 @@ from budbreak.data import Images
 from budbreak.diagnostics import Measurement
 from budbreak.iteration import EndingRule, Level, Plan
 from budbreak.masks import Mask
-from budbreak.studies.learning_sections import WATCHED
+from budbreak.recipes import WATCHED, Setup
+from budbreak.results import TRAIN_ACCURACY, VALIDATION_LOSS, EpochResult, NotedEnd, NotedEpoch, Notes
 from budbreak.studies.making import Data, epochs_of, watched_numbers
 from budbreak.studies.measuring import layer_results, measure
-from budbreak.studies.notes import NotedEnd, NotedEpoch, Notes
-from budbreak.studies.result import TRAIN_ACCURACY, VALIDATION_LOSS, EpochResult
-from budbreak.studies.sections import Setup
 from budbreak.studies.spectra import Moment, note_spectra, notes_spectra
 from budbreak.training import Engine, RateScheduler, evaluate, train_epoch
 

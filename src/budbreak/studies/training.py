@@ -16,14 +16,12 @@ from budbreak.errors import BudbreakError, CorruptFile, StoreMismatch, Uncovered
 from budbreak.files import FolderLock
 from budbreak.iteration import Level, Levels, iterate
 from budbreak.masks import Mask
+from budbreak.results import Notes, compact_once, retrained_folder
 from budbreak.studies.bench import Bench
-from budbreak.studies.compacting import compact_once
 from budbreak.studies.making import until_of, until_retrained
 from budbreak.studies.measuring import BATCH
-from budbreak.studies.notes import Notes
 from budbreak.studies.prunedfile import save_pruned
 from budbreak.studies.prunednetwork import train_once
-from budbreak.studies.retraining import retrained_folder
 from budbreak.studies.searching import CARRIED_OUT
 from budbreak.studies.task import Task
 from budbreak.studies.taskfolder import is_complete, write_task

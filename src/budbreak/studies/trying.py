@@ -16,9 +16,9 @@ from budbreak.errors import InvalidValue, NoSites, NothingToPrune
 from budbreak.foreign import call_foreign
 from budbreak.live import dead_neurons
 from budbreak.masks import Mask, prunable_parameters
+from budbreak.recipes import Setup
 from budbreak.studies.making import make_network, make_plan, pick_engine
 from budbreak.studies.measuring import measure
-from budbreak.studies.sections import Setup
 from budbreak.training import Engine, Foreseen, RateScheduler, evaluate, steps_per_epoch, train_step
 from budbreak.values import naming
 

@@ -14,11 +14,11 @@ from budbreak.data import DataSet, Images, Split
 from budbreak.errors import BudbreakError, InvalidValue, NoSites
 from budbreak.foreign import call_foreign
 from budbreak.live import replace_activations
+from budbreak.recipes import Setup
 from budbreak.search import Candidate, History, Options, Range, SearchSpace, TuningSpace, drawn
 from budbreak.studies.making import make_network, pick_engine
 from budbreak.studies.prunednetwork import space_of
 from budbreak.studies.searching import tuned_setup
-from budbreak.studies.sections import Setup
 from budbreak.training import Engine, steps_per_epoch, train_step
 from budbreak.values import inline
 

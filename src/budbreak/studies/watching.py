@@ -10,8 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from budbreak.errors import BudbreakError
-from budbreak.studies.notes import NOTES, NotesFile, read_notes
-from budbreak.studies.retraining import retrained_folder
+from budbreak.results import NOTES, NotesFile, read_notes, retrained_folder
 from budbreak.studies.task import Task
 
 

@@ -19,7 +19,7 @@ from budbreak.reporting.figures.ratios import ratios
 from budbreak.reporting.figures.search import search
 from budbreak.reporting.figures.spectra import spectra
 from budbreak.reporting.figures.training import training
-from budbreak.studies import RunResult, between
+from budbreak.results import RunResult, between
 
 FIGURES: tuple[Callable[[RunResult], list[Figure]], ...] = (
     accuracy,

@@ -7,7 +7,7 @@ from budbreak.reporting.figures.figure import Figure
 from budbreak.reporting.figures.lines import Lines
 from budbreak.reporting.tables import table_of
 from budbreak.reporting.wording import capital
-from budbreak.studies import RunResult
+from budbreak.results import RunResult
 
 
 def accuracy(run: RunResult) -> list[Figure]:

@@ -6,7 +6,7 @@ import altair as alt
 
 from budbreak.reporting.figures.figure import Figure
 from budbreak.reporting.figures.finding import Shown, finding_figures
-from budbreak.studies import RunResult
+from budbreak.results import RunResult
 
 
 def activations(run: RunResult) -> list[Figure]:

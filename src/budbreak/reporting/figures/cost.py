@@ -10,7 +10,7 @@ from budbreak.reporting.figures.figure import Figure, Row
 from budbreak.reporting.figures.looks import SHOWN, arm_key, arm_labels, arm_styles, heading
 from budbreak.reporting.tables import MISSING, Table
 from budbreak.reporting.wording import duration
-from budbreak.studies import Cost, RunResult, costs
+from budbreak.results import Cost, RunResult, costs
 
 _KINDS = ("epochs per seed", "time per seed")
 _LETTER = 6.4  # pixels, roughly

@@ -12,7 +12,7 @@ from budbreak.reporting.figures.figure import Figure, slug
 from budbreak.reporting.figures.lines import Lines
 from budbreak.reporting.tables import table_of
 from budbreak.reporting.wording import capital
-from budbreak.studies import RunResult
+from budbreak.results import RunResult
 
 _PANELS = 3  # of a diagnostic with more numbers the first ones are drawn; the tables of levels have all
 

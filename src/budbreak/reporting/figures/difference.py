@@ -7,7 +7,7 @@ from budbreak.reporting.figures.figure import Figure
 from budbreak.reporting.figures.lines import Lines
 from budbreak.reporting.summary import pairing
 from budbreak.reporting.tables import difference_columns, table_of
-from budbreak.studies import RunResult
+from budbreak.results import RunResult
 
 
 def difference(run: RunResult) -> list[Figure]:

@@ -13,7 +13,7 @@ from budbreak.reporting.figures.figure import Figure, Place, Row
 from budbreak.reporting.figures.looks import SHOWN, arm_key, arm_styles, drawn, near_zero, safe, telling
 from budbreak.reporting.tables import MISSING, Table
 from budbreak.reporting.wording import named
-from budbreak.studies import RunResult
+from budbreak.results import RunResult
 
 _VALUES = ("value", "low", "high")
 _OTHERS = 448  # what is no arm looks like the first arms, by indices of its own: styles repeat after so many

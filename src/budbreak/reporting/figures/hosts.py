@@ -7,7 +7,7 @@ import altair as alt
 from budbreak.reporting.figures.figure import Figure
 from budbreak.reporting.figures.finding import Shown, finding_figures
 from budbreak.reporting.figures.looks import arm_key
-from budbreak.studies import RunResult
+from budbreak.results import RunResult
 
 
 def hosts(run: RunResult) -> list[Figure]:

@@ -14,7 +14,7 @@ from budbreak.reporting.figures.looks import column_of, safe
 from budbreak.reporting.figures.training import mean_of, written
 from budbreak.reporting.tables import MISSING, pivot
 from budbreak.reporting.wording import capital, level_names
-from budbreak.studies import LayerResult, RunResult
+from budbreak.results import LayerResult, RunResult
 
 _KEPT = Quantity("kept", "kept weights", "share")
 

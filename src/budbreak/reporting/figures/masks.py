@@ -7,7 +7,7 @@ import altair as alt
 from budbreak.reporting import theme
 from budbreak.reporting.figures.figure import Figure
 from budbreak.reporting.figures.finding import Shown, finding_figures
-from budbreak.studies import RunResult
+from budbreak.results import RunResult
 
 
 def masks(run: RunResult) -> list[Figure]:

@@ -7,7 +7,7 @@ import altair as alt
 from budbreak.reporting.figures.figure import Figure
 from budbreak.reporting.figures.finding import Shown, finding_figures
 from budbreak.reporting.figures.heat import Heat
-from budbreak.studies import RunResult
+from budbreak.results import RunResult
 
 
 def operators(run: RunResult) -> list[Figure]:

@@ -10,7 +10,7 @@ import altair as alt
 from budbreak.reporting.figures.figure import Figure, Row
 from budbreak.reporting.figures.finding import Shown, finding_figures
 from budbreak.reporting.figures.looks import near_zero
-from budbreak.studies import RunResult
+from budbreak.results import RunResult
 
 _LETTER, _LINE = 6.4, 13.0  # pixels of a letter and of a line, roughly
 _FEW = 10  # networks: the names of all of them are tried

@@ -14,7 +14,7 @@ from budbreak.reporting.figures.figure import Figure, Row, slug
 from budbreak.reporting.figures.looks import SHOWN, arm_key, arm_styles, column_of, drawn, near_zero, telling
 from budbreak.reporting.tables import MISSING, pivot
 from budbreak.reporting.wording import level_names, named, number
-from budbreak.studies import VALIDATION_ACCURACY, RunResult
+from budbreak.results import VALIDATION_ACCURACY, RunResult
 
 _DRAWN = 3  # quantities of each diagnostic
 _PLACES = 26  # to point at in a plot: more would be too narrow to hit
