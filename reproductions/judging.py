@@ -10,6 +10,8 @@ from budbreak.results import TEST_ACCURACY, Difference, Estimate
 from reproductions.study import ALPHA, Pair, Study
 from reproductions.wording import density, listed, p_text, points, table
 
+SINGLE = "no verdict by a single seed"
+OUTCOMES = ("helped", "hurt", "helped and hurt", "no difference shown", SINGLE)
 RULE = (
     "An arm *helped* (*hurt*) where its difference to its reference lies above (below) zero with p < 0.05 after Holm's "
     "correction: at a single density, corrected over all arms x densities of the study; or in the mean over all pruned "
@@ -44,7 +46,9 @@ class Verdict:
 
     @property
     def outcome(self) -> str:
-        """One of "helped", "hurt", "helped and hurt", "no difference shown"."""
+        """One of `OUTCOMES`."""
+        if self.seeds < 2:
+            return SINGLE
         shown = [row.mean for row in self.rows if row.p_adjusted is not None and row.p_adjusted < ALPHA]
         shown += [self.mean.mean] if self.p is not None and self.p < ALPHA else []
         words = ["helped"] * any(mean > 0 for mean in shown) + ["hurt"] * any(mean < 0 for mean in shown)
@@ -91,10 +95,9 @@ def sentence(verdicts: Sequence[Verdict], what: str) -> str:
     """Which arms helped and hurt, and what the intervals leave open; ``what``: of what, e.g. "LeNet-5 on MNIST"."""
     if not verdicts:
         return f"{what[:1].upper()}{what[1:]}: nothing to compare yet."
-    outcomes = ("helped", "hurt", "helped and hurt", "no difference shown")
     arms = [verdict.arm for verdict in verdicts]
     labels = {v.pair: v.arm if arms.count(v.arm) == 1 else f"{v.arm} against {v.pair[1]}" for v in verdicts}
-    by_outcome = {outcome: [labels[v.pair] for v in verdicts if v.outcome == outcome] for outcome in outcomes}
+    by_outcome = {outcome: [labels[v.pair] for v in verdicts if v.outcome == outcome] for outcome in OUTCOMES}
     parts = [f"{outcome}: {listed(found)}" for outcome, found in by_outcome.items() if found]
     begin = f"{what[:1].upper()}{what[1:]}: of {len(verdicts)} arms beside their references"
     return f"{begin}, {'; '.join(parts)}. {_room(verdicts)}"

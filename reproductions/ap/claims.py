@@ -9,7 +9,7 @@ from itertools import pairwise
 from budbreak.results import Difference
 from reproductions.ap.sections import verdicts_on_hosts
 from reproductions.cells import DURING, REWOUND
-from reproductions.judging import Verdict, judge
+from reproductions.judging import OUTCOMES, SINGLE, Verdict, judge
 from reproductions.prose import name_of
 from reproductions.study import ALPHA, Study
 from reproductions.tables import DYNAMIC
@@ -60,15 +60,14 @@ def _where(row: Difference) -> str:
 def _any_host(hosts: Sequence[Study], _: Studies) -> str:
     """How many hosts were helped, by network and data."""
     lines = [_outcomes(study) for study in hosts if study.pairs()]
-    head = ("network and data", "arms", "helped", "hurt", "helped and hurt", "no difference shown")
+    head = ("network and data", "arms", *OUTCOMES)
     return table(head, lines) if lines else "Not measured yet."
 
 
 def _outcomes(study: Study) -> list[str]:
     verdicts = verdicts_on_hosts(study)
     by_outcome = [
-        listed((verdict.arm for verdict in verdicts if verdict.outcome == outcome), none="-")
-        for outcome in ("helped", "hurt", "helped and hurt", "no difference shown")
+        listed((verdict.arm for verdict in verdicts if verdict.outcome == outcome), none="-") for outcome in OUTCOMES
     ]
     return [name_of(study), str(len(verdicts)), *by_outcome]
 
@@ -147,7 +146,8 @@ def _alone(_: Sequence[Study], studies: Studies) -> str:
 
 
 def _said(verdict: Verdict) -> str:
-    return "showed no difference" if verdict.outcome == "no difference shown" else verdict.outcome
+    said = {"no difference shown": "showed no difference", SINGLE: "gives no verdict, by a single seed,"}
+    return said.get(verdict.outcome, verdict.outcome)
 
 
 def _pro(_: Sequence[Study], studies: Studies) -> str:

@@ -12,7 +12,8 @@ from typing import Any
 from budbreak.search import History, StoppingRule, Trial
 from reproductions.searching.measuring import Found, Measured
 
-_ORDERS = 100  # in which the candidates of a setting may have come
+_ORDERS = 25  # in which the candidates of a setting may have come
+_DRAWS = 1000  # of halves, by lot
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def halved_blindly(found: Found) -> Cheaper:
     """Half of them, drawn by lot, are not trained: what is lost on average."""
     candidates = list(found.candidates)
     draw = random.Random(0)
-    best = [_best(draw.sample(candidates, len(candidates) // 2)) for _ in range(10 * _ORDERS)]
+    best = [_best(draw.sample(candidates, len(candidates) // 2)) for _ in range(_DRAWS)]
     return Cheaper(0.5, _best(candidates) - fmean(best))
 
 

@@ -4,7 +4,7 @@ import pytest
 from made_cells import made_study
 from scipy import stats
 
-from reproductions.judging import expected_by_chance, judge, sentence, verdict_table
+from reproductions.judging import SINGLE, expected_by_chance, judge, sentence, verdict_table
 from reproductions.study import Study
 
 ACCURACY = "test_accuracy"
@@ -63,7 +63,7 @@ def worse(rows):
 
 @pytest.mark.parametrize(
     ("rows", "outcome"),
-    [(BETTER, "helped"), (worse(BETTER), "hurt"), (LIKE, "no difference shown"), (BETTER[:1], "no difference shown")],
+    [(BETTER, "helped"), (worse(BETTER), "hurt"), (LIKE, "no difference shown"), (BETTER[:1], SINGLE)],
     ids=["better", "worse", "alike", "one seed"],
 )
 def test_verdicts(rows, outcome):
