@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from torch.optim import Optimizer
 
 from budbreak.contrib import ApScript, ScriptLevel, Trainee, follow
 from budbreak.data import Split, load, split
+from budbreak.executors import open_executor
 from budbreak.files import digest
 from budbreak.masks import Mask, prunable_parameters
 from budbreak.networks import build
@@ -100,8 +100,8 @@ def run_scripts(jobs: Sequence[Job], folder: Path, *, workers: int) -> Iterator[
     missing = [job for job in jobs if not (folder / job.study.name / f"{job.arm}-seed{job.seed}.json").exists()]
     if not missing:
         return
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        for done in as_completed([pool.submit(compute, job) for job in missing]):
+    with open_executor("processes", workers) as opened:
+        for done in as_completed([opened.executor.submit(compute, job) for job in missing]):
             cell = done.result()
             write_cell(folder, cell)
             yield cell
