@@ -108,6 +108,7 @@ WRONG = [
     ("mlp", {"train.schedule": {"is": "constant", "warmup": 3}}, ["warmup is 3"]),
     ("mlp", {"train.schedule": {"is": "plateau", "patience": 5}}, ["patience is 5"]),
     ("mlp", {"train.schedule": "cosine", "prune.rewind": "none"}, ["ends at the rate 0", 'rewind = "learning-rate"']),
+    ("mlp", {"train.schedule": "cosine", "prune.steps": 2}, ["prune.steps is 2", "its beginning", '"constant"']),
     ("mlp", {"prune.then": [{"is": "ap", "q": 0.5}]}, ["what follows the host wants"]),
     ("mlp", {"prune.then": ["ap"], "prune.granularity": "unit"}, ['goes with "element" only']),
     (

@@ -19,7 +19,7 @@ from budbreak.masks import Mask, prunable_parameters
 from budbreak.recipes import Setup
 from budbreak.studies.making import make_network, make_plan, pick_engine
 from budbreak.studies.measuring import measure
-from budbreak.training import Engine, Foreseen, RateScheduler, evaluate, steps_per_epoch, train_step
+from budbreak.training import Constant, Engine, Foreseen, RateScheduler, evaluate, steps_per_epoch, train_step
 from budbreak.values import naming
 
 _TRIED = 8  # images in the batch that is tried: more show nothing more
@@ -45,6 +45,7 @@ def try_out(
     with naming("train.schedule"):
         setup.train.schedule.check(setup.train.epochs, steps)
     _check_rate_at_end(setup, steps)
+    _check_rates_of_short_trainings(setup, steps)
     with torch.random.fork_rng(devices=[]):
         unseen = _try_batch(setup, model, engine, parts, dataset.classes)
         return unseen, _seconds_of_epoch(setup, again, engine, parts) if timed else None
@@ -75,6 +76,19 @@ def _check_rate_at_end(setup: Setup, steps: int) -> None:
             "without a rewind each level goes on with the rate at which the last one ended",
             'give the schedule an end over 0, or write rewind = "learning-rate"',
         )
+
+
+def _check_rates_of_short_trainings(setup: Setup, steps: int) -> None:
+    """After a rewind a training of some steps begins the schedule anew, and sees nothing of what comes later."""
+    schedule, short = setup.train.schedule, setup.prune.steps
+    if not short or setup.prune.rewind == "none" or isinstance(schedule, Constant):
+        return
+    raise InvalidValue(
+        f"prune.steps is {short}, prune.rewind is {setup.prune.rewind!r}, and train.schedule is {schedule}",
+        f"the schedule is laid over the {setup.train.epochs * steps:,} steps of [train]: after each rewind its beginning "
+        "would be played again, and never its end",
+        'write schedule = "constant", rewind = "none", or leave prune.steps out',
+    )
 
 
 def _check_repeatable(setup: Setup, model: nn.Module, again: nn.Module) -> None:
