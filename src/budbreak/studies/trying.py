@@ -23,7 +23,8 @@ from budbreak.training import Constant, Engine, Foreseen, RateScheduler, evaluat
 from budbreak.values import naming
 
 _TRIED = 8  # images in the batch that is tried: more show nothing more
-_TIMED = 5  # steps that are timed, after a first one that warms up
+_TIMED = 5  # calls that are timed, after a first one that warms up
+_ENOUGH = 1.0  # seconds of timing, after which none is begun
 _EVALUATED = 1000  # images that are looked at to time an evaluation or a measurement
 _STORING = 0.02  # seconds: a checkpoint and the notes of an epoch of a small network
 
@@ -197,14 +198,18 @@ def _seconds_of_measuring(setup: Setup, model: nn.Module, engine: Engine, parts:
 
 
 def _timed(call: Callable[[], object]) -> float:
-    """The median of a few calls, in seconds."""
-    call()
+    """The median of a few calls, in seconds; of fewer where they are slow, whose first one is no slower than others."""
+    first = _seconds(call)
     seconds: list[float] = []
-    for _ in range(_TIMED):
-        start = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds)
+    while len(seconds) < _TIMED and first + sum(seconds) < _ENOUGH:
+        seconds.append(_seconds(call))
+    return statistics.median(seconds or [first])
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
 
 
 def _unseen(setup: Setup, model: nn.Module, inputs: Tensor, labels: Tensor) -> str:
