@@ -86,8 +86,8 @@ def _check_rates_of_short_trainings(setup: Setup, steps: int) -> None:
         return
     raise InvalidValue(
         f"prune.steps is {short}, prune.rewind is {setup.prune.rewind!r}, and train.schedule is {schedule}",
-        f"the schedule is laid over the {setup.train.epochs * steps:,} steps of [train]: after each rewind its beginning "
-        "would be played again, and never its end",
+        f"the schedule is laid over the {setup.train.epochs * steps:,} steps of [train]: after each rewind its "
+        "beginning would be played again, and never its end",
         'write schedule = "constant", rewind = "none", or leave prune.steps out',
     )
 
