@@ -276,6 +276,58 @@ def test_functions_that_use_a_layer_by_its_weight():
     same(model, x, bake(model, x))
 
 
+class Same(nn.Conv2d):
+    """Pads by itself, as EfficientNet's."""
+
+    def forward(self, x):
+        return functional.conv2d(
+            functional.pad(x, (1, 1, 1, 1)), self.weight, self.bias, self.stride, groups=self.groups
+        )
+
+
+class Standardized(nn.Conv2d):
+    def forward(self, x):
+        weight = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
+        return functional.conv2d(x, weight / weight.std((1, 2, 3), keepdim=True), self.bias)
+
+
+class WithoutBias(nn.Conv2d):
+    def forward(self, x):
+        return functional.conv2d(x, self.weight)
+
+
+class Squared(nn.Linear):
+    def forward(self, x):
+        return functional.linear(x, self.weight**2, self.bias)
+
+
+@pytest.mark.parametrize(
+    ("layer", "left"),
+    [
+        (Same(4, 6, 3, bias=False), ()),
+        (Same(4, 4, 3, groups=4), ()),
+        (Standardized(4, 6, 3), ("1",)),
+        (WithoutBias(4, 6, 3, bias=False), ("1",)),
+        (Squared(4, 6), ("1",)),
+    ],
+    ids=["pads", "depthwise", "standardizes", "without bias", "squares"],
+)
+def test_a_class_made_from_a_layer_takes_over_a_norm_if_its_outputs_scale(layer, left):
+    x = torch.randn(IMAGE if layer.weight.dim() == 4 else (3, 4), dtype=torch.float64)
+    model = trained(nn.Sequential(layer, NORMS[x.dim()](len(layer.weight)), nn.ReLU()))
+    baked = bake(model, x)
+    assert baked.left == left
+    same(model, x, baked)
+
+
+def test_beta_goes_into_a_class_made_from_a_layer_alpha_does_not():
+    model = trained(nn.Sequential(Same(4, 6, 3), activations.Tanh(alpha=2.0, beta=3.0).module(), Same(6, 2, 3)))
+    x = torch.randn(IMAGE, dtype=torch.float64)
+    baked = bake(model, x)
+    assert baked.folded == ("beta of 1 into 0",)
+    same(model, x, baked)
+
+
 def test_sparse_rows_become_dense_ones():
     layers = [SparseLinear(nn.Linear(4, 6)), nn.ReLU(), SparseLinear(nn.Linear(6, 3, bias=False))]
     model, x = nn.Sequential(*layers), torch.randn(3, 4)

@@ -17,6 +17,7 @@ from budbreak.errors import InvariantBroken
 from budbreak.exporting.folding import Fold, has_hooks, norm_folds, put, scalar_folds
 from budbreak.exporting.operators import constant
 from budbreak.exporting.sparse_linear import SparseLinear
+from budbreak.exporting.subclasses import scalable
 from budbreak.exporting.wiring import Wiring
 from budbreak.graph import Forward, check_finite_outputs, example_outputs, largest_difference, too_far, trace
 from budbreak.masks import copied, unwrap
@@ -47,10 +48,10 @@ def bake(model: nn.Module, example: Any, *, forward: Forward | None = None, tole
     It is in eval mode; nothing in it is trained, dropped out, or computed from other parameters: what
     `torch.nn.utils.prune`, weight norms and other parametrizations compute is a plain weight, and sparse rows are dense
     ones, which all runtimes know. BatchNorm is folded into the layer that alone feeds it (linear, convolution,
-    transposed; grouped or not). Activations of ours become modules of torch where there are such, and functions of
-    torch else, with constants for their scalars; beta is folded into the layer that alone feeds them, alpha into those
-    that alone take what they give, through nothing but pools and moves. Each number is computed in float64, and rounded
-    once.
+    transposed; grouped or not; of a class made from torch's where its outputs are seen to scale). Activations of ours
+    become modules of torch where there are such, and functions of torch else, with constants for their scalars; beta is
+    folded into the layer that alone feeds them, alpha into those that alone take what they give, through nothing but
+    pools and moves. Each number is computed in float64, and rounded once.
 
     Args:
         model: which stays as it is; wrappers (``torch.compile``, data-parallel) are taken off the copy.
@@ -84,7 +85,7 @@ class _Baking:
         model = self.bare()
         folds = list[Fold]()
         for find in (norm_folds, scalar_folds):
-            found = list(find(Wiring(model, trace(model, self.example, self.forward))))
+            found = list(find(self.wiring(model)))
             for fold in found:
                 fold.apply(model)
             folds += found
@@ -94,6 +95,11 @@ class _Baking:
             raise self.refusal(folds, trouble)
         difference = largest_difference(self.expected, example_outputs(model, self.example, self.forward))
         return Baked(model, tuple(str(fold) for fold in folds if fold.into), _norms(model), difference)
+
+    def wiring(self, model: nn.Module) -> Wiring:
+        """Of a copy."""
+        graph = trace(model, self.example, self.forward)
+        return Wiring(model, graph, scalable(model, self.example, self.forward))
 
     def bare(self) -> nn.Module:
         """A copy in eval mode, of plain weights alone, without dropout."""

@@ -49,7 +49,7 @@ def norm_folds(wiring: Wiring) -> Iterator[Fold]:
         if node.kind != Kind.NORM or node.over or type(norm) not in _NORMS or has_hooks(cast(nn.Module, norm)):
             continue
         source = wiring.feeding(node)
-        layer = None if source is None else wiring.layer(source)
+        layer = None if source is None else wiring.scalable_layer(source)
         sole = wiring.is_sole(node, "weight", "bias", "running_mean", "running_var")
         if source is not None and layer is not None and sole and channel_dim(layer) == 1 - len(node.shape):
             yield Fold(node.owner, "norm", (source.owner,), _fold_norm(node.owner, source.owner))
@@ -113,7 +113,7 @@ class _Scalars:
     def _before(self, factor: Tensor) -> Mapping[str, Tensor]:
         """The layer that alone feeds it, if it can take a factor over."""
         source = self.wiring.feeding(self.node) if _is_any(factor) else None
-        layer = None if source is None else self.wiring.layer(source)
+        layer = None if source is None else self.wiring.scalable_layer(source)
         if source is None or layer is None:
             return {}
         whole = factor.expand(self.node.shape).movedim(channel_dim(layer), -1).flatten(0, -2)

@@ -22,6 +22,11 @@ def as_layer(module: nn.Module | None) -> Layer | None:
     return cast(Layer, module) if type(module) in _KINDS else None
 
 
+def is_subclass(module: nn.Module) -> bool:
+    """Whether its class is none of torch's layers, but made from one."""
+    return isinstance(module, _KINDS) and type(module) not in _KINDS
+
+
 def channel_dim(layer: Layer) -> int:
     """The dimension that counts channels in what a layer takes and gives, from the end."""
     return -1 if isinstance(layer, nn.Linear) else -1 - len(layer.kernel_size)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from typing import cast
 
 from torch import Tensor, nn
 
@@ -18,9 +19,11 @@ class Wiring:
     Args:
         model: whose parametrizations are folded.
         graph: of it.
+        scalable: paths of the layers whose outputs take a factor over; see `subclasses.scalable`.
     """
 
-    def __init__(self, model: nn.Module, graph: ModelGraph) -> None:
+    def __init__(self, model: nn.Module, graph: ModelGraph, scalable: Collection[str] = ()) -> None:
+        self.scalable = scalable
         self.nodes, self.consumers = graph.nodes, graph.consumers()
         self.modules = dict(model.named_modules())
         self._uses = Counter(name for node in graph.nodes for name in {part.name for part in node.parts})
@@ -30,6 +33,12 @@ class Wiring:
         """The layer of torch that this is the only call of, if its numbers are nobody else's."""
         layer = as_layer(self.modules.get(node.owner)) if node.kind == Kind.LAYER else None
         return layer if self.is_sole(node, "weight", "bias") else None
+
+    def scalable_layer(self, node: Node) -> Layer | None:
+        """As `layer`, and also one of a subclass whose outputs take a factor and a shift over."""
+        if node.kind != Kind.LAYER or node.owner not in self.scalable:
+            return None
+        return cast(Layer, self.modules[node.owner]) if self.is_sole(node, "weight", "bias") else None
 
     def is_sole(self, node: Node, *own: str) -> bool:
         """Whether a node is the only use of what its owner calls so."""
