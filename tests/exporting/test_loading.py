@@ -17,8 +17,9 @@ from torch import nn
 import budbreak as bb
 from budbreak import activations
 from budbreak.errors import CannotRead, CorruptFile, InvalidValue, MaskMismatch, MissingData
-from budbreak.exporting import layout, load_exported, read_exported, write_packed
+from budbreak.exporting import layout, load_exported, write_packed
 from budbreak.exporting.layout import Entry, write_entries
+from budbreak.files import read_exported
 
 FORMS = ["net.packed.safetensors", "net.safetensors"]
 VALUES = np.arange(1, 4, dtype="<u4").view(np.uint8)

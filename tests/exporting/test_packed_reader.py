@@ -14,8 +14,8 @@ from nets import net
 from test_packing import CASES
 
 import budbreak as bb
-from budbreak.exporting import packed_reader, write_packed
-from budbreak.files import tensor_bytes
+from budbreak.exporting import write_packed
+from budbreak.files import packed_reader, tensor_bytes
 
 FILE = Path(packed_reader.__file__)
 ALONE = """

@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 
 from budbreak.errors import InvalidValue
-from budbreak.exporting import entropy_bound, read_exported, write_packed
-from budbreak.exporting.layout import NAMES
+from budbreak.exporting import entropy_bound, write_packed
 from budbreak.exporting.packing import rice
-from budbreak.files import tensor_bytes
+from budbreak.files import NAMES, read_exported, tensor_bytes
 
 
 def back(tmp_path, **state):

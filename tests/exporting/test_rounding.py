@@ -9,7 +9,8 @@ from torch import nn
 
 import budbreak as bb
 from budbreak.errors import InvalidValue, InvariantBroken, MaskMismatch
-from budbreak.exporting import Packed, Safetensors, packed_reader
+from budbreak.exporting import Packed, Safetensors
+from budbreak.files import packed_reader
 from budbreak.live import model_digest
 
 HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16}

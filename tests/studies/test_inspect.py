@@ -8,7 +8,16 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from budbreak.errors import BudbreakError, InvalidValue, MaskMismatch, MissingData, StoreMismatch, UnknownName
+from budbreak.errors import (
+    BudbreakError,
+    CorruptFile,
+    InvalidValue,
+    MaskMismatch,
+    MissingData,
+    StoreMismatch,
+    UnknownName,
+)
+from budbreak.exporting import Packed, Safetensors, export
 from budbreak.masks import Mask
 from budbreak.recipes.recipefile import to_toml
 from budbreak.studies import Request, find_subject, measure_subject, run, save_measurement
@@ -77,6 +86,24 @@ def test_a_recipe_gives_its_network_fresh_and_by_seed(tmp_path):
     assert (first.mask, first.origin, len(first.parts.train)) == (None, f"{path}: fresh", 200)
     with pytest.raises(InvalidValue, match="is not the folder of a run"):
         find_subject(Request(str(path), arm="host"))
+
+
+@pytest.mark.parametrize("form", [Packed(), Packed(values="float16"), Safetensors()], ids=["packed", "half", "plain"])
+def test_exported_files_are_weights_too_and_their_checksum_is_looked_at(form, tmp_path):
+    path = tmp_path / "recipe.toml"
+    path.write_text(to_toml(small().plain))
+    made, weights = find_subject(Request(str(path), seed=3)), tmp_path / f"w{form.suffix}"
+    few = made.parts.validation.first(4)
+    export(made.model, weights, example=few.normalised(few.images), to=form)
+    found = find_subject(Request(str(path), weights=weights)).model.state_dict()
+    for name, tensor in made.model.state_dict().items():
+        rounded = tensor.half() if getattr(form, "values", None) else tensor
+        assert torch.equal(found[name], rounded.float())
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(CorruptFile, match="does not match its checksum"):
+        find_subject(Request(str(path), weights=weights))
 
 
 def test_weights_and_masks_are_put_into_it(made, tmp_path):

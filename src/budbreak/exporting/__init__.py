@@ -10,7 +10,7 @@ from budbreak.exporting.exporter import Exporter
 from budbreak.exporting.exporting import export
 from budbreak.exporting.families import ALL, FAMILY
 from budbreak.exporting.forms import check_forms, older_files, write_forms
-from budbreak.exporting.loading import load_exported, read_exported
+from budbreak.exporting.loading import load_exported
 from budbreak.exporting.low_bits import LOW_BITS, LowBits, configured, takes
 from budbreak.exporting.onnx_file import Onnx
 from budbreak.exporting.onnx_int8 import OnnxInt8
@@ -94,7 +94,6 @@ __all__ = [
     "measure_side_by_side",
     "older_files",
     "opened_all",
-    "read_exported",
     "recommendation",
     "ship",
     "sparsify",

@@ -13,34 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from budbreak.errors import InvalidValue
-from budbreak.exporting.packed_reader import BITS, VERSION
+from budbreak.files import BITS, NAMES, VERSION
 
 Array = np.ndarray[Any, Any]
 _NOTES = "__metadata__"
-
-NAMES: Mapping[torch.dtype, str] = {
-    torch.bool: "BOOL",
-    torch.uint8: "U8",
-    torch.int8: "I8",
-    torch.float8_e4m3fn: "F8_E4M3",
-    torch.float8_e5m2: "F8_E5M2",
-    torch.uint16: "U16",
-    torch.int16: "I16",
-    torch.float16: "F16",
-    torch.bfloat16: "BF16",
-    torch.uint32: "U32",
-    torch.int32: "I32",
-    torch.float32: "F32",
-    torch.uint64: "U64",
-    torch.int64: "I64",
-    torch.float64: "F64",
-    torch.complex64: "C64",
-}
-"""What the format calls each dtype that it knows."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import zlib
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +11,26 @@ import torch
 from torch import Tensor, nn
 
 from budbreak.checks import check_model
-from budbreak.errors import BudbreakError, InvariantBroken, MaskMismatch, MissingData
-from budbreak.exporting.layout import NAMES
+from budbreak.errors import InvariantBroken, MaskMismatch
 from budbreak.exporting.nonlinearities import check_nonlinearities
-from budbreak.exporting.packed_reader import Array, opened, unpacked
 from budbreak.exporting.plans import plan_in
 from budbreak.exporting.rounding import fits_rounded
 from budbreak.exporting.state import state_of
-from budbreak.files import as_path, cannot_read, check_readable, corrupt, tensor_bytes
+from budbreak.files import (
+    DTYPES,
+    REMEDY,
+    Array,
+    as_path,
+    check_readable,
+    opened,
+    reading_exported,
+    tensor_bytes,
+    tensor_of,
+    unpacked,
+)
 from budbreak.graph import Forward, example_outputs
 from budbreak.live import model_digest
 from budbreak.masks import copied, unwrap
-
-_REMEDY = "export it again, or give a file that bb.export wrote as safetensors"
-_ODD = (ValueError, LookupError, TypeError, AttributeError, MemoryError, OverflowError, RecursionError, zlib.error)
-"""What rows and notes of another form raise."""
-_DTYPES: Mapping[str, torch.dtype] = {name: dtype for dtype, name in NAMES.items()}
 
 
 def load_exported(path: str | Path, model: nn.Module) -> nn.Module:
@@ -51,10 +53,10 @@ def load_exported(path: str | Path, model: nn.Module) -> nn.Module:
     """
     check_model(model)
     path = as_path(path)
-    with _said(path):
+    with reading_exported(path):
         check_readable(path)
         content = opened(path)
-        plan = plan_in(content[1], path, _REMEDY)
+        plan = plan_in(content[1], path, REMEDY)
     return _fill(copied(unwrap(model)) if plan is None else plan.apply(model), path, content)
 
 
@@ -65,7 +67,7 @@ def outputs_of_file(path: Path, model: nn.Module, example: Any, forward: Forward
         InvariantBroken: if that changed it.
     """
     before = model_digest(model)
-    with _said(path):
+    with reading_exported(path):
         content = opened(path)
     if model_digest(_fill(model, path, content)) != before:
         rule = "what is written is the model, bit for bit; nothing was left on disk"
@@ -73,51 +75,25 @@ def outputs_of_file(path: Path, model: nn.Module, example: Any, forward: Forward
     return example_outputs(model, example, forward)
 
 
-def read_exported(path: str | Path) -> dict[str, Tensor]:
-    """The state_dict in a safetensors file, packed or plain; see `load_exported` for what is raised."""
-    path = as_path(path)
-    with _said(path):
-        check_readable(path)
-        return {name: _tensor(*entry) for name, entry in unpacked(*opened(path)).items()}
-
-
 def _fill(model: nn.Module, path: Path, content: tuple[dict[str, Any], dict[str, Any], Array]) -> nn.Module:
-    with _said(path):
+    with reading_exported(path):
         described = _described(*content[:2])
     _check_fits(model, described, content[1])  # before anything of the sizes that the file names is made
-    with _said(path):
+    with reading_exported(path):
         check_nonlinearities(content[1], model)
-        stored = {name: _tensor(*entry) for name, entry in unpacked(*content).items()}
+        stored = {name: tensor_of(*entry) for name, entry in unpacked(*content).items()}
     state = {name: stored[name].to(tensor.dtype) for name, tensor in state_of(model).items()}
     model.load_state_dict(state)
     _check_same(model, state)
     return model
 
 
-@contextlib.contextmanager
-def _said(path: Path) -> Generator[None, None, None]:
-    """Errors of the reader, which stands alone, as ours."""
-    try:
-        yield
-    except BudbreakError:
-        raise
-    except FileNotFoundError:
-        raise MissingData(
-            f"no file {path}", "what is loaded is a file that bb.export wrote", "check the path"
-        ) from None
-    except OSError as error:
-        raise cannot_read(path, error) from error
-    except _ODD as error:
-        why = str(error) if isinstance(error, ValueError) else f"a row is of another form ({error!r})"
-        raise corrupt(path, why, _REMEDY) from None
-
-
 def _described(header: Mapping[str, Any], notes: Mapping[str, Any]) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
     if "tensors" not in notes:
-        return {name: (_DTYPES[entry["dtype"]], tuple(entry["shape"])) for name, entry in header.items()}
+        return {name: (DTYPES[entry["dtype"]], tuple(entry["shape"])) for name, entry in header.items()}
     described: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {}
     for name, *row in notes["tensors"]:
-        described[name] = described[row[0]] if len(row) == 1 else (_DTYPES[row[0]], tuple(row[1]))
+        described[name] = described[row[0]] if len(row) == 1 else (DTYPES[row[0]], tuple(row[1]))
     return described
 
 
@@ -152,10 +128,3 @@ def _check_same(model: nn.Module, state: Mapping[str, Tensor]) -> None:
                 "each tensor of the file has one in the model: ties are where they were, and nothing is computed",
                 "build the model as it was then: which of its tensors are the same, or changed by load_state_dict?",
             )
-
-
-def _tensor(dtype: str, bits: Array) -> Tensor:
-    tensor = torch.from_numpy(bits.copy())
-    if dtype == "BOOL" and bits.size and bits.max() > 1:
-        raise ValueError("it holds a bool that is neither 0 nor 1")
-    return tensor.view(_DTYPES[dtype])

@@ -73,7 +73,7 @@ class Packed:
 
 
 def write_packed(path: str | Path, state: Mapping[str, Tensor]) -> tuple[str, ...]:
-    """Write tensors by their names, a state_dict say, atomically; `read_exported` reads them.
+    """Write tensors by their names, a state_dict say, atomically; `budbreak.files.read_exported` reads them.
 
     Args:
         path: where the file goes.

@@ -11,8 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from budbreak.exporting.layout import Array, dtype_name
-from budbreak.exporting.packed_reader import BITS
-from budbreak.files import tensor_bytes
+from budbreak.files import BITS, tensor_bytes
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,8 @@
 """Files that are whole or absent: JSON documents, trees of tensors, locks, checksums."""
 
 from budbreak.files.documents import conform, read_json, write_json
+from budbreak.files.exported import DTYPES, NAMES, REMEDY, is_exported, read_exported, reading_exported, tensor_of
+from budbreak.files.packed_reader import BITS, VERSION, Array, opened, unpacked
 from budbreak.files.staging import staging
 from budbreak.files.storage import (
     FolderLock,
@@ -17,6 +19,12 @@ from budbreak.files.storage import (
 from budbreak.files.trees import as_stored, read_tree, tensor_bytes, tree_digest, write_tree
 
 __all__ = [
+    "BITS",
+    "DTYPES",
+    "NAMES",
+    "REMEDY",
+    "VERSION",
+    "Array",
     "FolderLock",
     "as_path",
     "as_stored",
@@ -25,13 +33,19 @@ __all__ = [
     "conform",
     "corrupt",
     "digest",
+    "is_exported",
+    "opened",
     "read_bytes",
+    "read_exported",
     "read_json",
     "read_tree",
+    "reading_exported",
     "staging",
     "sweep",
     "tensor_bytes",
+    "tensor_of",
     "tree_digest",
+    "unpacked",
     "write_bytes",
     "write_json",
     "write_text",

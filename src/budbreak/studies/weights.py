@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from budbreak.errors import CorruptFile, MissingData
-from budbreak.files import cannot_read, corrupt, write_bytes
+from budbreak.files import cannot_read, corrupt, is_exported, read_exported, write_bytes
 from budbreak.iteration import Store
 from budbreak.live import state_digest
 
@@ -48,7 +48,7 @@ def check_weights(folder: Path) -> None:
 
 
 def read_state(path: Path) -> Mapping[str, Tensor]:
-    """A state dict from a safetensors file.
+    """A state dict from a safetensors file: any, or one that `bb.export` wrote, whose checksum is then looked at.
 
     Raises:
         MissingData: if there is no such file.
@@ -62,6 +62,8 @@ def read_state(path: Path) -> Mapping[str, Tensor]:
         raise MissingData(
             f"no file {path}", "weights are a safetensors file", "write it with safetensors.torch.save_file"
         )
+    if is_exported(path):
+        return read_exported(path)
     try:
         return load_file(path)
     except PermissionError as error:
