@@ -257,7 +257,7 @@ def fail(error):
     ("changes", "note"),
     [
         ({"evaluate": lambda model: math.nan}, "the score is NaN"),
-        ({"evaluate": lambda model: torch.tensor(-math.inf)}, "the score is NaN"),
+        ({"evaluate": lambda model: torch.tensor(-math.inf)}, "the score is -inf"),
         ({"train": spoil}, "'0.weight' is not finite after the training"),
         ({"train": fail(FloatingPointError("loss is nan"))}, "FloatingPointError: loss is nan"),
         ({"evaluate": fail(NotFinite("loss is nan", "it is finite"))}, "NotFinite: loss is nan it is finite"),

@@ -163,6 +163,13 @@ def test_a_search_tries_ranks_and_trains_the_best(searched):
     assert list_runs(choice.out).orphans == ()
 
 
+def test_the_figure_says_where_a_sampler_stopped_before_its_trials_were_used(tmp_path):
+    arm = {**SEARCH, "activations.sampler": {"is": "random-search", "trials": 2}, "activations.finalists": 0}
+    result = run(choose(recipe({"search": arm}), tmp_path))
+    label = "Search for activations, seed 0; the sampler of search stopped after 2 of 4 trials"
+    assert [finding.label for finding in result.findings if finding.kind == "search"] == [label]
+
+
 def test_no_trial_looks_at_the_test_set_or_keeps_weights(searched):
     choice = searched[0]
     for task in tasks_in(choice, "search"):

@@ -186,6 +186,7 @@ def test_the_rule_of_a_trial_asks_with_what_it_knows():
         ({"tune.space": RATE, "tune.sampler": "late-acceptance"}, UnknownName, "tpe"),
         ({"tune.space": RATE, "tune.trials": 0}, InvalidValue, "at least 1"),
         ({"tune.space": RATE, "tune.stop": "never"}, UnknownName, "lagging"),
+        ({"tune.space": RATE, "tune.epochs": 1, "tune.stop": "lagging"}, InvalidValue, "after epoch 1 at the earliest"),
         ({"tune.space": RATE, "tune.epochs": 1, "retrain.ways": ["free"]}, InvalidValue, "take one of them out"),
         ({"tune.space": {}}, InvalidValue, "name of a space, or fields"),
         ({"tune.space": 5}, InvalidValue, '(?s)tune.space is 5.*write "safs", or'),

@@ -17,7 +17,7 @@ from budbreak.graph import Forward, undisturbed
 from budbreak.iteration import derive_seed, seed_everything
 from budbreak.live import check_zeros, held, model_state, replace_activations
 from budbreak.masks import Mask
-from budbreak.search.scores import score_of
+from budbreak.search.scores import odd_words, score_of
 from budbreak.search.trial import Values
 from budbreak.search.watching import TrialEnds, Watch
 
@@ -89,10 +89,11 @@ class Judge:
             if odd:  # before the zeros: NaN that is multiplied by 0 stays NaN
                 return None, f"{odd[0]!r} is not finite after the training"
             self._check_zeros(model)
-            score = watch.values[-1][1] if watch.stopped else score_of(self.evaluate(model))
+            given = watch.values[-1][1] if watch.stopped else self.evaluate(model)
+            score = score_of(given)
         except (FloatingPointError, OverflowError, NotFinite) as error:
             return None, f"{type(error).__name__}: {' '.join(str(error).split())}"
-        return score, "" if score is not None else "the score is NaN"
+        return score, "" if score is not None else f"the score is {odd_words(given)}"
 
     def _train(self, model: nn.Module, train: Callable[[nn.Module], object]) -> None:
         with contextlib.nullcontext() if self.mask is None else held(model, self.mask):

@@ -37,6 +37,11 @@ def score_of(value: object, said: str = "evaluate returned") -> float | None:
     return float(value)
 
 
+def odd_words(value: float | Tensor | np.generic) -> str:
+    """What a value is that is no score, though it may be given: "NaN" or "-inf"."""
+    return "-inf" if float(value) == -math.inf else "NaN"
+
+
 def _fix(value: object) -> str:
     number, _ = as_number(value)
     if 1 < number <= 100:

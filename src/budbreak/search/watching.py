@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from budbreak.checks import shown
 from budbreak.errors import InvalidValue
-from budbreak.search.scores import score_of
+from budbreak.search.scores import odd_words, score_of
 from budbreak.search.trial import Values
 
 Report = Callable[[int, float], None]
@@ -44,7 +44,7 @@ class Watch:
         self._check_epoch(epoch)
         score = score_of(accuracy, f"report({epoch}, accuracy) was given")
         if score is None:
-            self.note = f"the accuracy after epoch {epoch} is NaN"
+            self.note = f"the accuracy after epoch {epoch} is {odd_words(accuracy)}"
             raise TrialEnds
         self.values = (*self.values, (epoch, score))
         if self._stops is not None and self._stops(self.values):

@@ -94,10 +94,12 @@ def chosen_findings(shown: Sequence[tuple[Arm, Task]]) -> Iterator[Finding]:
     last = [(arm, task) for arm, task in shown if task.kind == "final"]
     searched = [(arm, task) for arm, task in last if arm.setup.activations.searches]
     for kind, label in _SEARCHES.items():
-        histories = {arm.name: _history(task.needed(kind)) for arm, task in last if task.seed == 0}
+        first = {arm.name: task.needed(kind) for arm, task in last if task.seed == 0}
+        histories = {name: _history(trials) for name, trials in first.items()}
         with_scores = {arm: history for arm, history in histories.items() if history.best is not None}
         if with_scores:
-            yield search_finding(with_scores, f"{label}, seed 0")
+            ends = [_ended(name, histories[name], first[name]) for name in with_scores]
+            yield search_finding(with_scores, "; ".join([f"{label}, seed 0", *filter(None, ends)]))
     for arm in dict.fromkeys(arm.name for arm, _ in searched):
         plans = [plan for own, task in searched if own.name == arm for plan in _plans(task.folder)]
         if plans:
@@ -118,6 +120,15 @@ def _history(trials: tuple[Task, ...]) -> History:
             break
         found += [] if trial is None else [trial]
     return History(tuple(found))
+
+
+def _ended(name: str, history: History, trials: Sequence[Task]) -> str:
+    """Where the sampler proposed nothing more before all trials were used."""
+    try:
+        early = len(history) < len(trials) and read_trial(trials[len(history)]) is None
+    except (FileNotFoundError, BudbreakError):
+        return ""  # it is under way
+    return f"the sampler of {name} stopped after {len(history)} of {len(trials)} trials" if early else ""
 
 
 def _plans(folder: Path) -> list[Mapping[str, Activation]]:

@@ -64,6 +64,11 @@ class Hyperband:
             yield epoch
             epoch *= self.factor
 
+    @property
+    def earliest(self) -> int:
+        """The first epoch after which a trial may be stopped."""
+        return self.least
+
     def stops(self, history: History, values: Values, number: int, seed: int) -> bool:
         """See `StoppingRule.stops`."""
         own = self.bracket(number, seed)

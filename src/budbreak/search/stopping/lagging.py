@@ -19,7 +19,7 @@ class Lagging:
         quantile: of the best accuracies until this epoch, of the trials that are known and got so far, in (0, 1); 0.5,
             the median, stops half of all trials sooner or later, 0.1 those without hope.
         startup: so many others that got so far there must be.
-        after: epochs before which none is stopped.
+        after: the first epoch after which one may be stopped.
 
     Source: Golovin et al. 2017 (the median rule of Vizier). Differs: the best, not the mean of all epochs.
     """
@@ -32,6 +32,11 @@ class Lagging:
         check_fraction("quantile", self.quantile, zero=False)
         check_count("startup", self.startup)
         check_count("after", self.after)
+
+    @property
+    def earliest(self) -> int:
+        """The first epoch after which a trial may be stopped."""
+        return self.after
 
     def stops(self, history: History, values: Values, number: int, seed: int) -> bool:
         """See `StoppingRule.stops`."""
