@@ -476,3 +476,11 @@ def test_own_values_that_break_their_promises_are_refused_before_the_first_epoch
 def test_a_run_in_this_process_leaves_the_log_of_other_iterations_on(tmp_path):
     run(choose(small(), tmp_path))
     assert logging.getLogger("budbreak.iteration").isEnabledFor(logging.WARNING)
+
+
+@pytest.mark.parametrize(("rate", "said"), [(1e-9, True), (0.05, False)], ids=["stays", "learns"])
+def test_a_dense_network_that_did_not_learn_is_named(rate, said, tmp_path):
+    changes = {"train.optimizer": {"is": "sgd", "learning_rate": rate}, "train.epochs": 2}
+    result = run(choose(small(changes), tmp_path))
+    named = [any("did not learn" in note for note in level.notes) for level in result.levels]
+    assert named == [said and level.level == 0 for level in result.levels]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,24 @@ from typing import Any
 from budbreak.errors import StoreMismatch
 from budbreak.files import read_json, write_json
 from budbreak.iteration import LevelRecord, Store, differences, read_records
-from budbreak.results import Counted, LevelResult, Notes, is_compacted, is_retrained, with_compacted, with_retrained
+from budbreak.results import (
+    VALIDATION_ACCURACY,
+    Counted,
+    EpochResult,
+    LevelResult,
+    Notes,
+    is_compacted,
+    is_retrained,
+    with_compacted,
+    with_retrained,
+)
 from budbreak.studies.chosen import PLAN, check_plan
 from budbreak.studies.prunedfile import is_pruned
 from budbreak.studies.task import Task
 from budbreak.studies.trialfile import is_tried, search_numbers
 from budbreak.studies.weights import WEIGHTS, check_weights
+
+_LEARNED = 1.5  # times the accuracy of the untrained network, which a dense training is to reach at least
 
 TASK, TASK_KIND = "task.json", "task 1"
 
@@ -158,9 +170,20 @@ def _level_result(stages: Sequence[LevelRecord], notes: Notes, arm: str, task: T
         invariants=last.invariants,
         layers=layers or (),
         curve=curve,
-        notes=tuple(_remarks(stages, layers, lost=epochs + len(stages) - len(curve))),
+        notes=(*_remarks(stages, layers, lost=epochs + len(stages) - len(curve)), *_not_learned(last.level, curve)),
         counted=None if last.counted == "weights" else Counted(last.counted_kept, last.counted_total, last.counted),
     )
+
+
+def _not_learned(level: int, curve: Sequence[EpochResult]) -> Iterator[str]:
+    """A dense training that leaves the network where it was: what is pruned of it says nothing about pruning."""
+    accuracies = [point.numbers.get(VALIDATION_ACCURACY.name) for point in curve]
+    before, after = (accuracies[0], accuracies[-1]) if len(curve) > 1 and level == 0 else (None, None)
+    if before is not None and after is not None and after < min(_LEARNED * before, 0.5):
+        yield (
+            f"the dense network did not learn: validation accuracy {100 * before:.1f} % before its training, "
+            f"{100 * after:.1f} % after it; lower the learning rate, or warm up"
+        )
 
 
 def _remarks(stages: Sequence[LevelRecord], layers: object, *, lost: int) -> list[str]:
