@@ -211,6 +211,25 @@ def test_a_signed_skip_is_refused():
         flows(model)
 
 
+class Outweighed(Subtracted):
+    """The paths that are subtracted are fewer, through each weight, than those that add."""
+
+    def forward(self, x):
+        x = self.first(x).relu()
+        return self.last(self.second(x) - x)
+
+
+def test_a_signed_skip_that_paths_outweigh_is_refused():
+    model = Outweighed()
+    nn.init.constant_(model.second.weight, 1.0)
+    before = copy.deepcopy(model.state_dict())
+    line = inspect.getsourcelines(Outweighed.forward)[1] + 2
+    with pytest.raises(InvalidValue, match=r"a part of the flow is negative") as caught:
+        bb.prune(model, sparsity=0.5, criterion=EIGHT)
+    assert caught.value.value.endswith(f"is negative: it turns at sub (test_synflow.py:{line})")
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
 def test_normalised_outputs_are_refused():
     with pytest.raises(InvalidValue, match="nothing flows"):  # the sum of its outputs is 1, whatever the weights are
         flows(nn.Sequential(mlp(), nn.Softmax(1)))

@@ -21,9 +21,8 @@ class RIA:
     norms of `Wanda`. Rows are outputs, columns what they are multiplied with: of a convolution input channel and place
     in the kernel. Columns are summed over the outputs of their group. Pruned weights are 0: sums are over living ones,
     and what is left of a row shares its importance. A row or column without a living weight scores 0. The authors
-    compare within each layer (scope `masks.Layer`, which it has unless another is given), within rows, or within N:M.
-
-    The authors compare within each output or within N:M; see `Wanda` for inputs and their norm.
+    compare within each layer (scope `masks.Layer`, which it has unless another is given), within rows, or within N:M;
+    see `Wanda` for inputs and their norm.
 
     Args:
         alpha: >= 0; 0.5 as in the paper. With 0 only weights are looked at.

@@ -19,7 +19,7 @@ from budbreak.evidence.passes import gradients_of
 from budbreak.evidence.passing import PassingOn, as_paths, written_out
 from budbreak.evidence.reached import listed, unreached
 from budbreak.evidence.traced import graph_of
-from budbreak.evidence.turning import Noting
+from budbreak.evidence.turning import Noting, listen_for_turns
 from budbreak.foreign import call_foreign
 from budbreak.graph import Forward, outputs_of, said_nodes, trace
 from budbreak.masks import parameters_named
@@ -65,8 +65,8 @@ class SynapticFlow:
         """See `Probe.start`.
 
         Raises:
-            InvalidValue: for complex weights; by the result, if a flow is negative, as where a skip is subtracted; if
-                there is none, or none that depends on one of the weights.
+            InvalidValue: for complex weights; by the result, if a flow is negative, as where a skip is subtracted, even
+                one that paths outweigh; if there is none, or none that depends on one of the weights.
             LayerCollapsed: by the result, if there is none because a layer has no living weight.
             NotFinite: by the result, if it is too large for float64.
         """
@@ -110,13 +110,15 @@ def _flow(model: nn.Module, names: Sequence[str], batch: Any, forward: Forward) 
         total = _total(model, batch, forward)
         if not isinstance(total, Tensor) or not total.requires_grad:
             raise _no_flow(parameters)
+        has_turned = listen_for_turns(total)
         flow = gradients_of(total, parameters, retain_graph=bool(mode.weighing))
+        hides_turns = has_turned()
         _check_weighing(mode.weighing, parameters, flow)
     missed = [name for name in parameters if name not in flow]
     if missed:
         raise _unreached(model, missed, _ones(batch), forward)
     negative = _check(float(total.detach()), parameters, flow)
-    if negative is not None:
+    if negative is not None or hides_turns:
         with as_paths(activations, noted := Noting()):
             noted.look_back(_total(model, batch, forward), [*parameters.values()])
         raise _negative(negative, str(noted))
@@ -217,9 +219,10 @@ def _check(total: float, parameters: Mapping[str, nn.Parameter], flow: Mapping[s
     return None
 
 
-def _negative(name: str, places: str) -> InvalidValue:
+def _negative(name: str | None, places: str) -> InvalidValue:
+    flow = f"the flow through {name!r}" if name else "a part of the flow"  # more that is positive may hide it
     return InvalidValue(
-        f"the flow through {name!r} is negative" + (f": it turns at {places}" if places else ""),
+        f"{flow} is negative" + (f": it turns at {places}" if places else ""),
         "SynFlow adds up paths of magnitudes: nothing may subtract or divide by them, nor a softmax weigh them; the "
         "norms of torch, modules and functions, are seen through",
         "return logits, if it is their softmax, of the network or by a forward of your own; or take another criterion",

@@ -81,6 +81,36 @@ class Noting(PassingOn):
         return listen
 
 
+def listen_for_turns(total: Tensor) -> Callable[[], bool]:
+    """Hear, while a number is differentiated, whether some derivative is negative, though paths that add hide it.
+
+    Args:
+        total: not yet differentiated; its graph keeps the listeners.
+
+    Returns:
+        Tells what was heard so far.
+    """
+    heard: list[bool] = []
+
+    def listen(given: Sequence[Tensor | None], received: Sequence[Tensor | None]) -> None:
+        if not heard and any(map(_is_negative, given)):
+            heard.append(True)
+
+    for node in _nodes_behind(total):
+        node.register_hook(listen)
+    return lambda: bool(heard)
+
+
+def _nodes_behind(total: Tensor) -> set[Node]:
+    todo, known = [total.grad_fn], set[Node]()
+    while todo:
+        node = todo.pop()
+        if node is not None and node not in known:
+            known.add(node)
+            todo += [following for following, _ in node.next_functions]
+    return known
+
+
 def _tensors_in(values: Iterable[object]) -> list[Tensor]:
     """Those among the values, and in lists of them."""
     found: list[Tensor] = []
