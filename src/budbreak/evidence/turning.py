@@ -124,4 +124,5 @@ def _is_negative(tensor: Tensor | None) -> bool:
     """Whether some of its numbers are."""
     if tensor is None or not tensor.is_floating_point() or not tensor.numel():
         return False
-    return float(tensor.detach().min()) < -_ROUNDING * float(tensor.detach().abs().max())
+    numbers = tensor.detach().to_dense() if tensor.layout != torch.strided else tensor.detach()  # of embeddings
+    return float(numbers.min()) < -_ROUNDING * float(numbers.abs().max())
