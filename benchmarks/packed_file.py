@@ -16,7 +16,8 @@ from torch import Tensor
 from benchmarks.findings import Findings, Goal, Table, table
 from benchmarks.settings import Settings
 from budbreak.errors import InvariantBroken
-from budbreak.exporting import entropy_bound, read_exported, write_packed
+from budbreak.exporting import entropy_bound, write_packed
+from budbreak.files import read_exported
 from budbreak.measuring import Contender, Timing
 
 OURS, SAVEZ, GZIP = "packed safetensors", "np.savez_compressed", "gzip of the dense file"
