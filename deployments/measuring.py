@@ -24,9 +24,9 @@ from budbreak.exporting import (
     entropy_bound,
     export,
     opened_all,
-    read_exported,
     timed,
 )
+from budbreak.files import read_exported
 from budbreak.measuring import Clock, Meter, Mode
 from deployments.cases import Case
 from deployments.cells import Cell, Form, Method

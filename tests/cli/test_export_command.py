@@ -14,7 +14,7 @@ import budbreak as bb
 from budbreak.cli import main
 from budbreak.data import load
 from budbreak.errors import MissingData
-from budbreak.exporting import read_exported
+from budbreak.files import read_exported
 from budbreak.networks import build
 from budbreak.results import LevelResult, load_result
 from budbreak.studies import Request, best_level, find_leaving
