@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
 import tempfile
 import time
 from pathlib import Path
@@ -15,6 +16,7 @@ from counting import Count, attempts, count, expected
 from budbreak.errors import InvalidValue
 from budbreak.executors.executing import ProcessEnded
 from budbreak.executors.executors import open_executor
+from budbreak.executors.ray_executor import RayExecutor
 from budbreak.executors.scheduling import carry_out
 
 ray = pytest.importorskip("ray")
@@ -29,7 +31,7 @@ def drive(tasks, opened, tick=lambda: None):
 
 @pytest.fixture
 def alone(monkeypatch):
-    """No cluster is known here: neither by name, nor one that runs on this machine, or was killed on it."""
+    """No cluster is known here: neither by name, nor one that was started on this machine."""
     folder = tempfile.mkdtemp(prefix="ray")  # short: the path of a socket has at most 107 letters
     monkeypatch.setenv("RAY_TMPDIR", folder)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
@@ -95,3 +97,48 @@ def test_an_address_at_which_nothing_answers_is_refused(monkeypatch, address):
     monkeypatch.setenv("RAY_ADDRESS", address)
     with pytest.raises(InvalidValue, match=re.escape(f"RAY_ADDRESS is '{address}'")), open_executor("ray"):
         pass
+
+
+def initialized(monkeypatch, folder) -> dict[str, object]:
+    """What Ray is begun with where it keeps its files in ``folder``."""
+    monkeypatch.setenv("RAY_TMPDIR", str(folder))
+    asked: dict[str, object] = {}
+    monkeypatch.setattr(ray, "init", lambda **how: asked.update(how))
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
+    RayExecutor(2)
+    return asked
+
+
+@pytest.mark.parametrize("left", [None, "127.0.0.1:1", ""], ids=["nothing", "a killed cluster", "an empty file"])
+def test_a_cluster_is_started_where_none_was_by_name_though_a_program_may_keep_one_for_itself(
+    monkeypatch, tmp_path, left
+):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if left is not None:
+        (tmp_path / "ray").mkdir()
+        (tmp_path / "ray" / "ray_current_cluster").write_text(left)
+    asked = initialized(monkeypatch, tmp_path)
+    assert (asked["address"], asked["num_cpus"]) == ("local", 2)
+
+
+def test_the_cluster_that_was_started_on_this_machine_is_joined(monkeypatch, tmp_path):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    (tmp_path / "ray").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        (tmp_path / "ray" / "ray_current_cluster").write_text(f"127.0.0.1:{server.getsockname()[1]}\n")
+        asked = initialized(monkeypatch, tmp_path)
+    assert asked["address"] is None  # Ray joins what was started, by a token if that asks for one
+    assert "num_cpus" not in asked
+
+
+def test_what_listens_and_is_no_cluster_is_refused(monkeypatch):
+    def refuse(**how: object) -> None:
+        raise ConnectionError("Failed to connect to Ray cluster")
+
+    monkeypatch.setattr(ray, "init", refuse)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{server.getsockname()[1]}")
+        with pytest.raises(InvalidValue, match=r"(?s)Ray does not join it.*RAY_AUTH_MODE=token"):
+            RayExecutor()

@@ -18,7 +18,8 @@ import sys
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Executor, Future
-from typing import Any, ParamSpec, TypeVar, cast
+from pathlib import Path
+from typing import Any, NoReturn, ParamSpec, TypeVar, cast
 
 from budbreak.errors import InvalidValue
 from budbreak.executors.executing import ProcessEnded, environment_defaults, retold
@@ -117,17 +118,28 @@ def _search_path() -> list[str]:
 
 
 def _join(ray: Any, workers: int | None) -> None:
-    address = os.environ.get("RAY_ADDRESS", "auto")
+    address = os.environ.get("RAY_ADDRESS") or (None if _is_started_here() else "local")
+    new: Mapping[str, Any] = {"num_cpus": workers, "include_dashboard": False} if address == "local" else {}
+    if address not in (None, "auto", "local"):
+        _check_reachable(address)
     with environment_defaults({"RAY_USAGE_STATS_ENABLED": "0"}), _signal_handler_kept():
-        if address == "auto":
-            with contextlib.suppress(ConnectionError):  # no cluster runs here
-                ray.init(address="auto", **_QUIET)
-                return
-        elif address != "local":
-            _check_reachable(address)
-            ray.init(address=address, **_QUIET)
-            return
-        ray.init(address="local", num_cpus=workers, include_dashboard=False, **_QUIET)
+        try:
+            ray.init(address=address, **new, **_QUIET)
+        except ConnectionError as error:
+            _refuse(address or "", "Ray does not join it", error)
+
+
+def _is_started_here() -> bool:
+    """Whether ``ray start`` has begun a cluster on this machine that answers: the one that Ray then joins by itself.
+
+    Ray's ``auto`` would join any cluster whose process it finds, also one that another program keeps for itself.
+    """
+    folder = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR" if sys.platform == "linux" else "") or "/tmp"
+    try:
+        _check_reachable(Path(folder, "ray", "ray_current_cluster").read_text(encoding="utf-8").strip())
+    except (OSError, InvalidValue):  # none was started, or it was killed
+        return False
+    return True
 
 
 def _check_reachable(address: str) -> None:
@@ -136,9 +148,13 @@ def _check_reachable(address: str) -> None:
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE).close()
     except (OSError, ValueError) as error:
-        rule = "it is host:port of a running Ray cluster"
-        fix = "start one there (ray start --head), or unset RAY_ADDRESS"
-        raise InvalidValue(f"RAY_ADDRESS is {address!r}: {error}", rule, fix) from error
+        _refuse(address, str(error), error)
+
+
+def _refuse(address: str, why: str, error: Exception) -> NoReturn:
+    rule = "it is host:port of a running Ray cluster, with RAY_AUTH_MODE=token where that asks for a token"
+    fix = "start one there (ray start --head), or unset RAY_ADDRESS"
+    raise InvalidValue(f"RAY_ADDRESS is {address!r}: {why}", rule, fix) from error
 
 
 @contextlib.contextmanager
