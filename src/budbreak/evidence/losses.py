@@ -10,11 +10,11 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import Node
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from budbreak.errors import InvalidValue
+from budbreak.evidence.behind import nodes_behind
 
 _BY_CLASS = ("cross_entropy", "nll_loss", "linear_cross_entropy")
 _BY_ELEMENT = (
@@ -142,13 +142,7 @@ def check_twice(value: Tensor) -> None:
 
 def _steps(value: Tensor) -> set[str]:
     """The plain names of all steps of autograd back from a number."""
-    todo, seen = [value.grad_fn], set[Node]()
-    while todo:
-        node = todo.pop()
-        if node is not None and node not in seen:
-            seen.add(node)
-            todo += [following for following, _ in node.next_functions]
-    return {node.name().rpartition("::")[2] for node in seen}
+    return {node.name().rpartition("::")[2] for node in nodes_behind(value.grad_fn)}
 
 
 def check_scalar(value: Any) -> Tensor:

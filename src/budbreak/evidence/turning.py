@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import Node
 
+from budbreak.evidence.behind import nodes_behind
 from budbreak.evidence.passing import PassingOn
 from budbreak.graph import calling_line
 
@@ -66,12 +67,7 @@ class Noting(PassingOn):
 
     def _note(self, last: Node, words: str) -> None:
         """All steps of autograd back to those that are known belong to a call."""
-        todo: list[Node | None] = [last]
-        while todo:
-            node = todo.pop()
-            if node is not None and node not in self._calls:
-                self._calls[node] = words
-                todo += [following for following, _ in node.next_functions]
+        self._calls |= dict.fromkeys(nodes_behind(last, self._calls), words)
 
     def _listening(self, words: str) -> Callable[[Sequence[Tensor | None], Sequence[Tensor | None]], None]:
         def listen(given: Sequence[Tensor | None], received: Sequence[Tensor | None]) -> None:
@@ -96,19 +92,9 @@ def listen_for_turns(total: Tensor) -> Callable[[], bool]:
         if not heard and any(map(_is_negative, given)):
             heard.append(True)
 
-    for node in _nodes_behind(total):
+    for node in nodes_behind(total.grad_fn):
         node.register_hook(listen)
     return lambda: bool(heard)
-
-
-def _nodes_behind(total: Tensor) -> set[Node]:
-    todo, known = [total.grad_fn], set[Node]()
-    while todo:
-        node = todo.pop()
-        if node is not None and node not in known:
-            known.add(node)
-            todo += [following for following, _ in node.next_functions]
-    return known
 
 
 def _tensors_in(values: Iterable[object]) -> list[Tensor]:
