@@ -17,7 +17,7 @@ from budbreak.errors import InvariantBroken
 from budbreak.exporting.folding import Fold, has_hooks, norm_folds, put, scalar_folds
 from budbreak.exporting.operators import constant
 from budbreak.exporting.sparse_linear import SparseLinear
-from budbreak.exporting.subclasses import scalable
+from budbreak.exporting.subclasses import scaling_subclasses
 from budbreak.exporting.wiring import Wiring
 from budbreak.graph import Forward, check_finite_outputs, example_outputs, largest_difference, too_far, trace
 from budbreak.masks import copied, unwrap
@@ -84,8 +84,9 @@ class _Baking:
     def bake(self) -> Baked:
         model = self.bare()
         folds = list[Fold]()
+        scaling = scaling_subclasses(model, self.example, self.forward)
         for find in (norm_folds, scalar_folds):
-            found = list(find(self.wiring(model)))
+            found = list(find(Wiring(model, trace(model, self.example, self.forward), scaling)))
             for fold in found:
                 fold.apply(model)
             folds += found
@@ -95,11 +96,6 @@ class _Baking:
             raise self.refusal(folds, trouble)
         difference = largest_difference(self.expected, example_outputs(model, self.example, self.forward))
         return Baked(model, tuple(str(fold) for fold in folds if fold.into), _norms(model), difference)
-
-    def wiring(self, model: nn.Module) -> Wiring:
-        """Of a copy."""
-        graph = trace(model, self.example, self.forward)
-        return Wiring(model, graph, scalable(model, self.example, self.forward))
 
     def bare(self) -> nn.Module:
         """A copy in eval mode, of plain weights alone, without dropout."""

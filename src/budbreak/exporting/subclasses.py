@@ -10,30 +10,29 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from budbreak.exporting.layers import Layer, as_layer, channel_dim, is_subclass, scale_outputs
+from budbreak.exporting.layers import Layer, channel_dim, is_subclass, scale_outputs
 from budbreak.graph import Forward, example_outputs
 
-_NEAR = 1e-4  # of float32: what is rounder than that stays as it is
+_NEAR = 1e-4  # of float32: what differs by more does something else than it shows
 Call = tuple[tuple[Any, ...], dict[str, Any], Any]
 """Positional inputs of a layer, those by keyword, and what it gave."""
 
 
-def scalable(model: nn.Module, example: Any, forward: Forward | None = None) -> frozenset[str]:
-    """Paths of the layers whose outputs take a factor and a shift over: those of torch, and subclasses that pass a try.
+def scaling_subclasses(model: nn.Module, example: Any, forward: Forward | None = None) -> frozenset[str]:
+    """Paths of the layers made from torch's whose outputs take a factor and a shift over, as those of torch do.
 
-    A subclass passes where a copy of it with twice the weights, and with twice the bias and one more, gives twice what
-    it gave on the example, and one more. One that only pads its input passes; one that standardizes its weights, or
-    leaves out its bias, does not.
+    That is where a copy with twice the weights, and with twice the bias and one more, gives twice what the layer gave
+    on the example, and one more. One that only pads its input does; one that standardizes its weights, or leaves out
+    its bias, does not.
 
     Args:
         model: in eval mode.
         example: as in `bake`.
         forward: as in `bake`.
     """
-    layers = {path: module for path, module in model.named_modules() if as_layer(module) is not None}
     unsure = {path: cast(Layer, module) for path, module in model.named_modules() if is_subclass(module)}
     calls = _calls(model, unsure, example, forward) if unsure else {}
-    return frozenset({*layers, *(path for path, call in calls.items() if _scales(unsure[path], call))})
+    return frozenset(path for path, call in calls.items() if _scales(unsure[path], call))
 
 
 def _calls(model: nn.Module, layers: Mapping[str, Layer], example: Any, forward: Forward | None) -> dict[str, Call]:
@@ -69,6 +68,5 @@ def _scales(layer: Layer, call: Call) -> bool:
         found = tried(*args, **kwargs)
     except Exception:  # code of others, of which nothing is known: it stays as it is
         return False
-    return isinstance(found, Tensor) and torch.allclose(
-        found, 2 * given + 1, rtol=1e-4, atol=1e-4 * float(given.abs().max())
-    )
+    near = _NEAR * float(given.abs().max())
+    return isinstance(found, Tensor) and torch.allclose(found, 2 * given + 1, rtol=_NEAR, atol=near)

@@ -19,11 +19,11 @@ class Wiring:
     Args:
         model: whose parametrizations are folded.
         graph: of it.
-        scalable: paths of the layers whose outputs take a factor over; see `subclasses.scalable`.
+        scaling: paths of the layers of other classes whose outputs take a factor over; see `subclasses`.
     """
 
-    def __init__(self, model: nn.Module, graph: ModelGraph, scalable: Collection[str] = ()) -> None:
-        self.scalable = scalable
+    def __init__(self, model: nn.Module, graph: ModelGraph, scaling: Collection[str] = ()) -> None:
+        self.scaling = scaling
         self.nodes, self.consumers = graph.nodes, graph.consumers()
         self.modules = dict(model.named_modules())
         self._uses = Counter(name for node in graph.nodes for name in {part.name for part in node.parts})
@@ -36,8 +36,8 @@ class Wiring:
 
     def scalable_layer(self, node: Node) -> Layer | None:
         """As `layer`, and also one of a subclass whose outputs take a factor and a shift over."""
-        if node.kind != Kind.LAYER or node.owner not in self.scalable:
-            return None
+        if node.kind != Kind.LAYER or node.owner not in self.scaling:
+            return self.layer(node)
         return cast(Layer, self.modules[node.owner]) if self.is_sole(node, "weight", "bias") else None
 
     def is_sole(self, node: Node, *own: str) -> bool:
