@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self, cast
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, PlainValidator, model_validator
 
@@ -32,7 +32,7 @@ class SearchSection(Section):
     """What both searches have in common."""
 
     space: Any = None
-    stop: Any = None
+    stop: StoppingRule | None = None
     trials: Trials = Field(25, description="at most so many candidates are tried; the sampler may stop before")
     epochs: Annotated[int, Field(ge=1, le=MOST_EPOCHS)] = Field(
         10, description="of each trial: the first epochs of the training that the best gets in full"
@@ -44,17 +44,6 @@ class SearchSection(Section):
         3,
         description="so many of the best are trained for train.epochs, and the best of them goes on; 0: of all trials",
     )
-
-    @model_validator(mode="after")
-    def _stops_before_the_end(self) -> Self:
-        first = getattr(self.stop, "earliest", 1)
-        if self.searches and self.stop is not None and first >= self.epochs:
-            raise InvalidValue(
-                f"epochs is {self.epochs}, and stop {self.stop} looks at a trial after epoch {first} at the earliest",
-                "a trial that is over has nothing left to save",
-                "give trials more epochs, have the rule look earlier, or take it out",
-            )
-        return self
 
     @property
     def searches(self) -> bool:

@@ -113,6 +113,11 @@ class Setup(Section):
                 value = f"{name}.epochs is {section.epochs}, and the last training has {self.epochs_last}"
                 rule, fix = "a trial is the beginning of the last training", f"{name}.epochs = {self.epochs_last}"
                 raise InvalidValue(value, rule, f"write {fix}, or fewer")
+            first = getattr(section.stop, "earliest", 1)
+            if section.searches and section.stop is not None and first >= section.epochs:
+                value = f"{name}.epochs is {section.epochs}, and {name}.stop looks after epoch {first} at the earliest"
+                rule = "a trial that is over has nothing left to save"
+                raise InvalidValue(value, rule, "give trials more epochs, have the rule look earlier, or take it out")
         return self
 
     @property

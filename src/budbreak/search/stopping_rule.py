@@ -9,7 +9,11 @@ from budbreak.search.trial import History, Values
 
 @runtime_checkable
 class StoppingRule(Protocol):
-    """Does a trial end before its training is over? A frozen value, pure in all that it is given, as samplers are."""
+    """Does a trial end before its training is over? A frozen value, pure in all that it is given, as samplers are.
+
+    One that never looks after the first epochs says so by an attribute ``earliest``, the first after which it may stop
+    a trial; a recipe whose trials are over by then is refused. Without it that is the first.
+    """
 
     def stops(self, history: History, values: Values, number: int, seed: int) -> bool:
         """Whether the trial ends here; asked after each report of its training.
