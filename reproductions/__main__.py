@@ -79,9 +79,10 @@ def _script(options: argparse.Namespace) -> None:
     for name in options.names:
         check_known(f"no study named {name!r}", name, known)
     chosen = [known[name] for name in options.names] or list(STUDIES)
-    jobs = jobs_of(chosen, RECIPES, options.data_dir, seeds=options.seeds)
-    for cell in run_scripts(jobs, options.cells, workers=options.workers):
-        print(f"new: {options.cells / cell.file_name}", flush=True)
+    jobs = jobs_of(chosen, RECIPES, options.data_dir, options.cells, seeds=options.seeds)
+    failures = run_scripts(jobs, workers=options.workers, finished=lambda job: print(f"new: {job.file}", flush=True))
+    if failures:
+        sys.exit("\n".join(f"{failure.task}: {failure.text}" for failure in failures))
 
 
 def _factors(options: argparse.Namespace) -> None:

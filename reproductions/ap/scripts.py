@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import as_completed
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from torch.optim import Optimizer
 
 from budbreak.contrib import ApScript, ScriptLevel, Trainee, follow
 from budbreak.data import Split, load, split
-from budbreak.executors import open_executor
+from budbreak.executors import Failure, Task, carry_out, open_executor
 from budbreak.files import digest
 from budbreak.masks import Mask, prunable_parameters
 from budbreak.networks import build
@@ -86,31 +85,75 @@ STUDIES = (
 
 @dataclass(frozen=True)
 class Job:
-    """One arm of a study under one seed; small and plain, so that it travels to other processes."""
+    """One arm of a study under one seed: a task, whose result is the cell that it writes.
+
+    Args:
+        study: of these.
+        arm: of its arms.
+        seed: 0 or more.
+        recipe: the file of the study's recipe.
+        data_dir: where the data sets are.
+        cells: the folder of the cells.
+    """
 
     study: ScriptStudy
     arm: str
     seed: int
     recipe: Path
     data_dir: Path | None
+    cells: Path
+
+    @property
+    def file(self) -> Path:
+        """Of its cell."""
+        return self.cells / self.study.name / f"{self.arm}-seed{self.seed}.json"
+
+    @property
+    def identity(self) -> str:
+        """See `Task`; one cell is written once."""
+        return str(self.file)
+
+    @property
+    def name(self) -> str:
+        """See `Task`."""
+        return f"{self.study.name} {self.arm} seed {self.seed}"
+
+    @property
+    def needs(self) -> Sequence[Task]:
+        """See `Task`."""
+        return ()
 
 
-def run_scripts(jobs: Sequence[Job], folder: Path, *, workers: int) -> Iterator[Cell]:
-    """Compute what has no cell yet, several at a time, and write each cell when it is over."""
-    missing = [job for job in jobs if not (folder / job.study.name / f"{job.arm}-seed{job.seed}.json").exists()]
+def run_scripts(jobs: Sequence[Job], *, workers: int, finished: Callable[[Job], object]) -> list[Failure]:
+    """Write each cell that is not there yet, several at a time.
+
+    Args:
+        jobs: in their order.
+        workers: how many at a time, >= 1.
+        finished: called with each job whose cell was written.
+
+    Returns:
+        Those that failed; the others go on.
+    """
+    missing = [job for job in jobs if not job.file.exists()]
     if not missing:
-        return
+        return []
     with open_executor("processes", workers) as opened:
-        for done in as_completed([opened.executor.submit(compute, job) for job in missing]):
-            cell = done.result()
-            write_cell(folder, cell)
-            yield cell
+        return carry_out(
+            missing, _write, executor=opened.executor, workers=opened.workers, tick=lambda: None, finished=finished
+        )
 
 
-def jobs_of(studies: Sequence[ScriptStudy], recipes: Path, data_dir: Path | None, *, seeds: int) -> list[Job]:
+def _write(job: Job) -> None:
+    write_cell(job.cells, compute(job))
+
+
+def jobs_of(
+    studies: Sequence[ScriptStudy], recipes: Path, data_dir: Path | None, cells: Path, *, seeds: int
+) -> list[Job]:
     """All arms of some studies under some seeds, seed by seed."""
-    every = [(study, arm) for study in studies for arm in study.arms]
-    return [Job(study, arm, seed, recipes / study.recipe, data_dir) for seed in range(seeds) for study, arm in every]
+    every = [(seed, study, arm) for seed in range(seeds) for study in studies for arm in study.arms]
+    return [Job(study, arm, seed, recipes / study.recipe, data_dir, cells) for seed, study, arm in every]
 
 
 def compute(job: Job) -> Cell:

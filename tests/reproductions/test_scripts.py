@@ -3,7 +3,7 @@
 import pytest
 
 from reproductions import read_cells
-from reproductions.ap.scripts import DRIFT, NONZERO, SCRIPTS, STUDIES, ScriptStudy, compute, jobs_of, run_scripts
+from reproductions.ap.scripts import DRIFT, NONZERO, SCRIPTS, STUDIES, Job, ScriptStudy, compute, jobs_of, run_scripts
 
 RECIPE = """
 [data]
@@ -23,7 +23,7 @@ schedule = {is = "geometric", rate = 0.2, levels = 2}
 
 def jobs(folder, *arms, network="mlp", seeds=1):
     (folder / "tiny.toml").write_text(RECIPE.replace("NETWORK", network))
-    return jobs_of([ScriptStudy("tiny-script", "tiny.toml", arms)], folder, None, seeds=seeds)
+    return jobs_of([ScriptStudy("tiny-script", "tiny.toml", arms)], folder, None, folder / "cells", seeds=seeds)
 
 
 @pytest.fixture(scope="module")
@@ -59,13 +59,16 @@ def test_two_trainings_a_level_are_counted(cells):
 
 
 @pytest.mark.slow  # processes are started anew
-def test_what_has_a_cell_is_not_computed_again(tmp_path):
-    wanted = jobs(tmp_path, "host", "ap")
-    first = list(run_scripts(wanted, tmp_path / "cells", workers=2))
-    assert sorted(cell.arm for cell in first) == ["ap", "host"]
-    assert list(run_scripts(wanted, tmp_path / "cells", workers=2)) == []
-    assert {cell.arm: cell for cell in read_cells(tmp_path / "cells")} == {cell.arm: cell for cell in first}
-    assert compute(wanted[0]).end == next(cell for cell in first if cell.arm == "host").end  # the same bits
+def test_what_has_a_cell_is_not_computed_again_and_what_fails_stops_no_other(tmp_path):
+    wanted = jobs(tmp_path, "host", "ap", "unknown")
+    done = list[Job]()
+    failures = run_scripts(wanted, workers=2, finished=done.append)
+    assert {job.arm for job in done} == {"host", "ap"}
+    assert [(failure.task, "unknown" in failure.text) for failure in failures] == [("tiny-script unknown seed 0", True)]
+    cells = {cell.arm: cell for cell in read_cells(tmp_path / "cells")}
+    assert compute(wanted[0]).end == cells["host"].end  # the same bits
+    assert run_scripts(wanted[:2], workers=2, finished=done.append) == []
+    assert len(done) == 2
 
 
 def test_switches_without_effect_are_not_planned():
