@@ -12,7 +12,7 @@ from safetensors import safe_open
 from budbreak.errors import InvalidValue
 from budbreak.exporting import entropy_bound, write_packed
 from budbreak.exporting.packing import rice
-from budbreak.files import NAMES, read_exported, tensor_bytes
+from budbreak.files import DTYPE_NAMES, read_exported, tensor_bytes
 
 
 def back(tmp_path, **state):
@@ -74,7 +74,7 @@ def test_all_together_come_back_in_order(tmp_path):
 
 
 @pytest.mark.parametrize("sparsity", [0.3, 0.9])
-@pytest.mark.parametrize("dtype", NAMES, ids=str)
+@pytest.mark.parametrize("dtype", DTYPE_NAMES, ids=str)
 def test_each_dtype_comes_back(tmp_path, dtype, sparsity):
     tensor = sparse(300, sparsity).to(dtype)
     read = back(tmp_path, x=tensor, y=sparse(7, 0.5), z=tensor[:10])

@@ -16,7 +16,7 @@ import numpy as np
 from torch import Tensor
 
 from budbreak.errors import InvalidValue
-from budbreak.files import BITS, NAMES, VERSION
+from budbreak.files import BITS, DTYPE_NAMES, VERSION
 
 Array = np.ndarray[Any, Any]
 _NOTES = "__metadata__"
@@ -42,13 +42,13 @@ def dtype_name(name: str, tensor: Tensor) -> str:
     Raises:
         InvalidValue: if it has no name for it.
     """
-    if tensor.dtype not in NAMES:
+    if tensor.dtype not in DTYPE_NAMES:
         raise InvalidValue(
             f"{name!r} is of {tensor.dtype}",
-            f"a safetensors file holds {', '.join(str(kind).removeprefix('torch.') for kind in NAMES)}",
+            f"a safetensors file holds {', '.join(str(kind).removeprefix('torch.') for kind in DTYPE_NAMES)}",
             "convert it: model.to(torch.float32), or take it out of the state_dict",
         )
-    return NAMES[tensor.dtype]
+    return DTYPE_NAMES[tensor.dtype]
 
 
 def write_entries(path: Path, entries: Mapping[str, Entry], notes: Mapping[str, Any]) -> None:

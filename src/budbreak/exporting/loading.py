@@ -18,15 +18,15 @@ from budbreak.exporting.rounding import fits_rounded
 from budbreak.exporting.state import state_of
 from budbreak.files import (
     DTYPES,
-    REMEDY,
+    EXPORT_AGAIN,
     Array,
     as_path,
     check_readable,
-    opened,
+    open_packed,
     reading_exported,
     tensor_bytes,
     tensor_of,
-    unpacked,
+    unpack_tensors,
 )
 from budbreak.graph import Forward, example_outputs
 from budbreak.live import model_digest
@@ -55,8 +55,8 @@ def load_exported(path: str | Path, model: nn.Module) -> nn.Module:
     path = as_path(path)
     with reading_exported(path):
         check_readable(path)
-        content = opened(path)
-        plan = plan_in(content[1], path, REMEDY)
+        content = open_packed(path)
+        plan = plan_in(content[1], path, EXPORT_AGAIN)
     return _fill(copied(unwrap(model)) if plan is None else plan.apply(model), path, content)
 
 
@@ -68,7 +68,7 @@ def outputs_of_file(path: Path, model: nn.Module, example: Any, forward: Forward
     """
     before = model_digest(model)
     with reading_exported(path):
-        content = opened(path)
+        content = open_packed(path)
     if model_digest(_fill(model, path, content)) != before:
         rule = "what is written is the model, bit for bit; nothing was left on disk"
         raise InvariantBroken(f"the file of {type(model).__name__} holds other values than the model", rule)
@@ -81,7 +81,7 @@ def _fill(model: nn.Module, path: Path, content: tuple[dict[str, Any], dict[str,
     _check_fits(model, described, content[1])  # before anything of the sizes that the file names is made
     with reading_exported(path):
         check_nonlinearities(content[1], model)
-        stored = {name: tensor_of(*entry) for name, entry in unpacked(*content).items()}
+        stored = {name: tensor_of(*entry) for name, entry in unpack_tensors(*content).items()}
     state = {name: stored[name].to(tensor.dtype) for name, tensor in state_of(model).items()}
     model.load_state_dict(state)
     _check_same(model, state)

@@ -1,8 +1,16 @@
 """Files that are whole or absent: JSON documents, trees of tensors, locks, checksums."""
 
 from budbreak.files.documents import conform, read_json, write_json
-from budbreak.files.exported import DTYPES, NAMES, REMEDY, is_exported, read_exported, reading_exported, tensor_of
-from budbreak.files.packed_reader import BITS, VERSION, Array, opened, unpacked
+from budbreak.files.exported import (
+    DTYPE_NAMES,
+    DTYPES,
+    EXPORT_AGAIN,
+    is_exported,
+    read_exported,
+    reading_exported,
+    tensor_of,
+)
+from budbreak.files.packed_reader import BITS, VERSION, Array, open_packed, unpack_tensors
 from budbreak.files.staging import staging
 from budbreak.files.storage import (
     FolderLock,
@@ -21,8 +29,8 @@ from budbreak.files.trees import as_stored, read_tree, tensor_bytes, tree_digest
 __all__ = [
     "BITS",
     "DTYPES",
-    "NAMES",
-    "REMEDY",
+    "DTYPE_NAMES",
+    "EXPORT_AGAIN",
     "VERSION",
     "Array",
     "FolderLock",
@@ -34,7 +42,7 @@ __all__ = [
     "corrupt",
     "digest",
     "is_exported",
-    "opened",
+    "open_packed",
     "read_bytes",
     "read_exported",
     "read_json",
@@ -45,7 +53,7 @@ __all__ = [
     "tensor_bytes",
     "tensor_of",
     "tree_digest",
-    "unpacked",
+    "unpack_tensors",
     "write_bytes",
     "write_json",
     "write_text",

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from budbreak.errors import BudbreakError, MissingData
-from budbreak.files.packed_reader import Array, opened, unpacked
+from budbreak.files.packed_reader import Array, open_packed, unpack_tensors
 from budbreak.files.storage import as_path, cannot_read, check_readable, corrupt
 
-REMEDY = "export it again, or give a file that bb.export wrote as safetensors"
+EXPORT_AGAIN = "export it again, or give a file that bb.export wrote as safetensors"
 """What helps against a file that is damaged, or is none of these."""
 
-NAMES: Mapping[torch.dtype, str] = {
+DTYPE_NAMES: Mapping[torch.dtype, str] = {
     torch.bool: "BOOL",
     torch.uint8: "U8",
     torch.int8: "I8",
@@ -38,7 +38,7 @@ NAMES: Mapping[torch.dtype, str] = {
 }
 """What the format calls each dtype that it knows."""
 
-DTYPES: Mapping[str, torch.dtype] = {name: dtype for dtype, name in NAMES.items()}
+DTYPES: Mapping[str, torch.dtype] = {name: dtype for dtype, name in DTYPE_NAMES.items()}
 """And the other way round."""
 
 _LONGEST = 100_000_000  # bytes of a header of safetensors
@@ -67,7 +67,7 @@ def read_exported(path: str | Path) -> dict[str, Tensor]:
     path = as_path(path)
     with reading_exported(path):
         check_readable(path)
-        return {name: tensor_of(*entry) for name, entry in unpacked(*opened(path)).items()}
+        return {name: tensor_of(*entry) for name, entry in unpack_tensors(*open_packed(path)).items()}
 
 
 @contextlib.contextmanager
@@ -85,7 +85,7 @@ def reading_exported(path: Path) -> Generator[None, None, None]:
         raise cannot_read(path, error) from error
     except _ODD as error:
         why = str(error) if isinstance(error, ValueError) else f"a row is of another form ({error!r})"
-        raise corrupt(path, why, REMEDY) from None
+        raise corrupt(path, why, EXPORT_AGAIN) from None
 
 
 def tensor_of(dtype: str, bits: Array) -> Tensor:

@@ -38,12 +38,12 @@ BITS = {name: np.dtype(f"<u{kind.itemsize}") for name, kind in DTYPES.items()}
 
 def read(path: str | Path) -> dict[str, Array]:
     """Name -> array; BF16 as float32, which holds it exactly, F8 as bits. A file that does not fit is a ValueError."""
-    tensors = unpacked(*opened(path)).items()
+    tensors = unpack_tensors(*open_packed(path)).items()
     wide = {name: (bits.astype("<u4") << 16).view("<f4") for name, (dtype, bits) in tensors if dtype == "BF16"}
     return {name: wide[name] if name in wide else bits.view(DTYPES[dtype]) for name, (dtype, bits) in tensors}
 
 
-def opened(path: str | Path) -> tuple[dict[str, Any], dict[str, Any], Array]:
+def open_packed(path: str | Path) -> tuple[dict[str, Any], dict[str, Any], Array]:
     """The entries of the header, our notes, and the data of a file that is whole and unchanged, or ValueError."""
     content = Path(path).read_bytes()
     start = 8 + int.from_bytes(content[:8], "little")
@@ -63,7 +63,7 @@ def opened(path: str | Path) -> tuple[dict[str, Any], dict[str, Any], Array]:
     return header, notes, np.frombuffer(content, np.uint8)[start:]
 
 
-def unpacked(header: dict[str, Any], notes: dict[str, Any], data: Array) -> dict[str, tuple[str, Array]]:
+def unpack_tensors(header: dict[str, Any], notes: dict[str, Any], data: Array) -> dict[str, tuple[str, Array]]:
     """Name -> dtype, and bits as unsigned integers in the tensor's shape."""
     entries = {key: data[slice(*entry["data_offsets"])] for key, entry in header.items()}
     if "tensors" not in notes:
