@@ -179,7 +179,7 @@ def _not_learned(level: int, curve: Sequence[EpochResult]) -> Iterator[str]:
     """A dense training that leaves the network where it was: what is pruned of it says nothing about pruning."""
     accuracies = [point.numbers.get(VALIDATION_ACCURACY.name) for point in curve]
     before, after = (accuracies[0], accuracies[-1]) if len(curve) > 1 and level == 0 else (None, None)
-    if before is not None and after is not None and after < min(_LEARNED * before, 0.5):
+    if before is not None and after is not None and (not after or after < min(_LEARNED * before, 0.5)):
         yield (
             f"the dense network did not learn: validation accuracy {100 * before:.1f} % before its training, "
             f"{100 * after:.1f} % after it; lower the learning rate, or warm up"
