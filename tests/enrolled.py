@@ -13,7 +13,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from budbreak import activations, criteria, diagnostics, evidence, masks, schedules, search, training
+from budbreak import activations, criteria, diagnostics, evidence, lowrank, masks, schedules, search, training
 from budbreak.exporting import Onnx, OnnxInt8, OpenVINO, OpenVINOInt8, Packed, Safetensors, TorchProgram
 from budbreak.iteration import AccuracyGates, ActivateWhilePruning, EarlyStop, Remove, Train
 
@@ -120,6 +120,23 @@ ROWS = (
     activation(activations.Tanh, trainable=False, **BOTH),
     activation(activations.TanhSoft1, trainable=True, alpha=1.0),
     activation(activations.TanhSoft2, trainable=True, beta=1.0, gamma=1.0),
+    # penalties
+    Row(
+        lowrank.SchattenP,
+        ({"strength": 0.1}, {"strength": 0.1, "p": 1.0}),
+        {"strength": MISSING, "p": 0.5, "epsilon": 1e-3},
+        {"strength": st.floats(0, 10), "p": st.floats(0.1, 1), "epsilon": st.floats(1e-6, 1)},
+    ),
+    Row(
+        lowrank.WeightedNuclearNorm,
+        ({"strength": 0.1}, {"strength": 0.1, "weights": "inverse"}),
+        {"strength": MISSING, "weights": "index", "epsilon": 1e-3},
+        {
+            "strength": st.floats(0, 10),
+            "weights": st.sampled_from(["index", "inverse", "uniform"]),
+            "epsilon": st.floats(1e-6, 1),
+        },
+    ),
     # criteria
     Row(
         criteria.ActivationCount,

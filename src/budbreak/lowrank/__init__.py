@@ -8,18 +8,22 @@ from budbreak.lowrank.penalties import singular_values
 from budbreak.lowrank.ranks import Ranks, Spectra, matrix_text, ranks, ranks_of
 from budbreak.lowrank.ratios import LayerRatio, Ratios, spectra_of, spectrum_ratios
 from budbreak.lowrank.schatten import SchattenP
+from budbreak.lowrank.shrinking import PENALTIES, Penalty, Shrinking
 from budbreak.lowrank.splitting import SplitLayer
 from budbreak.lowrank.tolerance import Tolerance
 
 __all__ = [
     "METHODS",
     "NUMBERS",
+    "PENALTIES",
     "Factors",
     "LayerRank",
     "LayerRatio",
+    "Penalty",
     "Ranks",
     "Ratios",
     "SchattenP",
+    "Shrinking",
     "Spectra",
     "SplitLayer",
     "Tolerance",

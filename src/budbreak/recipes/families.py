@@ -8,6 +8,7 @@ from budbreak.iteration import CRITERIA as CRITERIA
 from budbreak.iteration import ENDING_RULES as ENDING_CLASSES
 from budbreak.iteration import FOLLOW_UPS as FOLLOW_UP_CLASSES
 from budbreak.iteration import ActivateWhilePruning
+from budbreak.lowrank import PENALTIES as PENALTY_CLASSES
 from budbreak.masks import ALLOCATIONS as ALLOCATION_CLASSES
 from budbreak.masks import GRANULARITIES as GRANULARITY_CLASSES
 from budbreak.masks import SCOPES as SCOPE_CLASSES
@@ -50,5 +51,12 @@ SCOPES = Family.of(
 )
 ALLOCATIONS = Family.of("allocation", ALLOCATION_CLASSES, example='"erk"')
 OPTIMIZERS = OPTIMIZER_FAMILY
+PENALTIES = Family.of(
+    "penalty",
+    PENALTY_CLASSES,
+    needs=("apply",),
+    call=False,
+    example='{is = "weighted-nuclear-norm", strength = 1e-4}',
+)
 RATES = RATE_FAMILY
 DIAGNOSTICS = Family.of("diagnostic", diagnostics.ALL, needs=("needs", "quantities"), example='"dead-units"')

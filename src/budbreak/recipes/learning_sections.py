@@ -9,8 +9,9 @@ from pydantic import Field, model_validator
 from budbreak.data import PAD, find
 from budbreak.errors import InvalidValue
 from budbreak.iteration import EndingRule
+from budbreak.lowrank import Penalty
 from budbreak.networks import check_init, check_network
-from budbreak.recipes.families import ENDINGS, OPTIMIZERS, RATES
+from budbreak.recipes.families import ENDINGS, OPTIMIZERS, PENALTIES, RATES
 from budbreak.recipes.readers import read_one, read_optional, read_text
 from budbreak.recipes.section import MOST_EPOCHS, MOST_IMAGES, Images, Section
 from budbreak.training import SGD, Constant, OptimizerValue, RateSchedule
@@ -79,6 +80,22 @@ class TrainSection(Section):
     schedule: Annotated[RateSchedule, read_one(RATES, "train.schedule")] = Field(
         Constant(), description='of the learning rate, e.g. {is = "steps", milestones = [10, 13]}'
     )
+    penalty: Annotated[Penalty | None, read_optional(PENALTIES, "train.penalty")] = Field(
+        None,
+        description="what shrinks the singular values of the weights that may be pruned, by proximal steps, e.g. "
+        '{is = "weighted-nuclear-norm", strength = 1e-4}; or "none"',
+    )
+    penalty_every: Annotated[int, Field(ge=1, le=MOST_IMAGES)] = Field(
+        20, description="optimizer steps between two of the penalty, each as large as all of these; 1 is slow"
+    )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="float32, bfloat16; auto: whichever was measured to be faster"
     )
+
+    @model_validator(mode="after")
+    def _has_what_is_told(self) -> TrainSection:
+        usual = type(self).model_fields["penalty_every"].default
+        if self.penalty is None and self.penalty_every != usual:
+            value = f"train.penalty_every is {self.penalty_every}, and there is no train.penalty"
+            raise InvalidValue(value, "it is of a penalty", f"take it out, or write penalty = {PENALTIES.example}")
+        return self

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from budbreak.data import Images
 from budbreak.diagnostics import Measurement
 from budbreak.iteration import EndingRule, Level, Plan
+from budbreak.lowrank import Shrinking
 from budbreak.masks import Mask
 from budbreak.recipes import WATCHED, Setup
 from budbreak.results import TRAIN_ACCURACY, VALIDATION_LOSS, EpochResult, NotedEnd, NotedEpoch, Notes
@@ -55,6 +56,7 @@ class Trainer:
         setup, until = self.setup, self.until(level.number)
         if not level.epochs_done:
             self._note(level, 0, {})
+        shrinking = self._shrinking(level, optimizer)
         for epoch in level.epochs(epochs_of(setup, level.number), until=until):
             self.notes.check(level.number, level.stage, epoch)
             done = train_epoch(
@@ -64,15 +66,24 @@ class Trainer:
                 engine=self.engine,
                 batch_size=setup.train.batch_size,
                 augment=setup.data.augment,
-                after_step=rates.after_step,
+                after_step=rates.after_step if shrinking is None else _in_turn(shrinking.after_step, rates.after_step),
                 steps=setup.prune.steps if level.number else 0,
                 accuracy=TRAIN_ACCURACY.name in self.watched,
             )
+            if shrinking is not None:
+                shrinking.finish()
             own = {} if done.accuracy is None else {TRAIN_ACCURACY.name: done.accuracy}
             numbers = self._note(level, epoch + 1, {"train_loss": done.loss, **own})
             level.record(**{name: numbers[name] for name in WATCHED if name in numbers})
             rates.after_epoch(numbers["validation_accuracy"], train_loss=done.loss)
         self._end(level)
+
+    def _shrinking(self, level: Level, optimizer: Optimizer) -> Shrinking | None:
+        train = self.setup.train
+        if train.penalty is None:
+            return None
+        mask, prunable = None if self.free else level.mask, self.plan.prunable
+        return Shrinking(train.penalty, self.model, optimizer, every=train.penalty_every, mask=mask, prunable=prunable)
 
     def _note(self, level: Level, epoch: int, numbers: Mapping[str, float]) -> Mapping[str, float]:
         """Measure after an epoch (0: before the first), and keep it."""
@@ -131,3 +142,11 @@ class Trainer:
 
     def _accuracy(self, images: Images) -> float:
         return evaluate(self.model, images, engine=self.engine).accuracy
+
+
+def _in_turn(first: Callable[[], None], second: Callable[[], None]) -> Callable[[], None]:
+    def both() -> None:
+        first()
+        second()
+
+    return both

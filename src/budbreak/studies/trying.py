@@ -26,6 +26,7 @@ _TRIED = 8  # images in the batch that is tried: more show nothing more
 _TIMED = 5  # calls that are timed, after a first one that warms up
 _ENOUGH = 1.0  # seconds of timing, after which none is begun
 _EVALUATED = 1000  # images that are looked at to time an evaluation or a measurement
+_SMALL = 1e-9  # the step of a penalty that is only tried
 _STORING = 0.02  # seconds: a checkpoint and the notes of an epoch of a small network
 
 
@@ -143,6 +144,12 @@ def _try_batch(setup: Setup, model: nn.Module, engine: Engine, parts: Split, cla
         lambda: train_step(model, optimizer, inputs, labels, engine),
         rule="a network can be trained by gradients",
     )
+    if (penalty := setup.train.penalty) is not None:
+        call_foreign(
+            f"a step of {penalty}",
+            lambda: penalty.apply(model, step=_SMALL, prunable=make_plan(setup, seed=0, steps=1).prunable),
+            rule="a penalty shrinks the weights of a model that may be pruned",
+        )
     call_foreign(
         f"the learning rate by {setup.train.schedule}",
         lambda: (rates.after_step(), rates.after_epoch(0.5, train_loss=1.0)),
@@ -175,7 +182,13 @@ def _seconds_of_epoch(setup: Setup, model: nn.Module, engine: Engine, parts: Spl
     images = parts.train.first(setup.train.batch_size).to(engine.device)
     inputs, labels = engine.place(images.normalised(images.images)), images.labels
     step = _timed(lambda: train_step(model, optimizer, inputs, labels, engine))
+    step += _seconds_of_penalty(setup, model) / setup.train.penalty_every
     return step * steps_per_epoch(len(parts.train), setup.train.batch_size) + looking + _STORING
+
+
+def _seconds_of_penalty(setup: Setup, model: nn.Module) -> float:
+    penalty, prunable = setup.train.penalty, make_plan(setup, seed=0, steps=1).prunable
+    return 0.0 if penalty is None else _timed(lambda: penalty.apply(model, step=_SMALL, prunable=prunable))
 
 
 def _seconds_of_looking(setup: Setup, model: nn.Module, engine: Engine, parts: Split) -> float:
