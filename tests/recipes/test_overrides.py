@@ -42,8 +42,10 @@ def test_set_is_read_as_toml_and_else_as_text(text, expected):
         ("train.epochs=3\nx = 4", "in 2 lines"),
         ("x=" + "[" * 1500, "written as in TOML"),
         ("x=" + "a" * 70000, "70,000 letters"),
+        ("arms.ap.train.epochs=3", "write --arms ap --set train.epochs=3, or change the recipe"),
+        ("arms.ap=3", "change the recipe"),
     ],
-    ids=range(8),
+    ids=range(10),
 )
 def test_a_set_that_cannot_be_read_is_refused(text, words):
     with pytest.raises(InvalidValue) as caught:

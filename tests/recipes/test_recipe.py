@@ -176,9 +176,9 @@ def test_sets_change_the_sections_beneath_all_arms_and_the_folder():
 @pytest.mark.parametrize(
     ("sets", "whole", "words"),
     [
-        ({"train.epochs": 3}, {"arms": {"a": {"train.epochs": 4}}}, "every arm sets it"),
+        ({"train.epochs": 3}, {"arms": {"a": {"train.epochs": 4}}}, "arm 'a' sets it"),
         ({"train.epochs": 3}, {"arms": {"a": {"train.epochs": 4}, "b": {"train": {"epochs": 5}}}}, "every arm sets it"),
-        ({"prune.schedule.levels": 3}, {"arms": {"a": {"prune.schedule": "dense"}}}, "every arm sets it"),
+        ({"prune.schedule.levels": 3}, {"arms": {"a": {"prune.schedule": "dense"}}}, "arm 'a' sets it"),
         ({"train.epochs": 3}, {"grid": {"train.epochs": [4, 5]}}, "the grid sets it"),
     ],
 )
@@ -194,6 +194,44 @@ def test_a_set_that_some_arm_still_feels_is_taken():
     sets = {"prune.schedule": {"is": "geometric", "rate": 0.5, "levels": 9}}
     (arm,) = make_recipe(plain(arms=arms), sets=sets).arms
     assert (arm.setup.prune.schedule.rate, arm.setup.prune.schedule.levels) == (0.5, 4)
+
+
+SEARCHED = {"activations.space": "paper"}
+SEARCHES = {"host": {}, "searched": SEARCHED, "wide": {"train.batch_size": 8}}
+
+
+def test_what_is_set_has_to_go_together_with_the_arms_that_are_run_alone():
+    """Trials have 10 epochs, which a training of 3 has not."""
+    given = plain(arms=SEARCHES)
+    with pytest.raises(InvalidValue, match=r"arm 'searched': activations\.epochs is 10"):
+        make_recipe(given, sets={"train.epochs": 3})
+    recipe = make_recipe(given, sets={"train.epochs": 3}, only=["wide"])
+    assert [arm.name for arm in recipe.arms] == ["host", "wide"]
+    assert make_recipe(recipe.plain, only=["wide"]) == recipe  # what a run writes down reads back
+    with pytest.raises(InvalidValue, match=r"arm 'searched': activations\.epochs is 10"):
+        make_recipe(given, sets={"train.epochs": 3}, only=["searched"])
+
+
+def test_an_arm_runs_though_its_reference_does_not_go_together_with_what_is_set():
+    given = plain(arms={"host": {"activations.space": "paper"}, "other": {}})
+    (arm,) = make_recipe(given, sets={"train.epochs": 3}, only=["other"]).arms
+    assert (arm.name, arm.setup.train.epochs) == ("other", 3)
+
+
+@pytest.mark.parametrize(
+    ("sets", "only", "words"),
+    [
+        ({"activations.trials": 3}, ["host", "wide"], "activations.trials is 3\nno activations are searched"),
+        ({"train.batch_size": 3}, ["wide"], "arm 'wide' sets it"),
+        ({"activations.epochs": 1}, ["searched"], "arm 'searched' sets it"),
+        ({}, ["wode"], "did you mean 'wide'"),
+    ],
+)
+def test_what_the_arms_that_are_run_do_not_feel_is_refused(sets, only, words):
+    given = plain(arms={**SEARCHES, "searched": {**SEARCHED, "activations.epochs": 2}})
+    assert make_recipe(given, sets=sets)
+    with pytest.raises((InvalidValue, UnknownName), match=words):
+        make_recipe(given, sets=sets, only=only)
 
 
 def test_the_folder_belongs_to_the_sections_and_not_to_arms_seeds_or_grid():

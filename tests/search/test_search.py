@@ -352,6 +352,7 @@ def test_an_evaluation_may_give_any_number(score):
         ({"space": [ReLU()]}, InvalidValue, "nothing to search"),
         ({"space": {"1": [Tanh()], "3": [ReLU()]}}, InvalidValue, "one candidate"),
         ({"sampler": "genetik"}, InvalidValue, r"sampler=bb.search.Genetic\(\)"),
+        ({"sampler": "lahc"}, InvalidValue, r"sampler=bb.search.LateAcceptance\(\)"),
         ({"sampler": LateAcceptance}, InvalidValue, "an instance"),
         ({"sampler": None}, InvalidValue, r"LateAcceptance\(\)"),
         ({"trials": 0}, InvalidValue, "trials is 0"),
@@ -365,7 +366,7 @@ def test_an_evaluation_may_give_any_number(score):
         ({"report": 1}, InvalidValue, "report is 1"),
         ({"train": copy.deepcopy}, InvalidValue, "another Sequential"),
     ],
-    ids=range(25),
+    ids=range(26),
 )
 def test_wrong_arguments_are_refused(changes, error, words):
     with pytest.raises(error, match=words):

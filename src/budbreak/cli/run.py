@@ -15,7 +15,7 @@ from budbreak.cli.parser import import_from_here, whole
 from budbreak.cli.sinks import open_sink
 from budbreak.errors import InvalidValue
 from budbreak.executors import EXECUTORS, check_executor, usual_executor
-from budbreak.recipes import Recipe, import_folders, load_recipe, parse_set
+from budbreak.recipes import Arm, Recipe, import_folders, load_recipe, parse_set
 from budbreak.reporting import PAGE, conclusion, lacking, terminal_table, write_report
 from budbreak.results import RunResult
 from budbreak.studies import TASKS, Choice, Event, Place, epochs_of_choice, look_ahead, run, share_cores
@@ -36,7 +36,7 @@ def add(commands: Any) -> None:
     parser.add_argument("recipe", type=Path, help="a TOML file: sections, and arms that override some of them")
     parser.add_argument(
         "--set", action="append", default=[], metavar="PATH=VALUE", dest="sets",
-        help="override a field in all arms: --set train.epochs=20 --set prune.criterion=taylor",
+        help="override a field in the arms that are run: --set train.epochs=20 --set prune.criterion=taylor",
     )  # fmt: skip
     parser.add_argument("--arms", metavar="NAME,...", help="only these arms (default: all)")
     parser.add_argument("--seeds", type=whole, metavar="N", help="seeds 0 to N-1 (default: those of the recipe)")
@@ -59,11 +59,12 @@ def add(commands: Any) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Run it; the table, the page and where they lie are printed at the end."""
-    recipe = load_recipe(options.recipe, _sets(options.sets), seeds=options.seeds)
+    names = None if options.arms is None else _names(options.arms)
+    recipe = load_recipe(options.recipe, _sets(options.sets), seeds=options.seeds, only=names)
     if options.log:
         import_from_here()
     sink = open_sink(options.log)
-    choice = _choice(options, recipe)
+    choice = _choice(options, recipe, recipe.arms if names is None else recipe.only(names))
     if not options.yes and not options.dry_run:
         _check_amount(choice)
     overview = look_ahead(choice)
@@ -92,8 +93,7 @@ def finish(result: RunResult, folder: Path) -> None:
     say("", terminal_table(result), f"\n{conclusion(result)}", f"run: {folder}\nreport: {lacking() or folder / PAGE}")
 
 
-def _choice(options: argparse.Namespace, recipe: Recipe) -> Choice:
-    arms = recipe.arms if options.arms is None else recipe.only(_names(options.arms))
+def _choice(options: argparse.Namespace, recipe: Recipe, arms: tuple[Arm, ...]) -> Choice:
     alone = 1 if options.executor == "here" else None
     count, threads = share_cores(len(arms) * recipe.seeds, options.workers or alone)
     executor = options.executor or usual_executor(count)

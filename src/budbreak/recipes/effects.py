@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -100,15 +100,16 @@ RULES = (
 )
 
 
-def check_effects(base: Mapping[str, Any], arms: Sequence[Arm]) -> None:
-    """Refuse what was given although it has no effect: in the sections in no arm, or in an arm of its own.
+def check_effects(base: Mapping[str, Any], arms: Sequence[Arm], given: Iterable[str]) -> None:
+    """Refuse what was given although it has no effect: at these paths of the sections in no arm, or in an arm's own.
 
     Raises:
         InvalidValue: with the field, what takes its effect away, and the fix.
     """
+    fields = {".".join(path.split(".")[:2]) for path in given}
     for rule in RULES:
         section, name = rule.path.split(".")
-        if name in base.get(section, {}) and all(rule.idle(arm.setup) for arm in arms):
+        if rule.path in fields and all(rule.idle(arm.setup) for arm in arms):
             raise _without_effect(rule, base[section][name], "")
         for arm in arms:
             if rule.path in arm.overrides and rule.idle(arm.setup):

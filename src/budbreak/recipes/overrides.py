@@ -30,7 +30,16 @@ def parse_set(text: str) -> tuple[str, Any]:
     path, equals, value = text.partition("=")
     if not equals or not path.strip():
         raise InvalidValue(f"--set is {text!r}", "it is PATH=VALUE", "write --set train.epochs=20")
+    _check_not_of_an_arm(path.strip(), value.strip())
     return path.strip(), _read(path.strip(), value.strip())
+
+
+def _check_not_of_an_arm(path: str, value: str) -> None:
+    first, arm, field = (*path.split(".", 2), "", "")[:3]
+    if first == "arms":
+        rule = "it overrides a field of the sections, in all arms that are run"
+        fix = f"write --arms {arm} --set {field}={value}, or change the recipe" if field else "change the recipe"
+        raise InvalidValue(f"--set {path}", rule, fix)
 
 
 def _read(path: str, text: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,20 @@ from budbreak.values import check_unchanged, inline, inline_key
 _LARGEST_FILE = 65536  # bytes; the longest recipe we ship has 1,500
 
 
-def load_recipe(path: Path, sets: Mapping[str, Any] | None = None, *, seeds: int | None = None) -> Recipe:
+def load_recipe(
+    path: Path,
+    sets: Mapping[str, Any] | None = None,
+    *,
+    seeds: int | None = None,
+    only: Sequence[str] | None = None,
+) -> Recipe:
     """Read a TOML recipe; classes that it names ("mine:Mine") may lie in its own folder or the current one.
 
     Args:
         path: of the file.
         sets: dotted path -> plain value, which take precedence in the sections.
         seeds: instead of the file's.
+        only: names of the arms that are run, see `make_recipe`.
 
     Raises:
         MissingData: if there is no such file.
@@ -36,7 +43,7 @@ def load_recipe(path: Path, sets: Mapping[str, Any] | None = None, *, seeds: int
     for folder in import_folders(path, [plain, sets]):
         if folder not in sys.path:
             sys.path.append(folder)  # last, so that it hides no library
-    recipe = make_recipe(plain if seeds is None else {**plain, "seeds": seeds}, sets=sets)
+    recipe = make_recipe(plain if seeds is None else {**plain, "seeds": seeds}, sets=sets, only=only)
     for module in dict.fromkeys(text.partition(":")[0] for text in code_names([plain, sets])):
         if module in sys.modules:
             _check_place(module, path.resolve().parent)

@@ -24,6 +24,8 @@ from budbreak.search.stopping import StoppingRule, check_stopping
 from budbreak.search.trial import History
 from budbreak.search.trying import Loop
 
+_NAMES = {kind.__name__: kind.__name__ for kind in ALL} | {"LAHC": LateAcceptance.__name__}
+
 
 def search_activations(
     model: nn.Module,
@@ -119,8 +121,8 @@ def search_activations(
 def _check_arguments(train: object, evaluate: object, sampler: object) -> None:
     check_function("train", train, "lambda model: fit(model)")
     check_function("evaluate", evaluate, "lambda model: accuracy(model)")
-    near = nearest(sampler, (kind.__name__ for kind in ALL)) if isinstance(sampler, str) else None
-    example = f"bb.search.{near or 'LateAcceptance'}()"
+    near = nearest(sampler, _NAMES) if isinstance(sampler, str) else None
+    example = f"bb.search.{_NAMES[near or 'LAHC']}()"
     check_instance("sampler", sampler, ("propose",), example, call=False, choices=ALL)
 
 

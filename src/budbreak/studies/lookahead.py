@@ -229,15 +229,15 @@ def _naming(arm: Arm, arms: Sequence[Arm]) -> Generator[None, None, None]:
 def _preview_all(choice: Choice, loader: Loader) -> Preview:
     """The levels of the first arm; refuses plans of any arm that cannot work, and arms that cannot be compared."""
     by_name = {arm.name: arm for arm in choice.recipe.arms}
-    references = [by_name[arm.reference] for arm in choice.arms if arm.reference is not None]
+    references = [by_name[arm.reference] for arm in choice.arms if arm.reference in by_name]
     plans = _first_of_each([*choice.arms, *references], _plan_of)
     previews: dict[str, Preview] = {}
     for key, arm in plans.items():
         with _naming(arm, choice.recipe.arms):
             previews[key] = _preview(arm.setup, *loader(arm.setup.data), threads=choice.place.threads)
     for arm in choice.arms:
-        if arm.reference is not None:
-            base = by_name[arm.reference]
+        base = by_name.get(arm.reference or "")
+        if base is not None:
             _check_comparable(arm, previews[_plan_of(arm)], base, previews[_plan_of(base)])
     return previews[_plan_of(choice.arms[0])]
 
