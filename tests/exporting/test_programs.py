@@ -341,6 +341,15 @@ def test_the_free_size_is_called_batch(tmp_path):
     assert sizes == [["batch", 4]]
 
 
+def test_a_shape_that_torch_gives_frozen(tmp_path):
+    """Of LogSigmoid, whose free size is to be called batch, too."""
+    import onnx
+
+    export(nn.Sequential(nn.Linear(4, 3), nn.LogSigmoid()), tmp_path / "it.onnx", example=X)
+    graph = onnx.load(tmp_path / "it.onnx").graph
+    assert {value.type.tensor_type.shape.dim[0].dim_param for value in [*graph.input, *graph.output]} == {"batch"}
+
+
 def test_an_older_file_stays_until_a_new_one_is_verified(tmp_path):
     path = tmp_path / "it.onnx"
     export(Net(lambda x, y: x), path, example=X)
