@@ -315,6 +315,13 @@ def test_numbers_that_a_runtime_lacks(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["it.pt2"]
 
 
+def test_a_runtime_that_computes_in_float32_alone(tmp_path):
+    model = nn.Sequential(nn.Linear(4, 30), nn.Tanh(), nn.Linear(30, 30)).double()
+    with pytest.raises(InvariantBroken, match=r"openvino file gives other outputs[\s\S]*model\.float\(\)"):
+        export(model, tmp_path / "it.xml", example=X.double())
+    assert export(model, tmp_path / "it.onnx", example=X.double()).agreement.largest < 1e-12
+
+
 @pytest.fixture
 def small_disk():
     """No file gets larger than 60 kB."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from budbreak.checks import check_model
@@ -83,9 +84,9 @@ def _verified(name: str, expected: list[Tensor], given: Sequence[Tensor], tolera
             "give forward=lambda model, batch: ... that gives tensors alone",
         )
     if trouble := too_far(expected, again, tolerance):
-        raise InvariantBroken(
-            f"the {name} file gives other outputs: {trouble}",
-            "what is written gives what the model gives; nothing was left on disk",
-            "does the model draw at random in eval mode, or does its result depend on more than its inputs?",
-        )
+        fix = "does the model draw at random in eval mode, or does its result depend on more than its inputs?"
+        if any(one.dtype == torch.float64 for one in expected):
+            fix = f"{name} may compute in float32: export model.float(), or use another form; or {fix}"
+        rule = "what is written gives what the model gives; nothing was left on disk"
+        raise InvariantBroken(f"the {name} file gives other outputs: {trouble}", rule, fix)
     return Agreement.between(expected, again)
