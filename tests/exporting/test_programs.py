@@ -348,11 +348,12 @@ def test_the_free_size_is_called_batch(tmp_path):
     assert sizes == [["batch", 4]]
 
 
-def test_a_shape_that_torch_gives_frozen(tmp_path):
-    """Of LogSigmoid, whose free size is to be called batch, too."""
+@pytest.mark.parametrize("kind", [nn.SiLU, nn.LogSigmoid])
+def test_a_shape_that_torch_gives_frozen(kind, tmp_path):
+    """Its free size is to be called batch, too."""
     import onnx
 
-    export(nn.Sequential(nn.Linear(4, 3), nn.LogSigmoid()), tmp_path / "it.onnx", example=X)
+    export(nn.Sequential(nn.Linear(4, 3), kind()), tmp_path / "it.onnx", example=X)
     graph = onnx.load(tmp_path / "it.onnx").graph
     assert {value.type.tensor_type.shape.dim[0].dim_param for value in [*graph.input, *graph.output]} == {"batch"}
 
