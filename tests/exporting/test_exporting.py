@@ -265,7 +265,7 @@ class Odd:
         ("bias", InvariantBroken, "the odd file gives other outputs: an output differs by 0.5, over"),
         ("none", InvariantBroken, "gives 0 outputs, and the model 1"),
         ("two", InvariantBroken, "gives 2 outputs, and the model 1"),
-        ("shape", InvariantBroken, "the outputs have shapes"),
+        ("shape", InvariantBroken, "the odd file gives outputs of shapes"),
         ("nan", InvariantBroken, "an output differs by inf"),
         ("stop", KeyboardInterrupt, None),
     ],

@@ -322,6 +322,15 @@ def test_a_runtime_that_computes_in_float32_alone(tmp_path):
     assert export(model, tmp_path / "it.onnx", example=X.double()).agreement.largest < 1e-12
 
 
+def test_complex_numbers_that_onnx_gives_as_two(tmp_path):
+    model = Net(lambda x, y: torch.complex(x, x))
+    with pytest.raises(InvariantBroken, match=r"onnx file gives outputs of shapes [\s\S]*view_as_real"):
+        export(model, tmp_path / "it.onnx", example=X)
+    written = export(model, tmp_path / "it.onnx", example=X, forward=lambda net, batch: torch.view_as_real(net(batch)))
+    assert written.agreement.largest < 1e-6
+    assert export(model, tmp_path / "it.pt2", example=X).agreement.largest < 1e-6
+
+
 @pytest.fixture
 def small_disk():
     """No file gets larger than 60 kB."""
