@@ -17,7 +17,7 @@ from budbreak.errors import MissingData
 from budbreak.files import read_exported
 from budbreak.networks import build
 from budbreak.results import LevelResult, load_result
-from budbreak.studies import Request, best_level, find_leaving
+from budbreak.studies import Request, best_level, dense_alone, find_leaving
 
 FACTORY = "budbreak.networks.lenet:small_mlp"
 
@@ -133,6 +133,18 @@ def test_the_best_level_is_the_sparsest_that_holds_the_floor(finished):
         best_level(levels_of(result, nan, 0.9), "host", 0)
     with pytest.raises(MissingData, match="of level 0 of host seed 3"):
         best_level(levels_of(result, 0.9), "host", 3)
+
+
+def test_where_no_pruned_level_holds_the_floor_the_nearest_is_named(finished, tmp_path, capsys, monkeypatch):
+    run = levels_of(load_result(finished), 0.9, 0.8, 0.8123, 0.7)
+    monkeypatch.setattr("budbreak.studies.leaving.load_result", lambda _: run)
+    asked = ["export", str(finished), "--arm", "host", "--level", "best", "--to", "packed", "--out", str(tmp_path)]
+    assert main([*asked, "--max-drop", "0.01"]) == 0
+    said = words(capsys.readouterr().out)
+    assert "no pruned level loses at most 0.01 of the dense validation accuracy, 0.9000: this is the dense" in said
+    assert "nearest is level 2, 0.8123: --max-drop 0.088" in said
+    assert dense_alone(run, "host", 0, max_drop=0.088) == ""
+    assert dense_alone(levels_of(run, 0.9), "host", 0) == "", "nothing was pruned"
 
 
 def test_the_best_level_of_a_run_leaves_where_it_is_kept(finished, tmp_path, capsys):

@@ -28,6 +28,7 @@ from budbreak.exporting import (
     packed,
     safetensors,
     ship,
+    write_forms,
 )
 from budbreak.graph import example_outputs
 from budbreak.live import model_digest
@@ -264,7 +265,7 @@ class Odd:
         ("bias", InvariantBroken, "the odd file gives other outputs: an output differs by 0.5, over"),
         ("none", InvariantBroken, "gives 0 outputs, and the model 1"),
         ("two", InvariantBroken, "gives 2 outputs, and the model 1"),
-        ("shape", InvariantBroken, "the outputs have shapes"),
+        ("shape", InvariantBroken, "the odd file gives outputs of shapes"),
         ("nan", InvariantBroken, "an output differs by inf"),
         ("stop", KeyboardInterrupt, None),
     ],
@@ -346,3 +347,14 @@ def test_the_model_is_not_changed_by_a_failure(tmp_path):
         bb.export(model, tmp_path / "x.odd", to=Odd("bias"), example=ROWS)
     assert model_digest(model) == model_digest(twin)
     assert model.training
+
+
+def test_an_older_card_goes_with_the_files_that_it_tells_of(tmp_path):
+    model, cards = mlp(), (tmp_path / "card.json", tmp_path / "card.md")
+    for card in cards:
+        card.write_text("of the files before")
+    with pytest.raises(InvalidValue):
+        write_forms(model, tmp_path, ["packed"], example=ROWS[:, :3])
+    assert all(card.exists() for card in cards)
+    write_forms(model, tmp_path, ["packed"], example=ROWS)
+    assert [file.name for file in tmp_path.iterdir()] == ["network.packed.safetensors"]

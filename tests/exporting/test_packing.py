@@ -160,6 +160,13 @@ def test_tied_tensors_are_stored_once_and_views_are_not_mixed_up(tmp_path):
     assert (tmp_path / "twice").stat().st_size < (tmp_path / "once").stat().st_size + 50
 
 
+def test_what_the_same_memory_is_seen_as_is_not_mixed_up(tmp_path):
+    numbers = torch.tensor([1 + 2j, 0j, 3 - 1j], dtype=torch.complex64)
+    state = {"a": numbers, "conjugate": numbers.conj(), "i": numbers.imag, "negative": numbers.conj().imag}
+    read = back(tmp_path, **state)
+    assert all(same(state[name], read[name]) for name in state)
+
+
 def test_empty_tensors_are_not_tied(tmp_path):
     read = back(tmp_path, a=torch.zeros(0, 2), b=torch.zeros(3, 0, dtype=torch.int8))
     assert (read["a"].shape, read["b"].shape, read["b"].dtype) == ((0, 2), (3, 0), torch.int8)

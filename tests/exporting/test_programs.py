@@ -315,6 +315,22 @@ def test_numbers_that_a_runtime_lacks(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["it.pt2"]
 
 
+def test_a_runtime_that_computes_in_float32_alone(tmp_path):
+    model = nn.Sequential(nn.Linear(4, 30), nn.Tanh(), nn.Linear(30, 30)).double()
+    with pytest.raises(InvariantBroken, match=r"openvino file gives other outputs[\s\S]*model\.float\(\)"):
+        export(model, tmp_path / "it.xml", example=X.double())
+    assert export(model, tmp_path / "it.onnx", example=X.double()).agreement.largest < 1e-12
+
+
+def test_complex_numbers_that_onnx_gives_as_two(tmp_path):
+    model = Net(lambda x, y: torch.complex(x, x))
+    with pytest.raises(InvariantBroken, match=r"onnx file gives outputs of shapes [\s\S]*view_as_real"):
+        export(model, tmp_path / "it.onnx", example=X)
+    written = export(model, tmp_path / "it.onnx", example=X, forward=lambda net, batch: torch.view_as_real(net(batch)))
+    assert written.agreement.largest < 1e-6
+    assert export(model, tmp_path / "it.pt2", example=X).agreement.largest < 1e-6
+
+
 @pytest.fixture
 def small_disk():
     """No file gets larger than 60 kB."""
@@ -339,6 +355,16 @@ def test_the_free_size_is_called_batch(tmp_path):
     graph = onnx.load(tmp_path / "it.onnx").graph
     sizes = [[size.dim_param or size.dim_value for size in value.type.tensor_type.shape.dim] for value in graph.input]
     assert sizes == [["batch", 4]]
+
+
+@pytest.mark.parametrize("kind", [nn.SiLU, nn.LogSigmoid])
+def test_a_shape_that_torch_gives_frozen(kind, tmp_path):
+    """Its free size is to be called batch, too."""
+    import onnx
+
+    export(nn.Sequential(nn.Linear(4, 3), kind()), tmp_path / "it.onnx", example=X)
+    graph = onnx.load(tmp_path / "it.onnx").graph
+    assert {value.type.tensor_type.shape.dim[0].dim_param for value in [*graph.input, *graph.output]} == {"batch"}
 
 
 def test_an_older_file_stays_until_a_new_one_is_verified(tmp_path):

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import threading
 import time
 
 import pytest
@@ -120,3 +121,22 @@ def test_what_a_killed_process_left_goes_the_next_day(tmp_path):
         os.utime(name, (yesterday, yesterday))
     write(path)
     assert names(tmp_path) == [".n[e]t.2.budbreak-unfinished", ".net.3.budbreak-unfinished", "n[e]t"]
+
+
+def test_of_two_that_write_the_same_files_none_is_beside_anothers(tmp_path, monkeypatch):
+    path, replace = tmp_path / "net.xml", type(tmp_path).replace
+    other = threading.Thread(target=lambda: write(path, beside="new"))
+
+    def slow(self, target):
+        replace(self, target)
+        if other.ident is None:  # the first file of the first: the other one tries to come between
+            other.start()
+            other.join(0.5)
+
+    monkeypatch.setattr(type(tmp_path), "replace", slow)
+    with staging(path) as aside:
+        aside.write_text("old")
+        (aside.parent / "beside").write_text("old")
+    other.join()
+    assert path.read_text() == (tmp_path / "beside").read_text()
+    assert names(tmp_path) == ["beside", "net.xml"]

@@ -44,7 +44,7 @@ from budbreak.exporting import (
 )
 from budbreak.live import apply_mask
 from budbreak.measuring import Meter
-from budbreak.studies import BEST, MAX_DROP, Leaving, find_leaving
+from budbreak.studies import BEST, MAX_DROP, Leaving, dense_alone, find_leaving
 
 
 def add(commands: Any) -> None:
@@ -139,6 +139,8 @@ def execute(options: argparse.Namespace) -> int:
     example = images.normalised(images.first(options.images).images)
     own = _masked(leaving)
     say(f"{leaving.subject.origin}; verified on {len(example)} images of {leaving.subject.dataset}, {part}")
+    if options.level == BEST and leaving.run is not None and leaving.arm is not None and leaving.seed is not None:
+        say(*filter(None, [dense_alone(leaving.run, leaving.arm, leaving.seed, max_drop=options.max_drop)]))
     calibrate = _calibration(leaving, options)
     low_bits = LowBits(calibrate, options.tolerance) if options.low_bits else None
     fastest = _fastest(leaving, own, images, example, options=options, low_bits=low_bits) if options.fastest else None

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from budbreak.compaction import Compacted
 from budbreak.errors import InvalidValue
 from budbreak.exporting.artifact import Artifact
+from budbreak.exporting.cards import JSON, MARKDOWN
 from budbreak.exporting.exporter import Exporter
 from budbreak.exporting.exporting import chosen, export
 from budbreak.exporting.running import check_runtimes
@@ -35,7 +36,7 @@ def check_forms(forms: Sequence[str]) -> None:
 def write_forms(
     network: nn.Module | Compacted, folder: Path, forms: Sequence[str | Exporter], *, example: Tensor
 ) -> tuple[Artifact, ...]:
-    """Write a network in each form, each verified; older files of the same names are replaced.
+    """Write a network in each form, each verified; older files of the same names are replaced, and their card goes.
 
     Args:
         network: see `export`.
@@ -47,7 +48,12 @@ def write_forms(
         BudbreakError: see `check_forms`, `export`; then the forms before it are there, whole.
     """
     check_forms([form for form in forms if isinstance(form, str)])
-    return tuple(export(network, folder / f"{NAME}{chosen(form).suffix}", to=form, example=example) for form in forms)
+    written: list[Artifact] = []
+    for form in forms:
+        written.append(export(network, folder / f"{NAME}{chosen(form).suffix}", to=form, example=example))
+        for card in (JSON, MARKDOWN):
+            (folder / card).unlink(missing_ok=True)  # it tells of the files before
+    return tuple(written)
 
 
 def older_files(folder: Path, artifacts: Sequence[Artifact]) -> tuple[Path, ...]:

@@ -77,9 +77,8 @@ def _name_batch(graph: Any) -> None:
     free = {str(size) for value in graph.inputs for size in value.shape if not isinstance(size, int)}
     values = [*graph.inputs, *(value for node in graph for value in node.outputs)]
     for value in [value for value in values if value.shape is not None]:
-        for place, size in enumerate(value.shape):
-            if str(size) in free:
-                value.shape[place] = "batch"
+        # a new one: torch gives some that are frozen
+        value.shape = type(value.shape)("batch" if str(size) in free else size for size in value.shape)
 
 
 def _check(program: Program, path: Path) -> None:

@@ -116,7 +116,8 @@ def _memory(name: str, tensor: Tensor) -> tuple[Any, ...]:
     """What tells the memory of a tensor from that of others; nothing is shared by tensors without elements."""
     if not tensor.numel():
         return (name,)
-    return tensor.device, tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride()
+    seen_as = tensor.is_conj(), tensor.is_neg()
+    return tensor.device, tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride(), *seen_as
 
 
 def _remark(name: str, packing: Packing) -> str:

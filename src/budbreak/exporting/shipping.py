@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from budbreak.checks import check_model
@@ -82,10 +83,17 @@ def _verified(name: str, expected: list[Tensor], given: Sequence[Tensor], tolera
             "what is written gives what the model gives",
             "give forward=lambda model, batch: ... that gives tensors alone",
         )
-    if trouble := too_far(expected, again, tolerance):
+    shapes = [[tuple(one.shape) for one in outputs] for outputs in (again, expected)]
+    if shapes[0] != shapes[1]:
         raise InvariantBroken(
-            f"the {name} file gives other outputs: {trouble}",
+            f"the {name} file gives outputs of shapes {shapes[0]}, and the model of {shapes[1]}",
             "what is written gives what the model gives; nothing was left on disk",
-            "does the model draw at random in eval mode, or does its result depend on more than its inputs?",
+            "if they are complex: forward=lambda model, batch: torch.view_as_real(model(batch)), or to='torch'",
         )
+    if trouble := too_far(expected, again, tolerance):
+        fix = "does the model draw at random in eval mode, or does its result depend on more than its inputs?"
+        if any(one.dtype == torch.float64 for one in expected):
+            fix = f"{name} may compute in float32: export model.float(), or use another form; or {fix}"
+        rule = "what is written gives what the model gives; nothing was left on disk"
+        raise InvariantBroken(f"the {name} file gives other outputs: {trouble}", rule, fix)
     return Agreement.between(expected, again)

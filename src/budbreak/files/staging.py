@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import glob
+import importlib
 import os
 import secrets
 import shutil
 import time
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 from budbreak.errors import BudbreakError
 from budbreak.files.storage import UNFINISHED, cannot_write
@@ -24,7 +26,7 @@ def staging(path: Path) -> Generator[Path, None, None]:
 
     Whatever is raised inside, nothing is moved, and the folder is gone; that of a killed process goes the next day.
     Where there are several files (weights beside a network), the one of the name of ``path`` comes last, after an older
-    one went: it is there only if the others are, and these are its own.
+    one went: it is there only if the others are, and these are its own. One process at a time moves its files.
 
     Args:
         path: where the file goes; an older one is replaced.
@@ -72,7 +74,27 @@ def _move(aside: Path, path: Path) -> None:
     for target in (path.parent / one.name for one in written):
         if target.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    if len(written) > 1:
-        path.unlink(missing_ok=True)  # killed below, it would be read with new files beside it
-    for one in written:
-        one.replace(path.parent / one.name)
+    with _alone_in(path.parent):
+        if len(written) > 1:
+            path.unlink(missing_ok=True)  # killed below, it would be read with new files beside it
+        for one in written:
+            one.replace(path.parent / one.name)
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Generator[None, None, None]:
+    """Hold a folder itself: a lock's file would stay beside what was written. Where there is no such lock, go on."""
+    try:
+        fcntl: Any = importlib.import_module("fcntl")  # not there on Windows
+        held = os.open(folder, os.O_RDONLY)
+    except (ImportError, OSError):
+        yield
+        return
+    try:
+        with contextlib.suppress(OSError):  # of a file system without locks
+            fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            fcntl.flock(held, fcntl.LOCK_UN)  # a process that was forked meanwhile has it, too
+        os.close(held)

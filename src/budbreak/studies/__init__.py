@@ -3,7 +3,7 @@
 from budbreak.studies.bench import Bench
 from budbreak.studies.folder import TASKS, read_tasks
 from budbreak.studies.inspect import Request, Subject, find_subject, measure_subject, save_measurement
-from budbreak.studies.leaving import BEST, MAX_DROP, Leaving, best_level, find_leaving
+from budbreak.studies.leaving import BEST, MAX_DROP, Leaving, best_level, dense_alone, find_leaving
 from budbreak.studies.listing import StoredRun, list_runs
 from budbreak.studies.lookahead import Overview, duration, epochs_of_choice, look_ahead, share_cores
 from budbreak.studies.making import make_plan, prepare_data
@@ -37,6 +37,7 @@ __all__ = [
     "Subject",
     "Trainer",
     "best_level",
+    "dense_alone",
     "duration",
     "epochs_of_choice",
     "find_leaving",

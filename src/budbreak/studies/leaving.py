@@ -80,9 +80,7 @@ def best_level(run: RunResult, arm: str, seed: int, *, max_drop: float = MAX_DRO
     Raises:
         MissingData: if there is no level 0, or no validation accuracy.
     """
-    name = VALIDATION_ACCURACY.name
-    own = [one for one in run.levels if (one.arm, one.seed) == (arm, seed)]
-    levels = [one for one in own if not math.isnan(one.numbers.get(name, math.nan))]
+    name, levels = VALIDATION_ACCURACY.name, _judged(run, arm, seed)
     dense = next((one for one in levels if one.level == 0), None)
     if dense is None:
         raise MissingData(
@@ -93,6 +91,30 @@ def best_level(run: RunResult, arm: str, seed: int, *, max_drop: float = MAX_DRO
     floor = dense.numbers[name] - max_drop - 1e-9  # accuracies are shares of counts: sums of them round
     holding = [one for one in levels if one.numbers[name] >= floor]
     return min(holding, key=lambda one: (one.density, -one.level))
+
+
+def dense_alone(run: RunResult, arm: str, seed: int, *, max_drop: float = MAX_DROP) -> str:
+    """That only the dense network holds the floor, in words, with the pruned level that comes nearest; "" if others do.
+
+    Raises:
+        MissingData: see `best_level`.
+    """
+    name, pruned = VALIDATION_ACCURACY.name, [one for one in _judged(run, arm, seed) if one.level]
+    best = best_level(run, arm, seed, max_drop=max_drop)
+    if best.level or not pruned:
+        return ""
+    dense, nearest = best.numbers[name], max(pruned, key=lambda one: (one.numbers[name], -one.density))
+    enough = math.ceil(1e3 * (dense - nearest.numbers[name]) - 1e-6) / 1e3
+    return (
+        f"no pruned level loses at most {max_drop:g} of the dense validation accuracy, {dense:.4f}: this is the dense "
+        f"network; nearest is level {nearest.level}, {nearest.numbers[name]:.4f}: --max-drop {enough:g}"
+    )
+
+
+def _judged(run: RunResult, arm: str, seed: int) -> list[LevelResult]:
+    """Levels whose validation accuracy is known."""
+    own = [one for one in run.levels if (one.arm, one.seed) == (arm, seed)]
+    return [one for one in own if not math.isnan(one.numbers.get(VALIDATION_ACCURACY.name, math.nan))]
 
 
 def _best(folder: Path, request: Request, max_drop: float) -> int:
