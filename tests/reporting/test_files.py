@@ -24,6 +24,7 @@ from budbreak.reporting.figures import Figure, figures_of
 from budbreak.reporting.figures.layers import layers
 from budbreak.reporting.figures.pareto import front, names
 from budbreak.reporting.figures.search import search
+from budbreak.reporting.tables import MISSING
 from budbreak.results import RunResult
 from budbreak.testing import sample_findings
 
@@ -244,6 +245,15 @@ def test_a_search_shows_the_best_so_far() -> None:
     (window,) = [step for step in spec["layer"][0]["transform"] if "window" in step]
     assert window["window"] == [{"op": "min", "field": "value", "as": "best"}]
     assert window["frame"] == [None, 0]
+
+
+def test_the_table_of_a_finding_has_shares_in_percent_as_its_heading_says() -> None:
+    found = Finding(
+        "search", "s", Quantity("accuracy", "accuracy", "share"), {"trial": (0, 1), "value": (0.93421, None)}
+    )
+    (figure,) = search(replace(fake_run(levels=0), findings=(found,)))
+    assert figure.table.header == ("trial", "accuracy (%)")
+    assert figure.table.rows == (("0", "93.421"), ("1", MISSING))
 
 
 def test_a_front_is_what_no_other_beats() -> None:

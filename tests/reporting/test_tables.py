@@ -13,8 +13,10 @@ import pytest
 from fake_runs import ARMS, eight_arms, fake_run
 
 from budbreak.reporting import write_report
+from budbreak.reporting.searched import searched
 from budbreak.reporting.tables import differences, means, tables
 from budbreak.results import TEST_ACCURACY, between, difference_rows
+from budbreak.studies.trialfile import SEARCH
 
 EVIL = r"a_b & 50 % #1 $x$ {y} ~z^2 \end{table} <i>|</i> *b* `c` [d](e) ±" + "\n\x1b[31m"
 BACKSLASHES = {"table", "centering", "caption", "label", "tabular", "toprule", "midrule", "bottomrule", "usepackage"}
@@ -22,6 +24,19 @@ BACKSLASHES = {"table", "centering", "caption", "label", "tabular", "toprule", "
 
 def cells(table, column: int) -> list[str]:
     return [row[column] for row in table.rows]
+
+
+def test_what_searches_cost_stands_in_a_row_for_each_arm_that_searched() -> None:
+    run = fake_run(ARMS[:2], seeds=(0, 1), levels=2)
+    costs = dict(zip((quantity.name for quantity in SEARCH), (21.0, 330.0, 4568.0, 0.9525), strict=True))
+    spent = {0: costs, 1: {**costs, "search_trials": 23.0, "search_seconds": 4570.0}}
+    levels = [
+        replace(one, numbers={**one.numbers, **spent[one.seed]}) if (one.arm, one.level) == (ARMS[1], 1) else one
+        for one in run.levels
+    ]
+    table = searched(replace(run, levels=tuple(levels), quantities=(*run.quantities, *SEARCH)))
+    assert table.rows == ((ARMS[1], "22", "330", "1 h 16 min", "95.25 %"),)
+    assert not searched(run).rows
 
 
 def test_means_stand_with_their_standard_deviations() -> None:

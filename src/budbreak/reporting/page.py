@@ -18,6 +18,7 @@ from budbreak.reporting.compacted import compacted
 from budbreak.reporting.conclusion import conclude
 from budbreak.reporting.drawing import engine, specification
 from budbreak.reporting.figures import Figure, compared, figures_of
+from budbreak.reporting.searched import searched
 from budbreak.reporting.summary import endings, remarks
 from budbreak.reporting.wording import count, density, duration, plain_lines
 from budbreak.results import RunResult, distinct_names
@@ -110,7 +111,7 @@ def _run(run: RunResult, name: str, prefix: str, figures: Sequence[Figure]) -> d
         "complete": run.complete,
         "words": conclude(run),
         "tiles": list(_tiles(run)),
-        "arms": [table for table in (endings(run), compacted(run)) if table.rows],
+        "arms": [table for table in (endings(run), compacted(run), searched(run)) if table.rows],
         "remarks": remarks(run),
         "figures": [(panel, list(found)) for panel, found in groupby(beside, lambda figure: figure.panel)],
         "aside": [figure for figure in figures if figure.place == "aside"],

@@ -13,7 +13,7 @@ from budbreak.studies.task import Kind, Task
 SEARCH = (
     Quantity("search_trials", "trials of the search", "count", "", "without those that were known."),
     Quantity("search_epochs", "epochs of the search", "count", "lower"),
-    Quantity("search_seconds", "seconds of the search", "", "lower", "of all trainings; differs from run to run."),
+    Quantity("search_seconds", "time of the search", "seconds", "lower", "of all trainings; differs from run to run."),
     Quantity("search_accuracy", "validation accuracy of the chosen one", "share", "higher", "in the search."),
 )
 """What a search cost, and promised."""

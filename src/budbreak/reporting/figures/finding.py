@@ -8,7 +8,7 @@ from typing import Any
 
 import altair as alt
 
-from budbreak.diagnostics import Finding
+from budbreak.diagnostics import Finding, Quantity
 from budbreak.reporting.figures.figure import Figure, Place, Row
 from budbreak.reporting.figures.looks import SHOWN, arm_key, arm_styles, drawn, near_zero, safe, telling
 from budbreak.reporting.tables import MISSING, Table
@@ -97,7 +97,7 @@ def _shown(run: RunResult, name: str, finding: Finding) -> Shown:
 def _figure(shown: Shown, draw: Callable[[Shown, float], Any], caption: str, place: Place) -> Figure:
     titles, rows = (
         tuple(shown.title(column).strip() for column in shown.finding.columns),
-        tuple(map(_texts, shown.finding.rows())),
+        tuple(_texts(row, shown.finding.quantity) for row in shown.finding.rows()),
     )
     return Figure(
         shown.name,
@@ -113,8 +113,9 @@ def _figure(shown: Shown, draw: Callable[[Shown, float], Any], caption: str, pla
     )
 
 
-def _texts(row: Row) -> tuple[str, ...]:
-    return tuple(
-        MISSING if value is None else f"{value:.5g}" if isinstance(value, float) else str(value)
-        for value in row.values()
-    )
+def _texts(row: Row, quantity: Quantity) -> tuple[str, ...]:
+    return tuple(_text(drawn(quantity, cell) if name in _VALUES else cell) for name, cell in row.items())
+
+
+def _text(cell: Any) -> str:
+    return MISSING if cell is None else f"{cell:.5g}" if isinstance(cell, float) else str(cell)
