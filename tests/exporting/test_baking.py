@@ -352,3 +352,11 @@ def test_scalars_that_are_not_trained_are_no_rounder_than_the_model():
     model = nn.Sequential(nn.Linear(4, 4), activations.Symlog(alpha=0.7, beta=-1.1).module(), nn.Linear(4, 3)).double()
     x = torch.randn(3, 4, dtype=torch.float64)
     torch.testing.assert_close(bake(model, x).model(x), model(x), rtol=1e-13, atol=1e-13)
+
+
+def test_what_draws_in_training_alone_is_what_it_gives_in_eval_mode():
+    model = nn.Sequential(nn.Linear(4, 6), nn.RReLU(0.1, 0.5), nn.Linear(6, 2)).eval()
+    example = torch.randn(5, 4)
+    baked = bake(model, example)
+    assert (type(baked.model[1]), baked.model[1].negative_slope) == (nn.LeakyReLU, 0.3)
+    assert torch.equal(baked.model(example), model(example))

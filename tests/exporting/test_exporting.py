@@ -162,6 +162,7 @@ def test_the_form_is_said_by_name_by_value_or_by_the_ending(tmp_path):
         ({"to": "paked"}, UnknownName, "to is 'paked'\nit is one of .*\ndid you mean 'packed'?"),
         ({"to": Packed}, InvalidValue, r"to is the class Packed[\s\S]*write to=Packed\(\)"),
         ({"to": 3}, InvalidValue, "int"),
+        ({"path": "x.ONNX"}, InvalidValue, r"write to=\.\.\., or '\S*x\.onnx'$"),
         ({"path": "x.onx"}, InvalidValue, "no form is given\nits ending says the form: it is one of "),
         (
             {"path": "x.pt", "to": "packed"},

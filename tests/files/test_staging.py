@@ -4,11 +4,13 @@ import errno
 import os
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from budbreak.errors import CannotWrite, InvalidValue
 from budbreak.files import staging
+from budbreak.files.storage import cannot_write
 
 
 def full_disk(*_, **__):
@@ -140,3 +142,18 @@ def test_of_two_that_write_the_same_files_none_is_beside_anothers(tmp_path, monk
     other.join()
     assert path.read_text() == (tmp_path / "beside").read_text()
     assert names(tmp_path) == ["beside", "net.xml"]
+
+
+@pytest.mark.parametrize(
+    ("number", "fix"),
+    [
+        (errno.EACCES, "give yourself the right to it"),
+        (errno.EROFS, "give yourself the right to it"),
+        (errno.ENOSPC, "free some space"),
+        (errno.EISDIR, "give another name"),
+    ],
+)
+def test_what_is_not_written_says_what_to_do_about_its_reason(number, fix):
+    error = cannot_write(Path("a"), OSError(number, os.strerror(number)))
+    assert os.strerror(number) in error.value
+    assert error.fix.startswith(fix)

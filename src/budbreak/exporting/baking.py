@@ -138,6 +138,8 @@ def _plainer(module: nn.Module) -> nn.Module | None:
         return None
     if type(module) in _DROPOUTS:
         return nn.Identity()
+    if type(module) is nn.RReLU:
+        return nn.LeakyReLU((module.lower + module.upper) / 2)
     return module.dense() if isinstance(module, SparseLinear) else None
 
 

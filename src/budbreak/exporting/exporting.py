@@ -108,9 +108,11 @@ def _by_ending(path: Path) -> Exporter:
         endings = sorted(
             (kind.suffix for kind in FAMILY.names.values()), key=lambda suffix: (suffix.count("."), suffix)
         )
+        meant = max((ending for ending in endings if path.name.lower().endswith(ending)), key=len, default="")
+        stem = str(path)[: -len(meant)] if meant else str(path if path.name else path / "model")
         raise InvalidValue(
             f"path is {str(path)!r}, and no form is given",
             f"its ending says the form: {one_of(endings)}",
-            f"write to=..., or {str(path if path.name else path / 'model') + endings[0]!r}",
+            f"write to=..., or {stem + (meant or endings[0])!r}",
         )
     return max(found, key=lambda exporter: len(exporter.suffix))

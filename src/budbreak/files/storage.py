@@ -231,6 +231,8 @@ def cannot_write(path: Path, error: Exception) -> CannotWrite:
         fix = "give a folder: something else is in its place"
     elif number == errno.EISDIR:
         fix = "give another name: this one is a folder's"
+    elif number in (errno.EACCES, errno.EPERM, errno.EROFS):
+        fix = "give yourself the right to it, or choose another folder"
     return CannotWrite(
         f"cannot write {path}: {getattr(error, 'strerror', None) or error}",
         "a result is kept only when its file is complete; the file from before is untouched",
