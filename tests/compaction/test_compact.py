@@ -269,5 +269,5 @@ def test_float32_and_modes():
 def test_a_printed_result_says_what_was_bought():
     model, images = padded(0.5)
     text = str(bb.compact(model, images))
-    assert text.startswith("parameters 86 -> 86, MACs")
+    assert text.startswith("parameters 86 -> 86, MACs of the example")
     assert "largest difference of an output on the example: 0\n0.weight: 1 dead of 3 units stay" in text

@@ -42,7 +42,7 @@ class Compacted:
         """Parameters and MACs before and after, the difference, and a line for each thing left."""
         lines = [
             f"parameters {self.before.parameters:,d} -> {self.after.parameters:,d}, "
-            f"MACs {self.before.macs:,d} -> {self.after.macs:,d}",
+            f"MACs of the example {self.before.macs:,d} -> {self.after.macs:,d}",
             f"largest difference of an output on the example: {self.difference:.3g}",
         ]
         lines += [] if self.on_data is None else [str(self.on_data)]
