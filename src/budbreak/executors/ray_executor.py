@@ -126,7 +126,7 @@ def _join(ray: Any, workers: int | None) -> None:
         try:
             ray.init(address=address, **new, **_QUIET)
         except ConnectionError as error:
-            _refuse(address or "", "Ray does not join it", error)
+            _refuse(address, "Ray does not join it", error)
 
 
 def _is_started_here() -> bool:
@@ -151,10 +151,14 @@ def _check_reachable(address: str) -> None:
         _refuse(address, str(error), error)
 
 
-def _refuse(address: str, why: str, error: Exception) -> NoReturn:
+def _refuse(address: str | None, why: str, error: Exception) -> NoReturn:
     rule = "it is host:port of a running Ray cluster, with RAY_AUTH_MODE=token where that asks for a token"
     fix = "start one there (ray start --head), or unset RAY_ADDRESS"
-    raise InvalidValue(f"RAY_ADDRESS is {address!r}: {why}", rule, fix) from error
+    if address is None:
+        which, fix = "ray start has begun a cluster here", "end it (ray stop), or set RAY_ADDRESS"
+    else:
+        which = f"RAY_ADDRESS is {address!r}"
+    raise InvalidValue(f"{which}: {why}", rule, fix) from error
 
 
 @contextlib.contextmanager

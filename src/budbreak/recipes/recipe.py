@@ -104,8 +104,8 @@ def _made(plain: Plain, sets: Plain, only: Sequence[str] | None) -> Recipe:
     run = named if only is None else picked(named, only)
     _check_sets(sets, run, grid)
     arms = tuple(made_arms(base, named, run))
-    given = sets if only is not None else [f"{section}.{field}" for section in base for field in base[section]]
-    check_effects(base, [arm for arm in arms if arm.name in {one.name for one in run}], given)
+    felt = sets if only is not None else [f"{section}.{field}" for section in base for field in base[section]]
+    check_effects(base, picked(arms, [arm.name for arm in run]), felt)
     return Recipe(name, seeds, base, arms, {arm: dict(table) for arm, table in tables.items()}, grid)
 
 

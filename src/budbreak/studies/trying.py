@@ -147,7 +147,7 @@ def _try_batch(setup: Setup, model: nn.Module, engine: Engine, parts: Split, cla
     if (penalty := setup.train.penalty) is not None:
         call_foreign(
             f"a step of {penalty}",
-            lambda: penalty.apply(model, step=_SMALL, prunable=make_plan(setup, seed=0, steps=1).prunable),
+            lambda: _shrink(setup, model),
             rule="a penalty shrinks the weights of a model that may be pruned",
         )
     call_foreign(
@@ -182,13 +182,14 @@ def _seconds_of_epoch(setup: Setup, model: nn.Module, engine: Engine, parts: Spl
     images = parts.train.first(setup.train.batch_size).to(engine.device)
     inputs, labels = engine.place(images.normalised(images.images)), images.labels
     step = _timed(lambda: train_step(model, optimizer, inputs, labels, engine))
-    step += _seconds_of_penalty(setup, model) / setup.train.penalty_every
+    step += _timed(lambda: _shrink(setup, model)) / setup.train.penalty_every
     return step * steps_per_epoch(len(parts.train), setup.train.batch_size) + looking + _STORING
 
 
-def _seconds_of_penalty(setup: Setup, model: nn.Module) -> float:
-    penalty, prunable = setup.train.penalty, make_plan(setup, seed=0, steps=1).prunable
-    return 0.0 if penalty is None else _timed(lambda: penalty.apply(model, step=_SMALL, prunable=prunable))
+def _shrink(setup: Setup, model: nn.Module) -> None:
+    """A step of the penalty, if there is one, which changes next to nothing."""
+    if (penalty := setup.train.penalty) is not None:
+        penalty.apply(model, step=_SMALL, prunable=make_plan(setup, seed=0, steps=1).prunable)
 
 
 def _seconds_of_looking(setup: Setup, model: nn.Module, engine: Engine, parts: Split) -> float:
