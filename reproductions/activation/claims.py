@@ -18,6 +18,9 @@ from reproductions.wording import NOTHING, listed, points, table, with_spread
 MARGIN = 0.01
 """Accuracies are called comparable where the whole interval of their difference lies within this, in [0, 1]."""
 
+SAME = 0.99
+"""A change is called that of singular values where this share of it, by squares, keeps singular vectors."""
+
 Studies = Mapping[str, Measured]
 _OPEN = "Not measured yet."
 
@@ -190,28 +193,55 @@ def _mechanism(counting: Sequence[Kept]) -> str:
 
 
 def nuclear_norm(studies: Studies) -> str:
-    """Whether the smallest singular values shrank relatively most."""
+    """Whether the smallest singular values shrank relatively most, and how much of a pruning singular values can do."""
     rows: list[list[str]] = []
     holds: dict[bool, set[str]] = {True: set(), False: set()}
+    counting: list[NetworkCell] = []
     for name, measured in studies.items():
         for arm in measured.arms:
             found = measured.networks_of(arm)
             more, layers = shrunk_more(found)
             if layers:
                 holds[more == layers].add(arm)
-                rows.append([name, arm, f"{more} of {layers}", *(_mean_third(found, place) for place in (0, 2))])
+                thirds = (_mean_third(found, place) for place in (0, 2))
+                rows.append([name, arm, f"{more} of {layers}", *thirds, _mean_along(found)])
+                counting += found if arm in COUNTING else []
     if not rows:
         return _OPEN
-    head = ("study", "arm", "layers where it holds", "mean change, largest third, %", "smallest third, %")
+    head = (
+        "study", "arm", "layers where it holds", "mean change, largest third, %", "smallest third, %",
+        "of the change of weights, kept singular vectors, %",
+    )  # fmt: skip
     text = (
-        "No equivalence is tested here: the claim is taken as what it says of numbers, that a pruning shrinks small "
-        "singular values relatively more than large ones; right at the first pruning, with no training between. It "
+        "What it says of numbers is that a pruning shrinks small singular values relatively more than large ones; "
+        "asked right at the first pruning, with no training between. It "
         f"holds in every layer for {listed(sorted(holds[True] - holds[False]))}; not in every one: "
-        f"{listed(sorted(holds[False]))}. How much is told by the last two columns: where whole rows vanish, the "
-        "smallest values go to zero. What prunes computes no singular value, so that this is a description of what "
-        "happens, not of why."
+        f"{listed(sorted(holds[False]))}. How much is told by the next two columns: where whole rows vanish, the "
+        f"smallest values go to zero. {_equivalence(counting)}"
     )
     return f"{text}\n\n{table(head, rows)}"
+
+
+def _equivalence(counting: Sequence[NetworkCell]) -> str:
+    """Whether the first pruning could have been a step of a nuclear norm, as far as it was measured."""
+    shares = [share for cell in counting for share in cell.along.values()]
+    if not shares:
+        return "Whether it is equivalent to one was not measured yet."
+    low, high = (f"{100 * share:.0f}" for share in (min(shares), max(shares)))
+    if min(shares) >= SAME:
+        so = "what it did could have been done by such a step"
+    else:
+        so = "the rest turned vectors, which no weighted nuclear norm does: it is not equivalent"
+    return (
+        "Equivalent is more: a step of any nuclear norm, along its gradient or proximal, changes singular values and "
+        "keeps singular vectors, so that all of the change of a matrix (by squares) would be along these. Of what the "
+        f"first pruning by activation count took, {low} to {high} % is, in {len(shares)} layers: {so}."
+    )
+
+
+def _mean_along(found: Sequence[NetworkCell]) -> str:
+    shares = [100 * share for cell in found for share in cell.along.values()]
+    return f"{fmean(shares):.1f}" if shares else NOTHING
 
 
 def _mean_third(found: Sequence[NetworkCell], place: int) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from statistics import fmean
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from budbreak.compaction import compact, measure_gains
 from budbreak.graph import ModelGraph, trace
@@ -39,6 +39,7 @@ def measure_network(stored: StoredNetwork, meter: Meter | None = None) -> Networ
         layers=layer_counts(stored, pruned.model, compacted.model),
         ratios={name: tuple(zip(_PLACES, _at_places(one), strict=True)) for name, one in ratios.items()},
         thirds={name: thirds(filled(one)) for name, one in ratios.items()},
+        along=first_along(stored),
         macs=tuple(connected_macs(graph, stored.mask(level)) for level in cell.levels),
         parameters=(gains.before.parameters, gains.after.parameters),
         compact_macs=(gains.before.macs // len(example), gains.after.macs // len(example)),
@@ -69,10 +70,38 @@ def first_ratios(stored: StoredNetwork) -> dict[str, LayerRatio]:
 
     Both are known exactly: the weights at the end of the dense training, and the mask that was put on them.
     """
+    before, after = _first_pruning(stored)
+    return dict(spectrum_ratios(ranks_of(before), ranks_of(after)))
+
+
+def first_along(stored: StoredNetwork) -> dict[str, float]:
+    """How much of what the first pruning changed in a weight kept its singular vectors; of weights that it changed."""
+    before, after = _first_pruning(stored)
+    changed = [name for name, weight in before.items() if not weight.equal(after[name])]
+    return {name: round(share_along(before[name], after[name]), _DIGITS) for name in changed}
+
+
+def _first_pruning(stored: StoredNetwork) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The matrices of the hidden layers right before and right after the first pruning."""
     state, mask = stored.dense().model.state_dict(), stored.mask(1)
     before = {name: state[name].flatten(1) for name in stored.hidden}
-    after = {name: weight.where(mask[name].flatten(1), 0) for name, weight in before.items()}
-    return dict(spectrum_ratios(ranks_of(before), ranks_of(after)))
+    return before, {name: weight.where(mask[name].flatten(1), 0) for name, weight in before.items()}
+
+
+def share_along(before: Tensor, after: Tensor) -> float:
+    """The share of a change, by squares, that lies along the singular pairs of the matrix before it: in [0, 1].
+
+    That is all that a function of singular values can do; a step of any nuclear norm has 1.
+
+    >>> share_along(torch.tensor([[3.0, 0.0], [0.0, 2.0]]), torch.tensor([[2.0, 0.0], [0.0, 0.0]]))
+    1.0
+    >>> share_along(torch.tensor([[1.0, 0.0], [0.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.5, 0.0]]))
+    0.0
+    """
+    left, _, right = torch.linalg.svd(before.double(), full_matrices=False)
+    change = before.double() - after.double()
+    along = ((left.T @ change) * right).sum(1)
+    return float(along.square().sum() / change.square().sum())
 
 
 def filled(one: LayerRatio) -> tuple[float, ...]:

@@ -37,6 +37,8 @@ class NetworkCell:
         ratios: weight -> (where, r): of the singular values that stand there in falling order, from 0 the first to 1
             the last, the change by the first pruning in percent; -100 where they went to zero.
         thirds: weight -> the mean r over the largest, the middle and the smallest third.
+        along: weight -> the share of its first change that kept its singular vectors, in [0, 1]; none for a weight that
+            did not change, and of cells older than the question.
         macs: of connected weights, at each level, for one image.
         parameters: before and after compaction; ``compact_macs`` the same of multiply-accumulates.
         latencies: (batch, dense, compact, speedup, low, high): seconds, and how many times as long dense takes.
@@ -53,6 +55,7 @@ class NetworkCell:
     layers: Mapping[str, Mapping[str, int]]
     ratios: Mapping[str, tuple[tuple[float, float], ...]]
     thirds: Mapping[str, tuple[float, float, float]]
+    along: Mapping[str, float]
     macs: tuple[int, ...]
     parameters: tuple[int, int]
     compact_macs: tuple[int, int]

@@ -41,7 +41,9 @@ def made_end(arm: str, seed: int, accuracy: float, *, recipe: str = "fashion-act
     return made_cell(arm, seed, [0.0, 0.0, 0.0], recipe=recipe, **fields)
 
 
-def made_network(cell: Cell, *, positive: int = 3, third: float = -50.0, macs: tuple[int, ...] = ()) -> NetworkCell:
+def made_network(
+    cell: Cell, *, positive: int = 3, third: float = -50.0, along: float = 0.3, macs: tuple[int, ...] = ()
+) -> NetworkCell:
     """What a network of that cell might be worth."""
     survivors = int(cell.layers["fc1.weight"]["rank"][-1] or 0) if cell.layers else 0
     counts = {
@@ -59,6 +61,7 @@ def made_network(cell: Cell, *, positive: int = 3, third: float = -50.0, macs: t
         layers=counts,
         ratios=dict.fromkeys(LAYERS, places),
         thirds=dict.fromkeys(LAYERS, (-2.0, -10.0, third)),
+        along=dict.fromkeys(LAYERS, along),
         macs=macs or (1000, 500, 200),
         parameters=(1000, 250),
         compact_macs=(1000, macs[-1] if macs else 200),

@@ -127,6 +127,20 @@ def test_which_arm_shrinks_small_singular_values_most_is_read_from_the_thirds():
     assert shrunk_more(networks[3:]) == (0, 6)
 
 
+@pytest.mark.parametrize(
+    ("share", "verdict"),
+    [(0.3, "vectors, which no weighted nuclear norm does: it is not equivalent."), (1.0, "such a step.")],
+)
+def test_a_pruning_is_equivalent_to_a_nuclear_norm_only_where_it_keeps_singular_vectors(share, verdict):
+    cells = ends(units=0.8, random=0.8)
+    networks = [made_network(cell, along=share if cell.arm == "units" else 0.1) for cell in cells]
+    answer = claim(text_of(cells, networks), "nuclear norm")
+    assert f"{100 * share:.0f} to {100 * share:.0f} % is, in 6 layers: " in answer
+    assert verdict in answer
+    before = [replace(network, along={}) for network in networks]
+    assert "was not measured yet" in claim(text_of(cells, before), "nuclear norm")
+
+
 def test_settings_are_studies_of_their_own_without_what_they_do_not_change():
     name = f"{NAME}{Setting(0.9, 5).suffix}"
     cells = [made_end(arm, seed, 0.8, recipe=name) for arm in ("units", "units-local") for seed in (0, 1)]

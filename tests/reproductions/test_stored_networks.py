@@ -138,6 +138,22 @@ def test_the_change_of_singular_values_is_that_of_the_first_pruning(measured, un
         np.testing.assert_allclose(network.thirds[name][2], change[-size:].mean(), atol=1e-3)
 
 
+def test_what_kept_singular_vectors_is_the_best_that_any_change_of_singular_values_reaches(measured, units):
+    _, network, _ = units
+    state, mask = dense_state(measured, "units"), units_mask(units, 1)
+    assert set(network.along) == {name for name in network.ratios if not mask[name].all()} != set()
+    for name, share in network.along.items():
+        before = state[name].double().numpy()
+        gone = before * ~mask[name].numpy()
+        left, _, right = np.linalg.svd(before, full_matrices=False)
+        pairs = np.stack([np.outer(left[:, i], right[i]).ravel() for i in range(len(right))], axis=1)
+        best, *_ = np.linalg.lstsq(pairs, gone.ravel(), rcond=None)  # any change of singular values at all
+        assert share == pytest.approx(
+            1 - np.square(gone.ravel() - pairs @ best).sum() / np.square(gone).sum(), abs=1e-3
+        )
+        assert 0 < share < 0.9
+
+
 def units_mask(units, level):
     return Mask.load(units[2] / f"masks/level-{level:03d}.safetensors")
 
