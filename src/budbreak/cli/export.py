@@ -140,7 +140,9 @@ def execute(options: argparse.Namespace) -> int:
     own = _masked(leaving)
     say(f"{leaving.subject.origin}; verified on {len(example)} images of {leaving.subject.dataset}, {part}")
     if options.level == BEST and leaving.run is not None and leaving.arm is not None and leaving.seed is not None:
-        say(*filter(None, [dense_alone(leaving.run, leaving.arm, leaving.seed, max_drop=options.max_drop)]))
+        alone = dense_alone(leaving.run, leaving.arm, leaving.seed, max_drop=options.max_drop)
+        if alone:
+            say(alone)
     calibrate = _calibration(leaving, options)
     low_bits = LowBits(calibrate, options.tolerance) if options.low_bits else None
     fastest = _fastest(leaving, own, images, example, options=options, low_bits=low_bits) if options.fastest else None
