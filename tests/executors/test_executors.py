@@ -7,6 +7,8 @@ import contextlib
 import gc
 import multiprocessing
 import os
+import platform
+import resource
 import signal
 import sys
 import threading
@@ -15,6 +17,7 @@ from concurrent.futures import wait
 from pathlib import Path
 
 import pytest
+import torch
 from counting import ENDS, Count, attempts, count, expected
 
 import forking
@@ -170,6 +173,22 @@ def test_many_tasks_on_two_processes_are_begun_in_order_and_finish(tmp_path, ope
     assert os.getpid() not in begun
     assert all(names == sorted(names) for names in begun.values())
     assert dict(os.environ) == before
+
+
+def faults_of_a_step() -> float:
+    """Page faults of what a training step does: take some megabytes, give them back."""
+    for round_ in range(12):
+        if round_ == 2:
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        held = [torch.zeros(1 << 20) for _ in range(8)]
+        del held
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / 10
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told")
+def test_a_worker_keeps_the_memory_of_a_step_for_the_next(opened):
+    assert opened.executor.submit(faults_of_a_step).result() < 100  # of 8,192 pages
 
 
 @pytest.mark.slow
