@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 import budbreak as bb
+from budbreak.compaction import CompactionPlan
 
 
 @pytest.mark.parametrize("ways", [("makes",), ("reads",), ("makes", "reads")], ids="+".join)
@@ -177,6 +178,29 @@ def test_modules_say_their_new_sizes():
     assert (
         smaller.line.out_channels == smaller.norm.num_channels == smaller.norm.num_groups * 2 == smaller.out.in_features
     )
+
+
+def bare_batch_norm(units):
+    return nn.BatchNorm2d(units, affine=False, track_running_stats=False)
+
+
+@pytest.mark.parametrize(
+    ("norm", "batched"), [(nn.InstanceNorm2d, True), (nn.InstanceNorm2d, False), (bare_batch_norm, True)]
+)
+@pytest.mark.filterwarnings("error")
+def test_norms_that_hold_no_tensor_say_their_new_sizes_and_do_not_warn(norm, batched, tmp_path):
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 6, 3), norm(6), nn.ReLU(), nn.Conv2d(6, 4, 3), norm(4), nn.Flatten(1)]
+    model, x = nn.Sequential(*layers, nn.Linear(64, 2)), torch.randn(2, 3, 8, 8)
+    if not batched:
+        model, x = model[:5], x[0]
+    model[0].weight.data[[1, 4]] = model[0].bias.data[[1, 4]] = 0
+    compacted = bb.compact(model, x)
+    assert (compacted.model[1].num_features, model[1].num_features) == (4, 6)
+    torch.testing.assert_close(compacted.model(2 * x), model(2 * x))
+    compacted.plan.save(tmp_path / "plan.json")
+    again = CompactionPlan.load(tmp_path / "plan.json").apply(copy.deepcopy(model))
+    assert again[1].num_features == 4
 
 
 def test_heads_of_attention_and_hidden_units_of_a_vit_go():

@@ -62,6 +62,19 @@ def test_a_network_whose_outputs_are_constants_is_refused_with_the_layer():
         bb.compact(model, X)
 
 
+def test_without_layers_no_weight_is_named():
+    class Product(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Parameter(torch.zeros(5, 3)), nn.Parameter(torch.ones(2, 5))
+
+        def forward(self, x):
+            return torch.einsum("oi,bi->bo", self.second, torch.einsum("oi,bi->bo", self.first, x).relu())
+
+    with pytest.raises(LayerCollapsed, match=r"no output of Product depends on its inputs(\n|$)"):
+        bb.compact(Product(), torch.ones(4, 3))
+
+
 def test_a_layer_beside_others_keeps_one_unit_and_is_named():
     class Beside(nn.Module):
         def __init__(self):
@@ -106,6 +119,27 @@ def test_sizes_that_are_spelt_out_leave_their_units():
     (left,) = compacted.left
     assert (left.name, left.units, left.of) == ("conv.weight", 1, 4)
     assert "sizes were given to view (" in left.why
+
+
+def test_units_without_which_the_code_does_not_run_stay():
+    class Halves(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.enter, self.right, self.last = nn.Linear(3, 8), nn.Linear(4, 6), nn.Linear(10, 2)
+
+        def forward(self, x):
+            left, right = self.enter(x).relu().chunk(2, 1)  # as many as the smaller model happens to have
+            return self.last(torch.cat([left, self.right(right).relu()], 1))
+
+    model = Halves().double()
+    with torch.no_grad():
+        model.enter.weight[5:] = model.enter.bias[5:] = 0
+        model.last.weight[:, 6] = 0
+    compacted = bb.compact(model, torch.randn(2, 3, dtype=torch.float64))
+    assert (compacted.model.enter.out_features, compacted.model.right.out_features) == (8, 5)
+    (left,) = compacted.left
+    assert (left.name, left.units, left.of) == ("enter.weight", 3, 4)
+    assert left.why.startswith("without them the model does not take the example: ")
 
 
 def test_a_unit_whose_constant_is_scaled_by_something_living_stays():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from budbreak.checks import check_count, check_known, check_model, check_number, check_optimizer, shown
+from budbreak.compaction.bare_norms import bare_norm_settings
 from budbreak.compaction.building import build
 from budbreak.compaction.choosing import Choice, Left, choose, in_multiples, spared, tables_of
 from budbreak.compaction.columns import Columns, all_columns, by_slot
@@ -18,10 +20,11 @@ from budbreak.compaction.gains import cost_of
 from budbreak.compaction.on_data import look_on_data, on_data, pieces_of, trials_on_data
 from budbreak.compaction.optimizing import check_can_follow, follow
 from budbreak.compaction.plan import CompactionPlan, shapes_of
+from budbreak.compaction.surgery import put_settings
 from budbreak.compaction.trials import Trial, half_trial, trials_of
 from budbreak.compaction.widening import like, look_widely, narrowed
 from budbreak.compaction.wiring import Wiring
-from budbreak.errors import InvalidValue, InvariantBroken, LayerCollapsed
+from budbreak.errors import BudbreakError, InvalidValue, InvariantBroken, LayerCollapsed
 from budbreak.graph import Forward, example_outputs, largest_difference, too_far, trace
 from budbreak.live import apply_mask
 from budbreak.masks import Mask, check_mask, copied, unwrap
@@ -132,20 +135,21 @@ class _Attempt:
         self.trials: list[Trial] = trials[:1] if approximate else trials
 
     def best(self, choices: Sequence[Choice]) -> tuple[CompactionPlan, nn.Module, list[Left]]:
-        """With all choices; or, if that does not run, without those whose sizes the code spells out.
+        """With all choices; or, if that fails, without those that do not run, or whose sizes the code spells out.
 
         Raises:
             InvariantBroken: if outputs differ all the same.
         """
         left: list[Left] = []
         safe, more = spared(choices, self.shapes)
-        plan, smaller = build(self.wiring.model, self.columns, safe)
+        plan, smaller = self._built(safe)
         trouble = self.trouble(smaller)
-        if trouble and any(choice.group.sizes for choice in safe):
-            fitting = [choice for choice in choices if not choice.group.sizes or not self._alone(choice)]
-            left = [_spelt(choice) for choice in choices if choice not in fitting]
+        if trouble:
+            reasons = [self._unfit(choice) for choice in choices]
+            left = [_whole(choice, why) for choice, why in zip(choices, reasons, strict=True) if why]
+            fitting = [choice for choice, why in zip(choices, reasons, strict=True) if not why]
             safe, more = spared(fitting, self.shapes)
-            plan, smaller = build(self.wiring.model, self.columns, safe)
+            plan, smaller = self._built(safe)
             trouble = self.trouble(smaller)
         if trouble:
             raise self._refusal(safe, trouble)
@@ -157,7 +161,31 @@ class _Attempt:
 
     def _alone(self, choice: Choice) -> str:
         one, _ = spared([choice], self.shapes)
-        return self.trouble(build(self.wiring.model, self.columns, one)[1])
+        return self.trouble(self._built(one)[1])
+
+    def _unfit(self, choice: Choice) -> str:
+        """Why the units of one group stay: they alone are trouble of a kind that leaving them cures; "" if not."""
+        one, _ = spared([choice], self.shapes)
+        smaller, calls = self._built(one)[1], ", ".join(choice.group.sizes)
+        if not calls:
+            stops = self._stops(smaller)
+            return f"without them {stops}" if stops else ""
+        words = f"the smaller model does not run or differs, for sizes were given to {calls}"
+        return words if self.trouble(smaller) else ""
+
+    def _stops(self, smaller: nn.Module) -> str:
+        """What a smaller model says that does not run at all; "" if it runs."""
+        try:
+            example_outputs(smaller, self.example, self.forward)
+        except BudbreakError as error:
+            return error.value
+        return ""
+
+    def _built(self, choices: Sequence[Choice]) -> tuple[CompactionPlan, nn.Module]:
+        plan, smaller = build(self.wiring.model, self.columns, choices)
+        more = bare_norm_settings(smaller, lambda: example_outputs(smaller, self.example, self.forward))
+        put_settings(smaller, more)
+        return replace(plan, settings=(*plan.settings, *more)), smaller
 
     def _refusal(self, choices: Sequence[Choice], trouble: str) -> InvariantBroken:
         with torch.random.fork_rng():
@@ -208,8 +236,9 @@ def _check_alive(wiring: Wiring) -> None:
         return
     layers = [bundle for bundle in wiring.graph.channels.bundles if bundle.is_layer]
     ends = [bundle.node.weight for bundle in layers if not bool(wiring.reach.reached[bundle.made].any())]
+    where = f": nothing passes {ends[0]!r}" if ends else ""
     raise LayerCollapsed(
-        f"no output of {type(wiring.model).__name__} depends on its inputs: nothing passes {(ends or ['it'])[0]!r}",
+        f"no output of {type(wiring.model).__name__} depends on its inputs{where}",
         "a model whose outputs are constants has no units worth keeping",
         "prune less, or with floor=...; which weights are connected, trace(model, example).reachable(mask) says",
     )
@@ -224,7 +253,5 @@ def _asked(model: nn.Module, keep: Collection[str]) -> Mapping[str, str]:
     return dict.fromkeys(keep, "it was asked for, by keep=[...]")
 
 
-def _spelt(choice: Choice) -> Left:
-    calls = ", ".join(choice.group.sizes)
-    why = f"the smaller model does not run or differs, for sizes were given to {calls}"
+def _whole(choice: Choice, why: str) -> Left:
     return Left(choice.name, int(choice.gone.sum()), choice.group.size, why)
