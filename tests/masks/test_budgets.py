@@ -1,5 +1,6 @@
 """A budget of weights: the most whole units, or blocks, of the highest scores that fit; and what was reached."""
 
+import contextlib
 import math
 from itertools import pairwise
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import budbreak as bb
-from budbreak.errors import InvalidValue
+from budbreak.errors import InvalidValue, TooManySpared
 from budbreak.masks import Global, Layer, Mask, Scores, select
 from budbreak.testing import mlp
 
@@ -54,14 +55,22 @@ def test_the_highest_units_stay_as_long_as_they_fit(network, data):
     assert mask.kept <= budget
 
 
-@given(networks(), st.sampled_from([Global(), Layer()]), st.sampled_from([0, 1]), st.data())
+def possible_choices(scores, total, **options):
+    """Of each number of units that can be kept, what is kept."""
+    for count in range(total + 1):
+        with contextlib.suppress(InvalidValue):  # too few for floors, or for scores of +inf
+            yield select(scores, count, granularity=bb.Unit(dim=0), **options)
+
+
+@given(networks(), st.sampled_from([Global(), Layer()]), st.sampled_from([0, 1, 2]), st.data())
 def test_it_is_the_choice_of_so_many_units_and_one_more_would_not_fit(network, scope, floor, data):
     tensors, alive, _ = network
+    whole = data.draw(st.sampled_from([None, *tensors]))
+    tensors = {name: torch.full_like(t, math.inf) if name == whole else t for name, t in tensors.items()}
     scores, budget = Scores.of(tensors), data.draw(st.integers(0, alive.kept))
     options = {"scope": scope, "floor": floor, "within": alive}
     total = sum(int(entry.flatten(1).any(1).sum()) for entry in alive.values())
-    fewest = sum(min(floor, int(entry.flatten(1).any(1).sum())) for entry in alive.values())
-    choices = [select(scores, count, granularity=bb.Unit(dim=0), **options) for count in range(fewest, total + 1)]
+    choices = list(possible_choices(scores, total, **options))
     if choices[0].kept > budget:
         with pytest.raises(InvalidValue, match="stay by the floor"):
             select(scores, budget, granularity=UNITS, **options)
@@ -70,6 +79,19 @@ def test_it_is_the_choice_of_so_many_units_and_one_more_would_not_fit(network, s
     place = max(i for i, choice in enumerate(choices) if choice == mask)
     assert mask.kept <= budget
     assert place == len(choices) - 1 or choices[place + 1].kept > budget
+
+
+def test_what_never_goes_and_the_floors_of_other_layers_stay_together():
+    weights = {"a": torch.arange(1.0, 11), "free": torch.full((6,), math.inf), "b": torch.arange(1.0, 7)}
+    scores = Scores.of({name: values[:, None].repeat(1, 2) for name, values in weights.items()})
+    for budget, kept in [(20, [4, 12, 4]), (22, [6, 12, 4])]:
+        mask = select(scores, budget, granularity=UNITS, floor=2)
+        assert [mask.kept_in(name) for name in scores] == kept
+    with pytest.raises(TooManySpared, match="the budget is 19 weights, and 20 stay by the floor or by scores"):
+        select(scores, 19, granularity=UNITS, floor=2)
+    with pytest.raises(TooManySpared, match="keep is 9, but 10 stay by the floor or by scores of") as told:
+        select(scores, 9, granularity=bb.Unit(dim=0), floor=2)
+    assert told.value.fix == "keep at least 10, lower the floor, or score fewer with +inf"
 
 
 def test_a_budget_by_hand():

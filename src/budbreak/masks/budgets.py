@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -11,7 +10,6 @@ from torch import Tensor
 from budbreak.errors import TooManySpared
 from budbreak.masks.contest import Contest, Scope
 from budbreak.masks.scores import Score
-from budbreak.masks.threshold import count_below
 
 
 def choose_within(scope: Scope, contest: Contest, sizes: Mapping[str, Tensor], budget: int) -> dict[str, Tensor]:
@@ -31,7 +29,7 @@ def choose_within(scope: Scope, contest: Contest, sizes: Mapping[str, Tensor], b
     """
     held = replace(contest, scores={name: _held(score) for name, score in contest.scores.items()})
     total = sum(held.capacities.values())
-    fewest = max(sum(contest.floors.values()), total - count_below(held.scores, held.limits, math.inf))
+    fewest = _fewest(scope, held, total)
     best = scope.choose(replace(held, keep=fewest))
     if _weight(best, sizes) > budget:
         value = f"the budget is {budget} weights, and {_weight(best, sizes)} stay by the floor or by scores of +inf"
@@ -44,6 +42,19 @@ def choose_within(scope: Scope, contest: Contest, sizes: Mapping[str, Tensor], b
         else:
             total = middle - 1
     return best
+
+
+def _fewest(scope: Scope, contest: Contest, total: int) -> int:
+    """The lowest number for which a scope chooses: more than `Contest.fewest` where shares of layers leave +inf out."""
+    fewest = contest.fewest()
+    while scope.divides and fewest < total:
+        middle = (fewest + total) // 2
+        try:
+            scope.choose(replace(contest, keep=middle))
+            total = middle
+        except TooManySpared:
+            fewest = middle + 1
+    return fewest
 
 
 def _held(score: Score) -> Score:

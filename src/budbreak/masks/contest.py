@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from budbreak.masks.allocations import Allocation, Uniform, allocate
 from budbreak.masks.prunable import Prunable, conv_and_linear
 from budbreak.masks.scores import Score
-from budbreak.masks.threshold import capacity
+from budbreak.masks.threshold import capacity, count_below
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,11 @@ class Contest:
     def capacities(self) -> Mapping[str, int]:
         """Name -> how many compete."""
         return {name: capacity(score, self.limits, name) for name, score in self.scores.items()}
+
+    def fewest(self) -> int:
+        """How many stay in any case: in each layer its floor, or what has a score of +inf if that is more."""
+        below = {name: count_below({name: score}, self.limits, math.inf) for name, score in self.scores.items()}
+        return sum(max(floor, self.capacities[name] - below[name]) for name, floor in self.floors.items())
 
     def shares(self) -> Mapping[str, int]:
         """Name -> how many are kept there, by the allocation, the floors and what is spared.

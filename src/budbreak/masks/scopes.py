@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from budbreak.errors import TooManySpared
 from budbreak.masks.arenas import keep_highest, level_off
 from budbreak.masks.contest import Contest
 from budbreak.masks.prunable import Prunable, conv_and_linear
@@ -41,13 +42,23 @@ class Global:
         left = contest.keep
         while True:
             rest = {name: score for name, score in contest.scores.items() if name not in fixed}
-            kept = {**fixed, **select_competing(rest, left, contest.limits)}
+            try:
+                kept = {**fixed, **select_competing(rest, left, contest.limits)}
+            except TooManySpared as error:
+                raise _by_floors_too(contest, error) if fixed else error from None
             short = [name for name in rest if _is_below(kept[name], contest.floors[name])]
             if not short:
                 return {name: kept[name] for name in contest.scores}
             for name in short:
                 fixed[name] = _highest(contest, name, contest.floors[name])
                 left -= contest.floors[name]
+
+
+def _by_floors_too(contest: Contest, error: TooManySpared) -> TooManySpared:
+    """The same of all layers, where floors have taken a part of what is kept before the others competed."""
+    fewest = contest.fewest()
+    value = f"keep is {contest.keep}, but {fewest} stay by the floor or by scores of +inf"
+    return TooManySpared(value, error.rule, f"keep at least {fewest}, lower the floor, or score fewer with +inf")
 
 
 @dataclass(frozen=True)
