@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+import warnings
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,8 +75,9 @@ def check_smac() -> None:
 
 @contextlib.contextmanager
 def forest(space: Space, trials: int, seed: int) -> Generator[_Forest]:
-    """SMAC over a space, while a folder that it wants is there."""
-    with tempfile.TemporaryDirectory() as folder:
+    """SMAC over a space, while a folder that it wants is there; without numpy's warnings of means that it only logs."""
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
         yield _Forest(space, trials, seed, Path(folder))
 
 
