@@ -108,6 +108,16 @@ def test_a_history_proposes_what_smac_would():
     assert blind[0] in SPACE.candidates
 
 
+@pytest.mark.slow
+def test_smac_stops_without_a_word_where_all_is_tried(capfd):
+    pytest.importorskip("smac", reason="the extra smac is not installed")
+    sizes = TuningSpace({"batch_size": {"choose": [16, 32, 64]}})
+    history = searched(SMAC(), sizes, lambda number, candidate: candidate[0] / 100)
+    assert {trial.candidate for trial in history} == {(16,), (32,), (64,)}
+    assert len(history) == 3
+    assert capfd.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize("make", [lambda: TPE(trials=0), lambda: TPE(startup=0), lambda: SMAC(trials=0)])
 def test_wrong_settings_are_refused(make):
     with pytest.raises(InvalidValue, match="is 0"):

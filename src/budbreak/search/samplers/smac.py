@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import tempfile
 import warnings
 from collections.abc import Generator, Mapping
@@ -26,8 +27,8 @@ class SMAC:
 
     A quarter of the trials is spread over the space (Sobol); then a forest of 10 trees is fitted to the trials that are
     known, and proposes by the expected improvement of the logarithm of 1 - score; a fifth of the proposals is drawn.
-    Trials that diverged count as 2. SMAC is asked and told all trials anew for each proposal, so that the history alone
-    decides. Needs the extra ``smac``.
+    Trials that diverged count as 2. Where it finds no candidate that is new it stops. SMAC is asked and told all trials
+    anew for each proposal, so that the history alone decides. Needs the extra ``smac``.
 
     Args:
         trials: after which it stops; 20 is the number of SAFS's code.
@@ -50,12 +51,18 @@ class SMAC:
         if number >= self.trials:
             return None
         check_smac()
-        with forest(space, self.trials, derive_seed(seed, "proposal") % _SEEDS) as replayed:
+        from smac.main.exceptions import ConfigurationSpaceExhaustedException  # pyright: ignore[reportMissingImports]
+
+        with (
+            contextlib.suppress(ConfigurationSpaceExhaustedException),
+            forest(space, self.trials, derive_seed(seed, "proposal") % _SEEDS) as replayed,
+        ):
             for trial in history:
                 replayed.tell(trial, replayed.ask())
             for _ in range(len(history), number):  # these run now
                 replayed.ask()
             return replayed.read(replayed.ask().config)
+        return None
 
 
 def check_smac() -> None:
@@ -76,9 +83,21 @@ def check_smac() -> None:
 @contextlib.contextmanager
 def forest(space: Space, trials: int, seed: int) -> Generator[_Forest]:
     """SMAC over a space, while a folder that it wants is there; without numpy's warnings of means that it only logs."""
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), _quiet():
         warnings.simplefilter("ignore", RuntimeWarning)
         yield _Forest(space, trials, seed, Path(folder))
+
+
+@contextlib.contextmanager
+def _quiet() -> Generator[None]:
+    """Without SMAC's lines on how often it looked for a candidate that is new."""
+    logger = logging.getLogger("smac")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 class _Forest:
