@@ -34,7 +34,7 @@ class SMAC:
         trials: after which it stops; 20 is the number of SAFS's code.
 
     Source: Hutter et al. 2011; Lindauer et al. 2022, whose ``HyperparameterOptimizationFacade`` with deterministic=True
-    it is: otherwise it tries candidates twice.
+    it is: otherwise it tries candidates twice. Differs: local searches begin in one order, alike in all processes.
     """
 
     trials: int = 20
@@ -111,8 +111,13 @@ class _Forest:
         scenario = Scenario(
             self._configurations, output_directory=folder, n_trials=trials, deterministic=True, seed=seed
         )
+        maximizer = _in_order(HyperparameterOptimizationFacade.get_acquisition_maximizer(scenario))
         self._facade: Any = HyperparameterOptimizationFacade(
-            scenario, lambda config, seed: 0.0, overwrite=True, logging_level=False
+            scenario,
+            lambda config, seed: 0.0,
+            acquisition_maximizer=maximizer,
+            overwrite=True,
+            logging_level=False,
         )
 
     def ask(self) -> Any:
@@ -159,6 +164,14 @@ class _Forest:
         made.add(*theirs.values())
         made.add(*[_condition(one, theirs, domains) for one in self._parameters if one.when])
         return made
+
+
+def _in_order(maximizer: Any) -> Any:
+    """Begin its local searches in one order: SMAC takes that of a set of texts, which is another in each process."""
+    local = maximizer._local_search
+    search = local._search
+    local._search = lambda points: search(sorted(points, key=repr))
+    return maximizer
 
 
 def _hyperparameter(name: str, domain: Range | Options) -> Any:
