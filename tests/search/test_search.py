@@ -340,7 +340,10 @@ def test_an_evaluation_may_give_any_number(score):
     ("changes", "error", "words"),
     [
         ({"space": "papper"}, UnknownName, "'paper'"),
+        ({"space": "relu6"}, UnknownName, r"this is an activation\nwrite several: \[bb.activations.ReLU6\(\), ...\]"),
         ({"space": ["swich"]}, InvalidValue, r"bb.activations.Swish\(\)"),
+        ({"space": ["silu"]}, InvalidValue, r"bb.activations.Swish\(\)"),
+        ({"space": [nn.SiLU()]}, InvalidValue, r"write bb.activations.Swish\(\)"),
         ({"space": [Swish]}, InvalidValue, "an instance"),
         ({"space": [nn.ReLU()]}, InvalidValue, "one is ReLU"),
         ({"space": [ReLU(), ReLU()]}, InvalidValue, "there twice"),
@@ -353,6 +356,8 @@ def test_an_evaluation_may_give_any_number(score):
         ({"space": {"1": [Tanh()], "3": [ReLU()]}}, InvalidValue, "one candidate"),
         ({"sampler": "genetik"}, InvalidValue, r"sampler=bb.search.Genetic\(\)"),
         ({"sampler": "lahc"}, InvalidValue, r"sampler=bb.search.LateAcceptance\(\)"),
+        ({"sampler": "sa"}, InvalidValue, r"sampler=bb.search.SimulatedAnnealing\(\)"),
+        ({"stop": "asha"}, InvalidValue, r"stop=bb.search.Hyperband\(most=10\)"),
         ({"sampler": LateAcceptance}, InvalidValue, "an instance"),
         ({"sampler": None}, InvalidValue, r"LateAcceptance\(\)"),
         ({"trials": 0}, InvalidValue, "trials is 0"),
@@ -366,7 +371,7 @@ def test_an_evaluation_may_give_any_number(score):
         ({"report": 1}, InvalidValue, "report is 1"),
         ({"train": copy.deepcopy}, InvalidValue, "another Sequential"),
     ],
-    ids=range(26),
+    ids=range(31),
 )
 def test_wrong_arguments_are_refused(changes, error, words):
     with pytest.raises(error, match=words):
