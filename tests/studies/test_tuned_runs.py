@@ -185,6 +185,12 @@ def test_the_rule_of_a_trial_asks_with_what_it_knows():
         ({"tune.space": "saf"}, UnknownName, "safs"),
         ({"tune.space": RATE, "tune.sampler": "late-acceptance"}, UnknownName, "tpe"),
         ({"tune.space": RATE, "tune.trials": 0}, InvalidValue, "at least 1"),
+        ({"tune.space": RATE, "tune.trials": 30}, InvalidValue, 'sampler = {is = "tpe", trials = 30}'),
+        (
+            {"tune.space": RATE, "tune.trials": 9, "tune.sampler": {"is": "tpe", "startup": 3, "trials": 5}},
+            InvalidValue,
+            '(?s)own number of trials, which is 5.*{is = "tpe", trials = 9, startup = 3}',
+        ),
         ({"tune.space": RATE, "tune.stop": "never"}, UnknownName, "lagging"),
         ({"tune.space": RATE, "tune.epochs": 1, "tune.stop": "lagging"}, InvalidValue, "after epoch 1 at the earliest"),
         ({"tune.space": RATE, "tune.epochs": 1, "retrain.ways": ["free"]}, InvalidValue, "take one of them out"),
