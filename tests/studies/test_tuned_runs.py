@@ -120,6 +120,13 @@ def test_settings_are_searched_with_the_activations_that_were_found(tmp_path):
     assert trained(again)[1] == {"both seed 0": 2}  # the trials are there
 
 
+def test_there_are_no_more_finalists_than_trials(tmp_path):
+    choice = choose(recipe({"tuned": {**TUNE, "tune.trials": 1, "tune.finalists": 3}}), tmp_path)
+    kinds = [task.kind for task in tasks_in(choice, "tuned")]
+    assert kinds == ["dense", "pruned", "tuning", "tuned", "final"]
+    assert look_ahead(choice).cost.epochs == epochs_of_choice(choice) == 2 + 1 + 2 + 2
+
+
 class Never:
     """Of a stopping rule: what it was asked."""
 
