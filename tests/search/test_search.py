@@ -314,6 +314,7 @@ def test_an_error_ends_the_search_and_says_where():
         (None, "is there a return"),
         (True, "evaluate returned True"),
         (93.5, "divided by 100: 0.935"),
+        (torch.tensor(1.0000001), "rounding?"),
         (torch.tensor(93.5), "divided by 100"),
         (torch.tensor([0.5, 0.6]), "give its mean"),
         (np.array([0.5]), "give its mean"),
@@ -322,7 +323,7 @@ def test_an_error_ends_the_search_and_says_where():
         (math.inf, "a share in"),
         ([0.5], "a list"),
     ],
-    ids=range(11),
+    ids=range(12),
 )
 def test_an_evaluation_that_gives_no_share_is_refused(score, words):
     with pytest.raises(InvalidValue, match=words):
