@@ -13,6 +13,7 @@ from budbreak.cli import main
     [
         (["run", DIGITS, "--seed", "3"], "--seed 3: not understood", "did you mean '--seeds'?"),
         (["run", DIGITS, "--arm", "host"], "--arm host: not understood", "did you mean '--arms'?"),
+        (["run", DIGITS, "--runs-dir", "x"], "--runs-dir x: not understood", "write --out DIR"),
         (["run", DIGITS, "--epochs", "3"], "--epochs 3: not understood", "write --set train.epochs=..."),
         (["run", DIGITS, "--epoch=3"], "--epoch=3: not understood", "write --set train.epochs=..."),
         (["run", DIGITS, "--levels", "5"], "--levels 5: not understood", "write --set prune.schedule.levels=..."),

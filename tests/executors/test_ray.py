@@ -142,3 +142,19 @@ def test_what_listens_and_is_no_cluster_is_refused(monkeypatch):
         monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{server.getsockname()[1]}")
         with pytest.raises(InvalidValue, match=r"(?s)Ray does not join it.*RAY_AUTH_MODE=token"):
             RayExecutor()
+
+
+def test_a_cluster_that_was_started_on_this_machine_and_is_not_joined_is_named(monkeypatch, tmp_path):
+    def refuse(**how: object) -> None:
+        raise ConnectionError("Failed to connect to Ray cluster")
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.setattr(ray, "init", refuse)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    (tmp_path / "ray").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        (tmp_path / "ray" / "ray_current_cluster").write_text(f"127.0.0.1:{server.getsockname()[1]}\n")
+        with pytest.raises(InvalidValue, match=r"(?s)^ray start has begun .*: Ray does not join it.*ray stop"):
+            RayExecutor()
+    assert "RAY_USAGE_STATS_ENABLED" not in os.environ

@@ -314,6 +314,7 @@ def test_an_error_ends_the_search_and_says_where():
         (None, "is there a return"),
         (True, "evaluate returned True"),
         (93.5, "divided by 100: 0.935"),
+        (torch.tensor(1.0000001), "rounding?"),
         (torch.tensor(93.5), "divided by 100"),
         (torch.tensor([0.5, 0.6]), "give its mean"),
         (np.array([0.5]), "give its mean"),
@@ -322,7 +323,7 @@ def test_an_error_ends_the_search_and_says_where():
         (math.inf, "a share in"),
         ([0.5], "a list"),
     ],
-    ids=range(11),
+    ids=range(12),
 )
 def test_an_evaluation_that_gives_no_share_is_refused(score, words):
     with pytest.raises(InvalidValue, match=words):
@@ -340,7 +341,10 @@ def test_an_evaluation_may_give_any_number(score):
     ("changes", "error", "words"),
     [
         ({"space": "papper"}, UnknownName, "'paper'"),
+        ({"space": "relu6"}, UnknownName, r"this is an activation\nwrite several: \[bb.activations.ReLU6\(\), ...\]"),
         ({"space": ["swich"]}, InvalidValue, r"bb.activations.Swish\(\)"),
+        ({"space": ["silu"]}, InvalidValue, r"bb.activations.Swish\(\)"),
+        ({"space": [nn.SiLU()]}, InvalidValue, r"write bb.activations.Swish\(\)"),
         ({"space": [Swish]}, InvalidValue, "an instance"),
         ({"space": [nn.ReLU()]}, InvalidValue, "one is ReLU"),
         ({"space": [ReLU(), ReLU()]}, InvalidValue, "there twice"),
@@ -353,6 +357,8 @@ def test_an_evaluation_may_give_any_number(score):
         ({"space": {"1": [Tanh()], "3": [ReLU()]}}, InvalidValue, "one candidate"),
         ({"sampler": "genetik"}, InvalidValue, r"sampler=bb.search.Genetic\(\)"),
         ({"sampler": "lahc"}, InvalidValue, r"sampler=bb.search.LateAcceptance\(\)"),
+        ({"sampler": "sa"}, InvalidValue, r"sampler=bb.search.SimulatedAnnealing\(\)"),
+        ({"stop": "asha"}, InvalidValue, r"stop=bb.search.Hyperband\(most=10\)"),
         ({"sampler": LateAcceptance}, InvalidValue, "an instance"),
         ({"sampler": None}, InvalidValue, r"LateAcceptance\(\)"),
         ({"trials": 0}, InvalidValue, "trials is 0"),
@@ -366,7 +372,7 @@ def test_an_evaluation_may_give_any_number(score):
         ({"report": 1}, InvalidValue, "report is 1"),
         ({"train": copy.deepcopy}, InvalidValue, "another Sequential"),
     ],
-    ids=range(26),
+    ids=range(31),
 )
 def test_wrong_arguments_are_refused(changes, error, words):
     with pytest.raises(error, match=words):

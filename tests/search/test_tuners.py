@@ -1,6 +1,8 @@
 """TPE and SMAC: against Optuna's and SMAC's own loops, better than drawing, and where they are missing."""
 
+import os
 import statistics
+import subprocess
 import sys
 
 import optuna
@@ -106,6 +108,40 @@ def test_a_history_proposes_what_smac_would():
     blind = [SMAC(trials=8).propose(SPACE, history[:3], 0, 5) for _ in range(2)]
     assert blind[0] == blind[1]
     assert blind[0] in SPACE.candidates
+
+
+IN_ANOTHER_PROCESS = """
+from budbreak.search import SMAC, TPE, TuningSpace
+from budbreak.testing.sampling import searched
+
+space = TuningSpace.of("paper", 50)
+for trial in searched({tuner}, space, lambda number, candidate: number / 10 if number % 3 else None):
+    print(trial.candidate)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tuner", [TPE(trials=9, startup=3), SMAC(trials=6)], ids=["tpe", "smac"])
+def test_another_process_proposes_the_same(tuner):
+    if isinstance(tuner, SMAC):
+        pytest.importorskip("smac", reason="the extra smac is not installed")
+    said = []
+    for seed in ("1", "2"):  # of the hashes of texts, which otherwise differ from process to process
+        command = [sys.executable, "-c", IN_ANOTHER_PROCESS.format(tuner=tuner)]
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        said.append(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
+    assert said[0] == said[1]
+    assert len(said[0].splitlines()) == tuner.trials
+
+
+@pytest.mark.slow
+def test_smac_stops_without_a_word_where_all_is_tried(capfd):
+    pytest.importorskip("smac", reason="the extra smac is not installed")
+    sizes = TuningSpace({"batch_size": {"choose": [16, 32, 64]}})
+    history = searched(SMAC(), sizes, lambda number, candidate: candidate[0] / 100)
+    assert {trial.candidate for trial in history} == {(16,), (32,), (64,)}
+    assert len(history) == 3
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("make", [lambda: TPE(trials=0), lambda: TPE(startup=0), lambda: SMAC(trials=0)])

@@ -5,8 +5,9 @@ import torch
 
 from budbreak.errors import BudbreakError, InvalidValue, MissingData
 from budbreak.recipes.recipe import make_recipe
-from budbreak.studies import RunFailed, duration, epochs_of_choice, look_ahead, run, share_cores
+from budbreak.studies import RunFailed, duration, epochs_of_choice, look_ahead, run, share_cores, trying
 from budbreak.studies.lookahead import cost_line
+from budbreak.studies.making import load_data
 from small import MINE, choose, plain, small, write_module
 
 NETS = """
@@ -348,6 +349,23 @@ def test_what_stays_dense_is_said_by_the_look_ahead_and_not_again_by_each_task(t
     overview = look_ahead(choice)
     assert "60 of 312 weights prunable; uncovered: gru.weight_ih_l0 (GRU, 144)" in " ".join(overview.lines)
     run(choice)  # a warning would be an error here
+
+
+def test_the_time_that_tasks_take_beside_their_epochs_is_counted(tmp_path, monkeypatch):
+    """That of 20 trials of an epoch each is mostly theirs: it was left out."""
+    monkeypatch.setattr(trying, "_pace", lambda *_: trying.Pace(epoch=0.5, task=0.25))
+    cost = look_ahead(choose(small(arms={"host": {}, "ap": {"prune.then": ["ap"]}}, seeds=2), tmp_path)).cost
+    assert (cost.tasks, cost.epochs) == (6, 12)
+    assert cost.seconds == 6 * 0.25 + 12 * 0.5
+
+
+def test_a_task_takes_time_beside_its_epochs(tmp_path):
+    setup = small().arms[0].setup
+    with torch.random.fork_rng():
+        _, pace = trying.try_out(setup, *load_data(setup.data, None), threads=1, timed=True)
+    assert pace.task > trying._NOTING
+    assert pace.epoch > trying._STORING
+    assert pace.seconds(3) == pace.task + 3 * pace.epoch
 
 
 def test_a_rate_that_is_too_high_is_said_by_the_training_and_not_by_what_looks_at_weights_of_nan(tmp_path):

@@ -120,6 +120,13 @@ def test_settings_are_searched_with_the_activations_that_were_found(tmp_path):
     assert trained(again)[1] == {"both seed 0": 2}  # the trials are there
 
 
+def test_there_are_no_more_finalists_than_trials(tmp_path):
+    choice = choose(recipe({"tuned": {**TUNE, "tune.trials": 1, "tune.finalists": 3}}), tmp_path)
+    kinds = [task.kind for task in tasks_in(choice, "tuned")]
+    assert kinds == ["dense", "pruned", "tuning", "tuned", "final"]
+    assert look_ahead(choice).cost.epochs == epochs_of_choice(choice) == 2 + 1 + 2 + 2
+
+
 class Never:
     """Of a stopping rule: what it was asked."""
 
@@ -185,6 +192,12 @@ def test_the_rule_of_a_trial_asks_with_what_it_knows():
         ({"tune.space": "saf"}, UnknownName, "safs"),
         ({"tune.space": RATE, "tune.sampler": "late-acceptance"}, UnknownName, "tpe"),
         ({"tune.space": RATE, "tune.trials": 0}, InvalidValue, "at least 1"),
+        ({"tune.space": RATE, "tune.trials": 30}, InvalidValue, 'sampler = {is = "tpe", trials = 30}'),
+        (
+            {"tune.space": RATE, "tune.trials": 9, "tune.sampler": {"is": "tpe", "startup": 3, "trials": 5}},
+            InvalidValue,
+            '(?s)own number of trials, which is 5.*{is = "tpe", trials = 9, startup = 3}',
+        ),
         ({"tune.space": RATE, "tune.stop": "never"}, UnknownName, "lagging"),
         ({"tune.space": RATE, "tune.epochs": 1, "tune.stop": "lagging"}, InvalidValue, "after epoch 1 at the earliest"),
         ({"tune.space": RATE, "tune.epochs": 1, "retrain.ways": ["free"]}, InvalidValue, "take one of them out"),

@@ -81,10 +81,15 @@ FAMILY: Family[Activation] = Family.of(
     },
     example='"swish"',
     meant={
-        "silu": '"swish"',
-        "linear|none": '"identity"',
+        "(?i)silu": '"swish"',
+        "(?i)linear|none": '"identity"',
         "logsigmiod": '"logsigmoid"',
-        "(?i)relu\\^?2": '"squared-relu"',
+        "(?i)relu\\^?2|sq-?relu": '"squared-relu"',
+        "(?i)l-?relu": '"leaky-relu"',
+        "(?i)h-?swish": '"hardswish"',
+        "(?i)tanh-?soft": '"tanhsoft-1"',
+        "(?i)soft-?root-?sign": '"srs"',
+        "(?i)pau|pade": '"rational"',
     },
 )
 

@@ -27,7 +27,7 @@ def recipe_help() -> str:
 
 
 def set_instead() -> Mapping[str, str]:
-    """Flags that do not exist, since ``--set`` does their work -> what to write: ``--epochs``, ``--levels``."""
+    """Flags that do not exist, mostly since ``--set`` does their work -> what to write: ``--epochs``, ``--levels``."""
     paths: dict[str, list[str]] = {}
     for section, explanations in recipe_fields().items():
         for field in explanations:
@@ -37,7 +37,8 @@ def set_instead() -> Mapping[str, str]:
         for argument in {text.partition(" = ")[0]: None for value in explanations for text in value.takes}:
             paths.setdefault(argument, []).append(path + inside.format(argument))
     del paths["seed"]  # of a criterion: who types --seed means --seeds
-    return {f"--{name.replace('_', '-')}": f"write --set {', or --set '.join(known)}" for name, known in paths.items()}
+    sets = {f"--{name.replace('_', '-')}": f"write --set {', or --set '.join(known)}" for name, known in paths.items()}
+    return {**sets, **dict.fromkeys(("--runs-dir", "--out-dir", "--output-dir"), "write --out DIR")}
 
 
 def _lines() -> Iterator[str]:

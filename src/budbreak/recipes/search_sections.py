@@ -14,7 +14,7 @@ from budbreak.recipes.families import ACTIVATIONS, SAMPLERS, STOPPING_RULES, TUN
 from budbreak.recipes.readers import items_of, read_one, read_optional
 from budbreak.recipes.section import MOST_EPOCHS, Section
 from budbreak.search import TPE, TUNING_SPACES, LateAcceptance, Sampler, StoppingRule, TuningSpace
-from budbreak.values import encode, shown_plain
+from budbreak.values import encode, inline, shown_plain
 
 Space = str | tuple[Activation, ...]
 """The name of a space, or the activations that each site may have."""
@@ -146,6 +146,18 @@ class TuneSection(SearchSection):
     )
     stop: Annotated[StoppingRule | None, read_optional(STOPPING_RULES, "tune.stop")] = Field(None, description=_STOPS)
     trials: Trials = Field(20, description="at most so many settings are tried; the sampler may stop before")
+
+    @model_validator(mode="after")
+    def _reaches(self) -> TuneSection:
+        """Refuse a number of trials above that after which the sampler stops, where it is said."""
+        most = getattr(self.sampler, "trials", None)
+        if "trials" in self.model_fields_set and isinstance(most, int) and most < self.trials:
+            rule = f"the sampler stops after its own number of trials, which is {most}"
+            plain = encode(self.sampler, TUNERS)
+            table: Mapping[str, Any] = {"is": plain} if isinstance(plain, str) else plain
+            fix = f"write tune.sampler = {inline({**table, 'trials': self.trials})}"
+            raise InvalidValue(f"tune.trials is {self.trials}", rule, fix)
+        return self
 
     def choices(self, epochs: int) -> TuningSpace:
         """What is searched for a training of so many epochs."""

@@ -9,7 +9,6 @@ from typing import Any, cast
 from torch import nn
 
 from budbreak.checks import check_function, check_instance, check_model
-from budbreak.errors import nearest
 from budbreak.graph import Forward
 from budbreak.iteration import describe
 from budbreak.masks import Mask
@@ -18,13 +17,11 @@ from budbreak.search.objective import Evaluate, Objective, Train
 from budbreak.search.preparing import check_numbers, check_report, check_size, model_identity, pruned_copy
 from budbreak.search.result import SearchResult
 from budbreak.search.sampler import Sampler
-from budbreak.search.samplers import ALL, LateAcceptance
+from budbreak.search.samplers import ALL, FAMILY, LateAcceptance
 from budbreak.search.space import Choices, SearchSpace
 from budbreak.search.stopping import StoppingRule, check_stopping
 from budbreak.search.trial import History
 from budbreak.search.trying import Loop
-
-_NAMES = {kind.__name__: kind.__name__ for kind in ALL} | {"LAHC": LateAcceptance.__name__}
 
 
 def search_activations(
@@ -121,8 +118,7 @@ def search_activations(
 def _check_arguments(train: object, evaluate: object, sampler: object) -> None:
     check_function("train", train, "lambda model: fit(model)")
     check_function("evaluate", evaluate, "lambda model: accuracy(model)")
-    near = nearest(sampler, _NAMES) if isinstance(sampler, str) else None
-    example = f"bb.search.{_NAMES[near or 'LAHC']}()"
+    example = f"bb.search.{(FAMILY.near(sampler) or LateAcceptance).__name__}()"
     check_instance("sampler", sampler, ("propose",), example, call=False, choices=ALL)
 
 

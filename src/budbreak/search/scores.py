@@ -44,6 +44,8 @@ def odd_words(value: float | Tensor | np.generic) -> str:
 
 def _fix(value: object) -> str:
     number, _ = as_number(value)
+    if 1 < number < 1.001:
+        return "rounding? count what is right, and divide once: correct / len(labels)"
     if 1 < number <= 100:
         return f"a percentage? give it divided by 100: {number / 100:g}"
     if math.isfinite(number) and not isinstance(value, str):

@@ -28,7 +28,8 @@ def optuna_sampler(sampler: Sampler, space: SearchSpace | TuningSpace, seed: int
     time do not know of each other: late acceptance is then an asynchronous chain. Trials that failed are as if they had
     not been: what they tried is proposed again. NaN is a failure to Optuna; of a training that diverges an objective
     returns ``-math.inf``. Those that Optuna pruned are stopped ones. Where the sampler proposes nothing more,
-    ``study.optimize`` ends; trials that are asked for after that are drawn.
+    ``study.optimize`` ends; trials that are asked for after that are drawn. Create the study once before several
+    processes start: of two that make the tables of a new storage at a time, Optuna lets one fail.
 
     Args:
         sampler: such as ``LateAcceptance()``.

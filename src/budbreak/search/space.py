@@ -11,7 +11,7 @@ from torch import nn
 from budbreak.activations import FAMILY, SPACES, Activation, ActivationPlan
 from budbreak.activations import space as named_space
 from budbreak.checks import check_known, check_model, shown
-from budbreak.errors import InvalidValue, nearest
+from budbreak.errors import InvalidValue, UnknownName, one_of
 from budbreak.graph import Forward, Kind, ModelGraph, Node, trace
 from budbreak.live import check_any_site
 from budbreak.masks import unwrap
@@ -66,7 +66,7 @@ class SearchSpace(Mapping[str, tuple[Activation, ...]]):
         if isinstance(choices, Mapping):
             return _named(cls(choices), graph, unwrap(model))
         if isinstance(choices, str):
-            check_known(f"no space named {choices!r}", choices, SPACES)
+            _check_name(choices)
             choices = named_space(choices)
         sites = [site.name for site in graph.sites]
         own = [name for name in sites if name not in _gates(graph)] or sites
@@ -126,6 +126,14 @@ class SearchSpace(Mapping[str, tuple[Activation, ...]]):
         return f"SearchSpace({self._entries!r})"
 
 
+def _check_name(name: str) -> None:
+    """Refuse what is no name of a space: of an activation it says what was meant."""
+    if name in FAMILY.names:
+        fix = f"write several: [bb.activations.{FAMILY.names[name].__name__}(), ...]"
+        raise UnknownName(f"no space named {name!r}", f"{one_of(SPACES)}; this is an activation", fix)
+    check_known(f"no space named {name!r}", name, SPACES)
+
+
 def _checked_name(site: object) -> str:
     if not isinstance(site, str):
         raise InvalidValue(f"a site is named {shown(site)}", _RULE, _FIX)
@@ -148,8 +156,8 @@ def _checked(site: str, choices: object) -> tuple[Activation, ...]:
 def _nearest(given: object) -> str:
     if isinstance(given, type) and issubclass(given, Activation):
         return f"write {given.__name__}(), an instance"
-    near = nearest(given, FAMILY.names) if isinstance(given, str) else None
-    return _FIX if near is None else f"write bb.activations.{FAMILY.names[near].__name__}()"
+    near = FAMILY.near(type(given).__name__ if isinstance(given, nn.Module) else given)
+    return _FIX if near is None else f"write bb.activations.{near.__name__}()"
 
 
 def _named(space: SearchSpace, graph: ModelGraph, model: nn.Module) -> SearchSpace:

@@ -11,7 +11,7 @@ from torch import nn
 
 from budbreak.activations import Activation
 from budbreak.checks import check_function, check_instance, check_model
-from budbreak.errors import InvalidValue, nearest
+from budbreak.errors import InvalidValue
 from budbreak.graph import Forward
 from budbreak.iteration import describe
 from budbreak.live import replace_activations
@@ -28,7 +28,7 @@ from budbreak.search.preparing import (
 )
 from budbreak.search.result import Found
 from budbreak.search.sampler import Sampler
-from budbreak.search.samplers import TPE, TUNERS
+from budbreak.search.samplers import TPE, TUNER_FAMILY, TUNERS
 from budbreak.search.stopping import StoppingRule, check_stopping
 from budbreak.search.trial import History
 from budbreak.search.trying import Loop
@@ -171,7 +171,6 @@ def _identity(
 def _check_arguments(train: object, evaluate: object, tuner: object) -> None:
     check_function("train", train, "lambda model, settings, report: fit(model, settings)")
     check_function("evaluate", evaluate, "lambda model: accuracy(model)")
-    near = nearest(tuner, (kind.__name__ for kind in TUNERS)) if isinstance(tuner, str) else None
-    example = f"bb.search.{near or 'TPE'}()"
+    example = f"bb.search.{(TUNER_FAMILY.near(tuner) or TPE).__name__}()"
     check_instance("tuner", tuner, ("propose",), example, call=False, choices=TUNERS)
     check_tunes("tuner", tuner, example)

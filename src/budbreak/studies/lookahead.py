@@ -30,7 +30,7 @@ from budbreak.studies.rehearsing import Rehearsal
 from budbreak.studies.run import Cells, Choice, cells_of, divided
 from budbreak.studies.task import Task
 from budbreak.studies.tasks import dense_of
-from budbreak.studies.trying import try_out
+from budbreak.studies.trying import Pace, try_out
 from budbreak.studies.trying_searches import try_searches
 from budbreak.training import steps_per_epoch
 
@@ -135,7 +135,7 @@ def _looked(choice: Choice) -> Overview:
             loaded[section] = load_data(section, choice.place.data_dir)
         return loaded[section]
 
-    unseen, speeds = _try_trainings(choice, loader)
+    unseen, paces = _try_trainings(choice, loader)
     preview = _preview_all(choice, loader)
     _try_searches(choice, loader)
     _check_quantities(choice.recipe.arms)
@@ -152,21 +152,21 @@ def _looked(choice: Choice) -> Overview:
         workers=choice.workers or 1,
         parts=(len(parts.train), len(parts.validation), len(parts.test)),
         unseen=unseen,
-        cost=_cost(cells, speeds, choice.workers or 1),
+        cost=_cost(cells, paces, choice.workers or 1),
     )
 
 
-def _try_trainings(choice: Choice, loader: Loader) -> tuple[str, dict[str, float]]:
-    """What dead neuron rates leave out, if anything; and the seconds of an epoch of each training, of the first few."""
-    unseen, speeds = "", dict[str, float]()
+def _try_trainings(choice: Choice, loader: Loader) -> tuple[str, dict[str, Pace]]:
+    """What dead neuron rates leave out, if anything; and how fast each training is, of the first few."""
+    unseen, paces = "", dict[str, Pace]()
     for key, arm in _first_of_each(choice.arms, lambda arm: _training_of(arm.setup)).items():
         with _naming(arm, choice.arms):
-            timed = len(speeds) < _MOST_TIMED
-            own, speed = try_out(arm.setup, *loader(arm.setup.data), threads=choice.place.threads, timed=timed)
+            timed = len(paces) < _MOST_TIMED
+            own, pace = try_out(arm.setup, *loader(arm.setup.data), threads=choice.place.threads, timed=timed)
         unseen = unseen or own
-        if speed is not None:
-            speeds[key] = speed
-    return unseen, speeds
+        if pace is not None:
+            paces[key] = pace
+    return unseen, paces
 
 
 def _try_searches(choice: Choice, loader: Loader) -> None:
@@ -293,12 +293,13 @@ def _check_comparable(arm: Arm, own: Preview, reference: Arm, base: Preview) -> 
         check_equal_survivors(f"level {ours.level}", (reference.name, expected), (arm.name, planned))
 
 
-def _cost(cells: Cells, speeds: Mapping[str, float], workers: int) -> Cost:
+def _cost(cells: Cells, paces: Mapping[str, Pace], workers: int) -> Cost:
     _, left = divided(cells.tasks)
-    mean = statistics.fmean(speeds.values()) if speeds else 0.0
 
     def seconds(task: Task) -> float:
-        return task.epochs * speeds.get(_training_of(task.setup), mean)
+        pace = paces.get(_training_of(task.setup))
+        known = paces.values() if pace is None else [pace]
+        return statistics.fmean(one.seconds(task.epochs) for one in known)
 
     total = sum(map(seconds, left)) / max(1, min(workers, len(left)))
     return Cost(

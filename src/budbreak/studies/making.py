@@ -156,7 +156,7 @@ def epochs_pruning(setup: Setup) -> int:
 def epochs_searching(setup: Setup) -> int:
     """How many epochs trials and finalists of all searches take, at most."""
     searches = [section for section in (setup.activations, setup.tune) if section.searches]
-    return sum(one.trials * one.epochs + one.finalists * setup.epochs_last for one in searches)
+    return sum(one.trials * one.epochs + min(one.finalists, one.trials) * setup.epochs_last for one in searches)
 
 
 def epochs_levels(setup: Setup) -> int:

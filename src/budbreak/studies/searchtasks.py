@@ -66,7 +66,7 @@ def _search(
         label, needs = f"{name} {trial} {number}", (*like.needs, *seen)
         trials.append(replace(like, kind=trial, identity=identity, label=label, needs=needs, number=number))
     finalists = list[Task]()
-    for number in range(section.finalists):
+    for number in range(min(section.finalists, len(trials))):
         identity = digest({"task": finalist, **told, "trials": len(trials), "number": number})
         label, needs = f"{name} {finalist} {number}", (*like.needs, *trials)
         finalists.append(replace(like, kind=finalist, identity=identity, label=label, needs=needs, number=number))

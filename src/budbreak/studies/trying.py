@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import statistics
+import tempfile
 import time
+import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +15,13 @@ from torch.optim import Optimizer
 
 from budbreak.data import DataSet, Split
 from budbreak.diagnostics import DeadUnits
-from budbreak.errors import InvalidValue, NoSites, NothingToPrune
+from budbreak.errors import InvalidValue, NoSites, NothingToPrune, UncoveredWeights
 from budbreak.foreign import call_foreign
+from budbreak.iteration import Plan, iterate
 from budbreak.live import dead_neurons
 from budbreak.masks import Mask, prunable_parameters
 from budbreak.recipes import Setup
+from budbreak.schedules import Dense
 from budbreak.studies.making import make_network, make_plan, pick_engine
 from budbreak.studies.measuring import measure
 from budbreak.training import Constant, Engine, Foreseen, RateScheduler, evaluate, steps_per_epoch, train_step
@@ -28,12 +33,30 @@ _ENOUGH = 1.0  # seconds of timing, after which none is begun
 _EVALUATED = 1000  # images that are looked at to time an evaluation or a measurement
 _SMALL = 1e-9  # the step of a penalty that is only tried
 _STORING = 0.02  # seconds: a checkpoint and the notes of an epoch of a small network
+_NOTING = 0.05  # seconds: what a task leaves, and what is read of it for the run
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast a setup is trained.
+
+    Args:
+        epoch: seconds of one.
+        task: seconds that a task takes beside its epochs.
+    """
+
+    epoch: float
+    task: float
+
+    def seconds(self, epochs: int) -> float:
+        """Those of a task of so many epochs."""
+        return self.task + epochs * self.epoch
 
 
 def try_out(
     setup: Setup, dataset: DataSet, parts: Split, *, threads: int | None, timed: bool
-) -> tuple[str, float | None]:
-    """Train a throw-away network; what its dead neuron rates leave out, and the seconds of an epoch if ``timed``.
+) -> tuple[str, Pace | None]:
+    """Train a throw-away network; what its dead neuron rates leave out, and how fast it is trained if ``timed``.
 
     Raises:
         BudbreakError: for whatever is wrong with the setup, the network or the amounts of data.
@@ -50,7 +73,7 @@ def try_out(
     _check_rates_of_short_trainings(setup, steps)
     with torch.random.fork_rng(devices=[]):
         unseen = _try_batch(setup, model, engine, parts, dataset.classes)
-        return unseen, _seconds_of_epoch(setup, again, engine, parts) if timed else None
+        return unseen, _pace(setup, again, engine, parts) if timed else None
 
 
 def _check_prunes(setup: Setup, model: nn.Module) -> None:
@@ -172,6 +195,25 @@ def _attached(setup: Setup, model: nn.Module, steps: int) -> tuple[Optimizer, Ra
         rule="a schedule gives a RateScheduler for an optimizer",
     )
     return optimizer, rates
+
+
+def _pace(setup: Setup, model: nn.Module, engine: Engine, parts: Split) -> Pace:
+    beginning = _seconds(lambda: _train_nothing(setup, model, engine))  # first: the other one changes the weights
+    return Pace(_seconds_of_epoch(setup, model, engine, parts), beginning + _NOTING)
+
+
+def _train_nothing(setup: Setup, model: nn.Module, engine: Engine) -> None:
+    """What each training does before its first epoch and after its last one."""
+    engine.prepare(model)
+    optimizer, rates = _attached(setup, model, 1)
+    plan = Plan(schedule=Dense(), prunable=make_plan(setup, seed=0, steps=1).prunable, rewind_to=None)
+    with (
+        warnings.catch_warnings(action="ignore", category=UncoveredWeights),  # the preview says it
+        tempfile.TemporaryDirectory() as folder,
+        iterate(model, optimizer, plan, resets=[rates], seed=0, store=folder) as levels,
+    ):
+        for _ in levels:
+            pass
 
 
 def _seconds_of_epoch(setup: Setup, model: nn.Module, engine: Engine, parts: Split) -> float:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, cast
 
-from budbreak.errors import InvalidValue, UnknownName, did_you_mean, one_of
+from budbreak.errors import InvalidValue, UnknownName, did_you_mean, nearest, one_of
 from budbreak.foreign import call_foreign, find_callable
 from budbreak.values.classes import init_fields, naming, show
 
@@ -90,13 +90,24 @@ class Family(Generic[T]):
         with naming(where):
             return cast("type[T]", self.check_class(find_callable(name, what=self.one)))
 
+    def near(self, given: object) -> type[T] | None:
+        """The class that is meant by a text that is not its name; None for what is no text, or where none is near."""
+        if not isinstance(given, str):
+            return None
+        quoted = re.search(r'"(.*?)"', self._meant(given))  # the name comes first, also in a table
+        near = quoted[1] if quoted else nearest(_bare(given), self.names) or nearest(given, self.names)
+        return None if near is None else self.names[near]
+
     def _nearest(self, name: str) -> str:
         """What was meant by a name: also by another word, or as Python writes the value."""
-        for pattern, plain in self.meant.items():
-            if found := re.fullmatch(pattern, name):
-                return f"write {found.expand(plain)}"
-        bare = re.sub(r"\(.*", "", name).rpartition(".")[2]
-        return did_you_mean(_kebab(bare), self.names) or did_you_mean(name, self.names)
+        if plain := self._meant(name):
+            return f"write {plain}"
+        return did_you_mean(_bare(name), self.names) or did_you_mean(name, self.names)
+
+    def _meant(self, name: str) -> str:
+        """The plain form that is meant by another word; empty if that is none of `meant`."""
+        found = ((re.fullmatch(pattern, name), plain) for pattern, plain in self.meant.items())
+        return next((match.expand(plain) for match, plain in found if match), "")
 
     def check_class(self, kind: object) -> type:
         """Refuse what is no class of frozen values that are made of their fields alone.
@@ -136,6 +147,11 @@ class Family(Generic[T]):
     def _lacks(self, value: Any) -> list[str]:
         lacks = [name for name in self.needs if not hasattr(value, name)]
         return [*lacks, *(["__call__"] if self.call and not callable(value) else [])]
+
+
+def _bare(name: str) -> str:
+    """A class as Python writes it, by its own name alone."""
+    return _kebab(re.sub(r"\(.*", "", name).rpartition(".")[2])
 
 
 def _kebab(name: str) -> str:

@@ -10,8 +10,25 @@ from budbreak.values import Family
 
 ALL = (SMAC, TPE, Genetic, LateAcceptance, RandomSearch, SimulatedAnnealing)
 TUNERS = (SMAC, TPE, RandomSearch)
-FAMILY = Family.of("sampler", ALL, needs=("propose",), call=False, example='"late-acceptance"')
-TUNER_FAMILY = Family.of("tuner", TUNERS, needs=("propose",), call=False, example='"tpe"')
+_DRAWN = {"(?i)rs": '"random-search"'}
+_BAYESIAN = {"(?i)bo|bohb|bayes.*|optuna": '"tpe"'}
+_MOVING = {
+    "(?i)lahc": '"late-acceptance"',
+    "(?i)ga|evolution.*": '"genetic"',
+    "(?i)sa|anneal.*": '"simulated-annealing"',
+}
+_NO_TUNERS = {"(?i)lahc|late.*|ga|genetic.*|sa|.*anneal.*": '"tpe"'}  # they move among activations alone
+FAMILY = Family.of(
+    "sampler",
+    ALL,
+    needs=("propose",),
+    call=False,
+    example='"late-acceptance"',
+    meant={**_DRAWN, **_BAYESIAN, **_MOVING},
+)
+TUNER_FAMILY = Family.of(
+    "tuner", TUNERS, needs=("propose",), call=False, example='"tpe"', meant={**_DRAWN, **_BAYESIAN, **_NO_TUNERS}
+)
 
 __all__ = [
     "ALL",

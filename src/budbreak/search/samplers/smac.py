@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import tempfile
+import warnings
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,14 +27,14 @@ class SMAC:
 
     A quarter of the trials is spread over the space (Sobol); then a forest of 10 trees is fitted to the trials that are
     known, and proposes by the expected improvement of the logarithm of 1 - score; a fifth of the proposals is drawn.
-    Trials that diverged count as 2. SMAC is asked and told all trials anew for each proposal, so that the history alone
-    decides. Needs the extra ``smac``.
+    Trials that diverged count as 2. Where it finds no candidate that is new it stops. SMAC is asked and told all trials
+    anew for each proposal, so that the history alone decides. Needs the extra ``smac``.
 
     Args:
         trials: after which it stops; 20 is the number of SAFS's code.
 
     Source: Hutter et al. 2011; Lindauer et al. 2022, whose ``HyperparameterOptimizationFacade`` with deterministic=True
-    it is: otherwise it tries candidates twice.
+    it is: otherwise it tries candidates twice. Differs: local searches begin in one order, alike in all processes.
     """
 
     trials: int = 20
@@ -49,12 +51,18 @@ class SMAC:
         if number >= self.trials:
             return None
         check_smac()
-        with forest(space, self.trials, derive_seed(seed, "proposal") % _SEEDS) as replayed:
+        from smac.main.exceptions import ConfigurationSpaceExhaustedException  # pyright: ignore[reportMissingImports]
+
+        with (
+            contextlib.suppress(ConfigurationSpaceExhaustedException),
+            forest(space, self.trials, derive_seed(seed, "proposal") % _SEEDS) as replayed,
+        ):
             for trial in history:
                 replayed.tell(trial, replayed.ask())
             for _ in range(len(history), number):  # these run now
                 replayed.ask()
             return replayed.read(replayed.ask().config)
+        return None
 
 
 def check_smac() -> None:
@@ -74,9 +82,22 @@ def check_smac() -> None:
 
 @contextlib.contextmanager
 def forest(space: Space, trials: int, seed: int) -> Generator[_Forest]:
-    """SMAC over a space, while a folder that it wants is there."""
-    with tempfile.TemporaryDirectory() as folder:
+    """SMAC over a space, while a folder that it wants is there; without numpy's warnings of means that it only logs."""
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), _quiet():
+        warnings.simplefilter("ignore", RuntimeWarning)
         yield _Forest(space, trials, seed, Path(folder))
+
+
+@contextlib.contextmanager
+def _quiet() -> Generator[None]:
+    """Without SMAC's lines on how often it looked for a candidate that is new."""
+    logger = logging.getLogger("smac")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 class _Forest:
@@ -90,8 +111,13 @@ class _Forest:
         scenario = Scenario(
             self._configurations, output_directory=folder, n_trials=trials, deterministic=True, seed=seed
         )
+        maximizer = _in_order(HyperparameterOptimizationFacade.get_acquisition_maximizer(scenario))
         self._facade: Any = HyperparameterOptimizationFacade(
-            scenario, lambda config, seed: 0.0, overwrite=True, logging_level=False
+            scenario,
+            lambda config, seed: 0.0,
+            acquisition_maximizer=maximizer,
+            overwrite=True,
+            logging_level=False,
         )
 
     def ask(self) -> Any:
@@ -138,6 +164,14 @@ class _Forest:
         made.add(*theirs.values())
         made.add(*[_condition(one, theirs, domains) for one in self._parameters if one.when])
         return made
+
+
+def _in_order(maximizer: Any) -> Any:
+    """Begin its local searches in one order: SMAC takes that of a set of texts, which is another in each process."""
+    local = maximizer._local_search
+    search = local._search
+    local._search = lambda points: search(sorted(points, key=repr))
+    return maximizer
 
 
 def _hyperparameter(name: str, domain: Range | Options) -> Any:

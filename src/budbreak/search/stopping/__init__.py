@@ -7,7 +7,17 @@ from budbreak.search.stopping_rule import StoppingRule
 from budbreak.values import Family
 
 STOPPING = (Hyperband, Lagging)
-STOPPING_FAMILY = Family.of("stopping rule", STOPPING, needs=("stops",), call=False, example='"lagging"')
+STOPPING_FAMILY = Family.of(
+    "stopping rule",
+    STOPPING,
+    needs=("stops",),
+    call=False,
+    example='"lagging"',
+    meant={
+        "(?i)hb|bohb|a?sha|(successive-)?halving": '{is = "hyperband", most = 10}',
+        "(?i)median|percentile|quantile": '"lagging"',
+    },
+)
 
 __all__ = ["STOPPING", "STOPPING_FAMILY", "Hyperband", "Lagging", "StoppingRule", "check_stopping"]
 
@@ -18,4 +28,5 @@ def check_stopping(stop: object) -> None:
     Raises:
         InvalidValue: with what to write.
     """
-    check_instance("stop", stop, ("stops",), "bb.search.Lagging()", call=False, choices=STOPPING)
+    example = f"bb.search.{'Hyperband(most=10)' if STOPPING_FAMILY.near(stop) is Hyperband else 'Lagging()'}"
+    check_instance("stop", stop, ("stops",), example, call=False, choices=STOPPING)
