@@ -67,7 +67,8 @@ class TrainSection(Section):
     """``[train]``: each training of a level."""
 
     epochs: Annotated[int, Field(ge=1, le=MOST_EPOCHS)] = Field(
-        description="epochs of each training, at most; with accuracy gates, of all together"
+        description="epochs of each training, at most; with accuracy gates, of all together, but "
+        "that a pruning after the last of them is followed by one more"
     )
     until: Annotated[EndingRule | None, read_optional(ENDINGS, "train.until")] = Field(
         None,
