@@ -361,6 +361,18 @@ def test_a_wrapper_may_be_given_and_its_own_mode_does_not_matter():
         assert {counts.seen for counts in loop.result(ActivationCounts()).values()} == {12}
 
 
+@pytest.mark.parametrize("every", [1, 2, 3, 5])
+def test_a_pass_through_a_wrapper_is_one_pass_where_some_are_left_out(every):
+    seen = []
+    for wrap in (lambda inner: inner, nn.DataParallel):
+        model, observer = wrap(mlp()), ActivationCounts(every=every)
+        with Loop(model, observer) as loop:
+            for samples in range(1, 8):
+                model(loop.batch(samples=samples)[0])
+            seen.append(loop.result(observer)["0.weight"].seen)
+    assert seen == [sum(range(1, 8, every))] * 2
+
+
 def test_an_error_in_a_pass_leaves_nothing_on():
     model = mlp()
     with Loop(model, ActivationCounts()) as loop:

@@ -220,8 +220,8 @@ class _Sites:
             )
         self._listening = [listener for when, listener in self.listeners if when()]
         self.passes += 1
+        self._outermost = module  # where nobody listens, too: a module within a wrapper begins no pass of its own
         if self._listening:
-            self._outermost = module
             self._following.enter_context(self._watcher.following())
 
     def _end(self) -> None:
