@@ -348,6 +348,23 @@ def test_a_step_without_a_pass_that_trains_is_refused():
             loop.optimizer.step()
 
 
+def test_a_model_that_a_validation_left_in_evaluation_is_refused():
+    model = mlp()
+    with Loop(model, ActivationCounts()) as loop:
+        for _ in range(2):
+            model.eval()
+            loop.loss()  # a validation with gradients, or an attack, before a pass that trains
+            model.train()
+            loop.loss().backward()
+            model.eval()
+            loop.loss()
+            loop.optimizer.step()
+        loop.optimizer.step()  # of another optimizer, after the same pass
+        loop.loss().backward()
+        with pytest.raises(InvalidValue, match=r"Sequential was called in evaluation mode(.|\n)*call model.train"):
+            loop.optimizer.step()
+
+
 def test_a_wrapper_may_be_given_and_its_own_mode_does_not_matter():
     inner = mlp()
     model = nn.DataParallel(inner)  # on a CPU it calls the module itself
@@ -359,6 +376,18 @@ def test_a_wrapper_may_be_given_and_its_own_mode_does_not_matter():
         model(loop.batch()[0])
         inner(loop.batch()[0])
         assert {counts.seen for counts in loop.result(ActivationCounts()).values()} == {12}
+
+
+@pytest.mark.parametrize("every", [1, 2, 3, 5])
+def test_a_pass_through_a_wrapper_is_one_pass_where_some_are_left_out(every):
+    seen = []
+    for wrap in (lambda inner: inner, nn.DataParallel):
+        model, observer = wrap(mlp()), ActivationCounts(every=every)
+        with Loop(model, observer) as loop:
+            for samples in range(1, 8):
+                model(loop.batch(samples=samples)[0])
+            seen.append(loop.result(observer)["0.weight"].seen)
+    assert seen == [sum(range(1, 8, every))] * 2
 
 
 def test_an_error_in_a_pass_leaves_nothing_on():

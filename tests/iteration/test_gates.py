@@ -206,6 +206,18 @@ def test_all_epochs_together_are_as_many_as_were_given():
     assert trained(levels) == [(0, 3), (1, 2), (2, 1)], "the pruning of the last epoch is followed by recovery"
 
 
+def test_epochs_that_recovery_took_beyond_those_that_were_given_are_said():
+    accuracies = (0.81, 0.87, 0.93, 0.95)  # each opens its gate; the last is below 0.98
+    for most, said in (
+        (1, "its one epoch is done, and 3 more after prunings"),
+        (3, "all 3 epochs are done, and 1 more"),
+    ):
+        _, levels = gated(Parts(), AccuracyGates(3), accuracies, most=most)
+        assert trained(levels) == [(0, 1), (1, 1), (2, 1), (3, 1)]
+        assert said in levels.ending
+    assert levels.ending.endswith("0.95 at best: all 3 epochs are done, and 1 more after a pruning")
+
+
 def test_a_final_accuracy_that_is_not_reached_is_said():
     _, levels = gated(Parts(), AccuracyGates(3), accuracies=(0.95,), losses=(9, 8, 7, *RISES))
     assert trained(levels) == [(0, 1), (1, 1), (2, 1), (3, 5)]

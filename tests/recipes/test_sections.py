@@ -55,6 +55,7 @@ WRONG = [
     ({"prune.schedule": {"rate": 0.2, "levels": 1}}, InvalidValue, "without `is`"),
     ({"prune.then": [{"is": "ap", "q": 0}]}, InvalidValue, "q is 0"),
     ({"measure.diagnostics": ["dead-units", "dead-units"]}, InvalidValue, "twice"),
+    ({"retrain.ways": ["free", "masked", "free"]}, InvalidValue, "retrain.ways has 'free' twice"),
     ({"prune.then": "ap"}, InvalidValue, "it must be a list"),
     ({"train.epochs": 2.5}, InvalidValue, "train.epochs is 2.5\nit must be a whole number"),
     ({"train.epochs": True}, InvalidValue, "train.epochs is true"),

@@ -484,3 +484,9 @@ def test_a_dense_network_that_did_not_learn_is_named(rate, said, tmp_path):
     result = run(choose(small(changes), tmp_path))
     named = [any("did not learn" in note for note in level.notes) for level in result.levels]
     assert named == [said and level.level == 0 for level in result.levels]
+
+
+def test_a_penalty_by_which_a_network_did_not_learn_is_named(tmp_path):
+    penalty = {"is": "weighted-nuclear-norm", "strength": 1000.0}
+    result = run(choose(small({"train.penalty": penalty, "prune.schedule": "dense"}), tmp_path))
+    assert result.levels[0].notes[-1].endswith("lower the strength of train.penalty, or the learning rate")

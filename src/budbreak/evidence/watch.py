@@ -111,7 +111,7 @@ class Watch:
             return
         held = self.parameters if held is None else held
         if not has_closure:
-            self._sites.check_heard()
+            self._sites.check_heard(training=bool(held))
         elif self._step_listeners and held:
             raise InvalidValue(
                 f"a step of {type(optimizer).__name__} with a closure, watched by {', '.join(map(str, self._states))}",
@@ -164,6 +164,7 @@ class _Sites:
         self.model, self.inner, self.is_on = model, unwrap(model), is_on
         self.listeners: list[tuple[Callable[[], bool], Callable[[Site, Tensor], None]]] = []
         self.passes = 0
+        self._modes: set[bool] = set()  # of the passes with gradients since the last step
         self._watcher = SiteWatcher(self.inner, {id(p): name for name, p in parameters.items()}, self._heard)
         self._listening: list[Callable[[Site, Tensor], None]] = []
         self._outermost: nn.Module | None = None
@@ -198,11 +199,19 @@ class _Sites:
             self._watcher.__exit__(None, None, None)
         self._handles.clear()
 
-    def check_heard(self) -> None:
-        """Refuse a training whose passes are not heard, before its first step."""
+    def check_heard(self, *, training: bool) -> None:
+        """Refuse a step by passes that are not heard; one that does not train the model needs none since the last."""
+        missed, name = training and self._modes == {False}, type(self.inner).__name__
+        self._modes.clear()
+        if self._handles and missed and self.passes:
+            raise InvalidValue(
+                f"the optimizer takes a step, but {name} was called in evaluation mode since the last one",
+                "what units do in training is heard in training mode",
+                "call model.train() at the beginning of each epoch: a validation leaves the model in evaluation mode",
+            )
         if self._handles and not self.passes:
             raise InvalidValue(
-                f"the optimizer takes a step, but {type(self.inner).__name__} was not called in training mode before",
+                f"the optimizer takes a step, but {name} was not called in training mode before",
                 "what units do in training is heard in calls of the model",
                 "call model.train() and model(inputs); give iterate the compiled model if that is what you call",
             )
@@ -210,7 +219,11 @@ class _Sites:
     def _begin(self, module: nn.Module) -> None:
         if torch.compiler.is_compiling() or self._outermost is not None:
             return
-        if not self.inner.training or not self.is_on() or _is_computed_again():
+        if not self.is_on() or _is_computed_again():
+            return
+        if torch.is_grad_enabled():
+            self._modes.add(self.inner.training)
+        if not self.inner.training:
             return
         if _transform() is not None:
             raise InvalidValue(
@@ -220,8 +233,8 @@ class _Sites:
             )
         self._listening = [listener for when, listener in self.listeners if when()]
         self.passes += 1
+        self._outermost = module  # where nobody listens, too: a module within a wrapper begins no pass of its own
         if self._listening:
-            self._outermost = module
             self._following.enter_context(self._watcher.following())
 
     def _end(self) -> None:

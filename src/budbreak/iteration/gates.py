@@ -76,8 +76,9 @@ class AccuracyGates:
         gate(k) = start + k * (final - start) / prunings  ("rising"),
 
     and level k + 1 prunes. That of the last level ends at ``final``. Every training may end by ``early_stop``, too, and
-    once ``level.epochs(count)`` has given ``count`` epochs in all levels together. Then what is not reached is said in
-    the record (`LevelRecord.ending`), everything is kept, and if it was a gate, no further pruning happens.
+    once ``level.epochs(count)`` has given ``count`` epochs in all levels together (in order "recover" a pruning after
+    them is followed by one more). Then what is not reached is said in the record (`LevelRecord.ending`), everything is
+    kept, and if it was a gate, no further pruning happens.
 
     An epoch ends one training at most, so there is at most one pruning an epoch. For plans with ``rewind_to=None``:
     neither weights nor optimizer return between levels.
@@ -174,12 +175,19 @@ class AccuracyGates:
         own = self.order == "recover"
         if self.early_stop and self.early_stop.stops(so_far.numbers(self.early_stop.loss, own=own)):
             return f"stopped early after {len(so_far.own)} epochs"
-        return f"all {so_far.most} epochs are done" if len(so_far.epochs) >= so_far.most else ""
+        return _all_done(so_far.most, len(so_far.epochs)) if len(so_far.epochs) >= so_far.most else ""
 
     def _missed(self, so_far: SoFar, gate: float) -> str:
         best = max(so_far.numbers(self.accuracy, own=True))
         what = "the final accuracy" if so_far.level >= self.prunings else "the gate"
         return f"{what} {gate:.4g} was not reached, {best:.4g} at best"
+
+
+def _all_done(most: int, done: int) -> str:
+    """In words; with the epochs of recovery that prunings were still followed by."""
+    given = f"all {most} epochs are done" if most > 1 else "its one epoch is done"
+    more = f", and {done - most} more after " + ("prunings" if done > most + 1 else "a pruning")
+    return given if done == most else given + more
 
 
 ALL = (AccuracyGates, EarlyStop)

@@ -67,7 +67,8 @@ class TrainSection(Section):
     """``[train]``: each training of a level."""
 
     epochs: Annotated[int, Field(ge=1, le=MOST_EPOCHS)] = Field(
-        description="epochs of each training, at most; with accuracy gates, of all together"
+        description="epochs of each training, at most; with accuracy gates, of all together, but "
+        "that a pruning after the last of them is followed by one more"
     )
     until: Annotated[EndingRule | None, read_optional(ENDINGS, "train.until")] = Field(
         None,
@@ -82,8 +83,8 @@ class TrainSection(Section):
     )
     penalty: Annotated[Penalty | None, read_optional(PENALTIES, "train.penalty")] = Field(
         None,
-        description="what shrinks the singular values of the weights that may be pruned, by proximal steps, e.g. "
-        '{is = "weighted-nuclear-norm", strength = 1e-4}; or "none"',
+        description="what shrinks the singular values of the prunable weights, spared ones too, by proximal steps, "
+        'e.g. {is = "weighted-nuclear-norm", strength = 1e-4}; or "none"',
     )
     penalty_every: Annotated[int, Field(ge=1, le=MOST_IMAGES)] = Field(
         20, description="optimizer steps between two of the penalty, each as large as all of these; 1 is slow"

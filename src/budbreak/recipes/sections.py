@@ -59,6 +59,13 @@ class RetrainSection(Section):
         (), description='["masked"]: what is pruned stays zero; ["free"]: all weights are trained; or both'
     )
 
+    @model_validator(mode="after")
+    def _is_retrained_once_by_each(self) -> RetrainSection:
+        for way in self.ways:
+            if self.ways.count(way) > 1:
+                raise InvalidValue(f"retrain.ways has {way!r} twice", "each is in the list once", "take one out")
+        return self
+
 
 class Setup(Section):
     """All that decides the result of one arm under a seed, the environment apart."""

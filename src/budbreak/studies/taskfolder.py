@@ -155,6 +155,7 @@ def _level_result(stages: Sequence[LevelRecord], notes: Notes, arm: str, task: T
     last = stages[-1]
     layers, curve = notes.layers(last.level), notes.curve(last.level)
     epochs = sum(stage.epochs for stage in stages)
+    lost = epochs + len(stages) - len(curve)
     return LevelResult(
         arm=arm,
         seed=task.seed,
@@ -170,19 +171,25 @@ def _level_result(stages: Sequence[LevelRecord], notes: Notes, arm: str, task: T
         invariants=last.invariants,
         layers=layers or (),
         curve=curve,
-        notes=(*_remarks(stages, layers, lost=epochs + len(stages) - len(curve)), *_not_learned(last.level, curve)),
+        notes=(*_remarks(stages, layers, lost=lost), *_not_learned(task, last.level, curve)),
         counted=None if last.counted == "weights" else Counted(last.counted_kept, last.counted_total, last.counted),
     )
 
 
-def _not_learned(level: int, curve: Sequence[EpochResult]) -> Iterator[str]:
+def _not_learned(task: Task, level: int, curve: Sequence[EpochResult]) -> Iterator[str]:
     """A dense training that leaves the network where it was: what is pruned of it says nothing about pruning."""
     accuracies = [point.numbers.get(VALIDATION_ACCURACY.name) for point in curve]
     before, after = (accuracies[0], accuracies[-1]) if len(curve) > 1 and level == 0 else (None, None)
     if before is not None and after is not None and (not after or after < min(_LEARNED * before, 0.5)):
+        shrunk = task.setup.train.penalty is not None
+        fix = (
+            "lower the strength of train.penalty, or the learning rate"
+            if shrunk
+            else "lower the learning rate, or warm up"
+        )
         yield (
             f"the dense network did not learn: validation accuracy {100 * before:.1f} % before its training, "
-            f"{100 * after:.1f} % after it; lower the learning rate, or warm up"
+            f"{100 * after:.1f} % after it; {fix}"
         )
 
 
