@@ -146,7 +146,7 @@ class _Attempt:
         trouble = self.trouble(smaller)
         if trouble:
             reasons = [self._unfit(choice) for choice in choices]
-            left = [_whole(choice, why) for choice, why in zip(choices, reasons, strict=True) if why]
+            left = [_staying(choice, why) for choice, why in zip(choices, reasons, strict=True) if why]
             fitting = [choice for choice, why in zip(choices, reasons, strict=True) if not why]
             safe, more = spared(fitting, self.shapes)
             plan, smaller = self._built(safe)
@@ -253,5 +253,5 @@ def _asked(model: nn.Module, keep: Collection[str]) -> Mapping[str, str]:
     return dict.fromkeys(keep, "it was asked for, by keep=[...]")
 
 
-def _whole(choice: Choice, why: str) -> Left:
+def _staying(choice: Choice, why: str) -> Left:
     return Left(choice.name, int(choice.gone.sum()), choice.group.size, why)
