@@ -111,8 +111,9 @@ def _setting(one: Measured) -> str:
     planned, seeds = study.seeds * len(study.planned), max(len(study.seeds_of(arm)) for arm in study.arms)
     command = f" with `{one.setting.command}`" if one.setting and one.setting.command else ""
     power = f" **Half-powered: {seeds} of {study.seeds} seeds at most.**" if seeds < study.seeds else ""
-    ended = [f"{cell.arm} seed {cell.seed}: {text}" for cell in study.cells for _, text in cell.notes]
-    notes = f" What was not reached: {'; '.join(ended)}." if ended else ""
+    ended = [f"- {cell.arm} seed {cell.seed}: {text}" for cell in study.cells for _, text in cell.notes]
+    head = f"<details><summary>What was not reached: {len(ended)} remarks of the runs</summary>"
+    notes = "\n\n".join(["", head, "\n".join(ended), "</details>"]) if ended else ""
     recipe = f"Recipe [`{one.recipe}`](../../recipes/{one.recipe}.toml){command}"
     return f"{recipe}: {len(study.cells)} of {planned} cells.{power}{notes}"
 
