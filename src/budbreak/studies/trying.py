@@ -198,14 +198,15 @@ def _attached(setup: Setup, model: nn.Module, steps: int) -> tuple[Optimizer, Ra
 
 
 def _pace(setup: Setup, model: nn.Module, engine: Engine, parts: Split) -> Pace:
-    beginning = _seconds(lambda: _train_nothing(setup, model, engine))  # first: the other one changes the weights
+    steps = steps_per_epoch(len(parts.train), setup.train.batch_size)
+    beginning = _seconds(lambda: _train_nothing(setup, model, engine, steps))  # first: the other one changes weights
     return Pace(_seconds_of_epoch(setup, model, engine, parts), beginning + _NOTING)
 
 
-def _train_nothing(setup: Setup, model: nn.Module, engine: Engine) -> None:
+def _train_nothing(setup: Setup, model: nn.Module, engine: Engine, steps: int) -> None:
     """What each training does before its first epoch and after its last one."""
     engine.prepare(model)
-    optimizer, rates = _attached(setup, model, 1)
+    optimizer, rates = _attached(setup, model, steps)
     plan = Plan(schedule=Dense(), prunable=make_plan(setup, seed=0, steps=1).prunable, rewind_to=None)
     with (
         warnings.catch_warnings(action="ignore", category=UncoveredWeights),  # the preview says it
