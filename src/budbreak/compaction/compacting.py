@@ -160,13 +160,16 @@ class _Attempt:
         return next(filter(None, (trial.trouble(smaller, self.forward) for trial in self.trials)), "")
 
     def _alone(self, choice: Choice) -> str:
+        return self.trouble(self._without(choice))
+
+    def _without(self, choice: Choice) -> nn.Module:
+        """The smaller model without the units of one group alone."""
         one, _ = spared([choice], self.shapes)
-        return self.trouble(self._built(one)[1])
+        return self._built(one)[1]
 
     def _unfit(self, choice: Choice) -> str:
         """Why the units of one group stay: they alone are trouble of a kind that leaving them cures; "" if not."""
-        one, _ = spared([choice], self.shapes)
-        smaller, calls = self._built(one)[1], ", ".join(choice.group.sizes)
+        smaller, calls = self._without(choice), ", ".join(choice.group.sizes)
         if not calls:
             stops = self._stops(smaller)
             return f"without them {stops}" if stops else ""
